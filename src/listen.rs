@@ -1,0 +1,412 @@
+//! What was written: [`ListenAddr`], its parts, and the error of a text that is none.
+
+// The grammar: text to ListenAddr.
+mod parse;
+// What is said of a text that is none.
+mod refusal;
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use crate::network::Network;
+use parse::PortRule;
+pub(crate) use refusal::shown;
+pub use refusal::{ParseError, ParseErrorKind};
+
+/// A listen address as an operator writes it in a server's setting.
+///
+/// It says what was written and nothing of the host it is read on: parsing makes
+/// no system call and asks no DNS. What it names on a host is for
+/// [`resolve`](Self::resolve), and [`bind`](crate::bind()) opens it.
+///
+/// | written | means |
+/// |---|---|
+/// | `*:8080`, `8080` | every address, IPv4 and IPv6, on one dual-stack socket; IPv4 alone where the host has no IPv6 |
+/// | `0.0.0.0:8080` | every IPv4 address |
+/// | `[::]:8080` | every address on one dual-stack socket |
+/// | `ipv6@*:8080` | every IPv6 address and no IPv4 |
+/// | `localhost:8080` | 127.0.0.1 and ::1, never DNS ([RFC 6761]) |
+/// | `192.168.71.67:80`, `[2001:db8::1]:80` | that address |
+/// | `[fe80::1%eth0]:80`, `[fe80::1%2]:80` | that link-local address in the zone of one interface ([RFC 4007]) |
+/// | `eth0:8080`, `ipv4@eth0:8080` | every address of that interface, or those of one family |
+/// | `10.0.0.0/8:8080`, `[fd00::/8]:8080` | the host's addresses inside that network |
+/// | `_local_:80`, `_private_:80`, `_public_:80`, `_default_:80` | the host's addresses of that kind, see [`Word`] |
+/// | `eth0:8000-8010` | the first port of the range that is free |
+/// | `-[::1]:80` | an address that may be absent on this host |
+///
+/// Everything `SocketAddr::from_str` accepts is accepted with the same meaning,
+/// except a port with leading zeros and a zone on an address that is not
+/// link-local, which are refused.
+///
+/// The [`Display`](fmt::Display) form is canonical and parses back to the same value.
+///
+/// # Platform notes
+///
+/// An interface name has at most 15 bytes (`IFNAMSIZ`, netdevice(7)), except on Windows.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::ListenAddr;
+///
+/// let addr: ListenAddr = "localhost:8080".parse()?;
+/// assert_eq!(addr.port(), 8080);
+/// assert_eq!(addr.to_string(), "localhost:8080");
+/// assert_eq!("8080".parse::<ListenAddr>()?.to_string(), "*:8080");
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
+///
+/// # Example: errors
+///
+/// ```
+/// use bindaddr::{ListenAddr, ParseErrorKind};
+///
+/// let err = "::1:80".parse::<ListenAddr>().unwrap_err();
+/// assert_eq!(err.kind(), ParseErrorKind::AmbiguousIpv6);
+/// assert_eq!(
+///     err.to_string(),
+///     "invalid listen address \"::1:80\": it reads as the address `::1:80` without a port and \
+///      as `::1` with port 80; write `[::1:80]:8080` or `[::1]:80`",
+/// );
+/// ```
+///
+/// [RFC 4007]: https://www.rfc-editor.org/rfc/rfc4007#section-11
+/// [RFC 6761]: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenAddr {
+    optional: bool,
+    family: Option<Family>,
+    host: Host,
+    first_port: u16,
+    last_port: u16,
+}
+
+impl ListenAddr {
+    /// Parses a setting whose port may be left out.
+    ///
+    /// A port in the text wins over `port`.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseError`], as for [`FromStr`], save for a missing port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddr;
+    ///
+    /// let addr = ListenAddr::parse_with_default_port("::1", 8080)?;
+    /// assert_eq!(addr.to_string(), "[::1]:8080");
+    /// let addr = ListenAddr::parse_with_default_port("[::1]:9090", 8080)?;
+    /// assert_eq!(addr.port(), 9090);
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    pub fn parse_with_default_port(text: &str, port: u16) -> Result<Self, ParseError> {
+        parse::parse(text, PortRule::Default(port))
+    }
+
+    /// Parses a host that stands without a port, with port 0 in its place.
+    pub(crate) fn parse_host(text: &str) -> Result<Self, ParseError> {
+        parse::parse(text, PortRule::Forbidden)
+    }
+
+    /// Returns what stands where an address or a name would.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Host, ListenAddr};
+    ///
+    /// let addr: ListenAddr = "eth0:8080".parse()?;
+    /// assert_eq!(addr.host(), &Host::Name("eth0".into()));
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Returns the port, or the first one of a range. 0 asks for any free port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::ListenAddr;
+    /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.port(), 8000);
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.first_port
+    }
+
+    /// Returns the ports to try in turn; a single port is a range of one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::ListenAddr;
+    /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.ports(), 8000..=8010);
+    /// assert_eq!("eth0:8000".parse::<ListenAddr>()?.ports(), 8000..=8000);
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn ports(&self) -> RangeInclusive<u16> {
+        self.first_port..=self.last_port
+    }
+
+    /// Returns the family that `ipv4@` or `ipv6@` restricts the host to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Family, ListenAddr};
+    ///
+    /// assert_eq!("ipv4@eth0:80".parse::<ListenAddr>()?.family(), Some(Family::Ipv4));
+    /// assert_eq!("eth0:80".parse::<ListenAddr>()?.family(), None);
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn family(&self) -> Option<Family> {
+        self.family
+    }
+
+    /// Tells whether the address may be absent on this host (`-` before it).
+    ///
+    /// In a list such an entry is left out where the host does not have it. Alone
+    /// it changes nothing, for without it there is nothing to listen on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::ListenAddr;
+    /// assert!("-[::1]:80".parse::<ListenAddr>()?.is_optional());
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn is_optional(&self) -> bool {
+        self.optional
+    }
+
+    /// Tells whether addresses of `family` pass the `ipv4@` or `ipv6@` filter.
+    pub(crate) fn admits(&self, family: Family) -> bool {
+        self.family.is_none_or(|only| only == family)
+    }
+}
+
+impl FromStr for ListenAddr {
+    type Err = ParseError;
+
+    /// Parses a listen address that has a port.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseError`] that tells the [kind](ParseErrorKind) of the mistake, its
+    /// place in the text, and how to write what was probably meant.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse::parse(text, PortRule::Required)
+    }
+}
+
+impl TryFrom<&str> for ListenAddr {
+    type Error = ParseError;
+
+    fn try_from(text: &str) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ListenAddr {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<SocketAddr> for ListenAddr {
+    /// Converts a socket address.
+    ///
+    /// The scope id is kept where it means something, on link-local addresses;
+    /// the flow label is dropped, for `bind` does not look at it.
+    fn from(addr: SocketAddr) -> Self {
+        let zone = match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 && has_zone(*v6.ip()) => {
+                Some(Zone::Index(v6.scope_id()))
+            }
+            _ => None,
+        };
+        Self {
+            optional: false,
+            family: None,
+            host: Host::Ip {
+                ip: addr.ip(),
+                zone,
+            },
+            first_port: addr.port(),
+            last_port: addr.port(),
+        }
+    }
+}
+
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.optional {
+            f.write_str("-")?;
+        }
+        if let Some(family) = self.family {
+            write!(f, "{}@", family.prefix())?;
+        }
+        write!(f, "{}:{}", self.host, self.first_port)?;
+        if self.last_port != self.first_port {
+            write!(f, "-{}", self.last_port)?;
+        }
+        Ok(())
+    }
+}
+
+/// The part of a [`ListenAddr`] before its port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Host {
+    /// `*`, or a port alone: every address of the host.
+    Any,
+    /// `localhost`: 127.0.0.1 and ::1.
+    Localhost,
+    /// A literal address, IPv4-mapped ones as they were written.
+    #[non_exhaustive]
+    Ip {
+        /// The address.
+        ip: IpAddr,
+        /// The zone of a link-local address.
+        zone: Option<Zone>,
+    },
+    /// A name: an interface's, or one that only DNS could know.
+    Name(String),
+    /// A network in CIDR notation (RFC 4632), which selects the host's addresses inside it.
+    Network(Network),
+    /// A word that selects the host's addresses of one kind.
+    Word(Word),
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("*"),
+            Self::Localhost => f.write_str("localhost"),
+            Self::Ip {
+                ip: IpAddr::V4(ip), ..
+            } => write!(f, "{ip}"),
+            Self::Ip { ip, zone: None } => write!(f, "[{ip}]"),
+            Self::Ip {
+                ip,
+                zone: Some(zone),
+            } => write!(f, "[{ip}%{zone}]"),
+            Self::Name(name) => f.write_str(name),
+            Self::Network(network) if network.first().is_ipv6() => write!(f, "[{network}]"),
+            Self::Network(network) => write!(f, "{network}"),
+            Self::Word(word) => f.write_str(word.text()),
+        }
+    }
+}
+
+/// The zone of a link-local address (RFC 4007): the interface it is valid on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Zone {
+    /// The interface's index, which is the scope id of `sockaddr_in6`; never 0.
+    Index(u32),
+    /// The interface's name.
+    Name(String),
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Index(index) => write!(f, "{index}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// An address family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// IPv4 (`AF_INET`).
+    Ipv4,
+    /// IPv6 (`AF_INET6`).
+    Ipv6,
+}
+
+impl Family {
+    /// Returns the family of an address, IPv4 for an IPv4-mapped one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Family;
+    ///
+    /// assert_eq!(Family::of("::1".parse()?), Family::Ipv6);
+    /// assert_eq!(Family::of("::ffff:127.0.0.1".parse()?), Family::Ipv4);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.to_canonical().is_ipv4() {
+            Self::Ipv4
+        } else {
+            Self::Ipv6
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        })
+    }
+}
+
+/// A word that selects addresses of the host by their kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Word {
+    /// `_local_`: the loopback addresses.
+    Local,
+    /// `_private_`, in Elasticsearch `_site_`: the addresses in 10/8, 172.16/12
+    /// and 192.168/16 (RFC 1918), 100.64/10 (RFC 6598) and fc00::/7 (RFC 4193).
+    Private,
+    /// `_public_`, in Elasticsearch `_global_`: the globally reachable addresses,
+    /// as the IANA special-purpose registries have them.
+    Public,
+    /// `_default_`: the addresses the host would use to reach the outside.
+    Default,
+}
+
+impl Word {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Local => "_local_",
+            Self::Private => "_private_",
+            Self::Public => "_public_",
+            Self::Default => "_default_",
+        }
+    }
+}
+
+/// Tells whether a zone means something on `ip`: on link-local unicast, and on
+/// multicast of interface-local or link-local scope (RFC 4007, section 5).
+pub(crate) fn has_zone(ip: Ipv6Addr) -> bool {
+    ip.is_unicast_link_local() || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02)
+}

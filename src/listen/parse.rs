@@ -1,0 +1,417 @@
+//! The grammar: one pass from a text to a [`ListenAddr`], or to the mistake in it.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::refusal::{ParseError, ParseErrorKind};
+use super::{Family, Host, ListenAddr, Word, Zone, has_zone};
+use crate::network::{Network, bits_of};
+
+/// The longest interface name, `IFNAMSIZ` less its NUL (netdevice(7)).
+const INTERFACE_NAME_MAX: usize = if cfg!(windows) { 255 } else { 15 };
+/// The longest DNS name in text form (RFC 1035, section 2.3.4).
+const DNS_NAME_MAX: usize = 253;
+
+/// What the caller holds of a port in the text.
+#[derive(Clone, Copy)]
+pub(super) enum PortRule {
+    Required,
+    Default(u16),
+    Forbidden,
+}
+
+pub(super) fn parse(text: &str, rule: PortRule) -> Result<ListenAddr, ParseError> {
+    Grammar { text, rule }.listen()
+}
+
+/// The rules of the grammar. Each takes a slice of `text`, so that a refusal
+/// knows its place by where that slice lies.
+struct Grammar<'t> {
+    text: &'t str,
+    rule: PortRule,
+}
+
+impl<'t> Grammar<'t> {
+    /// `[ "-" ] [ family "@" ] endpoint`
+    fn listen(&self) -> Result<ListenAddr, ParseError> {
+        if self.text.is_empty() {
+            return self.refuse(ParseErrorKind::Empty, self.text);
+        }
+        self.characters()?;
+        if let Some(at) = self.text.find("://") {
+            return self.refuse(ParseErrorKind::Url, &self.text[..at + "://".len()]);
+        }
+        let (optional, rest) = match self.text.strip_prefix('-') {
+            // `-8080` is a slip for `8080`: every host has the wildcard.
+            Some(port) if is_port_alone(port) => {
+                return self.refuse(ParseErrorKind::SignedPort, self.text);
+            }
+            // A host that stands alone cannot be left out.
+            Some(_) if matches!(self.rule, PortRule::Forbidden) => {
+                return self.refuse(ParseErrorKind::InvalidCharacter, &self.text[..1]);
+            }
+            Some(rest) => (true, rest),
+            None => (false, self.text),
+        };
+        if ["/", "./", "@", "unix:", "unix/", "unix@"]
+            .iter()
+            .any(|prefix| rest.starts_with(prefix))
+        {
+            return self.refuse(ParseErrorKind::UnixSocket, rest);
+        }
+        let (family, endpoint) = match rest.split_once('@') {
+            Some(("ipv4", endpoint)) => (Some(Family::Ipv4), endpoint),
+            Some(("ipv6", endpoint)) => (Some(Family::Ipv6), endpoint),
+            Some((other, _)) => return self.refuse(ParseErrorKind::UnknownFamily, other),
+            None => (None, rest),
+        };
+        let (host, port) = self.split(endpoint)?;
+        let literal = match &host {
+            Host::Ip { ip, .. } => Some(*ip),
+            Host::Network(network) => Some(network.first()),
+            _ => None,
+        };
+        if let (Some(ip), Some(family)) = (literal, family) {
+            if Family::of(ip) != family {
+                let host = &endpoint[..endpoint.len() - port.map_or(0, |port| port.len() + 1)];
+                return self.refuse(ParseErrorKind::FamilyMismatch, host);
+            }
+        }
+        let (first_port, last_port) = match (port, self.rule) {
+            (Some(port), PortRule::Forbidden) => {
+                return self.refuse(ParseErrorKind::UnexpectedPort, port);
+            }
+            (Some(port), _) => self.ports(port)?,
+            (None, PortRule::Required) => {
+                return self.refuse(ParseErrorKind::MissingPort, endpoint);
+            }
+            (None, PortRule::Default(port)) => (port, port),
+            (None, PortRule::Forbidden) => (0, 0),
+        };
+        Ok(ListenAddr {
+            optional,
+            family,
+            host,
+            first_port,
+            last_port,
+        })
+    }
+
+    /// No white space, no control character, nothing outside ASCII.
+    fn characters(&self) -> Result<(), ParseError> {
+        let odd = self
+            .text
+            .char_indices()
+            .find(|(_, c)| !c.is_ascii_graphic());
+        let Some((at, c)) = odd else { return Ok(()) };
+        let kind = if c.is_whitespace() {
+            ParseErrorKind::WhiteSpace
+        } else if c.is_control() {
+            ParseErrorKind::ControlCharacter
+        } else {
+            ParseErrorKind::NonAscii
+        };
+        self.refuse(kind, &self.text[at..at + c.len_utf8()])
+    }
+
+    /// `port | host [ ":" port ]`, the port yet to be read.
+    fn split(&self, endpoint: &'t str) -> Result<(Host, Option<&'t str>), ParseError> {
+        if is_port_alone(endpoint) {
+            return Ok((Host::Any, Some(endpoint)));
+        }
+        if endpoint.strip_prefix('+').is_some_and(is_port_alone) {
+            return self.refuse(ParseErrorKind::SignedPort, endpoint);
+        }
+        if endpoint.starts_with('[') {
+            return self.bracketed(endpoint);
+        }
+        if let Some(at) = endpoint.find(['[', ']']) {
+            return self.refuse(ParseErrorKind::UnopenedBracket, &endpoint[at..=at]);
+        }
+        match endpoint.split_once(':') {
+            Some((_, port)) if port.contains(':') => Ok((self.bare_ipv6(endpoint)?, None)),
+            Some((host, port)) => Ok((self.host(host)?, Some(port))),
+            None => Ok((self.host(endpoint)?, None)),
+        }
+    }
+
+    /// `"[" ipv6 [ "%" zone ] "]"` or `"[" ipv6 "/" n "]"`, and what follows it.
+    fn bracketed(&self, endpoint: &'t str) -> Result<(Host, Option<&'t str>), ParseError> {
+        let Some(close) = endpoint.find(']') else {
+            return self.refuse(ParseErrorKind::UnclosedBracket, &endpoint[..1]);
+        };
+        let (inside, after) = (&endpoint[1..close], &endpoint[close + 1..]);
+        if let Some(at) = after.find('%') {
+            let zone = after[at..].split(':').next().unwrap_or_default();
+            return self.refuse(ParseErrorKind::ZoneOutsideBrackets, zone);
+        }
+        let port = match after.as_bytes().first() {
+            None => None,
+            Some(b':') => Some(&after[1..]),
+            Some(b'/') => {
+                return self.refuse(ParseErrorKind::UnbracketedNetwork, &endpoint[..=close]);
+            }
+            Some(_) => return self.refuse(ParseErrorKind::AfterBracket, after),
+        };
+        if inside.is_empty() {
+            return self.refuse(ParseErrorKind::EmptyHost, &endpoint[..=close]);
+        }
+        if let Some((ip, zone)) = inside.split_once('%') {
+            let ip = self.ipv6(ip)?;
+            return Ok((self.zoned(ip, zone)?, port));
+        }
+        if let Some((ip, len)) = inside.split_once('/') {
+            let ip = self.ipv6(ip)?;
+            return Ok((self.network(IpAddr::V6(ip), inside, len)?, port));
+        }
+        let ip = IpAddr::V6(self.ipv6(inside)?);
+        Ok((Host::Ip { ip, zone: None }, port))
+    }
+
+    fn ipv6(&self, text: &'t str) -> Result<Ipv6Addr, ParseError> {
+        text.parse().or_else(|_| {
+            let kind = if text.contains(':') {
+                ParseErrorKind::InvalidIpv6
+            } else {
+                ParseErrorKind::NotIpv6InBrackets
+            };
+            self.refuse(kind, text)
+        })
+    }
+
+    /// An IPv6 address that stands without brackets, hence without a port.
+    fn bare_ipv6(&self, endpoint: &'t str) -> Result<Host, ParseError> {
+        if let Some((ip, zone)) = endpoint.split_once('%') {
+            if let (Ok(ip), false) = (ip.parse(), zone.contains(':')) {
+                return self.zoned(ip, zone);
+            }
+        }
+        let has_port = endpoint.rsplit_once(':').is_some_and(|(host, port)| {
+            let ip = host.split_once('%').map_or(host, |(ip, _)| ip);
+            ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok()
+        });
+        let kind = match endpoint.parse::<Ipv6Addr>() {
+            // Where no port may stand there is one reading only.
+            Ok(_) if has_port && !matches!(self.rule, PortRule::Forbidden) => {
+                ParseErrorKind::AmbiguousIpv6
+            }
+            Ok(ip) => {
+                return Ok(Host::Ip {
+                    ip: IpAddr::V6(ip),
+                    zone: None,
+                });
+            }
+            Err(_) if has_port => ParseErrorKind::UnbracketedIpv6,
+            Err(_) => {
+                let network = endpoint.split_once('/').map(|(ip, _)| ip);
+                if network.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
+                    return self.refuse(ParseErrorKind::UnbracketedNetwork, endpoint);
+                }
+                self.name_characters(endpoint, b":%/")?;
+                if endpoint
+                    .bytes()
+                    .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
+                {
+                    ParseErrorKind::InvalidIpv6
+                } else {
+                    ParseErrorKind::TooManyColons
+                }
+            }
+        };
+        self.refuse(kind, endpoint)
+    }
+
+    /// An IPv6 address and what stands behind its `%`: an index, or the name of an interface.
+    fn zoned(&self, ip: Ipv6Addr, zone: &'t str) -> Result<Host, ParseError> {
+        if zone.is_empty() {
+            return self.refuse(ParseErrorKind::EmptyZone, zone);
+        }
+        if !has_zone(ip) {
+            return self.refuse(ParseErrorKind::ZoneNotLinkLocal, zone);
+        }
+        let parsed = if all_digits(zone) {
+            match zone.parse() {
+                // The scope id 0 is that of an address without a zone, to std as well.
+                Ok(0) => None,
+                Ok(index) => Some(Zone::Index(index)),
+                Err(_) => return self.refuse(ParseErrorKind::ZoneTooLarge, zone),
+            }
+        } else if zone.starts_with("25") {
+            return self.refuse(ParseErrorKind::EncodedZone, zone);
+        } else {
+            self.name(zone, INTERFACE_NAME_MAX)?;
+            Some(Zone::Name(zone.to_owned()))
+        };
+        Ok(Host::Ip {
+            ip: IpAddr::V6(ip),
+            zone: parsed,
+        })
+    }
+
+    /// A host without `:` and brackets.
+    fn host(&self, text: &'t str) -> Result<Host, ParseError> {
+        if text.is_empty() {
+            return self.refuse(ParseErrorKind::EmptyHost, text);
+        }
+        if text == "*" {
+            return Ok(Host::Any);
+        }
+        if let Ok(ip) = text.parse::<Ipv4Addr>() {
+            return Ok(Host::Ip {
+                ip: IpAddr::V4(ip),
+                zone: None,
+            });
+        }
+        if text.eq_ignore_ascii_case("localhost") {
+            return Ok(Host::Localhost);
+        }
+        if let Some((ip, len)) = text.split_once('/') {
+            return match ip.parse::<Ipv4Addr>() {
+                Ok(ip) => self.network(IpAddr::V4(ip), text, len),
+                Err(_) if looks_numeric(ip) => self.numeric(ip),
+                Err(_) => self.refuse(ParseErrorKind::Path, &text[ip.len()..]),
+            };
+        }
+        if let Some((ip, zone)) = text.split_once('%') {
+            if looks_numeric(ip) {
+                return self.refuse(ParseErrorKind::ZoneNotLinkLocal, zone);
+            }
+        }
+        if text.len() > 1 && text.starts_with('_') && text.ends_with('_') {
+            return match text {
+                "_local_" => Ok(Host::Word(Word::Local)),
+                "_private_" | "_site_" => Ok(Host::Word(Word::Private)),
+                "_public_" | "_global_" => Ok(Host::Word(Word::Public)),
+                "_default_" => Ok(Host::Word(Word::Default)),
+                _ => self.refuse(ParseErrorKind::UnknownWord, text),
+            };
+        }
+        if looks_numeric(text) {
+            return self.numeric(text);
+        }
+        // Only DNS has names with a dot that are longer than an interface's.
+        let longest = if text.contains('.') {
+            DNS_NAME_MAX
+        } else {
+            INTERFACE_NAME_MAX
+        };
+        self.name(text, longest)?;
+        Ok(Host::Name(text.to_owned()))
+    }
+
+    /// Says what is wrong with digits and dots that are no IPv4 address.
+    fn numeric(&self, text: &'t str) -> Result<Host, ParseError> {
+        let parts = || text.split('.');
+        if parts().all(all_digits) && parts().count() == 4 {
+            if let Some(octet) = parts().find(|part| part.len() > 1 && part.starts_with('0')) {
+                return self.refuse(ParseErrorKind::LeadingZeroOctet, octet);
+            }
+        } else if parts().count() <= 4 && parts().all(|part| !part.is_empty()) {
+            return self.refuse(ParseErrorKind::LegacyIpv4, text);
+        }
+        self.refuse(ParseErrorKind::InvalidIpv4, text)
+    }
+
+    fn network(&self, ip: IpAddr, whole: &'t str, len: &'t str) -> Result<Host, ParseError> {
+        let prefix_len = match len.parse::<u8>() {
+            Ok(n) if n <= bits_of(ip) && all_digits(len) && !has_leading_zero(len) => n,
+            _ if len.is_empty() || !all_digits(len) => {
+                return self.refuse(ParseErrorKind::Path, &whole[whole.len() - len.len() - 1..]);
+            }
+            _ => return self.refuse(ParseErrorKind::InvalidPrefixLength, len),
+        };
+        if ip.to_canonical() != ip {
+            return self.refuse(ParseErrorKind::MappedNetwork, whole);
+        }
+        let network = Network::containing(ip, prefix_len);
+        if network.first() != ip {
+            return self.refuse(ParseErrorKind::HostBitsSet, whole);
+        }
+        Ok(Host::Network(network))
+    }
+
+    fn name(&self, text: &'t str, longest: usize) -> Result<(), ParseError> {
+        self.name_characters(text, b"")?;
+        if text.len() > longest {
+            return self.refuse(ParseErrorKind::NameTooLong, text);
+        }
+        if text.bytes().all(|b| b == b'.') {
+            return self.refuse(ParseErrorKind::InvalidCharacter, text);
+        }
+        Ok(())
+    }
+
+    fn name_characters(&self, text: &'t str, others: &[u8]) -> Result<(), ParseError> {
+        let known = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b) || others.contains(&b);
+        match text.bytes().position(|b| !known(b)) {
+            Some(at) => self.refuse(ParseErrorKind::InvalidCharacter, &text[at..=at]),
+            None => Ok(()),
+        }
+    }
+
+    /// `port | port "-" port`
+    fn ports(&self, text: &'t str) -> Result<(u16, u16), ParseError> {
+        if text.starts_with(['-', '+']) {
+            return self.refuse(ParseErrorKind::SignedPort, text);
+        }
+        let Some((first, last)) = text.split_once('-') else {
+            let port = self.port(text)?;
+            return Ok((port, port));
+        };
+        match (self.port(first)?, self.port(last)?) {
+            (first, last) if last < first => self.refuse(ParseErrorKind::ReversedRange, text),
+            (0, _) => self.refuse(ParseErrorKind::RangeFromZero, text),
+            range => Ok(range),
+        }
+    }
+
+    fn port(&self, text: &'t str) -> Result<u16, ParseError> {
+        if text.is_empty() {
+            return self.refuse(ParseErrorKind::EmptyPort, text);
+        }
+        if let Some(at) = text.find(['/', '?', '#']) {
+            return self.refuse(ParseErrorKind::Path, &text[at..]);
+        }
+        if !all_digits(text) {
+            return self.refuse(ParseErrorKind::InvalidPort, text);
+        }
+        if has_leading_zero(text) {
+            return self.refuse(ParseErrorKind::LeadingZeroPort, text);
+        }
+        text.parse()
+            .or_else(|_| self.refuse(ParseErrorKind::PortTooLarge, text))
+    }
+
+    /// Refuses the text for `part`, a slice of it.
+    fn refuse<T>(&self, kind: ParseErrorKind, part: &'t str) -> Result<T, ParseError> {
+        let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
+        let span = start..start + part.len();
+        Err(ParseError::new(self.text, span, kind))
+    }
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn has_leading_zero(digits: &str) -> bool {
+    digits.len() > 1 && digits.starts_with('0')
+}
+
+/// Digits that start the text and nothing but digits and `-` after them.
+fn is_port_alone(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'-')
+}
+
+/// Tells whether `getaddrinfo` might read a number here, in any of the bases of
+/// inet_aton(3). VLAN names such as `eth0.100` have a part that is none.
+fn looks_numeric(text: &str) -> bool {
+    let parts_are = text.split('.').all(|part| {
+        let hex = part.strip_prefix("0x").or(part.strip_prefix("0X"));
+        match hex {
+            Some(hex) => hex.bytes().all(|b| b.is_ascii_hexdigit()),
+            None => part.bytes().all(|b| b.is_ascii_digit()),
+        }
+    });
+    parts_are && text.bytes().any(|b| b.is_ascii_digit())
+}

@@ -1,0 +1,169 @@
+//! A network in CIDR notation: [`Network`], the arithmetic of prefixes.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A network: the addresses that share a prefix (CIDR, RFC 4632).
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Network;
+///
+/// let network = Network::containing("192.168.71.67".parse()?, 16);
+/// assert_eq!(network.to_string(), "192.168.0.0/16");
+/// assert!(network.contains("192.168.158.94".parse()?));
+/// assert!(!network.contains("192.0.2.1".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Network {
+    first: IpAddr,
+    prefix_len: u8,
+}
+
+impl Network {
+    /// Returns the network of `prefix_len` bits that `ip` lies in.
+    ///
+    /// An IPv4-mapped address counts as the IPv4 address, and a length beyond
+    /// the address as its whole length.
+    #[must_use]
+    pub fn containing(ip: IpAddr, prefix_len: u8) -> Self {
+        let ip = ip.to_canonical();
+        let prefix_len = prefix_len.min(bits_of(ip));
+        let host_bits = u32::from(bits_of(ip) - prefix_len);
+        let first = match ip {
+            IpAddr::V4(ip) => {
+                let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V4(Ipv4Addr::from_bits(ip.to_bits() & mask))
+            }
+            IpAddr::V6(ip) => {
+                let mask = u128::MAX.checked_shl(host_bits).unwrap_or(0);
+                IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & mask))
+            }
+        };
+        Self { first, prefix_len }
+    }
+
+    /// Returns the network's first address.
+    #[must_use]
+    pub fn first(self) -> IpAddr {
+        self.first
+    }
+
+    /// Returns how many leading bits its addresses share.
+    #[must_use]
+    pub fn prefix_len(self) -> u8 {
+        self.prefix_len
+    }
+
+    /// Tells whether `ip` lies in the network; an IPv4-mapped address counts as the IPv4 address.
+    #[must_use]
+    pub fn contains(self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        ip.is_ipv4() == self.first.is_ipv4() && Self::containing(ip, self.prefix_len) == self
+    }
+
+    /// Returns the all-ones address, which is the broadcast of an IPv4 subnet of
+    /// /30 or larger. A /31 has none (RFC 3021), and neither has IPv6.
+    pub(crate) fn broadcast(self) -> Option<Ipv4Addr> {
+        match self.first {
+            IpAddr::V4(first) if self.prefix_len <= 30 => {
+                let host_bits = u32::MAX >> self.prefix_len;
+                Some(Ipv4Addr::from_bits(first.to_bits() | host_bits))
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the first address where it is not a host's: the network address of
+    /// an IPv4 subnet, the subnet-router anycast address of IPv6 (RFC 4291,
+    /// section 2.6.1). A /31 and a /127 have none (RFC 3021, RFC 6164).
+    pub(crate) fn reserved_first(self) -> Option<IpAddr> {
+        (self.prefix_len + 1 < bits_of(self.first)).then_some(self.first)
+    }
+
+    /// Tells whether the network holds more than one address.
+    pub(crate) fn is_subnet(self) -> bool {
+        self.prefix_len < bits_of(self.first)
+    }
+}
+
+impl fmt::Display for Network {
+    /// Writes the network as in `192.168.0.0/16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.prefix_len)
+    }
+}
+
+/// Returns the length of an address of the family of `ip`, in bits.
+pub(crate) fn bits_of(ip: IpAddr) -> u8 {
+    if ip.is_ipv4() { 32 } else { 128 }
+}
+
+/// Returns how many leading bits two addresses of one family share.
+pub(crate) fn common_prefix_len(a: IpAddr, b: IpAddr) -> u32 {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        _ => 0,
+    }
+}
+
+/// Tells whether `ip` is private: RFC 1918, RFC 4193, or shared by RFC 6598.
+pub(crate) fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, ..] = ip.octets();
+            ip.is_private() || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(ip) => ip.is_unique_local(),
+    }
+}
+
+/// Tells whether `ip` is globally reachable unicast, as the IANA special-purpose
+/// address registries for IPv4 and IPv6 have it.
+pub(crate) fn is_global(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => {
+            let [a, b, c, d] = ip.octets();
+            !(is_private(IpAddr::V4(ip))
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_documentation()
+                || a == 0
+                // IETF protocol assignments, save port control and TURN anycast.
+                || (a == 192 && b == 0 && c == 0 && d != 9 && d != 10)
+                // Benchmarking (RFC 2544).
+                || (a == 198 && b & 0xfe == 18)
+                // Multicast, reserved and the limited broadcast.
+                || a >= 224)
+        }
+        IpAddr::V6(ip) => {
+            let [a, b, ..] = ip.segments();
+            // 2000::/3 is all that is allocated for it (RFC 4291, section 2.4) ...
+            a & 0xe000 == 0x2000
+                // ... save IETF protocol assignments, documentation and 6to4.
+                && !(a == 0x2001 && b < 0x200 && !is_global_assignment(ip))
+                && !(a == 0x2001 && b == 0xdb8)
+                && !(a == 0x3fff && b < 0x1000)
+                && a != 0x2002
+        }
+    }
+}
+
+/// The globally reachable parts of 2001::/23.
+fn is_global_assignment(ip: Ipv6Addr) -> bool {
+    let [_, b, rest @ ..] = ip.segments();
+    match b {
+        // Port control, TURN and DNS-SD anycast.
+        1 => rest[..5] == [0; 5] && (1..=3).contains(&rest[5]),
+        // AMT.
+        3 => true,
+        // AS112.
+        4 => rest[0] == 0x112,
+        // ORCHIDv2 and drone remote identification.
+        0x20..=0x3f => true,
+        _ => false,
+    }
+}
