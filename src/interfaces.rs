@@ -1,0 +1,586 @@
+//! The host's interfaces, read once or made up: [`Interfaces`]. The only file
+//! that names `if_addrs`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use crate::network::{Network, bits_of, common_prefix_len};
+
+/// A snapshot of a host's interfaces and their addresses.
+///
+/// It is read from the system, or made up from [`Interface`]s, so that whatever
+/// is decided on it can be tested without such a host. Looking up an address, a
+/// name or an index does not scan. A clone shares the snapshot.
+///
+/// # Platform notes
+///
+/// Only interfaces that have an address are in a snapshot of the system.
+/// Windows leaves out addresses that are deprecated or still tentative.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Interface, Interfaces};
+///
+/// let host: Interfaces = [
+///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+///     Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16),
+/// ]
+/// .into_iter()
+/// .collect();
+/// assert_eq!(host.by_name("eth0").map(Interface::index), Some(Some(2)));
+/// assert_eq!(host.with_ip("192.168.71.67".parse()?).count(), 1);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Interfaces {
+    snapshot: Arc<Snapshot>,
+}
+
+#[derive(Clone, Default)]
+struct Snapshot {
+    /// By index, then by name.
+    interfaces: Vec<Interface>,
+    /// Every address, by [`neighbourhood`], then by value, then by interface.
+    places: Vec<Place>,
+    /// Where the run of an address begins in `places`.
+    by_ip: HashMap<IpAddr, usize>,
+    by_name: HashMap<String, usize>,
+    by_index: HashMap<u32, usize>,
+    /// An address of each subnet.
+    by_subnet: HashMap<Network, Place>,
+    /// The prefix lengths in `by_subnet`, longest first.
+    prefix_lens: Vec<u8>,
+    by_broadcast: HashMap<Ipv4Addr, Place>,
+    by_peer: HashMap<IpAddr, Place>,
+    default_sources: Vec<IpAddr>,
+}
+
+/// An address as two positions: of its interface, and among that one's addresses.
+#[derive(Clone, Copy)]
+struct Place {
+    interface: usize,
+    addr: usize,
+}
+
+impl Interfaces {
+    /// Reads the interfaces of this host.
+    ///
+    /// # Errors
+    ///
+    /// An [`InterfacesError`] where the system does not tell, as in a sandbox
+    /// without `AF_NETLINK`. Binding a literal address works there all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let host = bindaddr::Interfaces::system()?;
+    /// for interface in host.iter() {
+    ///     println!("{} has {} addresses", interface.name(), interface.addrs().len());
+    /// }
+    /// # Ok::<(), bindaddr::InterfacesError>(())
+    /// ```
+    pub fn system() -> Result<Self, InterfacesError> {
+        let entries = if_addrs::get_if_addrs().map_err(|source| InterfacesError { source })?;
+        Ok(entries.into_iter().map(Interface::from_entry).collect())
+    }
+
+    /// Adds an address that the host would use to reach the outside.
+    ///
+    /// It is what the word `_default_` stands for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, ListenAddr};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)]
+    ///     .into_iter()
+    ///     .collect();
+    /// let host = host.with_default_source("10.0.0.1".parse()?);
+    /// assert_eq!("_default_:80".parse::<ListenAddr>()?.resolve(&host)?.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_default_source(mut self, ip: IpAddr) -> Self {
+        Arc::make_mut(&mut self.snapshot).default_sources.push(ip);
+        self
+    }
+
+    /// Adds the default sources of this host, as its routes are now.
+    pub(crate) fn with_system_default_sources(self) -> Self {
+        // A UDP connect looks up the route and sends nothing. The destination is
+        // a.root-servers.net, which is the outside to every other host.
+        let questions: [(SocketAddr, SocketAddr); 2] = [
+            (
+                (Ipv4Addr::UNSPECIFIED, 0).into(),
+                (Ipv4Addr::new(198, 41, 0, 4), 9).into(),
+            ),
+            (
+                (Ipv6Addr::UNSPECIFIED, 0).into(),
+                (Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30), 9).into(),
+            ),
+        ];
+        let ask = |(from, to): (SocketAddr, SocketAddr)| {
+            let socket = UdpSocket::bind(from)?;
+            socket.connect(to)?;
+            socket.local_addr()
+        };
+        questions
+            .into_iter()
+            .filter_map(|question| ask(question).ok())
+            .fold(self, |host, source| host.with_default_source(source.ip()))
+    }
+
+    /// Iterates over the interfaces, ordered by index.
+    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+        self.snapshot.interfaces.iter()
+    }
+
+    /// Tells whether there is no interface in the snapshot.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.snapshot.interfaces.is_empty()
+    }
+
+    /// Finds an interface by its name.
+    #[must_use]
+    pub fn by_name(&self, name: &str) -> Option<&Interface> {
+        let at = self.snapshot.by_name.get(name)?;
+        self.snapshot.interfaces.get(*at)
+    }
+
+    /// Finds an interface by its index.
+    #[must_use]
+    pub fn by_index(&self, index: u32) -> Option<&Interface> {
+        let at = self.snapshot.by_index.get(&index)?;
+        self.snapshot.interfaces.get(*at)
+    }
+
+    /// Iterates over the interfaces that have exactly the address `ip`.
+    ///
+    /// An IPv4-mapped address counts as the IPv4 address. Several interfaces may
+    /// have one address, and often do when it is link-local.
+    pub fn with_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
+        let ip = ip.to_canonical();
+        let start = self.snapshot.by_ip.get(&ip).copied();
+        start
+            .into_iter()
+            .flat_map(|start| &self.snapshot.places[start..])
+            .map(|place| self.at(*place))
+            .take_while(move |(_, addr)| addr.ip == ip)
+            .map(|(interface, _)| interface)
+    }
+
+    /// Finds the address whose directed broadcast `ip` is.
+    pub(crate) fn broadcast_of(&self, ip: Ipv4Addr) -> Option<(&Interface, &InterfaceAddr)> {
+        let configured = self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at));
+        configured.or_else(|| {
+            self.subnets_of(IpAddr::V4(ip))
+                .find(|(_, addr)| addr.subnet().broadcast() == Some(ip))
+        })
+    }
+
+    /// Finds the address to whose subnet `ip` is the network address, or in
+    /// IPv6 the subnet-router anycast address.
+    pub(crate) fn network_of(&self, ip: IpAddr) -> Option<(&Interface, &InterfaceAddr)> {
+        self.subnets_of(ip)
+            .find(|(_, addr)| addr.subnet().reserved_first() == Some(ip))
+    }
+
+    /// Finds the address whose point-to-point peer `ip` is.
+    pub(crate) fn peer_of(&self, ip: IpAddr) -> Option<(&Interface, &InterfaceAddr)> {
+        self.snapshot.by_peer.get(&ip).map(|at| self.at(*at))
+    }
+
+    /// Iterates over one address of each subnet that `ip` lies in, the smallest subnet first.
+    pub(crate) fn subnets_of(
+        &self,
+        ip: IpAddr,
+    ) -> impl Iterator<Item = (&Interface, &InterfaceAddr)> {
+        self.snapshot
+            .prefix_lens
+            .iter()
+            .filter(move |len| **len < bits_of(ip))
+            .filter_map(move |len| self.snapshot.by_subnet.get(&Network::containing(ip, *len)))
+            .map(|place| self.at(*place))
+    }
+
+    /// Returns up to `count` addresses of the host that share the longest prefixes with `ip`.
+    ///
+    /// They are of its family, and loopback or link-local only if it is, too.
+    pub(crate) fn nearest(&self, ip: IpAddr, count: usize) -> Vec<IpAddr> {
+        let key = |place: &Place| {
+            let ip = self.at(*place).1.ip;
+            (neighbourhood(ip), ip)
+        };
+        let places = &self.snapshot.places;
+        let around = places.partition_point(|place| key(place) < (neighbourhood(ip), ip));
+        let is_near = |place: &&Place| key(place).0 == neighbourhood(ip);
+        let mut before = places[..around].iter().rev().take_while(is_near).peekable();
+        let mut after = places[around..].iter().take_while(is_near).peekable();
+        let mut nearest = Vec::new();
+        // In sorted order the longest common prefixes are next to the place of `ip`.
+        while nearest.len() < count {
+            let shared = |place: Option<&&Place>| {
+                place.map(|place| common_prefix_len(self.at(**place).1.ip, ip))
+            };
+            let side = if shared(before.peek()) > shared(after.peek()) {
+                before.next()
+            } else {
+                after.next()
+            };
+            let Some(place) = side else { break };
+            let found = self.at(*place).1.ip;
+            if !nearest.contains(&found) {
+                nearest.push(found);
+            }
+        }
+        nearest
+    }
+
+    /// Returns the addresses that the host would use to reach the outside.
+    pub(crate) fn default_sources(&self) -> &[IpAddr] {
+        &self.snapshot.default_sources
+    }
+
+    fn at(&self, place: Place) -> (&Interface, &InterfaceAddr) {
+        let interface = &self.snapshot.interfaces[place.interface];
+        (interface, &interface.addrs[place.addr])
+    }
+}
+
+impl FromIterator<Interface> for Interfaces {
+    /// Collects a snapshot.
+    ///
+    /// Entries of the same index are one interface; so are entries of the same
+    /// name where one of them lacks an index.
+    fn from_iter<I: IntoIterator<Item = Interface>>(entries: I) -> Self {
+        let mut interfaces: Vec<Interface> = Vec::new();
+        let mut by_index: HashMap<u32, usize> = HashMap::new();
+        let mut by_name: HashMap<String, usize> = HashMap::new();
+        for entry in entries {
+            let named = by_name
+                .get(&entry.name)
+                .copied()
+                .filter(|at| entry.index().is_none() || interfaces[*at].index().is_none());
+            let known = entry
+                .index()
+                .and_then(|index| by_index.get(&index).copied());
+            let at = known.or(named).unwrap_or(interfaces.len());
+            if let Some(index) = entry.index() {
+                by_index.insert(index, at);
+            }
+            by_name.entry(entry.name.clone()).or_insert(at);
+            match interfaces.get_mut(at) {
+                Some(interface) => interface.join(entry),
+                None => interfaces.push(entry),
+            }
+        }
+        for interface in &mut interfaces {
+            interface
+                .addrs
+                .sort_by_key(|addr| (addr.ip, addr.prefix_len));
+            interface.addrs.dedup();
+        }
+        interfaces.sort_by(|a, b| (a.index, &a.name).cmp(&(b.index, &b.name)));
+        Self {
+            snapshot: Arc::new(Snapshot::new(interfaces)),
+        }
+    }
+}
+
+impl Snapshot {
+    fn new(interfaces: Vec<Interface>) -> Self {
+        let mut new = Self::default();
+        for (at, interface) in interfaces.iter().enumerate() {
+            if let Some(index) = interface.index() {
+                new.by_index.insert(index, at);
+            }
+            new.by_name.entry(interface.name.clone()).or_insert(at);
+            for (n, addr) in interface.addrs.iter().enumerate() {
+                let place = Place {
+                    interface: at,
+                    addr: n,
+                };
+                new.places.push(place);
+                if addr.subnet().is_subnet() {
+                    new.by_subnet.entry(addr.subnet()).or_insert(place);
+                    new.prefix_lens.push(addr.prefix_len);
+                }
+                if let Some(broadcast) = addr.broadcast {
+                    new.by_broadcast.entry(broadcast).or_insert(place);
+                }
+                if let Some(peer) = addr.peer {
+                    new.by_peer.entry(peer).or_insert(place);
+                }
+            }
+        }
+        new.prefix_lens.sort_unstable_by(|a, b| b.cmp(a));
+        new.prefix_lens.dedup();
+        let ip_at = |place: &Place| interfaces[place.interface].addrs[place.addr].ip;
+        new.places
+            .sort_by_key(|place| (neighbourhood(ip_at(place)), ip_at(place), place.interface));
+        // An interface may have an address twice, in subnets of different size.
+        new.places
+            .dedup_by_key(|place| (ip_at(place), place.interface));
+        for (at, place) in new.places.iter().enumerate() {
+            new.by_ip.entry(ip_at(place)).or_insert(at);
+        }
+        new.interfaces = interfaces;
+        new
+    }
+}
+
+impl fmt::Debug for Interfaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+/// Addresses that stand in for each other: of one family, and both loopback,
+/// both link-local, or neither.
+fn neighbourhood(ip: IpAddr) -> (bool, bool, bool) {
+    let link_local = match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    };
+    (ip.is_ipv6(), ip.is_loopback(), link_local)
+}
+
+/// A network interface and its addresses.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interface;
+///
+/// let tunnel = Interface::new("tun0", 7)
+///     .with_peer("10.8.0.1".parse()?, "10.8.0.2".parse()?)
+///     .with_running(false);
+/// assert_eq!(tunnel.addrs()[0].peer(), Some("10.8.0.2".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Interface {
+    name: String,
+    /// 0 where the system did not tell.
+    index: u32,
+    running: bool,
+    addrs: Vec<InterfaceAddr>,
+}
+
+impl Interface {
+    /// Makes up an interface that is running and has no address yet.
+    ///
+    /// An `index` of 0 stands for an unknown one.
+    #[must_use]
+    pub fn new(name: impl Into<String>, index: u32) -> Self {
+        Self {
+            name: name.into(),
+            index,
+            running: true,
+            addrs: Vec::new(),
+        }
+    }
+
+    /// Adds an address with the length of its subnet's prefix, in bits.
+    ///
+    /// A length beyond the address counts as its whole length.
+    #[must_use]
+    pub fn with_addr(mut self, ip: IpAddr, prefix_len: u8) -> Self {
+        self.addrs.push(InterfaceAddr::new(ip, prefix_len));
+        self
+    }
+
+    /// Adds an address whose subnet has an explicit broadcast address.
+    ///
+    /// The all-ones address of a subnet of /30 or larger is a broadcast without it.
+    #[must_use]
+    pub fn with_broadcast(mut self, ip: Ipv4Addr, prefix_len: u8, broadcast: Ipv4Addr) -> Self {
+        let mut addr = InterfaceAddr::new(IpAddr::V4(ip), prefix_len);
+        addr.broadcast = Some(broadcast);
+        self.addrs.push(addr);
+        self
+    }
+
+    /// Adds an address of a point-to-point link with the address of its other end.
+    #[must_use]
+    pub fn with_peer(mut self, ip: IpAddr, peer: IpAddr) -> Self {
+        let mut addr = InterfaceAddr::new(ip, u8::MAX);
+        addr.peer = Some(peer.to_canonical());
+        self.addrs.push(addr);
+        self
+    }
+
+    /// Sets whether the interface is up and has a carrier.
+    #[must_use]
+    pub fn with_running(mut self, running: bool) -> Self {
+        self.running = running;
+        self
+    }
+
+    /// Returns the name; on Windows, the friendly one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the index, which is the scope id of its link-local addresses.
+    ///
+    /// It is `None` where the system does not tell.
+    #[must_use]
+    pub fn index(&self) -> Option<u32> {
+        (self.index != 0).then_some(self.index)
+    }
+
+    /// Tells whether the interface is up and has a carrier.
+    ///
+    /// Linux binds an IPv4 address of an interface that is not running, too.
+    ///
+    /// # Platform notes
+    ///
+    /// - Unix: `IFF_RUNNING`, netdevice(7).
+    /// - Windows: `IfOperStatusUp`.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Returns the addresses, ordered by value.
+    #[must_use]
+    pub fn addrs(&self) -> &[InterfaceAddr] {
+        &self.addrs
+    }
+
+    /// Finds its entry for exactly `ip`.
+    pub(crate) fn entry(&self, ip: IpAddr) -> Option<&InterfaceAddr> {
+        let at = self.addrs.partition_point(|addr| addr.ip < ip);
+        self.addrs.get(at).filter(|addr| addr.ip == ip)
+    }
+
+    /// Takes over what another entry says of the same interface.
+    fn join(&mut self, other: Self) {
+        self.index = self.index.max(other.index);
+        self.running |= other.running;
+        self.name = other.name.min(std::mem::take(&mut self.name));
+        self.addrs.extend(other.addrs);
+    }
+
+    fn from_entry(entry: if_addrs::Interface) -> Self {
+        let running = entry.is_oper_up();
+        let addr = match &entry.addr {
+            if_addrs::IfAddr::V4(v4) => {
+                let mut addr = InterfaceAddr::new(IpAddr::V4(v4.ip), v4.prefixlen);
+                // getifaddrs(3) has one field for both: the peer of a host route,
+                // else the broadcast address, else the address itself.
+                match v4.broadcast.filter(|other| *other != v4.ip) {
+                    Some(peer) if v4.prefixlen == 32 => addr.peer = Some(IpAddr::V4(peer)),
+                    Some(broadcast) if v4.prefixlen < 31 => addr.broadcast = Some(broadcast),
+                    _ => {}
+                }
+                addr
+            }
+            if_addrs::IfAddr::V6(v6) => InterfaceAddr::new(IpAddr::V6(v6.ip), v6.prefixlen),
+        };
+        Self {
+            name: interface_name(entry.name),
+            index: entry.index.unwrap_or(0),
+            running,
+            addrs: vec![addr],
+        }
+    }
+}
+
+/// Takes the label off the name of an entry: Linux names IPv4 addresses by their
+/// label (`eth0:web`, ip-address(8)), and no interface has a `:` in its name.
+fn interface_name(mut label: String) -> String {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        if let Some(colon) = label.find(':') {
+            label.truncate(colon);
+        }
+    }
+    label
+}
+
+impl fmt::Display for Interface {
+    /// Writes the name, with control characters escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.escape_debug().fmt(f)
+    }
+}
+
+/// An address of an [`Interface`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddr {
+    ip: IpAddr,
+    prefix_len: u8,
+    broadcast: Option<Ipv4Addr>,
+    peer: Option<IpAddr>,
+}
+
+impl InterfaceAddr {
+    fn new(ip: IpAddr, prefix_len: u8) -> Self {
+        let ip = ip.to_canonical();
+        Self {
+            ip,
+            prefix_len: prefix_len.min(bits_of(ip)),
+            broadcast: None,
+            peer: None,
+        }
+    }
+
+    /// Returns the address; never an IPv4-mapped one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// Returns the length of the subnet's prefix, in bits.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        self.prefix_len
+    }
+
+    /// Returns the other end of a point-to-point link, where it is known.
+    ///
+    /// # Platform notes
+    ///
+    /// A snapshot of the system knows it for IPv4 on broadcast-capable Linux interfaces only.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Returns the subnet that the address lies in.
+    #[must_use]
+    pub fn subnet(&self) -> Network {
+        Network::containing(self.ip, self.prefix_len)
+    }
+}
+
+impl fmt::Display for InterfaceAddr {
+    /// Writes the address with its prefix length, as in `192.168.71.67/16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix_len)
+    }
+}
+
+/// The interfaces of this host could not be read.
+///
+/// The system's own error is the [`source`](std::error::Error::source). Nothing
+/// is called foreign for it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the interfaces of this host")]
+pub struct InterfacesError {
+    source: io::Error,
+}
+
+impl InterfacesError {
+    pub(crate) fn io_error(&self) -> &io::Error {
+        &self.source
+    }
+}

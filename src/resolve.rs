@@ -1,0 +1,480 @@
+//! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
+
+use std::error::Error;
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::interfaces::{Interface, Interfaces, InterfacesError};
+use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
+use crate::network::{is_global, is_private};
+use crate::target::{BindTarget, Endpoint, Wildcard};
+
+impl BindTarget {
+    /// Says what a host in a setting is on this host, for settings that keep host and port apart.
+    ///
+    /// The interfaces of this host are read only where the text needs them: not
+    /// for a wildcard and not for a loopback address. A [`Foreign`](Self::Foreign)
+    /// result is `Ok`: it is a finding, and no mistake in the text.
+    ///
+    /// # Errors
+    ///
+    /// A [`ResolveError`] whose [kind](ResolveError::kind) tells
+    /// - the mistake in a text that is no host, or that has a port;
+    /// - a name or a zone that no interface has;
+    /// - an interface, network or word that names no address, or more than one:
+    ///   [`ListenAddr`] reads those;
+    /// - that the interfaces of this host could not be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Wildcard};
+    ///
+    /// assert_eq!(BindTarget::parse("0.0.0.0")?, BindTarget::Any(Wildcard::Ipv4));
+    /// assert!(BindTarget::parse("localhost")?.is_loopback());
+    /// // TEST-NET-2 (RFC 5737), which no host has.
+    /// assert!(BindTarget::parse("198.51.100.1")?.is_foreign());
+    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// ```
+    ///
+    /// # Example: errors
+    ///
+    /// ```
+    /// let err = bindaddr::BindTarget::parse("127.0.0.1:80").unwrap_err();
+    /// assert_eq!(
+    ///     err.to_string(),
+    ///     "invalid listen address \"127.0.0.1:80\": only a host may stand here; leave off the port `80`",
+    /// );
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, ResolveError> {
+        let addr = parse_host(text)?;
+        let wildcard_or_loopback = match addr.host() {
+            Host::Ip { ip, .. } => {
+                let ip = ip.to_canonical();
+                ip.is_unspecified() || ip.is_loopback()
+            }
+            _ => !addr.needs_interfaces(),
+        };
+        let host = if wildcard_or_loopback {
+            Interfaces::default()
+        } else {
+            snapshot_for(&addr).map_err(|kind| ResolveError::new(text, kind))?
+        };
+        only_target(&addr, text, &host)
+    }
+
+    /// Says what a host in a setting is on the host of a snapshot.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse`](Self::parse), save that nothing is read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)]
+    ///     .into_iter()
+    ///     .collect();
+    /// assert!(BindTarget::parse_with("10.0.0.1", &host)?.is_local());
+    /// assert!(BindTarget::parse_with("eth0", &host)?.is_local());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn parse_with(text: &str, host: &Interfaces) -> Result<Self, ResolveError> {
+        only_target(&parse_host(text)?, text, host)
+    }
+}
+
+fn parse_host(text: &str) -> Result<ListenAddr, ResolveError> {
+    ListenAddr::parse_host(text).map_err(|err| ResolveError::new(text, ResolveErrorKind::Text(err)))
+}
+
+fn only_target(
+    addr: &ListenAddr,
+    text: &str,
+    host: &Interfaces,
+) -> Result<BindTarget, ResolveError> {
+    let endpoints = endpoints(addr, host).map_err(|kind| ResolveError::new(text, kind))?;
+    match endpoints[..] {
+        [endpoint] => Ok(endpoint.classify(host)),
+        _ => {
+            let count = endpoints.len();
+            let kind = ResolveErrorKind::SeveralAddresses { count };
+            Err(ResolveError::new(text, kind))
+        }
+    }
+}
+
+impl ListenAddr {
+    /// Says what the address names on the host of a snapshot: at least one target.
+    ///
+    /// Nothing widens: only the wildcard spellings give [`BindTarget::Any`], and
+    /// what selects no address is an error. Several targets come in a fixed
+    /// order: IPv4 before IPv6, then by interface, then by address.
+    ///
+    /// # Errors
+    ///
+    /// A [`ResolveError`] whose [kind](ResolveError::kind) tells the name or the
+    /// zone that no interface has, or what selects no address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, ListenAddr};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2)
+    ///     .with_addr("10.0.0.1".parse()?, 8)
+    ///     .with_addr("fe80::77".parse()?, 64)]
+    /// .into_iter()
+    /// .collect();
+    /// let targets = "eth0:80".parse::<ListenAddr>()?.resolve(&host)?;
+    /// let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    /// assert_eq!(targets, ["10.0.0.1, an address of eth0", "fe80::77%eth0, an address of eth0"]);
+    ///
+    /// let err = "etho:80".parse::<ListenAddr>()?.resolve(&host).unwrap_err();
+    /// assert_eq!(
+    ///     err.to_string(),
+    ///     "cannot resolve etho:80: no interface with an address is called `etho`; there is `eth0`",
+    /// );
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn resolve(&self, host: &Interfaces) -> Result<Vec<BindTarget>, ResolveError> {
+        let endpoints =
+            endpoints(self, host).map_err(|kind| ResolveError::new(&self.to_string(), kind))?;
+        Ok(endpoints
+            .into_iter()
+            .map(|endpoint| endpoint.classify(host))
+            .collect())
+    }
+
+    /// Tells whether only the interfaces say which sockets the address stands for.
+    fn needs_interfaces(&self) -> bool {
+        match self.host() {
+            Host::Any | Host::Localhost => false,
+            Host::Ip { zone, .. } => matches!(zone, Some(Zone::Name(_))),
+            Host::Name(_) | Host::Network(_) | Host::Word(_) => true,
+        }
+    }
+}
+
+/// What the address stands for on this host, which is read only where it must be.
+pub(crate) fn endpoints_here(addr: &ListenAddr) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    if addr.needs_interfaces() {
+        endpoints(addr, &snapshot_for(addr)?)
+    } else {
+        endpoints(addr, &Interfaces::default())
+    }
+}
+
+fn snapshot_for(addr: &ListenAddr) -> Result<Interfaces, ResolveErrorKind> {
+    let host = Interfaces::system().map_err(ResolveErrorKind::InterfacesUnreadable)?;
+    Ok(match addr.host() {
+        Host::Word(Word::Default) => host.with_system_default_sources(),
+        _ => host,
+    })
+}
+
+/// What the address stands for: at least one endpoint, none of them twice.
+fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    let endpoint = match addr.host() {
+        Host::Any => Endpoint::Any(match addr.family() {
+            None => Wildcard::All,
+            Some(Family::Ipv4) => Wildcard::Ipv4,
+            Some(Family::Ipv6) => Wildcard::Ipv6,
+        }),
+        Host::Localhost => match addr.family() {
+            None => Endpoint::Localhost,
+            Some(Family::Ipv4) => Endpoint::literal([127, 0, 0, 1].into(), 0),
+            Some(Family::Ipv6) => Endpoint::literal([0, 0, 0, 0, 0, 0, 0, 1].into(), 0),
+        },
+        Host::Ip { ip, zone } => literal(addr, *ip, zone.as_ref(), host)?,
+        Host::Name(name) => return of_interface(addr, named(host, name)?),
+        Host::Network(network) => return select(addr, host, |ip| network.contains(ip)),
+        Host::Word(word) => {
+            return select(addr, host, |ip| match word {
+                Word::Local => ip.is_loopback(),
+                Word::Private => is_private(ip),
+                Word::Public => is_global(ip),
+                Word::Default => host.default_sources().contains(&ip),
+            });
+        }
+    };
+    Ok(vec![endpoint])
+}
+
+fn literal(
+    addr: &ListenAddr,
+    ip: IpAddr,
+    zone: Option<&Zone>,
+    host: &Interfaces,
+) -> Result<Endpoint, ResolveErrorKind> {
+    let scope_id = match zone {
+        None => 0,
+        Some(Zone::Index(index)) => *index,
+        Some(Zone::Name(name)) => {
+            let interface = named(host, name)?;
+            interface.index().ok_or(ResolveErrorKind::NoIndex {
+                interface: name.clone(),
+            })?
+        }
+    };
+    let ip = ip.to_canonical();
+    Ok(match (ip.is_unspecified(), addr.family()) {
+        (true, _) if ip.is_ipv4() => Endpoint::Any(Wildcard::Ipv4),
+        (true, None) => Endpoint::Any(Wildcard::DualStack),
+        // `ipv6@[::]`: the grammar lets no other family through.
+        (true, Some(_)) => Endpoint::Any(Wildcard::Ipv6),
+        (false, _) => Endpoint::literal(ip, scope_id),
+    })
+}
+
+fn named<'h>(host: &'h Interfaces, name: &str) -> Result<&'h Interface, ResolveErrorKind> {
+    host.by_name(name)
+        .ok_or_else(|| ResolveErrorKind::NoSuchInterface {
+            name: name.to_owned(),
+            known: names_by_likeness(host, name),
+        })
+}
+
+fn of_interface(
+    addr: &ListenAddr,
+    interface: &Interface,
+) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    let mut endpoints: Vec<Endpoint> = interface
+        .addrs()
+        .iter()
+        .filter(|entry| addr.admits(Family::of(entry.ip())))
+        .map(|entry| on_interface(entry.ip(), interface))
+        .collect();
+    endpoints.dedup();
+    if endpoints.is_empty() {
+        return Err(ResolveErrorKind::NoAddress {
+            interface: interface.name().to_owned(),
+            family: addr.family(),
+        });
+    }
+    Ok(endpoints)
+}
+
+/// The addresses of the host that are `wanted`.
+fn select(
+    addr: &ListenAddr,
+    host: &Interfaces,
+    wanted: impl Fn(IpAddr) -> bool,
+) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    let mut endpoints = Vec::new();
+    for interface in host.iter() {
+        for entry in interface.addrs() {
+            if addr.admits(Family::of(entry.ip())) && wanted(entry.ip()) {
+                endpoints.push(on_interface(entry.ip(), interface));
+            }
+        }
+    }
+    // IPv4 first; within a family the order of the interfaces stands.
+    endpoints.sort_by_key(|endpoint| matches!(endpoint, Endpoint::Ip { ip, .. } if ip.is_ipv6()));
+    // An address that two interfaces have is one address, save where a zone tells them apart.
+    let mut seen = std::collections::HashSet::new();
+    endpoints.retain(|endpoint| match endpoint {
+        Endpoint::Ip { ip, scope_id, .. } => seen.insert((*ip, *scope_id)),
+        _ => true,
+    });
+    if endpoints.is_empty() {
+        return Err(ResolveErrorKind::NothingSelected {
+            selector: addr.host().to_string(),
+        });
+    }
+    Ok(endpoints)
+}
+
+fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
+    let scope_id = match ip {
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => interface.index().unwrap_or(0),
+        _ => 0,
+    };
+    Endpoint::Ip {
+        ip,
+        scope_id,
+        is_broadcast: Some(false),
+    }
+}
+
+/// The names of the interfaces, the one that `name` is likely a slip for first.
+pub(crate) fn names_by_likeness(host: &Interfaces, name: &str) -> Vec<String> {
+    let mut names: Vec<&str> = host.iter().map(Interface::name).collect();
+    names.sort_by_cached_key(|known| edit_distance(known.as_bytes(), name.as_bytes()));
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The number of bytes to insert, delete or replace (Levenshtein).
+fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A text names nothing that could be bound, or not what was asked for.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Interfaces, ResolveErrorKind};
+///
+/// let err = BindTarget::parse_with("example.org", &Interfaces::default()).unwrap_err();
+/// assert!(matches!(err.kind(), ResolveErrorKind::NoSuchInterface { .. }));
+/// assert_eq!(err.text(), "example.org");
+/// ```
+#[derive(Debug)]
+pub struct ResolveError {
+    text: String,
+    kind: ResolveErrorKind,
+}
+
+impl ResolveError {
+    fn new(text: &str, kind: ResolveErrorKind) -> Self {
+        Self {
+            text: text.to_owned(),
+            kind,
+        }
+    }
+
+    /// Returns the text as it was written; the canonical one, if a [`ListenAddr`] was resolved.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns what is wrong.
+    #[must_use]
+    pub fn kind(&self) -> &ResolveErrorKind {
+        &self.kind
+    }
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.kind {
+            // It names the text itself.
+            ResolveErrorKind::Text(err) => err.fmt(f),
+            kind => write!(f, "cannot resolve {}: {kind}", shown(&self.text)),
+        }
+    }
+}
+
+impl Error for ResolveError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.io_error().map(|err| err as _)
+    }
+}
+
+/// What is wrong with what a text names.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveErrorKind {
+    /// The text is no listen address, or no host.
+    #[error(transparent)]
+    Text(ParseError),
+    /// No interface that has an address is called so.
+    #[error(
+        "no interface with an address is called `{}`; {}",
+        shown(name),
+        ThereAre(known)
+    )]
+    #[non_exhaustive]
+    NoSuchInterface {
+        /// The name, or the zone, as written.
+        name: String,
+        /// The names there are, the likeliest one first.
+        known: Vec<String>,
+    },
+    /// The interface has no address, or none of the family that `ipv4@` or `ipv6@` asks for.
+    #[error("the interface `{}` has no {}address", shown(interface), Asked(*family))]
+    #[non_exhaustive]
+    NoAddress {
+        /// The name of the interface.
+        interface: String,
+        /// The family asked for.
+        family: Option<Family>,
+    },
+    /// No address of the host is of that network or kind.
+    #[error("no address of this host is in `{selector}`")]
+    #[non_exhaustive]
+    NothingSelected {
+        /// The network or the word.
+        selector: String,
+    },
+    /// The text names several addresses where one is wanted.
+    #[error(
+        "it names {count} addresses and one is wanted; write one of them, or read it as a `ListenAddr`"
+    )]
+    #[non_exhaustive]
+    SeveralAddresses {
+        /// How many.
+        count: usize,
+    },
+    /// The system does not tell the index of the interface, which is its zone.
+    #[error(
+        "the system does not tell the index of the interface `{}`",
+        shown(interface)
+    )]
+    #[non_exhaustive]
+    NoIndex {
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The interfaces of this host could not be read.
+    #[error("the interfaces of this host cannot be read")]
+    InterfacesUnreadable(InterfacesError),
+}
+
+impl ResolveErrorKind {
+    /// The system's error, where there is one; the kind's own sentence covers the rest.
+    pub(crate) fn io_error(&self) -> Option<&std::io::Error> {
+        match self {
+            Self::InterfacesUnreadable(err) => Some(err.io_error()),
+            _ => None,
+        }
+    }
+}
+
+/// The family asked for, where one was.
+struct Asked(Option<Family>);
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(family) => write!(f, "{family} "),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A clause that lists names, the first eight of them.
+pub(crate) struct ThereAre<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for ThereAre<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_at(self.0.len().min(8));
+        match first.len() {
+            0 => return f.write_str("there is none"),
+            1 => f.write_str("there is ")?,
+            _ => f.write_str("there are ")?,
+        }
+        for (n, name) in first.iter().enumerate() {
+            let joint = if n == 0 { "" } else { ", " };
+            write!(f, "{joint}`{}`", shown(name))?;
+        }
+        if !rest.is_empty() {
+            write!(f, " and {} more", rest.len())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,614 @@
+//! The classification: [`BindTarget`], and why an address is foreign.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::listen::{Family, has_zone};
+
+/// What an address in a server's setting is on one host.
+///
+/// | | who gets in | example |
+/// |---|---|---|
+/// | [`Any`](Self::Any) | whoever reaches any address of the host | `0.0.0.0`, `[::]`, `*` |
+/// | [`Loopback`](Self::Loopback) | this host only | `127.0.0.1`, `::1`, `localhost` |
+/// | [`Local`](Self::Local) | whoever reaches that one address, until it changes | `192.168.71.67` on the host that has it |
+/// | [`Foreign`](Self::Foreign) | nobody: `bind` fails with "Cannot assign requested address" | the same on every other host |
+///
+/// The class is decided on the canonical address (an IPv4-mapped one counts as
+/// IPv4) by exact match: lying in a subnet of the host is not ownership. Loopback
+/// is decided by address, for other hosts can reach an address on the loopback
+/// interface that is not in 127.0.0.0/8.
+///
+/// It is a prediction from the snapshot, and the kernel has the last word: Linux
+/// binds some addresses that no interface lists and refuses some that are listed.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::BindTarget;
+///
+/// match BindTarget::parse("127.0.0.1")? {
+///     BindTarget::Any(wildcard) => println!("open to every network: {wildcard}"),
+///     BindTarget::Loopback(addrs) => println!("this host only: {addrs}"),
+///     BindTarget::Local(addr) => println!("through {} only", addr.ip()),
+///     BindTarget::Foreign(addr) => println!("not here: {}", addr.reason()),
+/// }
+/// # Ok::<(), bindaddr::ResolveError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BindTarget {
+    /// A wildcard: every address of the host.
+    Any(Wildcard),
+    /// One loopback address, or both of `localhost`.
+    Loopback(LoopbackAddrs),
+    /// An address that an interface of the host has.
+    Local(LocalAddr),
+    /// An address that no interface of the host has.
+    Foreign(ForeignAddr),
+}
+
+impl BindTarget {
+    /// Classifies an address against a snapshot.
+    ///
+    /// A link-local address without its zone is `Local` if any interface has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces, Wildcard};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
+    ///     .into_iter()
+    ///     .collect();
+    /// let class = |ip: &str| Ok(BindTarget::classify(ip.parse()?, &host));
+    ///
+    /// assert!(class("192.168.71.67")?.is_local());
+    /// assert!(class("192.168.158.94")?.is_foreign());
+    /// assert!(class("127.8.8.8")?.is_loopback());
+    /// // The kernel's reading of a mapped wildcard; std's `is_unspecified` says no.
+    /// assert_eq!(class("::ffff:0.0.0.0")?, BindTarget::Any(Wildcard::Ipv4));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn classify(ip: IpAddr, host: &Interfaces) -> Self {
+        Self::classify_in_zone(ip, 0, host)
+    }
+
+    /// Classifies an address in the zone of the interface with index `scope_id`.
+    ///
+    /// The scope id counts for link-local addresses only, as it does in the
+    /// kernel. 0 stands for no zone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)]
+    ///     .into_iter()
+    ///     .collect();
+    /// let ip = "fe80::77".parse()?;
+    /// assert!(BindTarget::classify_in_zone(ip, 2, &host).is_local());
+    /// assert!(BindTarget::classify_in_zone(ip, 3, &host).is_foreign());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn classify_in_zone(ip: IpAddr, scope_id: u32, host: &Interfaces) -> Self {
+        let ip = ip.to_canonical();
+        if ip.is_unspecified() {
+            return Self::Any(match ip {
+                IpAddr::V4(_) => Wildcard::Ipv4,
+                IpAddr::V6(_) => Wildcard::DualStack,
+            });
+        }
+        if ip.is_loopback() {
+            return Self::Loopback(LoopbackAddrs(Loopbacks::One(ip)));
+        }
+        let placed = Placed {
+            ip,
+            scope_id: match ip {
+                IpAddr::V6(v6) if has_zone(v6) => scope_id,
+                _ => 0,
+            },
+            host: host.clone(),
+        };
+        if placed.owners().next().is_some() {
+            Self::Local(LocalAddr(placed))
+        } else {
+            Self::Foreign(ForeignAddr(placed))
+        }
+    }
+
+    /// Tells whether this is a wildcard.
+    #[must_use]
+    pub fn is_any(&self) -> bool {
+        matches!(self, Self::Any(_))
+    }
+
+    /// Tells whether only this host gets in.
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        matches!(self, Self::Loopback(_))
+    }
+
+    /// Tells whether an interface of the host has the address.
+    #[must_use]
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
+    }
+
+    /// Tells whether no interface of the host has the address.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
+    /// Returns what a socket is bound to, with what the class says of it.
+    pub(crate) fn endpoint(&self) -> Endpoint {
+        match self {
+            Self::Any(wildcard) => Endpoint::Any(*wildcard),
+            Self::Loopback(LoopbackAddrs(Loopbacks::Localhost)) => Endpoint::Localhost,
+            Self::Loopback(LoopbackAddrs(Loopbacks::One(ip))) => Endpoint::literal(*ip, 0),
+            Self::Local(LocalAddr(placed)) => Endpoint::Ip {
+                ip: placed.ip,
+                scope_id: placed.scope_id,
+                is_broadcast: Some(false),
+            },
+            Self::Foreign(foreign) => Endpoint::Ip {
+                ip: foreign.ip(),
+                scope_id: foreign.0.scope_id,
+                is_broadcast: Some(matches!(
+                    foreign.reason(),
+                    ForeignReason::DirectedBroadcast { .. }
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for BindTarget {
+    /// Writes what the target means on its host, in words.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any(wildcard) => wildcard.fmt(f),
+            Self::Loopback(addrs) => write!(f, "this host only, by {addrs}"),
+            Self::Local(addr) => addr.fmt(f),
+            Self::Foreign(addr) => addr.fmt(f),
+        }
+    }
+}
+
+/// What a socket is bound to, its class aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    Any(Wildcard),
+    /// Both loopback addresses, the second one where the host has it.
+    Localhost,
+    Ip {
+        ip: IpAddr,
+        scope_id: u32,
+        /// Whether this is a directed broadcast, where a snapshot tells.
+        is_broadcast: Option<bool>,
+    },
+}
+
+impl Endpoint {
+    /// An address of which no snapshot has told anything.
+    pub(crate) fn literal(ip: IpAddr, scope_id: u32) -> Self {
+        Self::Ip {
+            ip,
+            scope_id,
+            is_broadcast: None,
+        }
+    }
+
+    pub(crate) fn classify(self, host: &Interfaces) -> BindTarget {
+        match self {
+            Self::Any(wildcard) => BindTarget::Any(wildcard),
+            Self::Localhost => BindTarget::Loopback(LoopbackAddrs(Loopbacks::Localhost)),
+            Self::Ip { ip, scope_id, .. } => BindTarget::classify_in_zone(ip, scope_id, host),
+        }
+    }
+}
+
+/// A wildcard, and the families it stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wildcard {
+    /// `*`: IPv4 and IPv6 on one dual-stack socket, and IPv4 alone where the
+    /// host has no IPv6.
+    All,
+    /// `[::]`: IPv4 and IPv6 on one dual-stack socket.
+    DualStack,
+    /// `0.0.0.0`: IPv4 only.
+    Ipv4,
+    /// `ipv6@*`: IPv6 only.
+    Ipv6,
+}
+
+impl Wildcard {
+    /// Tells whether clients of `family` get in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Family, Wildcard};
+    ///
+    /// assert!(Wildcard::DualStack.takes(Family::Ipv4));
+    /// assert!(!Wildcard::Ipv6.takes(Family::Ipv4));
+    /// ```
+    #[must_use]
+    pub fn takes(self, family: Family) -> bool {
+        match self {
+            Self::All | Self::DualStack => true,
+            Self::Ipv4 => family == Family::Ipv4,
+            Self::Ipv6 => family == Family::Ipv6,
+        }
+    }
+}
+
+impl fmt::Display for Wildcard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All | Self::DualStack => "every IPv4 and IPv6 address of this host",
+            Self::Ipv4 => "every IPv4 address of this host",
+            Self::Ipv6 => "every IPv6 address of this host",
+        })
+    }
+}
+
+/// The addresses of a [`BindTarget::Loopback`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LoopbackAddrs(Loopbacks);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Loopbacks {
+    Localhost,
+    One(IpAddr),
+}
+
+impl LoopbackAddrs {
+    /// Iterates over the addresses: one, or 127.0.0.1 and ::1 for `localhost`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::BindTarget;
+    ///
+    /// let BindTarget::Loopback(addrs) = BindTarget::parse("localhost")? else { unreachable!() };
+    /// assert_eq!(addrs.to_string(), "127.0.0.1 and ::1");
+    /// assert_eq!(addrs.ips().count(), 2);
+    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// ```
+    pub fn ips(self) -> impl Iterator<Item = IpAddr> {
+        let ips = match self.0 {
+            Loopbacks::Localhost => [
+                Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                Some(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            ],
+            Loopbacks::One(ip) => [Some(ip), None],
+        };
+        ips.into_iter().flatten()
+    }
+}
+
+impl fmt::Display for LoopbackAddrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, ip) in self.ips().enumerate() {
+            let joint = if n == 0 { "" } else { " and " };
+            write!(f, "{joint}{ip}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An address and the snapshot it was looked up in.
+#[derive(Clone)]
+struct Placed {
+    ip: IpAddr,
+    /// 0 for no zone.
+    scope_id: u32,
+    host: Interfaces,
+}
+
+impl Placed {
+    /// The interfaces that have the address in its zone.
+    fn owners(&self) -> impl Iterator<Item = &Interface> {
+        let in_zone = self.host.by_index(self.scope_id);
+        let in_zone = in_zone.filter(|interface| interface.entry(self.ip).is_some());
+        let anywhere = (self.scope_id == 0).then(|| self.host.with_ip(self.ip));
+        in_zone.into_iter().chain(anywhere.into_iter().flatten())
+    }
+}
+
+impl PartialEq for Placed {
+    /// Compares the address and what the snapshots say of it, not the whole snapshots.
+    fn eq(&self, other: &Self) -> bool {
+        (self.ip, self.scope_id) == (other.ip, other.scope_id)
+            && self.owners().eq(other.owners())
+            && reason_in(self) == reason_in(other)
+    }
+}
+
+impl Eq for Placed {}
+
+impl Hash for Placed {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.ip, self.scope_id).hash(state);
+    }
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.ip.fmt(f)?;
+        match (self.scope_id, self.host.by_index(self.scope_id)) {
+            (0, _) => Ok(()),
+            (_, Some(interface)) => write!(f, "%{interface}"),
+            (index, None) => write!(f, "%{index}"),
+        }
+    }
+}
+
+/// The address of a [`BindTarget::Local`], and the interfaces that have it.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct LocalAddr(Placed);
+
+impl LocalAddr {
+    /// Returns the address; never an IPv4-mapped one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.0.ip
+    }
+
+    /// Returns the zone of a link-local address, as the index of its interface.
+    #[must_use]
+    pub fn scope_id(&self) -> Option<u32> {
+        (self.0.scope_id != 0).then_some(self.0.scope_id)
+    }
+
+    /// Iterates over the interfaces that have the address: at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [
+    ///     Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24),
+    ///     Interface::new("eth1", 3).with_addr("10.0.0.1".parse()?, 24).with_running(false),
+    /// ]
+    /// .into_iter()
+    /// .collect();
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
+    /// let BindTarget::Local(addr) = &target else { unreachable!() };
+    /// assert_eq!(addr.interfaces().count(), 2);
+    /// assert_eq!(target.to_string(), "10.0.0.1, an address of eth0 and eth1 (not running)");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.0.owners()
+    }
+}
+
+impl fmt::Debug for LocalAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalAddr")
+            .field("ip", &self.ip())
+            .field("scope_id", &self.scope_id())
+            .field("interfaces", &self.interfaces().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+impl fmt::Display for LocalAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, an address of ", self.0)?;
+        for (n, interface) in self.interfaces().enumerate() {
+            let joint = if n == 0 { "" } else { " and " };
+            let state = if interface.is_running() {
+                ""
+            } else {
+                " (not running)"
+            };
+            write!(f, "{joint}{interface}{state}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The address of a [`BindTarget::Foreign`], and why it is likely not the host's.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ForeignAddr(Placed);
+
+impl ForeignAddr {
+    /// Returns the address; never an IPv4-mapped one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.0.ip
+    }
+
+    /// Returns the zone of a link-local address, as the index of an interface.
+    #[must_use]
+    pub fn scope_id(&self) -> Option<u32> {
+        (self.0.scope_id != 0).then_some(self.0.scope_id)
+    }
+
+    /// Returns why no interface is likely to have the address.
+    #[must_use]
+    pub fn reason(&self) -> ForeignReason<'_> {
+        reason_in(&self.0)
+    }
+
+    /// Returns up to three addresses of the host that share the longest prefixes with this one.
+    ///
+    /// They are of its family, and link-local only if it is, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
+    ///     .into_iter()
+    ///     .collect();
+    /// let target = BindTarget::classify("192.168.158.94".parse()?, &host);
+    /// let BindTarget::Foreign(addr) = &target else { unreachable!() };
+    /// assert!(matches!(addr.reason(), ForeignReason::SameSubnet { .. }));
+    /// assert_eq!(addr.nearest(), ["192.168.71.67".parse::<std::net::IpAddr>()?]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn nearest(&self) -> Vec<IpAddr> {
+        self.0.host.nearest(self.0.ip, 3)
+    }
+}
+
+impl fmt::Debug for ForeignAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForeignAddr")
+            .field("ip", &self.ip())
+            .field("scope_id", &self.scope_id())
+            .field("reason", &self.reason())
+            .field("nearest", &self.nearest())
+            .finish()
+    }
+}
+
+impl fmt::Display for ForeignAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, which no interface of this host has", self.0)?;
+        write!(f, "; {}", self.reason())
+    }
+}
+
+/// Why an address is likely not one of the host's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignReason<'a> {
+    /// The limited broadcast address, 255.255.255.255 (RFC 919).
+    LimitedBroadcast,
+    /// A multicast group (RFC 5771, RFC 4291 section 2.7).
+    Multicast,
+    /// An address in 0.0.0.0/8, "this network" (RFC 1122, section 3.2.1.3).
+    ThisNetwork,
+    /// The link-local address of another interface than the zone says.
+    #[non_exhaustive]
+    OtherZone {
+        /// The first interface that has the address.
+        interface: &'a Interface,
+    },
+    /// The other end of a point-to-point link.
+    #[non_exhaustive]
+    Peer {
+        /// The interface of the link.
+        interface: &'a Interface,
+        /// This end.
+        addr: &'a InterfaceAddr,
+    },
+    /// The broadcast address of a subnet (RFC 919).
+    #[non_exhaustive]
+    DirectedBroadcast {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// The network address of an IPv4 subnet, or the subnet-router anycast
+    /// address of an IPv6 one (RFC 4291, section 2.6.1).
+    #[non_exhaustive]
+    NetworkAddress {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// Another host in a subnet of this one.
+    #[non_exhaustive]
+    SameSubnet {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// An address in no subnet of the host.
+    Unrelated,
+}
+
+impl fmt::Display for ForeignReason<'_> {
+    /// Writes a clause about "it", the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LimitedBroadcast => f.write_str("it is the limited broadcast address"),
+            Self::Multicast => f.write_str("it is a multicast address"),
+            Self::ThisNetwork => f.write_str("it is in 0.0.0.0/8, whose addresses no host has"),
+            Self::OtherZone { interface } => {
+                write!(f, "it is on {interface}, written `%{interface}`")
+            }
+            Self::Peer { interface, addr } => write!(
+                f,
+                "it is the other end of the link {interface} ({})",
+                addr.ip()
+            ),
+            Self::DirectedBroadcast { interface, addr } => write!(
+                f,
+                "it is the broadcast address of the subnet of {interface} ({addr})"
+            ),
+            Self::NetworkAddress { interface, addr } => {
+                let what = match addr.ip() {
+                    IpAddr::V4(_) => "network address",
+                    IpAddr::V6(_) => "subnet-router anycast address",
+                };
+                write!(f, "it is the {what} of the subnet of {interface} ({addr})")
+            }
+            Self::SameSubnet { interface, addr } => write!(
+                f,
+                "it lies in the subnet of {interface} ({addr}), on another host"
+            ),
+            Self::Unrelated => f.write_str("it lies in no subnet of this host"),
+        }
+    }
+}
+
+fn reason_in(placed: &Placed) -> ForeignReason<'_> {
+    let Placed { ip, scope_id, host } = placed;
+    if ip.is_multicast() {
+        return ForeignReason::Multicast;
+    }
+    match ip {
+        IpAddr::V4(v4) => {
+            if v4.is_broadcast() {
+                return ForeignReason::LimitedBroadcast;
+            }
+            if v4.octets()[0] == 0 {
+                return ForeignReason::ThisNetwork;
+            }
+            if let Some((interface, addr)) = host.broadcast_of(*v4) {
+                return ForeignReason::DirectedBroadcast { interface, addr };
+            }
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            if let Some(interface) = host.with_ip(*ip).next() {
+                return ForeignReason::OtherZone { interface };
+            }
+            // Every interface has the subnet fe80::/64: only the zone's counts.
+            let neighbour = host.by_index(*scope_id).and_then(|interface| {
+                let mut addrs = interface.addrs().iter();
+                let addr = addrs.find(|addr| addr.subnet().contains(*ip))?;
+                Some(ForeignReason::SameSubnet { interface, addr })
+            });
+            return neighbour.unwrap_or(ForeignReason::Unrelated);
+        }
+        IpAddr::V6(_) => {}
+    }
+    if let Some((interface, addr)) = host.peer_of(*ip) {
+        return ForeignReason::Peer { interface, addr };
+    }
+    if let Some((interface, addr)) = host.network_of(*ip) {
+        return ForeignReason::NetworkAddress { interface, addr };
+    }
+    match host.subnets_of(*ip).next() {
+        Some((interface, addr)) => ForeignReason::SameSubnet { interface, addr },
+        None => ForeignReason::Unrelated,
+    }
+}

@@ -1,0 +1,277 @@
+//! `BindTarget`: the four classes on made-up hosts, and the laws of the classification.
+
+mod util;
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces, Wildcard};
+use proptest::prelude::*;
+use util::{interfaces, ip, near_ips, office};
+
+#[test]
+fn every_class_says_what_it_means() {
+    let host = office();
+    for (written, scope_id, meaning) in [
+        ("0.0.0.0", 0, "every IPv4 address of this host"),
+        ("::ffff:0.0.0.0", 0, "every IPv4 address of this host"),
+        ("::", 0, "every IPv4 and IPv6 address of this host"),
+        ("127.0.0.1", 0, "this host only, by 127.0.0.1"),
+        ("127.8.8.8", 0, "this host only, by 127.8.8.8"),
+        ("::ffff:127.0.0.1", 0, "this host only, by 127.0.0.1"),
+        ("::1", 9, "this host only, by ::1"),
+        // On the loopback interface and yet not loopback: other hosts reach it.
+        ("203.0.113.80", 0, "203.0.113.80, an address of lo"),
+        ("192.168.71.67", 0, "192.168.71.67, an address of eth0"),
+        (
+            "::ffff:192.168.71.67",
+            0,
+            "192.168.71.67, an address of eth0",
+        ),
+        ("2001:db8:1::10", 9, "2001:db8:1::10, an address of eth0"),
+        (
+            "172.20.0.1",
+            0,
+            "172.20.0.1, an address of eth0.100 (not running)",
+        ),
+        ("fe80::77", 2, "fe80::77%eth0, an address of eth0"),
+        (
+            "fe80::77",
+            0,
+            "fe80::77, an address of eth0 and eth0.100 (not running)",
+        ),
+        (
+            "192.168.158.94",
+            0,
+            "192.168.158.94, which no interface of this host has; it lies in the subnet of eth0 (192.168.71.67/16), on another host",
+        ),
+        (
+            "192.168.0.0",
+            0,
+            "192.168.0.0, which no interface of this host has; it is the network address of the subnet of eth0 (192.168.71.67/16)",
+        ),
+        (
+            "192.168.255.255",
+            0,
+            "192.168.255.255, which no interface of this host has; it is the broadcast address of the subnet of eth0 (192.168.71.67/16)",
+        ),
+        (
+            "172.20.0.200",
+            0,
+            "172.20.0.200, which no interface of this host has; it is the broadcast address of the subnet of eth0.100 (172.20.0.1/24)",
+        ),
+        (
+            "172.20.0.255",
+            0,
+            "172.20.0.255, which no interface of this host has; it is the broadcast address of the subnet of eth0.100 (172.20.0.1/24)",
+        ),
+        (
+            "10.9.9.0",
+            0,
+            "10.9.9.0, which no interface of this host has; it lies in the subnet of wg0 (10.9.9.1/31), on another host",
+        ),
+        (
+            "10.8.0.2",
+            0,
+            "10.8.0.2, which no interface of this host has; it is the other end of the link tun0 (10.8.0.1)",
+        ),
+        (
+            "2001:db8:1::",
+            0,
+            "2001:db8:1::, which no interface of this host has; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64)",
+        ),
+        (
+            "fd00:9::",
+            0,
+            "fd00:9::, which no interface of this host has; it lies in the subnet of wg0 (fd00:9::1/127), on another host",
+        ),
+        (
+            "fe80::77",
+            9,
+            "fe80::77%9, which no interface of this host has; it is on eth0, written `%eth0`",
+        ),
+        (
+            "fe80::78",
+            2,
+            "fe80::78%eth0, which no interface of this host has; it lies in the subnet of eth0 (fe80::77/64), on another host",
+        ),
+        (
+            "fe80::78",
+            0,
+            "fe80::78, which no interface of this host has; it lies in no subnet of this host",
+        ),
+        (
+            "255.255.255.255",
+            0,
+            "255.255.255.255, which no interface of this host has; it is the limited broadcast address",
+        ),
+        (
+            "224.0.0.1",
+            0,
+            "224.0.0.1, which no interface of this host has; it is a multicast address",
+        ),
+        (
+            "ff02::1",
+            2,
+            "ff02::1%eth0, which no interface of this host has; it is a multicast address",
+        ),
+        (
+            "0.1.2.3",
+            0,
+            "0.1.2.3, which no interface of this host has; it is in 0.0.0.0/8, whose addresses no host has",
+        ),
+        (
+            "8.8.8.8",
+            0,
+            "8.8.8.8, which no interface of this host has; it lies in no subnet of this host",
+        ),
+    ] {
+        let target = BindTarget::classify_in_zone(ip(written), scope_id, &host);
+        assert_eq!(target.to_string(), meaning, "{written}%{scope_id}");
+    }
+}
+
+#[test]
+fn nothing_is_lost() {
+    let host = office();
+    let BindTarget::Local(local) = BindTarget::classify_in_zone(ip("fe80::77"), 3, &host) else {
+        panic!("eth0.100 has it")
+    };
+    assert_eq!((local.ip(), local.scope_id()), (ip("fe80::77"), Some(3)));
+    assert_eq!(
+        local.interfaces().map(Interface::index).collect::<Vec<_>>(),
+        [Some(3)]
+    );
+
+    let BindTarget::Foreign(foreign) = BindTarget::classify(ip("192.168.158.94"), &host) else {
+        panic!("no interface has it")
+    };
+    let ForeignReason::SameSubnet {
+        interface, addr, ..
+    } = foreign.reason()
+    else {
+        panic!("{:?}", foreign.reason())
+    };
+    assert_eq!((interface.name(), addr.ip()), ("eth0", ip("192.168.71.67")));
+    assert_eq!(
+        foreign.nearest(),
+        [ip("192.168.71.67"), ip("203.0.113.80"), ip("172.20.0.1")]
+    );
+
+    // Of its family, and neither loopback nor link-local.
+    let BindTarget::Foreign(foreign) = BindTarget::classify(ip("2001:db8::9"), &host) else {
+        panic!("no interface has it")
+    };
+    assert_eq!(foreign.nearest(), [ip("2001:db8:1::10"), ip("fd00:9::1")]);
+}
+
+#[test]
+fn the_classes_compare_by_what_they_say() {
+    let host = office();
+    let with_more: Interfaces = host
+        .iter()
+        .cloned()
+        .chain([Interface::new("eth9", 9)])
+        .collect();
+    let class = |host: &Interfaces| BindTarget::classify(ip("192.168.158.94"), host);
+    assert_eq!(class(&host), class(&with_more));
+    assert_ne!(
+        class(&host),
+        class(&Interfaces::default()),
+        "the reason is another"
+    );
+    assert_ne!(
+        BindTarget::classify_in_zone(ip("fe80::77"), 2, &host),
+        BindTarget::classify_in_zone(ip("fe80::77"), 3, &host),
+    );
+}
+
+#[test]
+fn a_wildcard_says_its_families() {
+    let parse = |text| BindTarget::parse_with(text, &Interfaces::default()).unwrap();
+    assert_eq!(parse("*"), BindTarget::Any(Wildcard::All));
+    assert_eq!(parse("::"), BindTarget::Any(Wildcard::DualStack));
+    assert_eq!(parse("[::]"), BindTarget::Any(Wildcard::DualStack));
+    assert_eq!(parse("0.0.0.0"), BindTarget::Any(Wildcard::Ipv4));
+    assert_eq!(parse("ipv4@*"), BindTarget::Any(Wildcard::Ipv4));
+    assert_eq!(parse("ipv6@*"), BindTarget::Any(Wildcard::Ipv6));
+    assert_eq!(parse("ipv6@[::]"), BindTarget::Any(Wildcard::Ipv6));
+    assert_eq!(parse("::ffff:0.0.0.0"), BindTarget::Any(Wildcard::Ipv4));
+    assert_eq!(
+        parse("ipv6@*").to_string(),
+        "every IPv6 address of this host"
+    );
+}
+
+/// The classification in the words of the specification, by scanning.
+fn expected(asked: IpAddr, scope_id: u32, interfaces: &[Interface]) -> &'static str {
+    let canonical = asked.to_canonical();
+    let zoned = matches!(canonical, IpAddr::V6(ip) if is_link_local(ip)) && scope_id != 0;
+    let owned = interfaces.iter().any(|interface| {
+        interface.addrs().iter().any(|addr| addr.ip() == canonical)
+            && (!zoned || interface.index() == Some(scope_id))
+    });
+    match canonical {
+        ip if ip.is_unspecified() => "any",
+        ip if ip.is_loopback() => "loopback",
+        _ if owned => "local",
+        _ => "foreign",
+    }
+}
+
+fn is_link_local(ip: Ipv6Addr) -> bool {
+    let first = ip.segments()[0];
+    first & 0xffc0 == 0xfe80 || first & 0xff0f == 0xff01 || first & 0xff0f == 0xff02
+}
+
+fn class(target: &BindTarget) -> &'static str {
+    let classes = [
+        (target.is_any(), "any"),
+        (target.is_loopback(), "loopback"),
+        (target.is_local(), "local"),
+        (target.is_foreign(), "foreign"),
+    ];
+    let classes: Vec<&str> = classes
+        .iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, name)| *name)
+        .collect();
+    assert_eq!(classes.len(), 1, "a target is of one class: {target:?}");
+    classes[0]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+
+    // Law 4: total and exclusive, the same for an address and its mapped form,
+    // and independent of the order of the interfaces.
+    #[test]
+    fn classification_is_one_function_of_address_and_host(
+        (interfaces, shuffled) in interfaces().prop_flat_map(|interfaces| {
+            (Just(interfaces.clone()), Just(interfaces).prop_shuffle())
+        }),
+        asked in near_ips(),
+        scope_id in 0..6u32,
+    ) {
+        let host: Interfaces = interfaces.iter().cloned().collect();
+        let listed = host.iter().flat_map(Interface::addrs).map(bindaddr::InterfaceAddr::ip);
+        for asked in listed.chain([asked]) {
+            let target = BindTarget::classify_in_zone(asked, scope_id, &host);
+            prop_assert_eq!(class(&target), expected(asked, scope_id, &interfaces));
+
+            let shuffled: Interfaces = shuffled.iter().cloned().collect();
+            prop_assert_eq!(&BindTarget::classify_in_zone(asked, scope_id, &shuffled), &target);
+
+            if let IpAddr::V4(v4) = asked {
+                let mapped = v4.to_ipv6_mapped().into();
+                prop_assert_eq!(&BindTarget::classify_in_zone(mapped, scope_id, &host), &target);
+            }
+            prop_assert!(!target.to_string().is_empty());
+            if let BindTarget::Foreign(foreign) = &target {
+                for ip in foreign.nearest() {
+                    prop_assert!(host.with_ip(ip).next().is_some());
+                    prop_assert_eq!(ip.is_ipv4(), foreign.ip().is_ipv4());
+                }
+            }
+        }
+    }
+}
