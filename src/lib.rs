@@ -1,4 +1,40 @@
-//! Listen addresses for servers: from what an operator wrote to a bound socket.
+//! Listen addresses for servers: from what an operator wrote to a bound socket,
+//! with errors that name the cause.
+//!
+//! ```
+//! use bindaddr::BindTarget;
+//!
+//! for listener in bindaddr::bind("localhost:0")? {
+//!     println!("listening on {}", listener.local_addr());
+//! }
+//! match BindTarget::parse("0.0.0.0")? {
+//!     BindTarget::Any(_) => println!("every address of this host"),
+//!     BindTarget::Loopback(_) => println!("this host only"),
+//!     BindTarget::Local(addr) => println!("through {} only", addr.ip()),
+//!     BindTarget::Foreign(addr) => println!("not here: {}", addr.reason()),
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # The data's way
+//!
+//! A text becomes a [`ListenAddr`], which says what was written. Resolved
+//! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
+//! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
+//! the [`Cause`] of each that failed.
+//!
+//! Everything is pure but [`Interfaces::system`] and the doors that use it:
+//! [`BindTarget::parse`], [`bind()`] and [`bind_udp()`].
+//!
+//! # Scope of this crate
+//!
+//! It opens sockets and stops there: accept loops and TLS are the runtime's, and
+//! names in DNS are looked up by nobody here. Unix sockets are std's.
+//!
+//! # Platforms
+//!
+//! Linux, Android, macOS, FreeBSD and Windows. What differs between them is in
+//! the platform notes of each item.
 
 // A CIDR network, and the arithmetic of prefixes.
 mod network;
@@ -10,8 +46,19 @@ mod interfaces;
 mod target;
 // What a text names on a host: ListenAddr to targets.
 mod resolve;
+// Which sockets to open.
+mod plan;
+// Opening them.
+mod bind;
+// Why that failed.
+mod diagnose;
 
 pub use crate::{
+    bind::{
+        BindError, BindFailure, BindOptions, Listener, Listeners, Setting, StdSocket, bind,
+        bind_udp,
+    },
+    diagnose::{Cause, Step},
     interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{Family, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone},
     network::Network,

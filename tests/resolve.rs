@@ -144,7 +144,7 @@ fn every_failure_has_its_sentence() {
         (
             "[fe80::77%eth1]:80",
             "cannot resolve [fe80::77%eth1]:80: no interface with an address is called `eth1`; \
-             there are `eth0`, `lo`, `wg0`, `tun0`, `eth0.100`, `bare0`, `tailscale0`",
+             there are `eth0`, `lo`, `eth0.100`, `wg0`, `tun0`, `bare0`, `tailscale0`",
         ),
         (
             "ipv6@tun0:80",

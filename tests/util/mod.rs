@@ -1,7 +1,9 @@
 //! Made-up hosts and the addresses around them.
 #![allow(dead_code)] // each test file uses its part
 
-
+pub(crate) mod netns;
+pub(crate) mod rerun;
+pub(crate) mod strace;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -9,12 +11,12 @@ use bindaddr::{Interface, Interfaces};
 use proptest::prelude::*;
 
 #[track_caller]
-pub fn ip(text: &str) -> IpAddr {
+pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or_else(|err| panic!("{text:?}: {err}"))
 }
 
 /// A host with one of everything.
-pub fn office() -> Interfaces {
+pub(crate) fn office() -> Interfaces {
     [
         Interface::new("lo", 1)
             .with_addr(ip("127.0.0.1"), 8)
@@ -44,7 +46,7 @@ pub fn office() -> Interfaces {
 }
 
 /// Addresses that lie close together, so that hosts and questions meet.
-pub fn near_ips() -> impl Strategy<Value = IpAddr> {
+pub(crate) fn near_ips() -> impl Strategy<Value = IpAddr> {
     let v4 = prop_oneof![
         (0..4u8, any::<u8>()).prop_map(|(net, host)| Ipv4Addr::new(10, 0, net, host)),
         any::<u8>().prop_map(|host| Ipv4Addr::new(127, 0, 0, host)),
@@ -73,7 +75,7 @@ fn unicast_ips() -> impl Strategy<Value = IpAddr> {
 }
 
 /// The interfaces of a host, each under a name and an index of its own.
-pub fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
+pub(crate) fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
     let addrs = prop::collection::vec((unicast_ips(), any::<u8>()), 0..5);
     prop::collection::vec((addrs, any::<bool>()), 0..5).prop_map(|interfaces| {
         let numbered = (1..).zip(interfaces);

@@ -1,0 +1,582 @@
+//! Opening the sockets: [`bind()`] and [`BindOptions`]. The only file that names `socket2`.
+
+// What the doors take.
+mod setting;
+// What they give.
+mod listener;
+// What they say when they fail.
+mod failure;
+
+use std::borrow::Cow;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::diagnose::{Cause, Errno, Evidence, Step, SystemFailure};
+use crate::listen::{Host, ListenAddr};
+use crate::plan::{self, Absence, Clients, PlannedSocket};
+use crate::resolve::endpoints_here;
+use crate::target::{Endpoint, Wildcard};
+pub use failure::{BindError, BindFailure};
+pub use listener::{Listener, Listeners, StdSocket};
+pub use setting::Setting;
+use setting::{Written, text_of};
+
+/// Opens the TCP listeners that a setting stands for, with the default [`BindOptions`].
+///
+/// A text stands for one socket, save `localhost` and what selects addresses of
+/// the host. All of them are opened, on one port, or none.
+///
+/// For a literal address this makes the system calls of
+/// [`TcpListener::bind`] and, on an IPv6 socket, sets `IPV6_V6ONLY`; for port 0
+/// it asks for the port, and for an IPv4 address whose last two bits are set,
+/// whether it is a broadcast. The interfaces are read only where the text names
+/// them, and after a failure.
+///
+/// # Errors
+///
+/// A [`BindError`] that names the [`Cause`] of every socket that failed.
+///
+/// # Platform notes
+///
+/// - Unix: sets `SO_REUSEADDR`, so that a restart need not wait for connections
+///   in `TIME_WAIT`.
+/// - Windows: leaves it unset; there it would let another process take the port.
+///
+/// # Examples
+///
+/// ```
+/// for listener in bindaddr::bind("localhost:0")? {
+///     assert!(listener.local_addr().ip().is_loopback());
+///     let _std: std::net::TcpListener = listener.into_std();
+/// }
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+///
+/// # Example: errors
+///
+/// ```
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+/// assert!(matches!(err.cause(), bindaddr::Cause::NotOnThisHost(_)));
+/// assert!(err.to_string().starts_with(
+///     "cannot listen on 198.51.100.1:0: no interface of this host has 198.51.100.1; "
+/// ));
+/// ```
+pub fn bind<'a>(setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
+    BindOptions::new().bind(setting)
+}
+
+/// Binds the UDP sockets that a setting stands for, with the default [`BindOptions`].
+///
+/// It is [`bind()`] for UDP: no `SO_REUSEADDR`, for there it lets sockets share a
+/// port silently, and no refusal of multicast and broadcast addresses, which UDP
+/// sockets receive on.
+///
+/// # Errors
+///
+/// A [`BindError`] that names the [`Cause`] of every socket that failed.
+///
+/// # Examples
+///
+/// ```
+/// let sockets = bindaddr::bind_udp("127.0.0.1:0")?;
+/// assert_ne!(sockets.as_slice()[0].local_addr().port(), 0);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+pub fn bind_udp<'a>(setting: impl Into<Setting<'a>>) -> Result<Listeners<UdpSocket>, BindError> {
+    BindOptions::new().bind_udp(setting)
+}
+
+/// How sockets are opened.
+///
+/// An option that the platform lacks is an error when it is used, never a silent no-op.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::BindOptions;
+///
+/// let listeners = BindOptions::new().backlog(64).nonblocking(true).bind("127.0.0.1:0")?;
+/// let idle = listeners.as_slice()[0].as_std().accept().unwrap_err();
+/// assert_eq!(idle.kind(), std::io::ErrorKind::WouldBlock);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct BindOptions {
+    backlog: Option<u32>,
+    only_v6: bool,
+    reuse_port: bool,
+    freebind: bool,
+    nonblocking: bool,
+    device: Option<String>,
+}
+
+impl BindOptions {
+    /// Returns the default options: what [`bind()`] uses.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets how many connections may wait to be accepted.
+    ///
+    /// The default is the most that the kernel allows (`somaxconn` on Linux,
+    /// listen(2)), for std's 128 is short of a busy server's bursts.
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = Some(connections);
+        self
+    }
+
+    /// Sets whether the dual-stack wildcards `*` and `[::]` take IPv6 clients only.
+    ///
+    /// IPv4 addresses stay what they are, and an IPv4-mapped one is refused.
+    /// `IPV6_V6ONLY` (ipv6(7)) is set on every IPv6 socket whatever this says, so
+    /// that no system default decides.
+    #[must_use]
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.only_v6 = only;
+        self
+    }
+
+    /// Sets whether several sockets of one user may listen on one port and share
+    /// its clients (`SO_REUSEPORT`, socket(7)).
+    ///
+    /// # Platform notes
+    ///
+    /// Unix except Solaris and illumos. The BSDs and macOS do not balance the load.
+    #[must_use]
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Sets whether an address may be bound that the host does not have yet
+    /// (`IP_FREEBIND`, ip(7)). It needs no privilege.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android.
+    #[must_use]
+    pub fn freebind(mut self, free: bool) -> Self {
+        self.freebind = free;
+        self
+    }
+
+    /// Sets whether the sockets are non-blocking from the start.
+    #[must_use]
+    pub fn nonblocking(mut self, nonblocking: bool) -> Self {
+        self.nonblocking = nonblocking;
+        self
+    }
+
+    /// Sets the interface that the sockets are bound to (`SO_BINDTODEVICE`,
+    /// socket(7)): they take what arrives through it and nothing else.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android.
+    #[must_use]
+    pub fn device(mut self, name: impl Into<String>) -> Self {
+        self.device = Some(name.into());
+        self
+    }
+
+    /// Opens the TCP listeners that a setting stands for, as [`bind()`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    pub fn bind<'a>(&self, setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
+        self.open(Protocol::Tcp, setting.into())
+    }
+
+    /// Binds the UDP sockets that a setting stands for, as [`bind_udp()`] does.
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    pub fn bind_udp<'a>(
+        &self,
+        setting: impl Into<Setting<'a>>,
+    ) -> Result<Listeners<UdpSocket>, BindError> {
+        self.open(Protocol::Udp, setting.into())
+    }
+
+    fn open<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        setting: Setting<'_>,
+    ) -> Result<Listeners<S>, BindError> {
+        // A text is kept as it was written, for the error.
+        let (written, addr) = match setting.0 {
+            Written::Text(text) => match text.parse::<ListenAddr>() {
+                Ok(addr) => (Some(text), Ok(Cow::Owned(addr))),
+                Err(err) => {
+                    let text = text.into_owned();
+                    return Err(BindError::unopened(
+                        protocol,
+                        text,
+                        Step::Parse,
+                        Cause::Text(err),
+                    ));
+                }
+            },
+            Written::Addr(addr) => (None, Ok(addr)),
+            Written::Target(target, port) => (None, Err((target, port))),
+        };
+        let text = || match (&written, &addr) {
+            (Some(text), _) => text.to_string(),
+            (None, Ok(addr)) => addr.to_string(),
+            (None, Err((target, port))) => text_of(target, *port),
+        };
+        let (endpoints, ports) = match &addr {
+            Ok(addr) => match endpoints_here(addr) {
+                Ok(endpoints) => (endpoints, addr.ports()),
+                Err(kind) => {
+                    let cause = Cause::Unresolved(kind);
+                    return Err(BindError::unopened(protocol, text(), Step::Resolve, cause));
+                }
+            },
+            Err((target, port)) => (vec![target.endpoint()], *port..=*port),
+        };
+        if let Some(name) = self.device.as_deref().filter(|name| !is_device_name(name)) {
+            let name = name.to_owned();
+            let cause = Cause::InvalidDevice { name };
+            return Err(BindError::unopened(protocol, text(), Step::Check, cause));
+        }
+        let last = *ports.end();
+        let mut failures = Vec::new();
+        for port in ports {
+            let mut planned = plan::sockets(&endpoints, port, self.only_v6);
+            if let (true, Ok(addr)) = (self.only_v6, &addr) {
+                keep_mapped(addr, &mut planned);
+            }
+            match self.open_all(protocol, planned) {
+                Ok(listeners) => return Ok(Listeners::new(listeners)),
+                Err(failed) => {
+                    let taken = failed.iter().all(Failed::is_in_use);
+                    failures = failed;
+                    if !taken || port == last {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(self.diagnose(protocol, text(), failures))
+    }
+
+    /// Opens every socket, or none and says why each of them failed.
+    fn open_all<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        mut planned: Vec<PlannedSocket>,
+    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
+        if planned.len() < 2 || planned[0].addr.port() != 0 {
+            return self.open_each(protocol, &planned);
+        }
+        // Several sockets on one port of the kernel's choice. To take the port of
+        // one of them for the others fails for ever on a crowded host, where the
+        // kernel gives out the ports that are free on one address only. What is
+        // free on the dual-stack wildcard is free on every address.
+        let mut tries_left = 16;
+        loop {
+            let port = match free_port(protocol) {
+                Ok(port) => port,
+                Err((step, error)) => {
+                    let addr = SocketAddr::new(planned[0].addr.ip(), 0);
+                    return Err(vec![Failed::System { addr, step, error }]);
+                }
+            };
+            planned.iter_mut().for_each(|socket| socket.set_port(port));
+            tries_left -= 1;
+            match self.open_each(protocol, &planned) {
+                // Somebody else took it in between.
+                Err(failed) if tries_left > 0 && failed.iter().all(Failed::is_in_use) => {}
+                opened => return opened,
+            }
+        }
+    }
+
+    fn open_each<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        planned: &[PlannedSocket],
+    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
+        let mut listeners = Vec::with_capacity(planned.len());
+        let mut failures = Vec::new();
+        for socket in planned {
+            match self.open_one(protocol, socket) {
+                Ok(listener) => listeners.push(listener),
+                Err(failed) => match socket.absence {
+                    Absence::IsSkipped if failed.lacks_address() || failed.lacks_family() => {}
+                    Absence::LeavesIpv4 if failed.lacks_family() => {
+                        let endpoints = [Endpoint::Any(Wildcard::Ipv4)];
+                        let ipv4 = plan::sockets(&endpoints, socket.addr.port(), false);
+                        return self.open_each(protocol, &ipv4);
+                    }
+                    _ => failures.push(failed),
+                },
+            }
+        }
+        if failures.is_empty() {
+            Ok(listeners)
+        } else {
+            Err(failures)
+        }
+    }
+
+    fn open_one<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        planned: &PlannedSocket,
+    ) -> Result<Listener<S>, Failed> {
+        let addr = planned.addr;
+        if protocol == Protocol::Tcp {
+            let refused = match planned.clients {
+                Clients::MayCome => None,
+                Clients::NeverComeToMulticast => Some(Cause::Multicast),
+                Clients::NeverComeToBroadcast => Some(Cause::Broadcast),
+                Clients::TheKernelKnows => is_broadcast(addr).then_some(Cause::Broadcast),
+            };
+            if let Some(cause) = refused {
+                return Err(Failed::Refused { addr, cause });
+            }
+        }
+        self.open_socket(protocol, planned)
+            .map(|(socket, local_addr)| Listener::new(socket.into(), local_addr, planned.only_v6))
+            .map_err(|(step, error)| Failed::System { addr, step, error })
+    }
+
+    fn open_socket(
+        &self,
+        protocol: Protocol,
+        planned: &PlannedSocket,
+    ) -> Result<(Socket, SocketAddr), (Step, io::Error)> {
+        let addr = planned.addr;
+        let at = |step: Step| move |error: io::Error| (step, error);
+        let socket = Socket::new(Domain::for_address(addr), protocol.kind(), None)
+            .map_err(at(Step::Socket))?;
+        if cfg!(unix) && protocol == Protocol::Tcp {
+            let reuse_address = socket.set_reuse_address(true);
+            reuse_address.map_err(at(Step::Option("SO_REUSEADDR")))?;
+        }
+        if addr.is_ipv6() {
+            let only_v6 = socket.set_only_v6(planned.only_v6);
+            only_v6.map_err(at(Step::Option("only_v6")))?;
+        }
+        if self.reuse_port {
+            set_reuse_port(&socket).map_err(at(Step::Option("reuse_port")))?;
+        }
+        if self.freebind {
+            set_freebind(&socket, addr).map_err(at(Step::Option("freebind")))?;
+        }
+        if let Some(name) = &self.device {
+            set_device(&socket, name).map_err(at(Step::Option("device")))?;
+        }
+        if self.nonblocking {
+            let nonblocking = socket.set_nonblocking(true);
+            nonblocking.map_err(at(Step::Option("nonblocking")))?;
+        }
+        socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+        if protocol == Protocol::Tcp {
+            // The kernel cuts it down to what it allows.
+            let backlog = self.backlog.unwrap_or(u32::MAX);
+            let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+            socket.listen(backlog).map_err(at(Step::Listen))?;
+        }
+        let local_addr = match addr.port() {
+            0 => name_of(&socket).map_err(at(Step::Name))?,
+            _ => addr,
+        };
+        Ok((socket, local_addr))
+    }
+
+    /// Looks at the host again, and names the cause of each failure.
+    fn diagnose(&self, protocol: Protocol, text: String, failures: Vec<Failed>) -> BindError {
+        let evidence = Evidence::read(failures.iter().filter_map(|failed| match failed {
+            Failed::System { error, .. } => Some(error),
+            Failed::Refused { .. } => None,
+        }));
+        let explain = |failed| match failed {
+            Failed::Refused { addr, cause } => {
+                BindFailure::new(Some(addr), Step::Check, cause, None)
+            }
+            Failed::System { addr, step, error } => {
+                let failure = SystemFailure {
+                    addr,
+                    step,
+                    error: &error,
+                    device: self.device.as_deref(),
+                };
+                let cause = Cause::of(&failure, &evidence);
+                // An option that the platform lacks is no error of the system.
+                let error = error.raw_os_error().is_some().then_some(error);
+                BindFailure::new(Some(addr), step, cause, error)
+            }
+        };
+        BindError::new(protocol, text, failures.into_iter().map(explain).collect())
+    }
+}
+
+/// Leaves an IPv4-mapped address mapped, for the kernel to refuse on an IPv6-only socket.
+fn keep_mapped(addr: &ListenAddr, planned: &mut [PlannedSocket]) {
+    if let Host::Ip {
+        ip: ip @ IpAddr::V6(v6),
+        ..
+    } = addr.host()
+    {
+        if v6.to_ipv4_mapped().is_some() {
+            for socket in planned {
+                socket.addr.set_ip(*ip);
+                socket.only_v6 = true;
+            }
+        }
+    }
+}
+
+/// Tells whether an interface can be called so. The kernel is not asked, for it
+/// would take what stands before a NUL, or the first 15 bytes.
+fn is_device_name(name: &str) -> bool {
+    let odd = |b: u8| b == b'/' || b == 0 || b.is_ascii_whitespace();
+    (1..=15).contains(&name.len()) && !name.bytes().any(odd)
+}
+
+/// Asks the kernel whether `addr` is a broadcast of one of its subnets.
+///
+/// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
+/// (connect(2)); nothing is sent. A route that prohibits the address gives the
+/// same error, and gives it again when the socket may.
+fn is_broadcast(addr: SocketAddr) -> bool {
+    // Elsewhere bind refuses a broadcast by itself.
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return false;
+    }
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
+        return false;
+    };
+    // The discard port, lest port 0 means something.
+    let to = SockAddr::from(SocketAddr::new(addr.ip(), 9));
+    let denied = || match socket.connect(&to) {
+        Ok(()) => false,
+        Err(error) => Errno::of(&error) == Errno::AccessDenied,
+    };
+    denied() && socket.set_broadcast(true).is_ok() && !denied()
+}
+
+/// Finds a port that is free on every address of the host.
+fn free_port(protocol: Protocol) -> Result<u16, (Step, io::Error)> {
+    let at = |step: Step| move |error: io::Error| (step, error);
+    let (socket, ip): (Socket, IpAddr) = match Socket::new(Domain::IPV6, protocol.kind(), None) {
+        Ok(socket) if socket.set_only_v6(false).is_ok() => (socket, Ipv6Addr::UNSPECIFIED.into()),
+        _ => {
+            let socket = Socket::new(Domain::IPV4, protocol.kind(), None);
+            (
+                socket.map_err(at(Step::Socket))?,
+                Ipv4Addr::UNSPECIFIED.into(),
+            )
+        }
+    };
+    // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
+    let any = SockAddr::from(SocketAddr::new(ip, 0));
+    socket.bind(&any).map_err(at(Step::Bind))?;
+    Ok(name_of(&socket).map_err(at(Step::Name))?.port())
+}
+
+fn name_of(socket: &Socket) -> io::Result<SocketAddr> {
+    let addr = socket.local_addr()?.as_socket();
+    addr.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_freebind(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    match addr {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_device(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Tcp,
+    Udp,
+}
+
+impl Protocol {
+    fn kind(self) -> Type {
+        match self {
+            Self::Tcp => Type::STREAM,
+            Self::Udp => Type::DGRAM,
+        }
+    }
+}
+
+/// A socket that was not opened, its cause not yet known if the system refused.
+enum Failed {
+    Refused {
+        addr: SocketAddr,
+        cause: Cause,
+    },
+    System {
+        addr: SocketAddr,
+        step: Step,
+        error: io::Error,
+    },
+}
+
+impl Failed {
+    fn errno(&self) -> Option<(Step, Errno)> {
+        match self {
+            Self::Refused { .. } => None,
+            Self::System { step, error, .. } => Some((*step, Errno::of(error))),
+        }
+    }
+
+    fn is_in_use(&self) -> bool {
+        matches!(
+            self.errno(),
+            Some((Step::Bind | Step::Listen, Errno::InUse))
+        )
+    }
+
+    fn lacks_address(&self) -> bool {
+        self.errno() == Some((Step::Bind, Errno::NotAvailable))
+    }
+
+    fn lacks_family(&self) -> bool {
+        self.errno() == Some((Step::Socket, Errno::FamilyUnsupported))
+    }
+}

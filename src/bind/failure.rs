@@ -1,0 +1,235 @@
+//! What the doors say when they fail: [`BindError`].
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use super::Protocol;
+use crate::diagnose::{Cause, Step};
+use crate::listen::shown;
+use crate::resolve::ResolveErrorKind;
+
+/// A setting whose sockets could not be opened. None of them is open.
+///
+/// The message is one sentence: the setting as written, and for each socket that
+/// failed what is wrong and what would mend it. The system's own error is the
+/// [`source`](Error::source) and is not repeated in the message.
+///
+/// The accessors speak of the first failure; [`failures`](Self::failures) has all.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Cause, Step};
+///
+/// let first = bindaddr::bind("127.0.0.1:0")?;
+/// let port = first.as_slice()[0].local_addr().port();
+///
+/// let err = bindaddr::bind(format!("127.0.0.1:{port}")).unwrap_err();
+/// assert_eq!(
+///     err.to_string(),
+///     format!("cannot listen on 127.0.0.1:{port}: another socket has port {port}"),
+/// );
+/// assert!(matches!(err.cause(), Cause::InUse { .. }));
+/// assert_eq!(err.step(), Step::Bind);
+/// assert_eq!(std::io::Error::from(err).kind(), std::io::ErrorKind::AddrInUse);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Debug)]
+pub struct BindError(Box<Details>);
+
+#[derive(Debug)]
+struct Details {
+    protocol: Protocol,
+    text: String,
+    first: BindFailure,
+    others: Vec<BindFailure>,
+}
+
+impl BindError {
+    /// `failures` has at least one.
+    pub(super) fn new(protocol: Protocol, text: String, mut failures: Vec<BindFailure>) -> Self {
+        let first = failures.remove(0);
+        Self(Box::new(Details {
+            protocol,
+            text,
+            first,
+            others: failures,
+        }))
+    }
+
+    /// Says that no socket was tried.
+    pub(super) fn unopened(protocol: Protocol, text: String, step: Step, cause: Cause) -> Self {
+        Self::new(
+            protocol,
+            text,
+            vec![BindFailure::new(None, step, cause, None)],
+        )
+    }
+
+    /// Returns the setting as it was written; the canonical text, if it was no text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Iterates over what failed: at least one.
+    pub fn failures(&self) -> impl Iterator<Item = &BindFailure> {
+        std::iter::once(&self.0.first).chain(&self.0.others)
+    }
+
+    /// Returns the address of the first socket that failed, where it came to one.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.0.first.addr
+    }
+
+    /// Returns how far the first socket that failed came.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.0.first.step
+    }
+
+    /// Returns why the first socket that failed did.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.0.first.cause
+    }
+
+    /// Returns the code of the system's error, where the system was asked.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.0.first.io_error()?.raw_os_error()
+    }
+
+    /// Returns what else would help, a sentence each, the likeliest first.
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        let mut hints: Vec<String> = Vec::new();
+        for hint in self.failures().flat_map(|failure| failure.cause.hints()) {
+            if !hints.contains(&hint) {
+                hints.push(hint);
+            }
+        }
+        hints
+    }
+
+    /// Tells whether trying again may help although nobody mends anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.failures().all(|failure| failure.cause.is_transient())
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Details {
+            protocol,
+            text,
+            first,
+            ..
+        } = &*self.0;
+        let text_error = match &first.cause {
+            Cause::Text(err) => Some(err),
+            Cause::Unresolved(ResolveErrorKind::Text(err)) => Some(err),
+            _ => None,
+        };
+        if let Some(err) = text_error {
+            // It names the text itself.
+            return err.fmt(f);
+        }
+        let protocol = match protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "UDP ",
+        };
+        write!(f, "cannot listen on {protocol}{}", shown(text))?;
+        for (n, failure) in self.failures().enumerate() {
+            f.write_str(if n == 0 { ": " } else { "; " })?;
+            match failure.addr {
+                Some(addr) if !text.ends_with(&addr.to_string()) => write!(f, "{addr}: ")?,
+                _ => {}
+            }
+            failure.cause.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for BindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.first.io_error().map(|err| err as _)
+    }
+}
+
+impl From<BindError> for io::Error {
+    /// Keeps the kind of the system's error, and the whole [`BindError`] inside.
+    fn from(err: BindError) -> Self {
+        let first = &err.0.first;
+        let kind = first
+            .io_error()
+            .map_or_else(|| first.cause.error_kind(), io::Error::kind);
+        Self::new(kind, err)
+    }
+}
+
+/// Why one of the sockets of a setting could not be opened.
+///
+/// # Examples
+///
+/// ```
+/// let err = bindaddr::bind("224.0.0.1:80").unwrap_err();
+/// let failures: Vec<_> = err.failures().collect();
+/// assert_eq!(failures.len(), 1);
+/// assert_eq!(failures[0].addr(), Some(([224, 0, 0, 1], 80).into()));
+/// ```
+#[derive(Debug)]
+pub struct BindFailure {
+    addr: Option<SocketAddr>,
+    step: Step,
+    cause: Cause,
+    error: Option<io::Error>,
+}
+
+impl BindFailure {
+    pub(super) fn new(
+        addr: Option<SocketAddr>,
+        step: Step,
+        cause: Cause,
+        error: Option<io::Error>,
+    ) -> Self {
+        Self {
+            addr,
+            step,
+            cause,
+            error,
+        }
+    }
+
+    /// Returns the address of the socket; `None` if the setting did not come to one.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// Returns how far it came.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Returns why it failed.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+
+    /// Returns the system's error, where the system was asked.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match &self.cause {
+            Cause::Unresolved(kind) => kind.io_error(),
+            _ => self.error.as_ref(),
+        }
+    }
+}

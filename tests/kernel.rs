@@ -1,0 +1,609 @@
+//! `bind` against the Linux kernel, in situations that only a namespace of one's own has.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::error::Error;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use bindaddr::{
+    BindError, BindOptions, BindTarget, Cause, Interface, Interfaces, Step, bind, bind_udp,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+use util::netns::{in_namespace, ip, set};
+use util::rerun;
+
+/// An interface `eth0` with a cable, so that its addresses are usable.
+fn cable() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+}
+
+#[track_caller]
+fn fails(text: &str) -> BindError {
+    bind(text).expect_err(text)
+}
+
+/// The whole sentence, and the code of the system's error behind it.
+#[track_caller]
+fn assert_fails(text: &str, code: Option<i32>, cause: &str) {
+    let err = fails(text);
+    assert_eq!(err.to_string(), format!("cannot listen on {text}: {cause}"));
+    assert_eq!(err.raw_os_error(), code, "{text}");
+    assert_eq!(err.source().is_some(), code.is_some());
+}
+
+const EACCES: i32 = 13;
+const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
+const EADDRINUSE: i32 = 98;
+const EADDRNOTAVAIL: i32 = 99;
+
+#[test]
+fn addresses_of_others_are_told_apart() {
+    in_namespace("addresses_of_others_are_told_apart", || {
+        cable();
+        ip("addr add 192.168.71.67/16 brd + dev eth0");
+        ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
+        ip("addr add 2001:db8:1::10/64 dev eth0");
+        let near = "; the nearest address here is";
+        for (text, cause) in [
+            (
+                "192.168.158.94:80",
+                format!(
+                    "no interface of this host has 192.168.158.94; it lies in the subnet of eth0 (192.168.71.67/16), on another host{near} 192.168.71.67"
+                ),
+            ),
+            (
+                "192.168.0.0:80",
+                format!(
+                    "no interface of this host has 192.168.0.0; it is the network address of the subnet of eth0 (192.168.71.67/16){near} 192.168.71.67"
+                ),
+            ),
+            (
+                "10.8.0.2:80",
+                format!(
+                    "no interface of this host has 10.8.0.2; it is the other end of the link eth0 (10.8.0.1){near} 10.8.0.1"
+                ),
+            ),
+            (
+                "8.8.8.8:80",
+                format!(
+                    "no interface of this host has 8.8.8.8; it lies in no subnet of this host{near} 10.8.0.1"
+                ),
+            ),
+            (
+                "0.1.2.3:80",
+                format!(
+                    "no interface of this host has 0.1.2.3; it is in 0.0.0.0/8, whose addresses no host has{near} 10.8.0.1"
+                ),
+            ),
+            (
+                "[::ffff:8.8.8.8]:80",
+                format!(
+                    "8.8.8.8:80: no interface of this host has 8.8.8.8; it lies in no subnet of this host{near} 10.8.0.1"
+                ),
+            ),
+            (
+                "[2001:db8:1::]:80",
+                format!(
+                    "no interface of this host has 2001:db8:1::; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64){near} 2001:db8:1::10"
+                ),
+            ),
+            (
+                "[2001:db8:1::11]:80",
+                format!(
+                    "no interface of this host has 2001:db8:1::11; it lies in the subnet of eth0 (2001:db8:1::10/64), on another host{near} 2001:db8:1::10"
+                ),
+            ),
+        ] {
+            assert_fails(text, Some(EADDRNOTAVAIL), &cause);
+        }
+        let err = fails("192.168.158.94:80");
+        assert_eq!(
+            err.hints(),
+            [
+                "`0.0.0.0` listens on every IPv4 address of this host",
+                "the option `freebind` binds an address that comes to this host later",
+            ],
+        );
+        // The second hint holds.
+        BindOptions::new()
+            .freebind(true)
+            .bind("192.168.158.94:80")
+            .unwrap();
+        BindOptions::new()
+            .freebind(true)
+            .bind("[2001:db8:1::11]:80")
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_broadcast_is_refused_that_the_kernel_would_bind() {
+    in_namespace("a_broadcast_is_refused_that_the_kernel_would_bind", || {
+        cable();
+        ip("addr add 192.168.71.67/16 dev eth0");
+        ip("addr add 10.9.9.1/30 dev eth0");
+        ip("addr add 172.20.0.1/24 brd 172.20.0.200 dev eth0");
+        let refused =
+            "no TCP client can connect to a broadcast address; write an address of this host";
+        for text in [
+            "192.168.255.255:0",
+            "10.9.9.3:0",
+            "172.20.0.255:0",
+            "127.255.255.255:0",
+        ] {
+            TcpListener::bind(text).expect("the kernel binds it");
+            assert_fails(text, None, refused);
+            bind_udp(text).unwrap_or_else(|err| panic!("UDP receives on it: {err}"));
+        }
+        // An odd one is known where there is a snapshot.
+        let target = BindTarget::parse("172.20.0.200").unwrap();
+        let err = bind((&target, 0)).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            format!("cannot listen on 172.20.0.200:0: {refused}")
+        );
+
+        // What only looks like one.
+        ip("addr add 192.168.71.3/16 dev eth0");
+        for text in ["192.168.71.67:0", "192.168.71.3:0", "127.0.0.3:0"] {
+            bind(text).unwrap();
+        }
+        // A route that prohibits an address gives the same error as a broadcast.
+        ip("rule add pref 100 lookup local");
+        ip("rule del pref 0");
+        ip("rule add pref 50 to 192.168.71.67 prohibit");
+        let asked = UdpSocket::bind("0.0.0.0:0").unwrap();
+        assert_eq!(
+            asked.connect("192.168.71.67:9").unwrap_err().raw_os_error(),
+            Some(EACCES)
+        );
+        bind("192.168.71.67:0").unwrap();
+    });
+}
+
+#[test]
+fn a_link_local_address_needs_its_zone() {
+    in_namespace("a_link_local_address_needs_its_zone", || {
+        cable();
+        ip("addr add fe80::77/64 dev eth0");
+        ip("addr add fe80::77/64 dev far0");
+        ip("addr add fe80::78/64 dev far0");
+        let host = Interfaces::system().unwrap();
+        let index = |name| host.by_name(name).and_then(Interface::index).unwrap();
+
+        bind("[fe80::77%eth0]:80").unwrap();
+        bind(format!("[fe80::77%{}]:80", index("far0"))).unwrap();
+        assert_fails(
+            "[fe80::78]:80",
+            Some(EINVAL),
+            "a link-local address needs its zone; write `[fe80::78%far0]`",
+        );
+        let err = fails("[fe80::77]:80");
+        let Cause::ZoneRequired { candidates, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(candidates.len(), 2);
+        assert!(err.to_string().contains("; write `[fe80::77%"), "{err}");
+        assert_fails(
+            "[fe80::79]:80",
+            Some(EINVAL),
+            "a link-local address needs its zone, and no interface of this host has fe80::79",
+        );
+        assert_fails(
+            "[fe80::78%eth0]:80",
+            Some(EADDRNOTAVAIL),
+            &format!(
+                "[fe80::78%{}]:80: fe80::78 is in another zone here; write `[fe80::78%far0]`",
+                index("eth0")
+            ),
+        );
+        assert_fails(
+            "[fe80::79%eth0]:80",
+            Some(EADDRNOTAVAIL),
+            &format!(
+                "[fe80::79%{}]:80: no interface of this host has fe80::79; it lies in the subnet of eth0 \
+                 (fe80::77/64), on another host; the nearest address here is fe80::78",
+                index("eth0")
+            ),
+        );
+        assert_fails(
+            "[fe80::77%9999]:80",
+            Some(ENODEV),
+            "no interface has the index 9999",
+        );
+        let err = fails("[fe80::77%eth1]:80");
+        assert_eq!(err.step(), Step::Resolve);
+        let sentence = "cannot listen on [fe80::77%eth1]:80: no interface with an address is called `eth1`; there are `eth0`, ";
+        assert!(err.to_string().starts_with(sentence), "{err}");
+    });
+}
+
+#[test]
+fn a_mapped_address_is_an_ipv4_address() {
+    in_namespace("a_mapped_address_is_an_ipv4_address", || {
+        let listeners = bind("[::ffff:127.0.0.1]:0").unwrap();
+        assert_eq!(
+            listeners.as_slice()[0].local_addr().ip(),
+            IpAddr::from([127, 0, 0, 1])
+        );
+
+        let v6_only = BindOptions::new().only_v6(true);
+        let err = v6_only.bind("[::ffff:127.0.0.1]:80").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "cannot listen on [::ffff:127.0.0.1]:80: an IPv6-only socket takes no IPv4-mapped address; \
+             write `127.0.0.1`",
+        );
+        assert_eq!(err.raw_os_error(), Some(EINVAL));
+        // The option is about IPv6 sockets.
+        v6_only.bind("127.0.0.1:80").unwrap();
+        v6_only.bind("0.0.0.0:443").unwrap();
+        v6_only.bind("[::]:443").unwrap();
+        v6_only.bind("0.0.0.0:8080").unwrap();
+        v6_only.bind("*:8080").unwrap();
+    });
+}
+
+#[test]
+fn only_the_text_decides_on_ipv6_only() {
+    in_namespace("only_the_text_decides_on_ipv6_only", || {
+        for default in ["0", "1"] {
+            set("net/ipv6/bindv6only", default);
+            let v4 = || bind("0.0.0.0:80");
+            for text in ["*:80", "[::]:80"] {
+                let dual = bind(text).unwrap();
+                assert!(
+                    matches!(v4().unwrap_err().cause(), Cause::InUse { .. }),
+                    "{text}"
+                );
+                drop(dual);
+            }
+            for text in ["ipv6@*:80", "ipv6@[::]:80", "[::1]:80"] {
+                let v6 = bind(text).unwrap();
+                drop(v4().unwrap_or_else(|err| panic!("beside {text}: {err}")));
+                drop(v6);
+            }
+        }
+    });
+}
+
+#[test]
+fn a_tentative_address_is_not_ready() {
+    in_namespace("a_tentative_address_is_not_ready", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/dad_transmits", "30");
+        cable();
+        ip("addr add 2001:db8:1::10/64 dev eth0");
+        let text = "[2001:db8:1::10]:80";
+        assert_fails(
+            text,
+            Some(EADDRNOTAVAIL),
+            "2001:db8:1::10, an address of eth0, but the system does not bind it at present",
+        );
+        assert!(fails(text).is_transient());
+        assert!(BindTarget::parse("2001:db8:1::10").unwrap().is_local());
+    });
+}
+
+#[test]
+fn a_host_without_ipv6_loopback_has_localhost() {
+    in_namespace("a_host_without_ipv6_loopback_has_localhost", || {
+        set("net/ipv6/conf/all/disable_ipv6", "1");
+        for text in ["localhost:0", "localhost:8080"] {
+            let listeners = bind(text).unwrap();
+            let ips: Vec<IpAddr> = listeners.iter().map(|one| one.local_addr().ip()).collect();
+            assert_eq!(ips, [IpAddr::from([127, 0, 0, 1])], "{text}");
+        }
+        assert_eq!(bind_udp("localhost:0").unwrap().as_slice().len(), 1);
+        for text in ["[::1]:80", "ipv6@localhost:80"] {
+            let err = fails(text);
+            assert!(matches!(err.cause(), Cause::NoLoopback { .. }), "{err:?}");
+        }
+        assert_fails(
+            "[::1]:80",
+            Some(EADDRNOTAVAIL),
+            "this host has no ::1 at present",
+        );
+        // The dual-stack wildcard serves IPv4 there.
+        let any = bind("*:80").unwrap();
+        std::net::TcpStream::connect("127.0.0.1:80").unwrap();
+        drop(any);
+        // 127.0.0.1 is not optional.
+        ip("addr del 127.0.0.1/8 dev lo");
+        assert_fails(
+            "127.0.0.1:80",
+            Some(EADDRNOTAVAIL),
+            "this host has no 127.0.0.1 at present",
+        );
+        assert_eq!(
+            fails("localhost:80").to_string(),
+            "cannot listen on localhost:80: 127.0.0.1:80: this host has no 127.0.0.1 at present",
+        );
+    });
+}
+
+#[test]
+fn the_limit_of_privileged_ports_is_read() {
+    const TEST: &str = "the_limit_of_privileged_ports_is_read";
+    if rerun::role().as_deref() == Some("unprivileged") {
+        for (text, limit) in [
+            ("127.0.0.1:4999", 5000),
+            ("[::1]:1024", 5000),
+            ("*:80", 5000),
+        ] {
+            let port = text.rsplit_once(':').unwrap().1;
+            let err = fails(text);
+            assert_eq!(
+                err.to_string(),
+                format!(
+                    "cannot listen on {text}: {}ports below {limit} need a privilege that this process \
+                     lacks; write a port from {limit} on, or grant it",
+                    if text.starts_with('*') {
+                        "[::]:80: "
+                    } else {
+                        ""
+                    },
+                ),
+            );
+            assert_eq!((err.raw_os_error(), err.step()), (Some(EACCES), Step::Bind));
+            assert_eq!(
+                err.hints()[2],
+                format!(
+                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
+                ),
+            );
+            assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
+        }
+        bind("127.0.0.1:5000").unwrap();
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        set("net/ipv4/ip_unprivileged_port_start", "5000");
+        bind("127.0.0.1:4999").expect("root may");
+        rerun::run(
+            TEST,
+            "unprivileged",
+            &["setpriv", "--bounding-set=-net_bind_service", "--"],
+        );
+    });
+}
+
+#[test]
+fn exhausted_ephemeral_ports_are_said_so() {
+    in_namespace("exhausted_ephemeral_ports_are_said_so", || {
+        set("net/ipv4/ip_local_port_range", "40000 40003");
+        let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
+        assert_fails(
+            "127.0.0.1:0",
+            Some(EADDRINUSE),
+            "every port from 40000 to 40003 is taken; write one outside of them",
+        );
+        assert!(fails("127.0.0.1:0").is_transient());
+        // On another address they are free.
+        bind("127.0.0.2:0").unwrap();
+        assert_eq!(
+            fails("localhost:0").to_string(),
+            "cannot listen on localhost:0: 127.0.0.1:0: every port from 40000 to 40003 is taken; \
+             write one outside of them",
+        );
+        drop(held);
+        bind("localhost:0").unwrap();
+    });
+}
+
+#[test]
+fn localhost_finds_the_one_port_that_both_have() {
+    in_namespace("localhost_finds_the_one_port_that_both_have", || {
+        set("net/ipv4/ip_local_port_range", "40000 40999");
+        // Every port but one is held, on one of the two by turns.
+        let held: Vec<TcpListener> = (40000..=40999)
+            .filter(|port| *port != 40507)
+            .map(|port| {
+                let ip: IpAddr = if port % 2 == 0 {
+                    [127, 0, 0, 1].into()
+                } else {
+                    "::1".parse().unwrap()
+                };
+                TcpListener::bind(SocketAddr::new(ip, port)).unwrap()
+            })
+            .collect();
+        for _ in 0..100 {
+            let listeners = bind("localhost:0").unwrap();
+            let addrs: Vec<String> = listeners
+                .iter()
+                .map(|one| one.local_addr().to_string())
+                .collect();
+            assert_eq!(addrs, ["127.0.0.1:40507", "[::1]:40507"]);
+        }
+        drop(held);
+    });
+}
+
+#[test]
+fn a_device_is_bound_to() {
+    in_namespace("a_device_is_bound_to", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let on = |name: &str| BindOptions::new().device(name);
+        let held = [
+            on("eth0").bind("0.0.0.0:80").unwrap(),
+            on("far0").bind("0.0.0.0:80").unwrap(),
+        ];
+        assert!(matches!(fails("0.0.0.0:80").cause(), Cause::InUse { .. }));
+        drop(held);
+        let err = on("eth1").bind("0.0.0.0:80").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "cannot listen on 0.0.0.0:80: there is no interface `eth1` to bind to; there are `eth0`, `lo`, `far0`",
+        );
+        assert_eq!(
+            (err.step(), err.raw_os_error()),
+            (Step::Option("device"), Some(ENODEV))
+        );
+        bind("0.0.0.0:80").expect("nothing is left open on every interface");
+    });
+}
+
+#[test]
+fn the_kernel_has_the_last_word() {
+    in_namespace("the_kernel_has_the_last_word", || {
+        cable();
+        // Bound although no interface has it: a whole prefix is local.
+        ip("route add local 198.51.100.0/24 dev lo");
+        let target = BindTarget::parse("198.51.100.7").unwrap();
+        assert!(target.is_foreign());
+        bind((&target, 80)).unwrap();
+        bind("198.51.100.7:80").unwrap();
+
+        // Bound although its interface is down.
+        ip("link set eth0 down");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let target = BindTarget::parse("10.0.0.1").unwrap();
+        assert_eq!(
+            target.to_string(),
+            "10.0.0.1, an address of eth0 (not running)"
+        );
+        bind((&target, 80)).unwrap();
+
+        // Not bound although an interface has it.
+        ip("route del local 10.0.0.1 dev eth0 table local");
+        assert_fails(
+            "10.0.0.1:80",
+            Some(EADDRNOTAVAIL),
+            "10.0.0.1, an address of eth0 (not running), but the system does not bind it at present",
+        );
+    });
+}
+
+#[test]
+fn a_labelled_address_belongs_to_its_interface() {
+    in_namespace("a_labelled_address_belongs_to_its_interface", || {
+        ip("link add name eth0.100 type veth peer name far0");
+        ip("addr add 10.0.0.1/24 label eth0.100:web dev eth0.100");
+        ip("addr add 10.0.0.2/24 dev eth0.100");
+        ip("addr add 10.0.0.3/24 brd + dev eth0.100");
+        ip("addr add fe80::77/64 dev eth0.100");
+        ip("link set eth0.100 up");
+        ip("link set far0 up");
+        let host = Interfaces::system().unwrap();
+        let interface = host.by_name("eth0.100").unwrap();
+        let addrs: Vec<String> = interface.addrs().iter().map(ToString::to_string).collect();
+        assert_eq!(addrs[..3], ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"]);
+        assert!(
+            addrs.contains(&"fe80::77/64".to_owned()),
+            "link-local addresses are there: {addrs:?}"
+        );
+        assert!(host.iter().all(|interface| !interface.name().contains(':')));
+
+        let addrs: Vec<String> = bind("ipv4@eth0.100:80")
+            .unwrap()
+            .iter()
+            .map(|listener| listener.local_addr().to_string())
+            .collect();
+        assert_eq!(addrs, ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+        let zoned = bind("[fe80::77%eth0.100]:80").unwrap();
+        let SocketAddr::V6(addr) = zoned.as_slice()[0].local_addr() else {
+            panic!("IPv6")
+        };
+        assert_eq!(Some(addr.scope_id()), interface.index());
+        assert!(zoned.as_slice()[0].target(&host).is_local());
+    });
+}
+
+#[test]
+fn the_default_source_is_that_of_the_route() {
+    in_namespace("the_default_source_is_that_of_the_route", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        ip("addr add 2001:db8::1/64 dev eth0");
+        assert_eq!(
+            fails("_default_:80").to_string(),
+            "cannot listen on _default_:80: no address of this host is in `_default_`",
+        );
+        ip("route add default via 10.0.0.254 src 10.0.0.2");
+        ip("-6 route add default via 2001:db8::fe dev eth0");
+        let addrs: Vec<String> = bind("_default_:80")
+            .unwrap()
+            .iter()
+            .map(|listener| listener.local_addr().to_string())
+            .collect();
+        assert_eq!(addrs, ["10.0.0.2:80", "[2001:db8::1]:80"]);
+    });
+}
+
+/// Addresses from everywhere, with a liking for those that the host has.
+fn asked_ips() -> impl Strategy<Value = IpAddr> {
+    prop_oneof![
+        util::near_ips(),
+        (0..4u8).prop_map(|host| IpAddr::from([10, 0, 0, host])),
+        (0..4u16).prop_map(|host| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, host])),
+        (0..4u16).prop_map(|host| IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, host])),
+    ]
+}
+
+#[test]
+fn every_failure_keeps_what_is_known() {
+    in_namespace("every_failure_keeps_what_is_known", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fd00::1/64 dev eth0");
+        ip("addr add fe80::1/64 dev eth0");
+        let host = Interfaces::system().unwrap();
+        let mut runner = TestRunner::new(Config {
+            cases: 2000,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        // Laws 6 and 7: the verdict is the kernel's except on dead addresses; an
+        // error has the text, the step and the system's error, and keeps its kind.
+        let holds = runner.run(
+            &(asked_ips(), 0..5u32, any::<bool>()),
+            |(ip, scope_id, classified)| {
+                let addr = match ip {
+                    IpAddr::V4(_) => SocketAddr::new(ip, 0),
+                    IpAddr::V6(ip) => std::net::SocketAddrV6::new(ip, 0, 0, scope_id).into(),
+                };
+                let ours = if classified {
+                    let target = BindTarget::classify_in_zone(ip, scope_id, &host);
+                    bind((target, 0))
+                } else {
+                    bind(addr)
+                };
+                let std = TcpListener::bind(addr);
+                match (ours, std) {
+                    (Ok(_), Ok(_)) => {}
+                    (Err(err), _) if err.raw_os_error().is_none() => {
+                        prop_assert!(
+                            matches!(err.cause(), Cause::Multicast | Cause::Broadcast),
+                            "{:?}",
+                            err
+                        );
+                        prop_assert_eq!(err.step(), Step::Check);
+                    }
+                    (Err(err), Err(std)) => {
+                        prop_assert_eq!(err.raw_os_error(), std.raw_os_error());
+                        prop_assert_eq!(err.step(), Step::Bind);
+                        prop_assert!(err.text().ends_with(":0"));
+                        prop_assert!(err.to_string().contains(err.text()));
+                        prop_assert!(!matches!(err.cause(), Cause::Other { .. }), "{:?}", err);
+                        prop_assert!(
+                            !err.to_string().contains("os error"),
+                            "the source is not repeated"
+                        );
+                        prop_assert_eq!(io::Error::from(err).kind(), std.kind());
+                    }
+                    (ours, std) => prop_assert!(false, "{}: ours {:?}, std {:?}", addr, ours, std),
+                }
+                Ok(())
+            },
+        );
+        holds.unwrap_or_else(|err| panic!("{err}"));
+    });
+}

@@ -1,0 +1,338 @@
+//! Which system calls are made on the way to a bound socket, and what if one fails.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::error::Error;
+use std::io;
+use std::net::{TcpListener, UdpSocket};
+
+use bindaddr::{BindTarget, Cause, Family, ResolveErrorKind, Step, bind, bind_udp};
+use util::rerun;
+use util::strace::{calls, marked, under_strace};
+
+/// Runs the part of a test that its role names, or `None` in the first process.
+fn part(role: &str, body: impl FnOnce()) -> Option<()> {
+    (rerun::role()? == role).then(|| {
+        marked(body);
+        rerun::done();
+    })
+}
+
+#[test]
+fn a_literal_address_costs_what_std_costs() {
+    const TEST: &str = "a_literal_address_costs_what_std_costs";
+    if rerun::role().is_some() {
+        part("std", || drop(TcpListener::bind("127.0.0.1:0").unwrap()));
+        part("ours", || drop(bind("127.0.0.1:0").unwrap()));
+        part("std-fixed-port", || {
+            drop(TcpListener::bind("127.0.0.2:61234").unwrap())
+        });
+        part("ours-fixed-port", || drop(bind("127.0.0.2:61234").unwrap()));
+        part("std-any", || drop(TcpListener::bind("0.0.0.0:0").unwrap()));
+        part("ours-any", || drop(bind("0.0.0.0:0").unwrap()));
+        part("std-ipv6", || {
+            drop(TcpListener::bind("[::1]:61235").unwrap())
+        });
+        part("ours-ipv6", || drop(bind("[::1]:61235").unwrap()));
+        part("std-udp", || {
+            drop(UdpSocket::bind("127.0.0.1:61236").unwrap())
+        });
+        part("ours-udp", || drop(bind_udp("127.0.0.1:61236").unwrap()));
+        return;
+    }
+    let roles = [
+        "std",
+        "ours",
+        "std-fixed-port",
+        "ours-fixed-port",
+        "std-any",
+        "ours-any",
+        "std-ipv6",
+        "ours-ipv6",
+        "std-udp",
+        "ours-udp",
+    ];
+    let Some(traces) = calls(TEST, &roles) else {
+        return;
+    };
+    let [
+        std,
+        ours,
+        std_fixed,
+        ours_fixed,
+        std_any,
+        ours_any,
+        std_v6,
+        ours_v6,
+        std_udp,
+        ours_udp,
+    ] = <[_; 10]>::try_from(traces).expect("a trace for each role");
+
+    // std leaves the port to be asked for, and its backlog is 128.
+    let with_name = |mut std: Vec<String>, ip: &str| {
+        let name = format!(
+            "getsockname(FD, {{sa_family=AF_INET, sin_port=htons(PORT), sin_addr=inet_addr(\"{ip}\")}}, [128 => 16]) = 0"
+        );
+        std.insert(std.len() - 1, name);
+        std
+    };
+    let with_backlog = |std: Vec<String>| -> Vec<String> {
+        std.into_iter()
+            .map(|call| call.replace(", 128) = 0", ", 2147483647) = 0"))
+            .collect()
+    };
+    assert_eq!(
+        with_backlog(std_fixed.clone()),
+        ours_fixed,
+        "a fixed port: not one call more",
+    );
+    assert_eq!(
+        ours_fixed,
+        [
+            "socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = N",
+            "setsockopt(FD, SOL_SOCKET, SO_REUSEADDR, [1], 4) = 0",
+            "bind(FD, {sa_family=AF_INET, sin_port=htons(PORT), sin_addr=inet_addr(\"127.0.0.2\")}, 16) = 0",
+            "listen(FD, 2147483647) = 0",
+            "close(FD) = 0",
+        ],
+    );
+    assert_eq!(with_backlog(with_name(std, "127.0.0.1")), ours);
+    assert_eq!(with_backlog(with_name(std_any, "0.0.0.0")), ours_any);
+    // On an IPv6 socket V6ONLY is set, and nothing else.
+    let only_v6 = "setsockopt(FD, SOL_IPV6, IPV6_V6ONLY, [1], 4) = 0";
+    assert_eq!(ours_v6[2], only_v6);
+    let rest: Vec<String> = ours_v6.into_iter().filter(|call| call != only_v6).collect();
+    assert_eq!(with_backlog(std_v6), rest);
+    assert_eq!(std_udp, ours_udp);
+}
+
+#[test]
+fn a_broadcast_like_literal_costs_one_question() {
+    const TEST: &str = "a_broadcast_like_literal_costs_one_question";
+    if rerun::role().is_some() {
+        part("ours", || drop(bind("127.0.0.3:61237").unwrap()));
+        part("udp", || drop(bind_udp("127.0.0.3:61238").unwrap()));
+        return;
+    }
+    let Some(traces) = calls(TEST, &["ours", "udp"]) else {
+        return;
+    };
+    let asked = [
+        "socket(AF_INET, SOCK_DGRAM|SOCK_CLOEXEC, IPPROTO_IP) = N",
+        "connect(FD, {sa_family=AF_INET, sin_port=htons(PORT), sin_addr=inet_addr(\"127.0.0.3\")}, 16) = 0",
+        "close(FD) = 0",
+    ];
+    assert_eq!(traces[0][..3], asked);
+    assert_eq!(traces[0].len(), 3 + 5);
+    assert_eq!(traces[1].len(), 3, "UDP may have it: {:?}", traces[1]);
+}
+
+#[test]
+fn the_interfaces_are_read_only_where_the_text_needs_them() {
+    const TEST: &str = "the_interfaces_are_read_only_where_the_text_needs_them";
+    if rerun::role().is_some() {
+        part("not", || {
+            for text in [
+                "*",
+                "0.0.0.0",
+                "::",
+                "ipv6@*",
+                "127.0.0.1",
+                "::1",
+                "localhost",
+                "::ffff:127.0.0.1",
+            ] {
+                BindTarget::parse(text).unwrap();
+            }
+        });
+        part("read", || drop(BindTarget::parse("198.51.100.1")));
+        part("selected", || drop(bind("ipv4@lo:0").unwrap()));
+        part("localhost", || drop(bind("localhost:61239").unwrap()));
+        return;
+    }
+    let roles = ["not", "read", "selected", "localhost"];
+    let Some(traces) = calls(TEST, &roles) else {
+        return;
+    };
+    let netlink = |calls: &[String]| {
+        calls
+            .iter()
+            .filter(|call| call.starts_with("socket(AF_NETLINK"))
+            .count()
+    };
+    assert_eq!(traces[0], [""; 0], "no system call at all");
+    assert_eq!(netlink(&traces[1]), 1);
+    assert_eq!(netlink(&traces[2]), 1);
+    assert_eq!(netlink(&traces[3]), 0);
+}
+
+#[test]
+fn a_host_without_ipv6_has_the_wildcard_and_localhost() {
+    // Every socket(AF_INET6) fails as on a kernel without IPv6: the first call here.
+    under_strace(
+        "a_host_without_ipv6_has_the_wildcard_and_localhost",
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=1"],
+        || {
+            let listeners = bind("*:0").unwrap();
+            assert!(listeners.as_slice()[0].local_addr().is_ipv4());
+        },
+    );
+}
+
+#[test]
+fn localhost_without_ipv6_is_ipv4() {
+    // The second socket is that of ::1.
+    under_strace(
+        "localhost_without_ipv6_is_ipv4",
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=2"],
+        || {
+            let listeners = bind("localhost:61240").unwrap();
+            assert_eq!(listeners.as_slice().len(), 1);
+            assert!(listeners.as_slice()[0].local_addr().is_ipv4());
+        },
+    );
+}
+
+#[test]
+fn the_only_family_that_is_missing_is_said_so() {
+    under_strace(
+        "the_only_family_that_is_missing_is_said_so",
+        &["-e", "inject=socket:error=EAFNOSUPPORT"],
+        || {
+            let err = bind("[::]:80").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on [::]:80: this system has no IPv6; write an IPv4 address, or `*`",
+            );
+            assert!(matches!(
+                err.cause(),
+                Cause::FamilyUnavailable(Family::Ipv6)
+            ));
+            assert_eq!((err.step(), err.raw_os_error()), (Step::Socket, Some(97)));
+        },
+    );
+}
+
+#[test]
+fn too_many_open_files_are_said_so() {
+    under_strace(
+        "too_many_open_files_are_said_so",
+        &["-e", "inject=socket:error=EMFILE"],
+        || {
+            for text in ["127.0.0.1:80", "localhost:0"] {
+                let err = bind(text).unwrap_err();
+                assert!(matches!(err.cause(), Cause::TooManyOpenFiles), "{err:?}");
+                assert!(err.is_transient());
+            }
+            assert_eq!(
+                bind("127.0.0.1:80").unwrap_err().to_string(),
+                "cannot listen on 127.0.0.1:80: no file descriptor is left for the socket",
+            );
+        },
+    );
+}
+
+#[test]
+fn a_listen_that_fails_is_said_so() {
+    under_strace(
+        "a_listen_that_fails_is_said_so",
+        &["-e", "inject=listen:error=EADDRINUSE"],
+        || {
+            let err = bind("127.0.0.1:61241").unwrap_err();
+            assert_eq!(err.step(), Step::Listen);
+            assert!(matches!(err.cause(), Cause::InUse { .. }));
+        },
+    );
+}
+
+#[test]
+fn an_unexplained_error_keeps_its_step_and_source() {
+    under_strace(
+        "an_unexplained_error_keeps_its_step_and_source",
+        &["-e", "inject=setsockopt:error=EDOM"],
+        || {
+            let err = bind("127.0.0.1:61242").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on 127.0.0.1:61242: setting the option `SO_REUSEADDR` failed",
+            );
+            assert_eq!(err.raw_os_error(), Some(33));
+            assert!(matches!(err.cause(), Cause::Other { .. }));
+        },
+    );
+}
+
+#[test]
+fn a_policy_that_forbids_is_said_so() {
+    under_strace(
+        "a_policy_that_forbids_is_said_so",
+        &["-e", "inject=bind:error=EPERM"],
+        || {
+            let err = bind("127.0.0.1:80").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on 127.0.0.1:80: a policy of the system forbids it"
+            );
+            assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
+        },
+    );
+}
+
+#[test]
+fn nothing_is_foreign_where_the_interfaces_cannot_be_read() {
+    // The first socket that is made is the one of netlink.
+    under_strace(
+        "nothing_is_foreign_where_the_interfaces_cannot_be_read",
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=1"],
+        || {
+            let err = BindTarget::parse("198.51.100.1").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot resolve 198.51.100.1: the interfaces of this host cannot be read",
+            );
+            assert!(matches!(
+                err.kind(),
+                ResolveErrorKind::InterfacesUnreadable(_)
+            ));
+            let source = err.source().unwrap().downcast_ref::<io::Error>().unwrap();
+            assert_eq!(source.raw_os_error(), Some(97));
+        },
+    );
+}
+
+#[test]
+fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
+    // 1: the listener, 2: the one that fails, 3: the look at the interfaces after it.
+    under_strace(
+        "a_bind_works_and_fails_where_the_interfaces_cannot_be_read",
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=3"],
+        || {
+            bind("127.0.0.1:0").unwrap();
+            let err = bind("198.51.100.1:80").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on 198.51.100.1:80: the system does not bind this address, and its \
+                 interfaces cannot be read to say why",
+            );
+            assert!(matches!(err.cause(), Cause::AddressUnavailable));
+            assert_eq!(err.raw_os_error(), Some(99));
+        },
+    );
+}
+
+#[test]
+fn a_name_fails_where_the_interfaces_cannot_be_read() {
+    under_strace(
+        "a_name_fails_where_the_interfaces_cannot_be_read",
+        &["-e", "inject=socket:error=EAFNOSUPPORT"],
+        || {
+            let err = bind("eth0:80").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on eth0:80: the interfaces of this host cannot be read",
+            );
+            assert_eq!((err.step(), err.raw_os_error()), (Step::Resolve, Some(97)));
+        },
+    );
+}

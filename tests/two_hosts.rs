@@ -1,0 +1,243 @@
+//! The experiment this crate exists for: a server and a laptop on one network,
+//! real sockets in real namespaces, and who reaches what.
+
+mod util;
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use bindaddr::{BindTarget, Cause, ForeignReason, Interfaces, Listener};
+use util::ip as parse_ip;
+use util::netns::{Host, connects, in_namespace, ip};
+
+const PORT: u16 = 5000;
+
+/// 192.168.71.67 and fd00::71:67 in this namespace, the server's; the laptop has
+/// 192.168.158.94 and fd00::158:94.
+fn network(test: &str) -> Host {
+    let mut laptop = Host::start(test);
+    laptop.cable("eth0", "eth0");
+    ip("addr add 192.168.71.67/16 dev eth0");
+    ip("addr add fd00::71:67/64 dev eth0 nodad");
+    laptop.ip("addr add 192.168.158.94/16 dev eth0");
+    laptop.ip("addr add fd00::158:94/64 dev eth0 nodad");
+    laptop
+}
+
+/// Every address of the network, to which connections are tried.
+const ADDRESSES: [&str; 6] = [
+    "127.0.0.1",
+    "::1",
+    "192.168.71.67",
+    "fd00::71:67",
+    "192.168.158.94",
+    "fd00::158:94",
+];
+
+/// The connections that come about, of all that are tried: "server>127.0.0.1".
+fn reachable(laptop: &mut Host) -> BTreeSet<String> {
+    let mut reached = BTreeSet::new();
+    for address in ADDRESSES {
+        let to = SocketAddr::new(parse_ip(address), PORT);
+        if connects(to) {
+            reached.insert(format!("server>{address}"));
+        }
+        if laptop.connects(to) {
+            reached.insert(format!("laptop>{address}"));
+        }
+    }
+    reached
+}
+
+#[test]
+fn four_binds_and_who_gets_in() {
+    in_namespace("four_binds_and_who_gets_in", || {
+        let mut laptop = network("four_binds_and_who_gets_in");
+        let host = Interfaces::system().unwrap();
+
+        let everywhere_v4 = [
+            "server>127.0.0.1",
+            "server>192.168.71.67",
+            "laptop>192.168.71.67",
+        ];
+        let everywhere_v6 = ["server>::1", "server>fd00::71:67", "laptop>fd00::71:67"];
+        let both = [everywhere_v4, everywhere_v6].concat();
+        for (written, meaning, reached) in [
+            (
+                "0.0.0.0",
+                "every IPv4 address of this host",
+                &everywhere_v4[..],
+            ),
+            ("[::]", "every IPv4 and IPv6 address of this host", &both),
+            ("*", "every IPv4 and IPv6 address of this host", &both),
+            ("ipv6@*", "every IPv6 address of this host", &everywhere_v6),
+            (
+                "[::ffff:0.0.0.0]",
+                "every IPv4 address of this host",
+                &everywhere_v4,
+            ),
+            (
+                "127.0.0.1",
+                "this host only, by 127.0.0.1",
+                &["server>127.0.0.1"],
+            ),
+            ("[::1]", "this host only, by ::1", &["server>::1"]),
+            (
+                "localhost",
+                "this host only, by 127.0.0.1 and ::1",
+                &["server>127.0.0.1", "server>::1"],
+            ),
+            (
+                "192.168.71.67",
+                "192.168.71.67, an address of eth0",
+                &["server>192.168.71.67", "laptop>192.168.71.67"],
+            ),
+            (
+                "[::ffff:192.168.71.67]",
+                "192.168.71.67, an address of eth0",
+                &["server>192.168.71.67", "laptop>192.168.71.67"],
+            ),
+            (
+                "[fd00::71:67]",
+                "fd00::71:67, an address of eth0",
+                &["server>fd00::71:67", "laptop>fd00::71:67"],
+            ),
+            (
+                "ipv4@eth0",
+                "192.168.71.67, an address of eth0",
+                &["server>192.168.71.67", "laptop>192.168.71.67"],
+            ),
+        ] {
+            assert_eq!(
+                BindTarget::parse_with(written, &host).unwrap().to_string(),
+                meaning,
+            );
+            let listeners = bindaddr::bind(format!("{written}:{PORT}")).unwrap();
+            let expected: BTreeSet<String> = reached.iter().map(ToString::to_string).collect();
+            assert_eq!(reachable(&mut laptop), expected, "{written}");
+            drop(listeners);
+            assert_eq!(
+                reachable(&mut laptop),
+                BTreeSet::new(),
+                "{written} is closed"
+            );
+        }
+    });
+}
+
+#[test]
+fn the_fourth_bind_says_whose_address_it_is() {
+    in_namespace("the_fourth_bind_says_whose_address_it_is", || {
+        let mut laptop = network("the_fourth_bind_says_whose_address_it_is");
+        for (text, sentence) in [
+            (
+                "192.168.158.94:5000",
+                "cannot listen on 192.168.158.94:5000: no interface of this host has 192.168.158.94; \
+                 it lies in the subnet of eth0 (192.168.71.67/16), on another host; \
+                 the nearest address here is 192.168.71.67",
+            ),
+            (
+                "[fd00::158:94]:5000",
+                "cannot listen on [fd00::158:94]:5000: no interface of this host has fd00::158:94; \
+                 it lies in the subnet of eth0 (fd00::71:67/64), on another host; \
+                 the nearest address here is fd00::71:67",
+            ),
+        ] {
+            let err = bindaddr::bind(text).unwrap_err();
+            assert_eq!(err.to_string(), sentence);
+            let Cause::NotOnThisHost(foreign) = err.cause() else {
+                panic!("{err:?}")
+            };
+            let ForeignReason::SameSubnet { interface, .. } = foreign.reason() else {
+                panic!("{foreign:?}")
+            };
+            assert_eq!(interface.name(), "eth0");
+            // EADDRNOTAVAIL: what is all that std says.
+            assert_eq!(err.raw_os_error(), Some(99));
+            let source = err.source().unwrap().to_string();
+            assert_eq!(source, "Cannot assign requested address (os error 99)");
+            assert_eq!(
+                std::io::Error::from(err).kind(),
+                std::io::ErrorKind::AddrNotAvailable
+            );
+            assert_eq!(reachable(&mut laptop), BTreeSet::new());
+        }
+    });
+}
+
+/// The addresses that the connections waiting at a listener came to.
+fn accepted(listener: &Listener) -> Vec<IpAddr> {
+    let listener: &TcpListener = listener.as_std();
+    listener.set_nonblocking(true).unwrap();
+    let waiting = std::iter::from_fn(|| listener.accept().ok());
+    waiting
+        .map(|(client, _)| client.local_addr().unwrap().ip().to_canonical())
+        .collect()
+}
+
+#[test]
+fn three_interfaces_one_wildcard_or_three_listeners() {
+    in_namespace("three_interfaces_one_wildcard_or_three_listeners", || {
+        const TEST: &str = "three_interfaces_one_wildcard_or_three_listeners";
+        let mut clients: Vec<Host> = (1..=3)
+            .map(|n| {
+                let mut client = Host::start(TEST);
+                client.cable(&format!("eth{n}"), "eth0");
+                ip(&format!("addr add 10.0.{n}.1/24 dev eth{n}"));
+                ip(&format!("addr add fd00:0:0:{n}::1/64 dev eth{n} nodad"));
+                client.ip(&format!("addr add 10.0.{n}.2/24 dev eth0"));
+                client.ip(&format!("addr add fd00:0:0:{n}::2/64 dev eth0 nodad"));
+                client
+            })
+            .collect();
+        let own = |n: usize| {
+            [
+                parse_ip(&format!("10.0.{n}.1")),
+                parse_ip(&format!("fd00:0:0:{n}::1")),
+            ]
+        };
+        let connect_all = |clients: &mut [Host]| {
+            for (n, client) in (1..).zip(clients) {
+                for ip in own(n) {
+                    assert!(client.connects((ip, PORT).into()), "client {n} to {ip}");
+                }
+            }
+        };
+
+        let wildcard = bindaddr::bind("*:5000").unwrap();
+        connect_all(&mut clients);
+        let everybody: Vec<IpAddr> = (1..=3).flat_map(own).collect();
+        assert_eq!(
+            accepted(&wildcard.as_slice()[0]),
+            everybody,
+            "one socket takes them all"
+        );
+        drop(wildcard);
+
+        let through: Vec<_> = (1..=3)
+            .map(|n| bindaddr::bind(format!("10.0.{n}.0/24:5000")).unwrap())
+            .zip((1..=3).map(|n| bindaddr::bind(format!("[fd00:0:0:{n}::/64]:5000")).unwrap()))
+            .collect();
+        connect_all(&mut clients);
+        for (n, (v4, v6)) in (1..).zip(&through) {
+            let [own_v4, own_v6] = own(n);
+            assert_eq!(accepted(&v4.as_slice()[0]), [own_v4]);
+            assert_eq!(accepted(&v6.as_slice()[0]), [own_v6]);
+        }
+        drop(through);
+
+        // Without a listener of its own an interface gets nobody in.
+        let second = bindaddr::bind("eth2:5000").unwrap();
+        assert_eq!(second.as_slice().len(), 3, "IPv4, IPv6 and link-local IPv6");
+        for (n, client) in (1..).zip(&mut clients) {
+            for ip in own(n) {
+                assert_eq!(
+                    client.connects((ip, PORT).into()),
+                    n == 2,
+                    "client {n} to {ip}"
+                );
+            }
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! Tests in network namespaces that they make themselves.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use super::rerun;
+
+const REQUIRED: &str = "BINDADDR_REQUIRE_NETNS";
+
+/// Runs `body` in a fresh network namespace with `lo` up; `test` is the name of the test function.
+///
+/// Where the machine forbids namespaces the test says that it is skipped, and
+/// fails under `BINDADDR_REQUIRE_NETNS=1`.
+#[track_caller]
+pub(crate) fn in_namespace(test: &str, body: fn()) {
+    match rerun::role().as_deref() {
+        None => match unshare() {
+            Some(wrapper) => {
+                rerun::run(test, "namespace", wrapper);
+            }
+            None => rerun::skip(test, "no network namespace can be made here", REQUIRED),
+        },
+        Some("namespace") => {
+            settle();
+            body();
+            rerun::done();
+        }
+        Some("host") => {
+            settle();
+            Host::serve();
+        }
+        Some(other) => panic!("no such role: {other}"),
+    }
+}
+
+/// Makes a fresh namespace an ordinary host.
+fn settle() {
+    // Where lo was never up, Linux binds every IPv4 address.
+    ip("link set lo up");
+    // An IPv6 address is usable at once, without looking for duplicates of it.
+    set("net/ipv6/conf/default/accept_dad", "0");
+}
+
+/// Sets a sysctl of this namespace.
+#[track_caller]
+pub(crate) fn set(sysctl: &str, value: &str) {
+    std::fs::write(format!("/proc/sys/{sysctl}"), value)
+        .unwrap_or_else(|err| panic!("{sysctl} = {value}: {err}"));
+}
+
+/// The words that start a program in a new network namespace: as root, else in
+/// a user namespace where this user is root.
+fn unshare() -> Option<&'static [&'static str]> {
+    static WRAPPER: OnceLock<Option<&[&str]>> = OnceLock::new();
+    *WRAPPER.get_or_init(|| {
+        let ways: [&[&str]; 2] = [
+            &["unshare", "--net", "--"],
+            &["unshare", "--user", "--map-root-user", "--net", "--"],
+        ];
+        ways.into_iter().find(|way| {
+            let mut probe = Command::new(way[0]);
+            probe
+                .args(&way[1..])
+                .args(["ip", "link", "set", "lo", "up"]);
+            let output = probe.stdin(Stdio::null()).output();
+            output.is_ok_and(|output| output.status.success())
+        })
+    })
+}
+
+/// Runs `ip` in this namespace.
+#[track_caller]
+pub(crate) fn ip(args: &str) {
+    let mut command = Command::new("ip");
+    command.args(args.split_whitespace()).stdin(Stdio::null());
+    let output = command.output().expect("iproute2 is installed");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "ip {args}: {stderr}");
+}
+
+/// Tells whether a TCP connection from this namespace to `to` comes about.
+pub(crate) fn connects(to: SocketAddr) -> bool {
+    TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
+}
+
+/// Another host: a process in a network namespace of its own.
+pub(crate) struct Host {
+    process: Child,
+    orders: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Host {
+    /// Starts a host from within the namespace of `test`.
+    pub(crate) fn start(test: &str) -> Self {
+        let mut command = rerun::command(test, "host", &["unshare", "--net", "--"]);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a namespace within the namespace");
+        let orders = process.stdin.take().expect("it is piped");
+        let answers = BufReader::new(process.stdout.take().expect("it is piped"));
+        let mut host = Self {
+            process,
+            orders,
+            answers,
+        };
+        // Its namespace is there once it answers.
+        host.ip("link show lo");
+        host
+    }
+
+    /// Joins this namespace and the host's by a cable: `here` is its end here, `there` the other.
+    pub(crate) fn cable(&mut self, here: &str, there: &str) {
+        let pid = self.process.id();
+        ip(&format!(
+            "link add name {here} type veth peer name {there} netns {pid}"
+        ));
+        ip(&format!("link set {here} up"));
+        self.ip(&format!("link set {there} up"));
+    }
+
+    /// Runs `ip` on the host.
+    #[track_caller]
+    pub(crate) fn ip(&mut self, args: &str) {
+        assert_eq!(self.ask(&format!("ip {args}")), "done");
+    }
+
+    /// Tells whether a TCP connection from the host to `to` comes about.
+    #[track_caller]
+    pub(crate) fn connects(&mut self, to: SocketAddr) -> bool {
+        self.ask(&format!("connect {to}")) == "true"
+    }
+
+    #[track_caller]
+    fn ask(&mut self, order: &str) -> String {
+        writeln!(self.orders, "{order}").expect("the host listens");
+        let mut answer = String::new();
+        loop {
+            answer.clear();
+            let read = self
+                .answers
+                .read_line(&mut answer)
+                .expect("the host answers");
+            assert_ne!(read, 0, "the host died of: {order}");
+            // libtest writes lines of its own.
+            if let Some((_, answer)) = answer.split_once("answer: ") {
+                return answer.trim().to_owned();
+            }
+        }
+    }
+
+    /// The host's side.
+    fn serve() {
+        for order in std::io::stdin().lines() {
+            let order = order.expect("orders are text");
+            let answer = match order.split_once(' ') {
+                Some(("ip", args)) => {
+                    ip(args);
+                    "done".to_owned()
+                }
+                Some(("connect", to)) => connects(to.parse().expect("an address")).to_string(),
+                _ => panic!("no such order: {order}"),
+            };
+            println!("answer: {answer}");
+        }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // It ends when its orders do; this is for one that hangs.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

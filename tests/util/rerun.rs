@@ -1,0 +1,64 @@
+//! Running a test again in a process of its own: in a namespace, under strace.
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::{Command, Output, Stdio};
+
+/// Says in the environment of the new process what it is to the test.
+const ROLE: &str = "BINDADDR_TEST_ROLE";
+/// The last word of a process that ran the test to its end. Without it a test
+/// that was not found would pass.
+const DONE: &str = "the test ran to its end";
+
+/// Returns what this process is to the test; `None` if it is the first one.
+pub(crate) fn role() -> Option<String> {
+    env::var(ROLE).ok()
+}
+
+/// Ends a test in its new process.
+pub(crate) fn done() {
+    println!("{DONE}");
+}
+
+/// The command that runs `test` of this file again as `role`, behind the words of `wrapper`.
+pub(crate) fn command(test: &str, role: &str, wrapper: &[&str]) -> Command {
+    let exe = env::current_exe().expect("a test has a file");
+    let mut command = match wrapper {
+        [program, args @ ..] => {
+            let mut command = Command::new(program);
+            command.args(args).arg(exe);
+            command
+        }
+        [] => Command::new(exe),
+    };
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
+    command.env(ROLE, role).stdin(Stdio::null());
+    command
+}
+
+/// Runs `test` again and fails if it does.
+#[track_caller]
+pub(crate) fn run(test: &str, role: &str, wrapper: &[&str]) -> Output {
+    let output = command(test, role, wrapper)
+        .output()
+        .expect("the wrapper runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success() && stdout.contains(DONE),
+        "{test} failed as {role}, {}:\n{stdout}\n{stderr}",
+        output.status,
+    );
+    output
+}
+
+/// Says that a test was skipped, past libtest's capture; fails where `required` is set to 1.
+#[track_caller]
+pub(crate) fn skip(test: &str, reason: &str, required: &str) {
+    assert!(
+        env::var(required).as_deref() != Ok("1"),
+        "{test} cannot run, and {required}=1: {reason}",
+    );
+    // The macros write to where libtest looks; this writes to the terminal.
+    let _ = writeln!(io::stderr(), "SKIPPED {test}: {reason}");
+}
