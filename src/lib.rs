@@ -21,7 +21,8 @@
 //! A text becomes a [`ListenAddr`], which says what was written. Resolved
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
 //! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
-//! the [`Cause`] of each that failed.
+//! the [`Cause`] of each that failed. [`BindTarget::dial`] lists the [`Dial`]s
+//! by which clients can connect.
 //!
 //! Everything is pure but [`Interfaces::system`] and the doors that use it:
 //! [`BindTarget::parse`], [`bind()`] and [`bind_udp()`].
@@ -34,7 +35,7 @@
 //! # Platforms
 //!
 //! Linux, Android, macOS, FreeBSD and Windows. What differs between them is in
-//! the platform notes of each item.
+//! the platform notes of each item and, as a table, in [`platforms`].
 
 // A CIDR network, and the arithmetic of prefixes.
 mod network;
@@ -52,6 +53,8 @@ mod plan;
 mod bind;
 // Why that failed.
 mod diagnose;
+// Who can connect.
+mod reach;
 
 pub use crate::{
     bind::{
@@ -62,6 +65,19 @@ pub use crate::{
     interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{Family, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone},
     network::Network,
+    reach::{Dial, DialFrom},
     resolve::{ResolveError, ResolveErrorKind},
     target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Wildcard},
 };
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/platforms.md")]
+pub mod platforms {}
+
+#[cfg(doctest)] // The README's examples are tests.
+#[doc = include_str!("../README.md")]
+struct Readme;

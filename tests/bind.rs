@@ -386,6 +386,7 @@ fn errors_go_where_errors_go() {
     shared::<Interfaces>();
     shared::<BindTarget>();
     shared::<BindOptions>();
+    shared::<bindaddr::Dial>();
     shared::<Listeners>();
     shared::<Listeners<UdpSocket>>();
     assert!(

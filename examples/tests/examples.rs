@@ -1,0 +1,143 @@
+//! The examples, run as a user runs them.
+//!
+//! `cargo test` builds them first; `cargo test --test examples` does not, and
+//! runs what was built before.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Output, Stdio};
+
+/// An example that cargo has built beside this test.
+fn example(name: &str) -> Command {
+    let test = env::current_exe().expect("a test has a file");
+    let profile = test.ancestors().nth(2).expect("target/debug/deps/test");
+    let mut command = Command::new(profile.join("examples").join(name));
+    command.stdin(Stdio::null());
+    command
+}
+
+#[track_caller]
+fn output(command: &mut Command) -> (Output, String, String) {
+    let output = command.output().expect("the example runs");
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("it writes text");
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    (output, stdout, stderr)
+}
+
+/// A server that is stopped when the test is over.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn serve_prints_its_urls_and_serves_on_each() {
+    for (written, meaning, urls) in [
+        (
+            None,
+            "localhost:0 means this host only, by 127.0.0.1 and ::1",
+            2,
+        ),
+        (
+            Some("127.0.0.1:0"),
+            "127.0.0.1:0 means this host only, by 127.0.0.1",
+            1,
+        ),
+        (
+            Some("*:0"),
+            "*:0 means every IPv4 and IPv6 address of this host",
+            1,
+        ),
+    ] {
+        let mut command = example("serve");
+        command.args(written).stdout(Stdio::piped());
+        let mut server = Server(command.spawn().expect("the example runs"));
+        let mut lines = BufReader::new(server.0.stdout.take().expect("it is piped")).lines();
+        let mut line = || lines.next().expect("it goes on").expect("it writes text");
+
+        assert_eq!(line(), meaning);
+        let mut opened = 0;
+        while opened < urls {
+            let line = line();
+            let Some(url) = line.trim().strip_prefix("http://") else {
+                assert!(line.starts_with("listening on "), "{line}");
+                continue;
+            };
+            let (authority, from) = url.split_once("/  from ").expect("a URL and from where");
+            if !from.starts_with("this host") {
+                continue;
+            }
+            let mut client = TcpStream::connect(authority).expect("the server is there");
+            write!(client, "GET / HTTP/1.1\r\nHost: {authority}\r\n\r\n").expect("it reads");
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).expect("it answers");
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert!(
+                answer.ends_with(&format!(", you reached {authority}.\n")),
+                "{answer}"
+            );
+            opened += 1;
+        }
+    }
+}
+
+#[test]
+fn serve_says_what_is_wrong_and_exits_with_1() {
+    let (run, stdout, stderr) = output(example("serve").arg("127.0.0.1"));
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(stdout, "");
+    assert_eq!(
+        stderr,
+        "error: invalid listen address \"127.0.0.1\": the port is missing; write `127.0.0.1:8080`\n",
+    );
+
+    let held = bindaddr::bind("127.0.0.1:0").expect("loopback is there");
+    let addr = held.as_slice()[0].local_addr();
+    let (run, stdout, stderr) = output(example("serve").arg(addr.to_string()));
+    assert_eq!(run.status.code(), Some(1));
+    assert_eq!(
+        stdout,
+        format!("{addr} means this host only, by 127.0.0.1\n")
+    );
+    let mut said = stderr.lines();
+    assert_eq!(
+        said.next(),
+        Some(&*format!(
+            "error: cannot listen on {addr}: another socket has port {}",
+            addr.port()
+        )),
+    );
+    assert_eq!(said.last(), Some("hint: port 0 takes any free port"));
+}
+
+#[test]
+fn config_reads_host_and_port_apart() {
+    let (run, stdout, stderr) = output(&mut example("config"));
+    assert!(run.status.success(), "{stderr}");
+    let lines: Vec<&str> = stdout.lines().collect();
+    assert_eq!(lines[0], "host means this host only, by 127.0.0.1");
+    assert!(lines[1].starts_with("listening on 127.0.0.1:"), "{stdout}");
+
+    let file = env::temp_dir().join(format!("bindaddr-config-{}", std::process::id()));
+    for (text, said) in [
+        ("port = 80\n", "error: `host` is missing\n"),
+        (
+            "host = 127.0.0.1:80\nport = 80\n",
+            "error: invalid listen address \"127.0.0.1:80\": only a host may stand here; leave off the port `80`\n",
+        ),
+        (
+            "host = 224.0.0.1\nport = 80\n",
+            "error: host: 224.0.0.1, which no interface of this host has; it is a multicast address\n",
+        ),
+    ] {
+        std::fs::write(&file, text).expect("a temporary file");
+        let (run, _, stderr) = output(example("config").arg(&file));
+        assert_eq!((run.status.code(), &*stderr), (Some(1), said));
+    }
+    let _ = std::fs::remove_file(file);
+}
