@@ -88,7 +88,7 @@ fn classify(c: &mut Criterion) {
 fn enumerate(c: &mut Criterion) {
     let mut group = c.benchmark_group("enumerate");
     group.bench_function("ours", |b| {
-        b.iter(|| Interfaces::system().expect("they can be read"))
+        b.iter(|| Interfaces::system().expect("they can be read"));
     });
     group.bench_function("if-addrs", |b| {
         b.iter(|| if_addrs::get_if_addrs().expect("they can be read"));

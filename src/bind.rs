@@ -29,7 +29,7 @@ use setting::{Written, text_of};
 /// the host. All of them are opened, on one port, or none.
 ///
 /// For a literal address this makes the system calls of
-/// [`TcpListener::bind`] and, on an IPv6 socket, sets `IPV6_V6ONLY`; for port 0
+/// [`TcpListener::bind`](std::net::TcpListener::bind) and, on an IPv6 socket, sets `IPV6_V6ONLY`; for port 0
 /// it asks for the port, and for an IPv4 address whose last two bits are set,
 /// whether it is a broadcast. The interfaces are read only where the text names
 /// them, and after a failure.
@@ -104,6 +104,7 @@ pub fn bind_udp<'a>(setting: impl Into<Setting<'a>>) -> Result<Listeners<UdpSock
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of a socket
 pub struct BindOptions {
     backlog: Option<u32>,
     only_v6: bool,
@@ -290,7 +291,9 @@ impl BindOptions {
                     return Err(vec![Failed::System { addr, step, error }]);
                 }
             };
-            planned.iter_mut().for_each(|socket| socket.set_port(port));
+            for socket in &mut planned {
+                socket.addr.set_port(port);
+            }
             tries_left -= 1;
             match self.open_each(protocol, &planned) {
                 // Somebody else took it in between.

@@ -372,9 +372,6 @@ impl Cause {
     /// The kind for an `io::Error` where the system was not asked.
     pub(crate) fn error_kind(&self) -> io::ErrorKind {
         match self {
-            Self::Unresolved(
-                ResolveErrorKind::Text(_) | ResolveErrorKind::SeveralAddresses { .. },
-            ) => io::ErrorKind::InvalidInput,
             Self::Unresolved(_) => io::ErrorKind::AddrNotAvailable,
             Self::UnsupportedOption { .. } => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::InvalidInput,

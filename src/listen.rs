@@ -27,7 +27,7 @@ pub use refusal::{ParseError, ParseErrorKind};
 /// | `0.0.0.0:8080` | every IPv4 address |
 /// | `[::]:8080` | every address on one dual-stack socket |
 /// | `ipv6@*:8080` | every IPv6 address and no IPv4 |
-/// | `localhost:8080` | 127.0.0.1 and ::1, never DNS ([RFC 6761]) |
+/// | `localhost:8080` | `127.0.0.1` and `::1`, never DNS ([RFC 6761]) |
 /// | `192.168.71.67:80`, `[2001:db8::1]:80` | that address |
 /// | `[fe80::1%eth0]:80`, `[fe80::1%2]:80` | that link-local address in the zone of one interface ([RFC 4007]) |
 /// | `eth0:8080`, `ipv4@eth0:8080` | every address of that interface, or those of one family |
@@ -273,7 +273,7 @@ impl fmt::Display for ListenAddr {
 pub enum Host {
     /// `*`, or a port alone: every address of the host.
     Any,
-    /// `localhost`: 127.0.0.1 and ::1.
+    /// `localhost`: `127.0.0.1` and `::1`.
     Localhost,
     /// A literal address, IPv4-mapped ones as they were written.
     #[non_exhaustive]
@@ -385,7 +385,7 @@ pub enum Word {
     /// `_local_`: the loopback addresses.
     Local,
     /// `_private_`, in Elasticsearch `_site_`: the addresses in 10/8, 172.16/12
-    /// and 192.168/16 (RFC 1918), 100.64/10 (RFC 6598) and fc00::/7 (RFC 4193).
+    /// and 192.168/16 (RFC 1918), 100.64/10 (RFC 6598) and `fc00::/7` (RFC 4193).
     Private,
     /// `_public_`, in Elasticsearch `_global_`: the globally reachable addresses,
     /// as the IANA special-purpose registries have them.

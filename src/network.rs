@@ -152,18 +152,16 @@ pub(crate) fn is_global(ip: IpAddr) -> bool {
     }
 }
 
-/// The globally reachable parts of 2001::/23.
+/// The globally reachable parts of `2001::/23`.
 fn is_global_assignment(ip: Ipv6Addr) -> bool {
     let [_, b, rest @ ..] = ip.segments();
     match b {
         // Port control, TURN and DNS-SD anycast.
         1 => rest[..5] == [0; 5] && (1..=3).contains(&rest[5]),
-        // AMT.
-        3 => true,
         // AS112.
         4 => rest[0] == 0x112,
-        // ORCHIDv2 and drone remote identification.
-        0x20..=0x3f => true,
+        // AMT; ORCHIDv2 and drone remote identification.
+        3 | 0x20..=0x3f => true,
         _ => false,
     }
 }

@@ -14,12 +14,6 @@ pub(crate) struct PlannedSocket {
     pub(crate) clients: Clients,
 }
 
-impl PlannedSocket {
-    pub(crate) fn set_port(&mut self, port: u16) {
-        self.addr.set_port(port);
-    }
-}
-
 /// What to do where the host has no such address or family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absence {
@@ -93,9 +87,10 @@ fn address(ip: IpAddr, scope_id: u32, port: u16, is_broadcast: Option<bool>) -> 
 
 fn clients_of(ip: IpAddr, is_broadcast: Option<bool>) -> Clients {
     let IpAddr::V4(v4) = ip else {
-        return match ip.is_multicast() {
-            true => Clients::NeverComeToMulticast,
-            false => Clients::MayCome,
+        return if ip.is_multicast() {
+            Clients::NeverComeToMulticast
+        } else {
+            Clients::MayCome
         };
     };
     if v4.is_multicast() {

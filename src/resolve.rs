@@ -96,14 +96,12 @@ fn only_target(
     host: &Interfaces,
 ) -> Result<BindTarget, ResolveError> {
     let endpoints = endpoints(addr, host).map_err(|kind| ResolveError::new(text, kind))?;
-    match endpoints[..] {
-        [endpoint] => Ok(endpoint.classify(host)),
-        _ => {
-            let count = endpoints.len();
-            let kind = ResolveErrorKind::SeveralAddresses { count };
-            Err(ResolveError::new(text, kind))
-        }
-    }
+    let [endpoint] = endpoints[..] else {
+        let count = endpoints.len();
+        let kind = ResolveErrorKind::SeveralAddresses { count };
+        return Err(ResolveError::new(text, kind));
+    };
+    Ok(endpoint.classify(host))
 }
 
 impl ListenAddr {

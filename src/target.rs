@@ -269,7 +269,7 @@ enum Loopbacks {
 }
 
 impl LoopbackAddrs {
-    /// Iterates over the addresses: one, or 127.0.0.1 and ::1 for `localhost`.
+    /// Iterates over the addresses: one, or `127.0.0.1` and `::1` for `localhost`.
     ///
     /// # Examples
     ///

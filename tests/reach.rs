@@ -7,7 +7,7 @@ use util::netns::{connects, in_namespace, ip as run_ip};
 use util::{ip, office};
 
 fn urls(text: &str, host: &Interfaces) -> Vec<String> {
-    let target = BindTarget::parse_with(text, host).unwrap();
+    let target = BindTarget::parse_with(text, host).expect(text);
     let dials = target.dial(5000, host);
     dials
         .iter()

@@ -12,14 +12,14 @@ use util::{interfaces, ip, near_ips, office};
 
 #[track_caller]
 fn resolve(text: &str, host: &Interfaces) -> Vec<String> {
-    let addr: ListenAddr = text.parse().unwrap();
+    let addr: ListenAddr = text.parse().expect(text);
     let targets = addr.resolve(host).unwrap_or_else(|err| panic!("{err}"));
     targets.iter().map(ToString::to_string).collect()
 }
 
 #[track_caller]
 fn resolve_err(text: &str, host: &Interfaces) -> String {
-    let addr: ListenAddr = text.parse().unwrap();
+    let addr: ListenAddr = text.parse().expect(text);
     let err = addr.resolve(host).expect_err(text);
     assert!(err.source().is_none());
     err.to_string()

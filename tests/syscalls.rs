@@ -26,17 +26,17 @@ fn a_literal_address_costs_what_std_costs() {
         part("std", || drop(TcpListener::bind("127.0.0.1:0").unwrap()));
         part("ours", || drop(bind("127.0.0.1:0").unwrap()));
         part("std-fixed-port", || {
-            drop(TcpListener::bind("127.0.0.2:61234").unwrap())
+            drop(TcpListener::bind("127.0.0.2:61234").unwrap());
         });
         part("ours-fixed-port", || drop(bind("127.0.0.2:61234").unwrap()));
         part("std-any", || drop(TcpListener::bind("0.0.0.0:0").unwrap()));
         part("ours-any", || drop(bind("0.0.0.0:0").unwrap()));
         part("std-ipv6", || {
-            drop(TcpListener::bind("[::1]:61235").unwrap())
+            drop(TcpListener::bind("[::1]:61235").unwrap());
         });
         part("ours-ipv6", || drop(bind("[::1]:61235").unwrap()));
         part("std-udp", || {
-            drop(UdpSocket::bind("127.0.0.1:61236").unwrap())
+            drop(UdpSocket::bind("127.0.0.1:61236").unwrap());
         });
         part("ours-udp", || drop(bind_udp("127.0.0.1:61236").unwrap()));
         return;

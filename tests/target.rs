@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
 
 #[test]
+#[allow(clippy::too_many_lines)] // a row an address
 fn every_class_says_what_it_means() {
     let host = office();
     for (written, scope_id, meaning) in [

@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use super::Protocol;
 use crate::diagnose::{Cause, Step};
 use crate::listen::shown;
-use crate::resolve::ResolveErrorKind;
 
 /// A setting whose sockets could not be opened. None of them is open.
 ///
@@ -130,12 +129,7 @@ impl fmt::Display for BindError {
             first,
             ..
         } = &*self.0;
-        let text_error = match &first.cause {
-            Cause::Text(err) => Some(err),
-            Cause::Unresolved(ResolveErrorKind::Text(err)) => Some(err),
-            _ => None,
-        };
-        if let Some(err) = text_error {
+        if let Cause::Text(err) = &first.cause {
             // It names the text itself.
             return err.fmt(f);
         }

@@ -404,7 +404,7 @@ fn is_port_alone(text: &str) -> bool {
 }
 
 /// Tells whether `getaddrinfo` might read a number here, in any of the bases of
-/// inet_aton(3). VLAN names such as `eth0.100` have a part that is none.
+/// `inet_aton(3)`. VLAN names such as `eth0.100` have a part that is none.
 fn looks_numeric(text: &str) -> bool {
     let parts_are = text.split('.').all(|part| {
         let hex = part.strip_prefix("0x").or(part.strip_prefix("0X"));
