@@ -13,8 +13,8 @@ use util::netns::{Host, connects, in_namespace, ip};
 
 const PORT: u16 = 5000;
 
-/// 192.168.71.67 and fd00::71:67 in this namespace, the server's; the laptop has
-/// 192.168.158.94 and fd00::158:94.
+/// Gives the server, which is this namespace, `192.168.71.67` and `fd00::71:67`, and the laptop
+/// `192.168.158.94` and `fd00::158:94`.
 fn network(test: &str) -> Host {
     let mut laptop = Host::start(test);
     laptop.cable("eth0", "eth0");
