@@ -169,10 +169,10 @@ fn the_fourth_bind_says_whose_address_it_is() {
 /// The addresses that the connections waiting at a listener came to.
 fn accepted(listener: &Listener) -> Vec<IpAddr> {
     let listener: &TcpListener = listener.as_std();
-    listener.set_nonblocking(true).unwrap();
+    listener.set_nonblocking(true).expect("a listener can be");
     let waiting = std::iter::from_fn(|| listener.accept().ok());
     waiting
-        .map(|(client, _)| client.local_addr().unwrap().ip().to_canonical())
+        .map(|(client, _)| client.local_addr().expect("it has one").ip().to_canonical())
         .collect()
 }
 
