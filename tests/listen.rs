@@ -305,6 +305,23 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("sd-listen:web", InvalidPort, "web", "`web` is no port; write a number from 0 to 65535"),
         ("systemd#2", InvalidCharacter, "#", "`#` at byte 7 belongs to no address and no interface name"),
         ("eth0@53", UnknownFamily, "eth0", "`eth0@` is no address family; the families are `ipv4@` and `ipv6@`"),
+        ("tcp6/foo:1-2", Path, "/foo", "it has a path; leave off `/foo`"),
+        ("udp/:53", Path, "/", "it has a path; leave off `/`"),
+        ("abns@x", UnknownFamily, "abns", "`abns@` is no address family; the families are `ipv4@` and `ipv6@`"),
+        ("fd://3", Url, "fd://", "it is a URL; leave off `fd://` and what follows the port"),
+        ("fd://name", Url, "fd://", "it is a URL; leave off `fd://` and what follows the port"),
+        ("_site_", MissingPort, "_site_", "the port is missing; write `_site_:8080`"),
+        ("{{ GetInterfaceIP \"eth0\" }}:80", WhiteSpace, " ", "white space stands at byte 2; leave it off"),
+        ("-::1", MissingPort, "::1", "the port is missing; write `-[::1]:8080`"),
+        ("-::*", InvalidCharacter, "*", "`*` at byte 3 belongs to no address and no interface name"),
+        ("127.0.0.1 -::1", WhiteSpace, " ", "white space stands at byte 9; leave it off"),
+        ("127.0.0.01", LeadingZeroOctet, "01", "`01` has a leading zero, which some programs read as octal; write `1`"),
+        ("::1]", UnopenedBracket, "]", "the `]` at byte 3 is out of place; brackets stand around an IPv6 address, as in `[::1]:8080`"),
+        (":", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:8080` if every address is meant"),
+        ("foo", MissingPort, "foo", "the port is missing; write `foo:8080`"),
+        ("localhost:1-", EmptyPort, "", "the port is empty; write a number from 0 to 65535"),
+        (":80-90", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:80-90` if every address is meant"),
+        ("[fe80::1]:80%eth0", ZoneOutsideBrackets, "%eth0", "the zone stands inside the brackets, behind the address, as in `[fe80::1%eth0]`"),
     ]
 }
 

@@ -206,7 +206,7 @@ impl fmt::Display for Sentence<'_> {
                 f.write_str("it is a Unix socket; only internet addresses are read here")
             }
             Kind::EmptyHost => {
-                let port = if after.is_empty() { ":8080" } else { after };
+                let port = if after.len() < 2 { ":8080" } else { after };
                 write!(
                     f,
                     "the host is empty, as when a variable is unset; write `*{}` if every address is meant",
@@ -221,11 +221,13 @@ impl fmt::Display for Sentence<'_> {
                 f,
                 "`{shown_part}` is not of the family before the `@`"
             ),
-            Kind::MissingPort if part.contains(':') && !part.starts_with('[') => {
-                write!(f, "the port is missing; write `[{shown_part}]:8080`")
-            }
             Kind::MissingPort => {
-                write!(f, "the port is missing; write `{shown_part}:8080`")
+                let prefix = &text[..at];
+                if part.contains(':') && !part.starts_with('[') {
+                    write!(f, "the port is missing; write `{prefix}[{shown_part}]:8080`")
+                } else {
+                    write!(f, "the port is missing; write `{prefix}{shown_part}:8080`")
+                }
             }
             Kind::EmptyPort => f.write_str("the port is empty; write a number from 0 to 65535"),
             Kind::UnexpectedPort => write!(
