@@ -7,21 +7,17 @@ mod listener;
 // What they say when they fail.
 mod failure;
 
-use std::borrow::Cow;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{Cause, Errno, Evidence, Step, SystemFailure};
-use crate::listen::{Host, ListenAddr};
 use crate::plan::{self, Absence, Clients, PlannedSocket};
-use crate::resolve::endpoints_here;
 use crate::target::{Endpoint, Wildcard};
 pub use failure::{BindError, BindFailure};
 pub use listener::{Listener, Listeners, StdSocket};
 pub use setting::Setting;
-use setting::{Written, text_of};
 
 /// Opens the TCP listeners that a setting stands for, with the default [`BindOptions`].
 ///
@@ -191,7 +187,7 @@ impl BindOptions {
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
     pub fn bind<'a>(&self, setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
-        self.open(Protocol::Tcp, setting.into())
+        self.open(Protocol::Tcp, &setting.into())
     }
 
     /// Binds the UDP sockets that a setting stands for, as [`bind_udp()`] does.
@@ -203,70 +199,47 @@ impl BindOptions {
         &self,
         setting: impl Into<Setting<'a>>,
     ) -> Result<Listeners<UdpSocket>, BindError> {
-        self.open(Protocol::Udp, setting.into())
+        self.open(Protocol::Udp, &setting.into())
     }
 
     fn open<S: From<Socket>>(
         &self,
         protocol: Protocol,
-        setting: Setting<'_>,
+        setting: &Setting<'_>,
     ) -> Result<Listeners<S>, BindError> {
-        // A text is kept as it was written, for the error.
-        let (written, addr) = match setting.0 {
-            Written::Text(text) => match text.parse::<ListenAddr>() {
-                Ok(addr) => (Some(text), Ok(Cow::Owned(addr))),
-                Err(err) => {
-                    let text = text.into_owned();
-                    return Err(BindError::unopened(
-                        protocol,
-                        text,
-                        Step::Parse,
-                        Cause::Text(err),
-                    ));
-                }
-            },
-            Written::Addr(addr) => (None, Ok(addr)),
-            Written::Target(target, port) => (None, Err((target, port))),
-        };
-        let text = || match (&written, &addr) {
-            (Some(text), _) => text.to_string(),
-            (None, Ok(addr)) => addr.to_string(),
-            (None, Err((target, port))) => text_of(target, *port),
-        };
-        let (endpoints, ports) = match &addr {
-            Ok(addr) => match endpoints_here(addr) {
-                Ok(endpoints) => (endpoints, addr.ports()),
-                Err(kind) => {
-                    let cause = Cause::Unresolved(kind);
-                    return Err(BindError::unopened(protocol, text(), Step::Resolve, cause));
-                }
-            },
-            Err((target, port)) => (vec![target.endpoint()], *port..=*port),
-        };
+        match self.open_wanted(protocol, setting) {
+            Ok(listeners) => Ok(Listeners::new(listeners)),
+            Err(failures) => Err(self.diagnose(protocol, setting.text(), failures)),
+        }
+    }
+
+    /// Opens what is wanted on the first port where nobody is in the way.
+    fn open_wanted<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        setting: &Setting<'_>,
+    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
+        let wanted = setting.wanted().map_err(|failed| vec![failed])?;
         if let Some(name) = self.device.as_deref().filter(|name| !is_device_name(name)) {
             let name = name.to_owned();
             let cause = Cause::InvalidDevice { name };
-            return Err(BindError::unopened(protocol, text(), Step::Check, cause));
+            return Err(vec![Failed::refused(None, Step::Check, cause)]);
         }
-        let last = *ports.end();
-        let mut failures = Vec::new();
-        for port in ports {
-            let mut planned = plan::sockets(&endpoints, port, self.only_v6);
-            if let (true, Ok(addr)) = (self.only_v6, &addr) {
-                keep_mapped(addr, &mut planned);
-            }
-            match self.open_all(protocol, planned) {
-                Ok(listeners) => return Ok(Listeners::new(listeners)),
-                Err(failed) => {
-                    let taken = failed.iter().all(Failed::is_in_use);
-                    failures = failed;
-                    if !taken || port == last {
-                        break;
-                    }
+        let last = *wanted.ports.end();
+        for port in wanted.ports {
+            let mut planned = plan::sockets(&wanted.endpoints, port, self.only_v6);
+            if let (true, Some(mapped)) = (self.only_v6, wanted.mapped) {
+                // A contradiction, which the kernel refuses.
+                for socket in &mut planned {
+                    socket.addr.set_ip(mapped.into());
                 }
             }
+            match self.open_all(protocol, planned) {
+                Err(failed) if port != last && failed.iter().all(Failed::is_in_use) => {}
+                opened => return opened,
+            }
         }
-        Err(self.diagnose(protocol, text(), failures))
+        unreachable!("a range has a last port")
     }
 
     /// Opens every socket, or none and says why each of them failed.
@@ -345,7 +318,7 @@ impl BindOptions {
                 Clients::TheKernelKnows => is_broadcast(addr).then_some(Cause::Broadcast),
             };
             if let Some(cause) = refused {
-                return Err(Failed::Refused { addr, cause });
+                return Err(Failed::refused(Some(addr), Step::Check, cause));
             }
         }
         self.open_socket(protocol, planned)
@@ -401,12 +374,10 @@ impl BindOptions {
     fn diagnose(&self, protocol: Protocol, text: String, failures: Vec<Failed>) -> BindError {
         let evidence = Evidence::read(failures.iter().filter_map(|failed| match failed {
             Failed::System { error, .. } => Some(error),
-            Failed::Refused { .. } => None,
+            Failed::Refused(_) => None,
         }));
         let explain = |failed| match failed {
-            Failed::Refused { addr, cause } => {
-                BindFailure::new(Some(addr), Step::Check, cause, None)
-            }
+            Failed::Refused(failure) => failure,
             Failed::System { addr, step, error } => {
                 let failure = SystemFailure {
                     addr,
@@ -421,22 +392,6 @@ impl BindOptions {
             }
         };
         BindError::new(protocol, text, failures.into_iter().map(explain).collect())
-    }
-}
-
-/// Leaves an IPv4-mapped address mapped, for the kernel to refuse on an IPv6-only socket.
-fn keep_mapped(addr: &ListenAddr, planned: &mut [PlannedSocket]) {
-    if let Host::Ip {
-        ip: ip @ IpAddr::V6(v6),
-        ..
-    } = addr.host()
-    {
-        if v6.to_ipv4_mapped().is_some() {
-            for socket in planned {
-                socket.addr.set_ip(*ip);
-                socket.only_v6 = true;
-            }
-        }
     }
 }
 
@@ -547,12 +502,11 @@ impl Protocol {
     }
 }
 
-/// A socket that was not opened, its cause not yet known if the system refused.
+/// Why something was not opened.
 enum Failed {
-    Refused {
-        addr: SocketAddr,
-        cause: Cause,
-    },
+    /// Its cause is known, and the system was not asked.
+    Refused(BindFailure),
+    /// The system refused a step, and its cause is yet to be found.
     System {
         addr: SocketAddr,
         step: Step,
@@ -561,9 +515,13 @@ enum Failed {
 }
 
 impl Failed {
+    fn refused(addr: Option<SocketAddr>, step: Step, cause: Cause) -> Self {
+        Self::Refused(BindFailure::new(addr, step, cause, None))
+    }
+
     fn errno(&self) -> Option<(Step, Errno)> {
         match self {
-            Self::Refused { .. } => None,
+            Self::Refused(_) => None,
             Self::System { step, error, .. } => Some((*step, Errno::of(error))),
         }
     }

@@ -75,13 +75,17 @@ fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
 
 fn address(ip: IpAddr, scope_id: u32, port: u16, is_broadcast: Option<bool>) -> PlannedSocket {
     PlannedSocket {
-        addr: match ip {
-            IpAddr::V4(_) => (ip, port).into(),
-            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
-        },
+        addr: socket_addr(ip, scope_id, port),
         only_v6: true,
         absence: Absence::Fails,
         clients: clients_of(ip, is_broadcast),
+    }
+}
+
+pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => (ip, port).into(),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
     }
 }
 

@@ -58,15 +58,6 @@ impl BindError {
         }))
     }
 
-    /// Says that no socket was tried.
-    pub(super) fn unopened(protocol: Protocol, text: String, step: Step, cause: Cause) -> Self {
-        Self::new(
-            protocol,
-            text,
-            vec![BindFailure::new(None, step, cause, None)],
-        )
-    }
-
     /// Returns the setting as it was written; the canonical text, if it was no text.
     #[must_use]
     pub fn text(&self) -> &str {

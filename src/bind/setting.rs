@@ -1,10 +1,14 @@
 //! What the doors take: [`Setting`].
 
 use std::borrow::Cow;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
-use crate::listen::ListenAddr;
-use crate::plan;
+use super::Failed;
+use crate::diagnose::{Cause, Step};
+use crate::listen::{Host, ListenAddr};
+use crate::plan::socket_addr;
+use crate::resolve::endpoints_here;
 use crate::target::{BindTarget, Endpoint, Wildcard};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
@@ -22,10 +26,10 @@ use crate::target::{BindTarget, Endpoint, Wildcard};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Setting<'a>(pub(super) Written<'a>);
+pub struct Setting<'a>(Written<'a>);
 
 #[derive(Clone, Debug)]
-pub(super) enum Written<'a> {
+enum Written<'a> {
     Text(Cow<'a, str>),
     Addr(Cow<'a, ListenAddr>),
     Target(Cow<'a, BindTarget>, u16),
@@ -79,17 +83,61 @@ impl From<(BindTarget, u16)> for Setting<'_> {
     }
 }
 
-/// Says a target and its port in the words of a setting.
-pub(super) fn text_of(target: &BindTarget, port: u16) -> String {
-    match target.endpoint() {
-        Endpoint::Any(Wildcard::All) => format!("*:{port}"),
-        Endpoint::Any(Wildcard::DualStack) => format!("[::]:{port}"),
-        Endpoint::Any(Wildcard::Ipv4) => format!("0.0.0.0:{port}"),
-        Endpoint::Any(Wildcard::Ipv6) => format!("ipv6@*:{port}"),
-        Endpoint::Localhost => format!("localhost:{port}"),
-        endpoint @ Endpoint::Ip { .. } => match &plan::sockets(&[endpoint], port, false)[..] {
-            [socket] => ListenAddr::from(socket.addr).to_string(),
-            _ => unreachable!("an address is one socket"),
-        },
+/// What a setting stands for on this host.
+pub(super) struct Wanted {
+    pub(super) endpoints: Vec<Endpoint>,
+    /// The ports to try in turn.
+    pub(super) ports: RangeInclusive<u16>,
+    /// The address as it was written, if it was an IPv4-mapped one.
+    pub(super) mapped: Option<Ipv6Addr>,
+}
+
+impl Setting<'_> {
+    /// Finds out what is wanted, reading the interfaces only where it must be.
+    pub(super) fn wanted(&self) -> Result<Wanted, Failed> {
+        match &self.0 {
+            Written::Text(text) => match text.parse() {
+                Ok(addr) => wanted_by(&addr),
+                Err(err) => Err(Failed::refused(None, Step::Parse, Cause::Text(err))),
+            },
+            Written::Addr(addr) => wanted_by(addr),
+            Written::Target(target, port) => Ok(Wanted {
+                endpoints: vec![target.endpoint()],
+                ports: *port..=*port,
+                mapped: None,
+            }),
+        }
     }
+
+    /// Returns the setting as it was written, in canonical words if it was no text.
+    pub(super) fn text(&self) -> String {
+        match &self.0 {
+            Written::Text(text) => text.to_string(),
+            Written::Addr(addr) => addr.to_string(),
+            Written::Target(target, port) => match target.endpoint() {
+                Endpoint::Any(Wildcard::All) => format!("*:{port}"),
+                Endpoint::Any(Wildcard::DualStack) => format!("[::]:{port}"),
+                Endpoint::Any(Wildcard::Ipv4) => format!("0.0.0.0:{port}"),
+                Endpoint::Any(Wildcard::Ipv6) => format!("ipv6@*:{port}"),
+                Endpoint::Localhost => format!("localhost:{port}"),
+                Endpoint::Ip { ip, scope_id, .. } => socket_addr(ip, scope_id, *port).to_string(),
+            },
+        }
+    }
+}
+
+fn wanted_by(addr: &ListenAddr) -> Result<Wanted, Failed> {
+    let endpoints = endpoints_here(addr)
+        .map_err(|kind| Failed::refused(None, Step::Resolve, Cause::Unresolved(kind)))?;
+    let mapped = match addr.host() {
+        Host::Ip {
+            ip: IpAddr::V6(ip), ..
+        } => ip.to_ipv4_mapped().is_some().then_some(*ip),
+        _ => None,
+    };
+    Ok(Wanted {
+        endpoints,
+        ports: addr.ports(),
+        mapped,
+    })
 }
