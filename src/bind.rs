@@ -254,16 +254,11 @@ impl BindOptions {
         // Several sockets on one port of the kernel's choice. To take the port of
         // one of them for the others fails for ever on a crowded host, where the
         // kernel gives out the ports that are free on one address only. What is
-        // free on the dual-stack wildcard is free on every address.
+        // free on the dual-stack wildcard is free on every address; where nothing is,
+        // the first address has the choice after all.
         let mut tries_left = 16;
         loop {
-            let port = match free_port(protocol) {
-                Ok(port) => port,
-                Err((step, error)) => {
-                    let addr = SocketAddr::new(planned[0].addr.ip(), 0);
-                    return Err(vec![Failed::System { addr, step, error }]);
-                }
-            };
+            let port = free_port(protocol, planned[0].addr.ip()).map_err(|failed| vec![failed])?;
             for socket in &mut planned {
                 socket.addr.set_port(port);
             }
@@ -424,22 +419,29 @@ fn is_broadcast(addr: SocketAddr) -> bool {
     denied() && socket.set_broadcast(true).is_ok() && !denied()
 }
 
-/// Finds a port that is free on every address of the host.
-fn free_port(protocol: Protocol) -> Result<u16, (Step, io::Error)> {
+/// Finds a port that is free on every address of the host, or where there is
+/// none, on `first`.
+fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, Failed> {
+    let everywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    let mut found = everywhere.map(|ip| SocketAddr::new(ip, 0)).into_iter();
+    if let Some(port) = found.find_map(|addr| port_given(protocol, addr).ok()) {
+        return Ok(port);
+    }
+    let addr = SocketAddr::new(first, 0);
+    port_given(protocol, addr).map_err(|(step, error)| Failed::System { addr, step, error })
+}
+
+/// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
+fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Error)> {
     let at = |step: Step| move |error: io::Error| (step, error);
-    let (socket, ip): (Socket, IpAddr) = match Socket::new(Domain::IPV6, protocol.kind(), None) {
-        Ok(socket) if socket.set_only_v6(false).is_ok() => (socket, Ipv6Addr::UNSPECIFIED.into()),
-        _ => {
-            let socket = Socket::new(Domain::IPV4, protocol.kind(), None);
-            (
-                socket.map_err(at(Step::Socket))?,
-                Ipv4Addr::UNSPECIFIED.into(),
-            )
-        }
-    };
+    let socket =
+        Socket::new(Domain::for_address(addr), protocol.kind(), None).map_err(at(Step::Socket))?;
+    if addr.is_ipv6() {
+        let dual_stack = socket.set_only_v6(false);
+        dual_stack.map_err(at(Step::Option("only_v6")))?;
+    }
     // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
-    let any = SockAddr::from(SocketAddr::new(ip, 0));
-    socket.bind(&any).map_err(at(Step::Bind))?;
+    socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
     Ok(name_of(&socket).map_err(at(Step::Name))?.port())
 }
 

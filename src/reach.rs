@@ -112,11 +112,21 @@ impl Dial {
         match (self.addr, &self.interface) {
             (SocketAddr::V4(v4), _) => format!("{scheme}://{v4}/"),
             (SocketAddr::V6(v6), Some(zone)) if self.from == DialFrom::Link => {
-                format!("{scheme}://[{}%25{zone}]:{port}/", v6.ip())
+                format!("{scheme}://[{}%25{}]:{port}/", v6.ip(), encoded(zone))
             }
             (SocketAddr::V6(v6), _) => format!("{scheme}://[{}]:{port}/", v6.ip()),
         }
     }
+}
+
+/// Writes a zone as RFC 6874 has it: unreserved characters, and `%` before the bytes of others.
+fn encoded(zone: &str) -> String {
+    zone.bytes()
+        .map(|byte| match char::from(byte) {
+            c if c.is_ascii_alphanumeric() || "-._~".contains(c) => c.to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 impl BindTarget {

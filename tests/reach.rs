@@ -81,6 +81,19 @@ fn one_address_is_dialled_by_itself() {
 }
 
 #[test]
+fn a_zone_is_encoded_in_a_url() {
+    let host: Interfaces = [bindaddr::Interface::new("a b%\n", 2).with_addr(ip("fe80::1"), 64)]
+        .into_iter()
+        .collect();
+    let target = BindTarget::classify_in_zone(ip("fe80::1"), 2, &host);
+    assert_eq!(
+        target.dial(80, &host)[0].url("http"),
+        "http://[fe80::1%25a%20b%25%0A]:80/"
+    );
+    assert_eq!(target.to_string(), "fe80::1%a b%\\n, an address of a b%\\n");
+}
+
+#[test]
 fn an_ipv4_link_local_address_is_dialled_from_the_link() {
     let host: Interfaces = [bindaddr::Interface::new("eth0", 2).with_addr(ip("169.254.7.7"), 16)]
         .into_iter()
