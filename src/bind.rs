@@ -121,6 +121,14 @@ impl BindOptions {
     ///
     /// The default is the most that the kernel allows (`somaxconn` on Linux,
     /// listen(2)), for std's 128 is short of a busy server's bursts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindOptions;
+    /// BindOptions::new().backlog(1024).bind("127.0.0.1:0")?;
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn backlog(mut self, connections: u32) -> Self {
         self.backlog = Some(connections);
@@ -132,6 +140,17 @@ impl BindOptions {
     /// IPv4 addresses stay what they are, and an IPv4-mapped one is refused.
     /// `IPV6_V6ONLY` (ipv6(7)) is set on every IPv6 socket whatever this says, so
     /// that no system default decides.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindOptions;
+    /// let v6 = BindOptions::new().only_v6(true).bind("[::]:0")?;
+    /// let port = v6.as_slice()[0].local_addr().port();
+    /// // The two stand side by side.
+    /// let v4 = bindaddr::bind(format!("0.0.0.0:{port}"))?;
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
         self.only_v6 = only;
@@ -144,6 +163,18 @@ impl BindOptions {
     /// # Platform notes
     ///
     /// Unix except Solaris and illumos. The BSDs and macOS do not balance the load.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use bindaddr::BindOptions;
+    /// let sharing = BindOptions::new().reuse_port(true);
+    /// let first = sharing.bind("127.0.0.1:0")?;
+    /// let second = sharing.bind(first.as_slice()[0].local_addr())?;
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
@@ -156,6 +187,16 @@ impl BindOptions {
     /// # Platform notes
     ///
     /// Linux and Android.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use bindaddr::BindOptions;
+    /// BindOptions::new().freebind(true).bind("198.51.100.1:0")?;
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn freebind(mut self, free: bool) -> Self {
         self.freebind = free;
@@ -175,6 +216,16 @@ impl BindOptions {
     /// # Platform notes
     ///
     /// Linux and Android.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use bindaddr::BindOptions;
+    /// BindOptions::new().device("lo").bind("0.0.0.0:0")?;
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn device(mut self, name: impl Into<String>) -> Self {
         self.device = Some(name.into());

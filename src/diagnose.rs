@@ -13,6 +13,16 @@ use crate::resolve::{ResolveErrorKind, ThereAre, names_by_likeness};
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr};
 
 /// How far the opening of a socket came.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Step;
+///
+/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+/// assert_eq!(err.step(), Step::Bind);
+/// assert_eq!(err.step().to_string(), "binding the socket");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Step {
@@ -55,6 +65,19 @@ impl fmt::Display for Step {
 /// Each is named on evidence only; what nothing tells is [`Other`](Self::Other).
 ///
 /// The [`Display`](fmt::Display) form is a clause that says what is wrong and what would mend it.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Cause;
+///
+/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+/// match err.cause() {
+///     Cause::NotOnThisHost(addr) => println!("{}: {}", addr.ip(), addr.reason()),
+///     Cause::InUse { port, .. } => println!("{port} is taken"),
+///     other => println!("{other}"),
+/// }
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {

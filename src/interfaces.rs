@@ -136,17 +136,42 @@ impl Interfaces {
     }
 
     /// Iterates over the interfaces, ordered by index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2), Interface::new("lo", 1)].into_iter().collect();
+    /// assert_eq!(host.iter().map(Interface::name).collect::<Vec<_>>(), ["lo", "eth0"]);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = &Interface> {
         self.snapshot.interfaces.iter()
     }
 
     /// Tells whether there is no interface in the snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bindaddr::Interfaces::default().is_empty());
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.snapshot.interfaces.is_empty()
     }
 
     /// Finds an interface by its name.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
+    /// assert!(host.by_name("eth0").is_some());
+    /// assert!(host.by_name("eth").is_none());
+    /// ```
     #[must_use]
     pub fn by_name(&self, name: &str) -> Option<&Interface> {
         let at = self.snapshot.by_name.get(name)?;
@@ -154,6 +179,15 @@ impl Interfaces {
     }
 
     /// Finds an interface by its index.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
+    /// assert_eq!(host.by_index(2).map(Interface::name), Some("eth0"));
+    /// ```
     #[must_use]
     pub fn by_index(&self, index: u32) -> Option<&Interface> {
         let at = self.snapshot.by_index.get(&index)?;
@@ -164,6 +198,21 @@ impl Interfaces {
     ///
     /// An IPv4-mapped address counts as the IPv4 address. Several interfaces may
     /// have one address, and often do when it is link-local.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [
+    ///     Interface::new("eth0", 2).with_addr("fe80::1".parse()?, 64),
+    ///     Interface::new("eth1", 3).with_addr("fe80::1".parse()?, 64),
+    /// ]
+    /// .into_iter()
+    /// .collect();
+    /// assert_eq!(host.with_ip("fe80::1".parse()?).count(), 2);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     pub fn with_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
         let ip = ip.to_canonical();
         let start = self.snapshot.by_ip.get(&ip).copied();
@@ -399,6 +448,21 @@ impl Interface {
     /// Adds an address whose subnet has an explicit broadcast address.
     ///
     /// The all-ones address of a subnet of /30 or larger is a broadcast without it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    ///
+    /// let eth0 = Interface::new("eth0", 2)
+    ///     .with_broadcast("10.0.0.1".parse()?, 24, "10.0.0.200".parse()?);
+    /// let host: Interfaces = [eth0].into_iter().collect();
+    /// let BindTarget::Foreign(addr) = BindTarget::classify("10.0.0.200".parse()?, &host) else {
+    ///     unreachable!()
+    /// };
+    /// assert!(matches!(addr.reason(), ForeignReason::DirectedBroadcast { .. }));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn with_broadcast(mut self, ip: Ipv4Addr, prefix_len: u8, broadcast: Ipv4Addr) -> Self {
         let mut addr = InterfaceAddr::new(IpAddr::V4(ip), prefix_len);
@@ -514,6 +578,19 @@ impl fmt::Display for Interface {
 }
 
 /// An address of an [`Interface`].
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interface;
+///
+/// let eth0 = Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16);
+/// let addr = &eth0.addrs()[0];
+/// assert_eq!(addr.to_string(), "192.168.71.67/16");
+/// assert_eq!(addr.subnet().to_string(), "192.168.0.0/16");
+/// assert_eq!((addr.prefix_len(), addr.peer()), (16, None));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InterfaceAddr {
     ip: IpAddr,
@@ -573,6 +650,18 @@ impl fmt::Display for InterfaceAddr {
 ///
 /// The system's own error is the [`source`](std::error::Error::source). Nothing
 /// is called foreign for it.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Interfaces};
+///
+/// match Interfaces::system() {
+///     Ok(host) => println!("{}", BindTarget::parse_with("10.0.0.1", &host)?),
+///     Err(err) => println!("{err}; binding works all the same"),
+/// }
+/// # Ok::<(), bindaddr::ResolveError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the interfaces of this host")]
 pub struct InterfacesError {

@@ -268,6 +268,16 @@ impl fmt::Display for ListenAddr {
 }
 
 /// The part of a [`ListenAddr`] before its port.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Host, ListenAddr};
+///
+/// assert_eq!("8080".parse::<ListenAddr>()?.host(), &Host::Any);
+/// assert_eq!("eth0:8080".parse::<ListenAddr>()?.host().to_string(), "eth0");
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Host {
@@ -313,6 +323,17 @@ impl fmt::Display for Host {
 }
 
 /// The zone of a link-local address (RFC 4007): the interface it is valid on.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Host, ListenAddr, Zone};
+///
+/// let addr: ListenAddr = "[fe80::1%eth0]:80".parse()?;
+/// let Host::Ip { zone, .. } = addr.host() else { unreachable!() };
+/// assert_eq!(zone, &Some(Zone::Name("eth0".into())));
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Zone {
@@ -332,6 +353,16 @@ impl fmt::Display for Zone {
 }
 
 /// An address family.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Family, ListenAddr};
+///
+/// let addr: ListenAddr = "ipv6@eth0:80".parse()?;
+/// assert_eq!(addr.family().map(|family| family.to_string()).as_deref(), Some("IPv6"));
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
     /// IPv4 (`AF_INET`).
@@ -379,6 +410,15 @@ impl fmt::Display for Family {
 }
 
 /// A word that selects addresses of the host by their kind.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Host, ListenAddr, Word};
+///
+/// assert_eq!("_site_:80".parse::<ListenAddr>()?.host(), &Host::Word(Word::Private));
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Word {

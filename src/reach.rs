@@ -40,6 +40,16 @@ pub struct Dial {
 }
 
 /// From where an address to dial works.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, DialFrom, Interfaces};
+///
+/// let dials = BindTarget::parse("127.0.0.1")?.dial(80, &Interfaces::default());
+/// assert_eq!(dials[0].from(), DialFrom::ThisHost);
+/// # Ok::<(), bindaddr::ResolveError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialFrom {

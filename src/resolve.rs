@@ -374,6 +374,20 @@ impl Error for ResolveError {
 }
 
 /// What is wrong with what a text names.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Interface, Interfaces, ListenAddr, ResolveErrorKind};
+///
+/// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
+/// let err = "etho:80".parse::<ListenAddr>()?.resolve(&host).unwrap_err();
+/// match err.kind() {
+///     ResolveErrorKind::NoSuchInterface { known, .. } => assert_eq!(known, &["eth0"]),
+///     kind => unreachable!("{kind}"),
+/// }
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveErrorKind {

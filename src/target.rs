@@ -122,24 +122,60 @@ impl BindTarget {
     }
 
     /// Tells whether this is a wildcard.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindTarget;
+    /// assert!(BindTarget::parse("[::]")?.is_any());
+    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// ```
     #[must_use]
     pub fn is_any(&self) -> bool {
         matches!(self, Self::Any(_))
     }
 
     /// Tells whether only this host gets in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindTarget;
+    /// assert!(BindTarget::parse("::1")?.is_loopback());
+    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// ```
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         matches!(self, Self::Loopback(_))
     }
 
     /// Tells whether an interface of the host has the address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+    /// assert!(BindTarget::parse_with("10.0.0.1", &host)?.is_local());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
     /// Tells whether no interface of the host has the address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// assert!(BindTarget::parse_with("10.0.0.1", &Interfaces::default())?.is_foreign());
+    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// ```
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign(_))
@@ -214,6 +250,16 @@ impl Endpoint {
 }
 
 /// A wildcard, and the families it stands for.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Wildcard};
+///
+/// assert_eq!(BindTarget::parse("*")?, BindTarget::Any(Wildcard::All));
+/// assert_eq!(BindTarget::parse("ipv6@*")?, BindTarget::Any(Wildcard::Ipv6));
+/// # Ok::<(), bindaddr::ResolveError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wildcard {
     /// `*`: IPv4 and IPv6 on one dual-stack socket, and IPv4 alone where the
@@ -259,6 +305,16 @@ impl fmt::Display for Wildcard {
 }
 
 /// The addresses of a [`BindTarget::Loopback`].
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::BindTarget;
+///
+/// let BindTarget::Loopback(addrs) = BindTarget::parse("127.0.0.2")? else { unreachable!() };
+/// assert_eq!(addrs.to_string(), "127.0.0.2");
+/// # Ok::<(), bindaddr::ResolveError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LoopbackAddrs(Loopbacks);
 
@@ -351,6 +407,20 @@ impl fmt::Display for Placed {
 }
 
 /// The address of a [`BindTarget::Local`], and the interfaces that have it.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Interface, Interfaces};
+///
+/// let host: Interfaces =
+///     [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)].into_iter().collect();
+/// let BindTarget::Local(addr) = BindTarget::parse_with("fe80::77%eth0", &host)? else {
+///     unreachable!()
+/// };
+/// assert_eq!((addr.ip(), addr.scope_id()), ("fe80::77".parse()?, Some(2)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct LocalAddr(Placed);
 
@@ -418,6 +488,18 @@ impl fmt::Display for LocalAddr {
 }
 
 /// The address of a [`BindTarget::Foreign`], and why it is likely not the host's.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, ForeignReason, Interfaces};
+///
+/// let target = BindTarget::parse_with("224.0.0.1", &Interfaces::default())?;
+/// let BindTarget::Foreign(addr) = target else { unreachable!() };
+/// assert_eq!(addr.reason(), ForeignReason::Multicast);
+/// assert_eq!((addr.ip(), addr.scope_id()), ("224.0.0.1".parse()?, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ForeignAddr(Placed);
 
@@ -483,6 +565,22 @@ impl fmt::Display for ForeignAddr {
 }
 
 /// Why an address is likely not one of the host's.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+///
+/// let host: Interfaces =
+///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24)].into_iter().collect();
+/// let target = BindTarget::parse_with("10.0.0.0", &host)?;
+/// let BindTarget::Foreign(addr) = &target else { unreachable!() };
+/// match addr.reason() {
+///     ForeignReason::NetworkAddress { interface, .. } => assert_eq!(interface.name(), "eth0"),
+///     reason => unreachable!("{reason}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ForeignReason<'a> {

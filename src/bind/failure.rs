@@ -65,6 +65,16 @@ impl BindError {
     }
 
     /// Iterates over what failed: at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let held = bindaddr::bind("localhost:0")?;
+    /// let port = held.as_slice()[0].local_addr().port();
+    /// let err = bindaddr::bind(format!("localhost:{port}")).unwrap_err();
+    /// assert_eq!(err.failures().count(), held.as_slice().len());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn failures(&self) -> impl Iterator<Item = &BindFailure> {
         std::iter::once(&self.0.first).chain(&self.0.others)
     }
@@ -94,6 +104,13 @@ impl BindError {
     }
 
     /// Returns what else would help, a sentence each, the likeliest first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.hints()[0], "`0.0.0.0` listens on every IPv4 address of this host");
+    /// ```
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
         let mut hints: Vec<String> = Vec::new();
@@ -106,6 +123,13 @@ impl BindError {
     }
 
     /// Tells whether trying again may help although nobody mends anything.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert!(!err.is_transient());
+    /// ```
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.failures().all(|failure| failure.cause.is_transient())

@@ -134,6 +134,22 @@ impl<S: std::os::windows::io::AsSocket> std::os::windows::io::AsSocket for Liste
 /// A std socket that a [`Listener`] can hold: [`TcpListener`] or [`UdpSocket`].
 ///
 /// It is sealed.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Listener, StdSocket};
+///
+/// /// Makes ready for a runtime whatever was bound.
+/// fn ready<S: StdSocket>(listener: Listener<S>) -> std::io::Result<S> {
+///     listener.into_std_nonblocking()
+/// }
+///
+/// for listener in bindaddr::bind_udp("127.0.0.1:0")? {
+///     ready(listener)?;
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait StdSocket: sealed::Sealed {
     #[doc(hidden)]
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;

@@ -63,6 +63,15 @@ impl ParseError {
 }
 
 /// What is wrong with a text that is not a listen address.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{ListenAddr, ParseErrorKind};
+///
+/// let err = ":8080".parse::<ListenAddr>().unwrap_err();
+/// assert_eq!(err.kind(), ParseErrorKind::EmptyHost);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParseErrorKind {
