@@ -28,12 +28,16 @@ fn main() -> ExitCode {
 
 fn serve(text: &str) -> Result<(), BindError> {
     // Without the interfaces less can be said, and binding works all the same.
-    let host = Interfaces::system().unwrap_or_else(|err| {
-        eprintln!("note: {err}");
-        Interfaces::default()
-    });
-    if let Ok(addr) = text.parse::<ListenAddr>() {
-        for target in addr.resolve(&host).unwrap_or_default() {
+    let host = match Interfaces::system() {
+        Ok(host) => Some(host.with_system_default_sources()),
+        Err(err) => {
+            eprintln!("note: {err}");
+            None
+        }
+    };
+    // What is wrong with the text is for bind to say.
+    if let (Some(host), Ok(addr)) = (&host, text.parse::<ListenAddr>()) {
+        for target in addr.resolve(host).unwrap_or_default() {
             println!("{text} means {target}");
         }
     }
@@ -42,7 +46,8 @@ fn serve(text: &str) -> Result<(), BindError> {
     for listener in &listeners {
         let addr = listener.local_addr();
         println!("listening on {addr}");
-        for dial in listener.target(&host).dial(addr.port(), &host) {
+        let Some(host) = &host else { continue };
+        for dial in listener.target(host).dial(addr.port(), host) {
             let through = match dial.interface() {
                 Some(interface) => format!(", through {interface}"),
                 None => String::new(),

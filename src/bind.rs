@@ -9,6 +9,7 @@ mod failure;
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::ops::RangeInclusive;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -70,6 +71,10 @@ pub fn bind<'a>(setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError>
 /// port silently, and no refusal of multicast and broadcast addresses, which UDP
 /// sockets receive on.
 ///
+/// # Platform notes
+///
+/// Unix and Windows alike: no option is set but `IPV6_V6ONLY` on IPv6 sockets.
+///
 /// # Errors
 ///
 /// A [`BindError`] that names the [`Cause`] of every socket that failed.
@@ -120,7 +125,11 @@ impl BindOptions {
     /// Sets how many connections may wait to be accepted.
     ///
     /// The default is the most that the kernel allows (`somaxconn` on Linux,
-    /// listen(2)), for std's 128 is short of a busy server's bursts.
+    /// listen(2)), for std's 128 is short of a busy server's bursts. UDP has none.
+    ///
+    /// # Platform notes
+    ///
+    /// Every system cuts a larger number down to its own limit.
     ///
     /// # Examples
     ///
@@ -271,13 +280,16 @@ impl BindOptions {
         setting: &Setting<'_>,
     ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
         let wanted = setting.wanted().map_err(|failed| vec![failed])?;
-        if let Some(name) = self.device.as_deref().filter(|name| !is_device_name(name)) {
-            let name = name.to_owned();
-            let cause = Cause::InvalidDevice { name };
-            return Err(vec![Failed::refused(None, Step::Check, cause)]);
+        // Where there is no such option, that is what is wrong.
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            if let Some(name) = self.device.as_deref().filter(|name| !is_device_name(name)) {
+                let name = name.to_owned();
+                let cause = Cause::InvalidDevice { name };
+                return Err(vec![Failed::refused(None, Step::Check, cause)]);
+            }
         }
         let last = *wanted.ports.end();
-        for port in wanted.ports {
+        for port in wanted.ports.clone() {
             let mut planned = plan::sockets(&wanted.endpoints, port, self.only_v6);
             if let (true, Some(mapped)) = (self.only_v6, wanted.mapped) {
                 // A contradiction, which the kernel refuses.
@@ -286,7 +298,14 @@ impl BindOptions {
                 }
             }
             match self.open_all(protocol, planned) {
-                Err(failed) if port != last && failed.iter().all(Failed::is_in_use) => {}
+                Err(mut failed) if failed.iter().all(Failed::is_in_use) => {
+                    if port == last {
+                        for failed in &mut failed {
+                            failed.set_tried(&wanted.ports);
+                        }
+                        return Err(failed);
+                    }
+                }
                 opened => return opened,
             }
         }
@@ -368,8 +387,8 @@ impl BindOptions {
             }
         }
         self.open_socket(protocol, planned)
-            .map(|(socket, local_addr)| Listener::new(socket.into(), local_addr, planned.only_v6))
-            .map_err(|(step, error)| Failed::System { addr, step, error })
+            .map(|(socket, local_addr)| Listener::new(socket.into(), local_addr, planned))
+            .map_err(|(step, error)| Failed::system(addr, step, error))
     }
 
     fn open_socket(
@@ -424,10 +443,16 @@ impl BindOptions {
         }));
         let explain = |failed| match failed {
             Failed::Refused(failure) => failure,
-            Failed::System { addr, step, error } => {
+            Failed::System {
+                addr,
+                step,
+                error,
+                tried,
+            } => {
                 let failure = SystemFailure {
                     addr,
                     step,
+                    tried,
                     error: &error,
                     device: self.device.as_deref(),
                 };
@@ -454,7 +479,7 @@ fn is_device_name(name: &str) -> bool {
 /// (connect(2)); nothing is sent. A route that prohibits the address gives the
 /// same error, and gives it again when the socket may.
 fn is_broadcast(addr: SocketAddr) -> bool {
-    // Elsewhere bind refuses a broadcast by itself.
+    // Elsewhere it is not known that connect tells.
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return false;
     }
@@ -479,7 +504,7 @@ fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, Failed> {
         return Ok(port);
     }
     let addr = SocketAddr::new(first, 0);
-    port_given(protocol, addr).map_err(|(step, error)| Failed::System { addr, step, error })
+    port_given(protocol, addr).map_err(|(step, error)| Failed::system(addr, step, error))
 }
 
 /// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
@@ -564,10 +589,28 @@ enum Failed {
         addr: SocketAddr,
         step: Step,
         error: io::Error,
+        /// The ports that were tried, this failure being that of the last one.
+        tried: (u16, u16),
     },
 }
 
 impl Failed {
+    fn system(addr: SocketAddr, step: Step, error: io::Error) -> Self {
+        let tried = (addr.port(), addr.port());
+        Self::System {
+            addr,
+            step,
+            error,
+            tried,
+        }
+    }
+
+    fn set_tried(&mut self, ports: &RangeInclusive<u16>) {
+        if let Self::System { tried, .. } = self {
+            *tried = (*ports.start(), *ports.end());
+        }
+    }
+
     fn refused(addr: Option<SocketAddr>, step: Step, cause: Cause) -> Self {
         Self::Refused(BindFailure::new(addr, step, cause, None))
     }

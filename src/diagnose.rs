@@ -7,9 +7,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use crate::interfaces::Interfaces;
-use crate::listen::{Family, ParseError, shown};
-use crate::resolve::{ResolveErrorKind, ThereAre, names_by_likeness};
+use crate::interfaces::{Interfaces, ThereAre};
+use crate::listen::{Family, ParseError, has_zone, shown};
+use crate::resolve::ResolveErrorKind;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr};
 
 /// How far the opening of a socket came.
@@ -95,9 +95,12 @@ pub enum Cause {
         /// The names of the interfaces that have it.
         zones: Vec<String>,
     },
-    /// An interface has the address and the system does not bind it at present
-    /// (`EADDRNOTAVAIL`), as while IPv6 looks for a duplicate of it (RFC 4862).
+    /// An interface has the IPv6 address and the system does not bind it at present
+    /// (`EADDRNOTAVAIL`), as while it looks for a duplicate of it (RFC 4862).
     NotReady(LocalAddr),
+    /// An interface has the IPv4 address and the system does not bind it
+    /// (`EADDRNOTAVAIL`): its local route is missing, or a VRF has it.
+    ListedOnly(LocalAddr),
     /// The loopback address is not there (`EADDRNOTAVAIL`): IPv6 is switched off,
     /// or the loopback interface is down or narrowed.
     #[non_exhaustive]
@@ -113,8 +116,8 @@ pub enum Cause {
     ZoneRequired {
         /// The address.
         ip: IpAddr,
-        /// The names of the interfaces that have it.
-        candidates: Vec<String>,
+        /// The names of the interfaces it can mean, where they could be read.
+        candidates: Option<Vec<String>>,
     },
     /// A zone that is the index of no interface (`ENODEV`).
     #[non_exhaustive]
@@ -138,6 +141,14 @@ pub enum Cause {
         /// The port.
         port: u16,
     },
+    /// Other sockets have every port of the range (`EADDRINUSE`).
+    #[non_exhaustive]
+    RangeInUse {
+        /// The first port of the range.
+        first: u16,
+        /// The last one.
+        last: u16,
+    },
     /// No ephemeral port is free on the address (`EADDRINUSE` for port 0).
     #[non_exhaustive]
     EphemeralPortsExhausted {
@@ -152,8 +163,11 @@ pub enum Cause {
         /// The first port that needs no privilege.
         limit: u16,
     },
-    /// The system's policy forbids it (`EACCES`, `EPERM`), whatever the port.
+    /// The system's policy forbids it: `EPERM`, or `EACCES` on a port that needs no privilege.
     Forbidden,
+    /// The system denies it (`EACCES`, `EPERM`), and does not tell whether for
+    /// want of a privilege or by a policy.
+    Denied,
     /// The system has no sockets of the family (`EAFNOSUPPORT`).
     FamilyUnavailable(Family),
     /// The process or the system has no descriptor left (`EMFILE`, `ENFILE`).
@@ -163,8 +177,8 @@ pub enum Cause {
     NoSuchDevice {
         /// The name, as it was set.
         name: String,
-        /// The names there are, the likeliest one first.
-        known: Vec<String>,
+        /// The names there are, the likeliest one first, where they could be read.
+        known: Option<Vec<String>>,
     },
     /// No interface can have the name that was set by
     /// [`BindOptions::device`](crate::BindOptions::device).
@@ -206,19 +220,21 @@ impl fmt::Display for Cause {
             Self::NotReady(local) => {
                 write!(f, "{local}, but the system does not bind it at present")
             }
+            Self::ListedOnly(local) => {
+                write!(f, "{local}, but the system does not take it for one of its own")
+            }
             Self::NoLoopback { ip } => write!(f, "this host has no {ip} at present"),
             Self::AddressUnavailable => f.write_str(
                 "the system does not bind this address, and its interfaces cannot be read to say why",
             ),
-            Self::ZoneRequired { ip, candidates } if candidates.is_empty() => write!(
-                f,
-                "a link-local address needs its zone, and no interface of this host has {ip}"
-            ),
-            Self::ZoneRequired { ip, candidates } => write!(
-                f,
-                "a link-local address needs its zone; write {}",
-                Zoned(*ip, candidates)
-            ),
+            Self::ZoneRequired { ip, candidates } => {
+                f.write_str("a link-local address needs its zone")?;
+                match candidates.as_deref() {
+                    Some([]) => write!(f, ", and no interface of this host has {ip}"),
+                    Some(candidates) => write!(f, "; write {}", Zoned(*ip, candidates)),
+                    None => f.write_str("; name its interface, as in `[fe80::1%eth0]`"),
+                }
+            }
             Self::NoSuchZone { index } => {
                 write!(f, "no interface has the index {index}")
             }
@@ -233,6 +249,9 @@ impl fmt::Display for Cause {
                 "no TCP client can connect to a broadcast address; write an address of this host",
             ),
             Self::InUse { port } => write!(f, "another socket has port {port}"),
+            Self::RangeInUse { first, last } => {
+                write!(f, "other sockets have every port from {first} to {last}")
+            }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(
                 f,
                 "every port from {} to {} is taken; write one outside of them",
@@ -247,17 +266,19 @@ impl fmt::Display for Cause {
                 "ports below {limit} need a privilege that this process lacks; write a port from {limit} on, or grant it"
             ),
             Self::Forbidden => f.write_str("a policy of the system forbids it"),
+            Self::Denied => f.write_str("the system denies it, for want of a privilege or by a policy"),
             Self::FamilyUnavailable(Family::Ipv6) => {
                 f.write_str("this system has no IPv6; write an IPv4 address, or `*`")
             }
             Self::FamilyUnavailable(Family::Ipv4) => f.write_str("this system has no IPv4"),
             Self::TooManyOpenFiles => f.write_str("no file descriptor is left for the socket"),
-            Self::NoSuchDevice { name, known } => write!(
-                f,
-                "there is no interface `{}` to bind to; {}",
-                shown(name),
-                ThereAre(known)
-            ),
+            Self::NoSuchDevice { name, known } => {
+                write!(f, "no interface to bind to is called `{}`", shown(name))?;
+                match known {
+                    Some(known) => write!(f, "; {}", ThereAre(known)),
+                    None => Ok(()),
+                }
+            }
             Self::InvalidDevice { name } => write!(
                 f,
                 "`{}` can be the name of no interface; it has 1 to 15 bytes, and no `/`, NUL or white space",
@@ -297,10 +318,10 @@ impl Cause {
             (Errno::Unsupported, Step::Option(option)) => Self::UnsupportedOption { option },
             (Errno::NoDevice, Step::Option("device")) => {
                 let name = failure.device.unwrap_or_default();
-                let host = evidence.interfaces.clone().unwrap_or_default();
+                let host = evidence.interfaces.as_ref();
                 Self::NoSuchDevice {
                     name: name.to_owned(),
-                    known: names_by_likeness(&host, name),
+                    known: host.map(|host| host.names_by_likeness(name)),
                 }
             }
             (Errno::NotAvailable, Step::Bind) => not_available(addr, evidence),
@@ -309,15 +330,20 @@ impl Cause {
                     range: evidence.ephemeral_ports.clone(),
                 }
             }
-            (Errno::InUse, Step::Bind | Step::Listen) => Self::InUse { port: addr.port() },
+            (Errno::InUse, Step::Bind | Step::Listen) => match failure.tried {
+                (first, last) if first < last => Self::RangeInUse { first, last },
+                (port, _) => Self::InUse { port },
+            },
             (Errno::AccessDenied, Step::Bind) => match evidence.first_unprivileged_port {
                 Some(limit) if (1..limit).contains(&addr.port()) => Self::PrivilegedPort {
                     port: addr.port(),
                     limit,
                 },
-                _ => Self::Forbidden,
+                Some(_) => Self::Forbidden,
+                None => Self::Denied,
             },
-            (Errno::AccessDenied | Errno::NotPermitted, _) => Self::Forbidden,
+            (Errno::NotPermitted, Step::Bind | Step::Listen) => Self::Forbidden,
+            (Errno::AccessDenied | Errno::NotPermitted, _) => Self::Denied,
             (Errno::NoDevice, Step::Bind) => match addr {
                 SocketAddr::V6(v6) => Self::NoSuchZone {
                     index: v6.scope_id(),
@@ -356,6 +382,13 @@ impl Cause {
             Self::NotReady(_) => {
                 vec!["`ip addr` shows whether the address is tentative or a duplicate".to_owned()]
             }
+            Self::ListedOnly(_) if cfg!(target_os = "linux") => vec![
+                "`ip route show table local` shows what the system takes for its own".to_owned(),
+                "`ip link show type vrf` shows the VRFs, each of which is a `device` to bind to".to_owned(),
+            ],
+            Self::RangeInUse { .. } if cfg!(target_os = "linux") => {
+                vec!["`ss -lntup` shows who has them".to_owned()]
+            }
             Self::InUse { port } => {
                 let mut hints = vec!["port 0 takes any free port".to_owned()];
                 if cfg!(target_os = "linux") {
@@ -370,7 +403,7 @@ impl Cause {
                     "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
                 ),
             ],
-            Self::Forbidden if cfg!(windows) => vec![
+            Self::Denied if cfg!(windows) => vec![
                 "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
                     .to_owned(),
             ],
@@ -426,7 +459,8 @@ fn not_available(addr: SocketAddr, evidence: &Evidence) -> Cause {
             },
             _ => Cause::NotOnThisHost(foreign),
         },
-        BindTarget::Local(local) => Cause::NotReady(local),
+        BindTarget::Local(local) if addr.is_ipv6() => Cause::NotReady(local),
+        BindTarget::Local(local) => Cause::ListedOnly(local),
         BindTarget::Loopback(_) => Cause::NoLoopback { ip: addr.ip() },
         BindTarget::Any(_) => Cause::Other { step: Step::Bind },
     }
@@ -439,13 +473,19 @@ fn invalid(addr: SocketAddr, evidence: &Evidence) -> Option<Cause> {
     if let Some(ip) = v6.ip().to_ipv4_mapped() {
         return Some(Cause::MappedOnV6Only { ip });
     }
-    if v6.ip().is_unicast_link_local() && v6.scope_id() == 0 {
-        let host = evidence.interfaces.as_ref();
+    if has_zone(*v6.ip()) && v6.scope_id() == 0 {
+        let candidates = evidence.interfaces.as_ref().map(|host| {
+            if v6.ip().is_multicast() {
+                host.iter()
+                    .map(|interface| interface.name().to_owned())
+                    .collect()
+            } else {
+                names_with(host, addr.ip())
+            }
+        });
         return Some(Cause::ZoneRequired {
             ip: addr.ip(),
-            candidates: host
-                .map(|host| names_with(host, addr.ip()))
-                .unwrap_or_default(),
+            candidates,
         });
     }
     None
@@ -462,6 +502,8 @@ fn names_with(host: &Interfaces, ip: IpAddr) -> Vec<String> {
 pub(crate) struct SystemFailure<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) step: Step,
+    /// The first and the last port that were tried.
+    pub(crate) tried: (u16, u16),
     pub(crate) error: &'a io::Error,
     pub(crate) device: Option<&'a str>,
 }

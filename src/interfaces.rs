@@ -74,6 +74,13 @@ impl Interfaces {
     /// An [`InterfacesError`] where the system does not tell, as in a sandbox
     /// without `AF_NETLINK`. Binding a literal address works there all the same.
     ///
+    /// # Platform notes
+    ///
+    /// - Linux: an IPv4 address goes by its label, getifaddrs(3). What stands
+    ///   before a `:` in it is the interface; a label without a `:` that is not the
+    ///   interface's name, which `ifconfig` never makes, counts as an interface of its own.
+    /// - Windows: addresses that are deprecated or tentative are left out.
+    ///
     /// # Examples
     ///
     /// ```
@@ -106,12 +113,30 @@ impl Interfaces {
     /// ```
     #[must_use]
     pub fn with_default_source(mut self, ip: IpAddr) -> Self {
-        Arc::make_mut(&mut self.snapshot).default_sources.push(ip);
+        let sources = &mut Arc::make_mut(&mut self.snapshot).default_sources;
+        sources.push(ip.to_canonical());
         self
     }
 
     /// Adds the default sources of this host, as its routes are now.
-    pub(crate) fn with_system_default_sources(self) -> Self {
+    ///
+    /// [`system`](Self::system) leaves them out, for only the word `_default_`
+    /// needs them. Nothing is sent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interfaces, ListenAddr};
+    ///
+    /// let host = Interfaces::system()?.with_system_default_sources();
+    /// match "_default_:80".parse::<ListenAddr>()?.resolve(&host) {
+    ///     Ok(targets) => println!("{}", targets[0]),
+    ///     Err(err) => println!("{err}"),
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_system_default_sources(self) -> Self {
         // A UDP connect looks up the route and sends nothing. The destination is
         // a.root-servers.net, which is the outside to every other host.
         let questions: [(SocketAddr, SocketAddr); 2] = [
@@ -224,13 +249,11 @@ impl Interfaces {
             .map(|(interface, _)| interface)
     }
 
-    /// Finds the address whose directed broadcast `ip` is.
+    /// Finds the address whose directed broadcast `ip` is, be it all ones or configured.
     pub(crate) fn broadcast_of(&self, ip: Ipv4Addr) -> Option<(&Interface, &InterfaceAddr)> {
-        let configured = self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at));
-        configured.or_else(|| {
-            self.subnets_of(IpAddr::V4(ip))
-                .find(|(_, addr)| addr.subnet().broadcast() == Some(ip))
-        })
+        let mut subnets = self.subnets_of(IpAddr::V4(ip));
+        let all_ones = subnets.find(|(_, addr)| addr.subnet().broadcast() == Some(ip));
+        all_ones.or_else(|| self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at)))
     }
 
     /// Finds the address to whose subnet `ip` is the network address, or in
@@ -289,6 +312,13 @@ impl Interfaces {
             }
         }
         nearest
+    }
+
+    /// Returns the names of the interfaces, the one that `name` is likely a slip for first.
+    pub(crate) fn names_by_likeness(&self, name: &str) -> Vec<String> {
+        let mut names: Vec<&str> = self.iter().map(Interface::name).collect();
+        names.sort_by_cached_key(|known| edit_distance(known.as_bytes(), name.as_bytes()));
+        names.into_iter().map(str::to_owned).collect()
     }
 
     /// Returns the addresses that the host would use to reach the outside.
@@ -398,6 +428,43 @@ fn neighbourhood(ip: IpAddr) -> (bool, bool, bool) {
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     };
     (ip.is_ipv6(), ip.is_loopback(), link_local)
+}
+
+/// The number of bytes to insert, delete or replace (Levenshtein).
+fn edit_distance(a: &[u8], b: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.iter().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// A clause that lists names, the first eight of them.
+pub(crate) struct ThereAre<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for ThereAre<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_at(self.0.len().min(8));
+        match first.len() {
+            0 => return f.write_str("there is none"),
+            1 => f.write_str("there is ")?,
+            _ => f.write_str("there are ")?,
+        }
+        for (n, name) in first.iter().enumerate() {
+            let joint = if n == 0 { "" } else { ", " };
+            write!(f, "{joint}`{}`", name.escape_debug())?;
+        }
+        if !rest.is_empty() {
+            write!(f, " and {} more", rest.len())?;
+        }
+        Ok(())
+    }
 }
 
 /// A network interface and its addresses.
@@ -539,12 +606,12 @@ impl Interface {
         let addr = match &entry.addr {
             if_addrs::IfAddr::V4(v4) => {
                 let mut addr = InterfaceAddr::new(IpAddr::V4(v4.ip), v4.prefixlen);
-                // getifaddrs(3) has one field for both: the peer of a host route,
-                // else the broadcast address, else the address itself.
+                // getifaddrs(3) has one field for the broadcast address and for the
+                // peer, and the address itself where there is neither. A host
+                // route has a peer rather than a broadcast.
                 match v4.broadcast.filter(|other| *other != v4.ip) {
-                    Some(peer) if v4.prefixlen == 32 => addr.peer = Some(IpAddr::V4(peer)),
-                    Some(broadcast) if v4.prefixlen < 31 => addr.broadcast = Some(broadcast),
-                    _ => {}
+                    Some(other) if v4.prefixlen == 32 => addr.peer = Some(IpAddr::V4(other)),
+                    other => addr.broadcast = other,
                 }
                 addr
             }
@@ -626,7 +693,9 @@ impl InterfaceAddr {
     ///
     /// # Platform notes
     ///
-    /// A snapshot of the system knows it for IPv4 on broadcast-capable Linux interfaces only.
+    /// if-addrs tells it on interfaces that could broadcast only, and in one field
+    /// with the broadcast address: of the system, a snapshot knows the peer of an
+    /// IPv4 host route (`/32`) on such an interface, and no other.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer

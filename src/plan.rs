@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use crate::target::{Endpoint, Wildcard};
+use crate::target::{Endpoint, Standing, Wildcard};
 
 /// A socket to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub(crate) struct PlannedSocket {
     pub(crate) only_v6: bool,
     pub(crate) absence: Absence,
     pub(crate) clients: Clients,
+    /// Whether a snapshot was asked and no interface in it has the address.
+    pub(crate) foreign: bool,
 }
 
 /// What to do where the host has no such address or family.
@@ -41,17 +43,22 @@ pub(crate) fn sockets(endpoints: &[Endpoint], port: u16, only_v6: bool) -> Vec<P
         match *endpoint {
             Endpoint::Any(wildcard) => planned.push(any(wildcard, port, only_v6)),
             Endpoint::Localhost => {
-                planned.push(address(Ipv4Addr::LOCALHOST.into(), 0, port, Some(false)));
+                planned.push(address(
+                    Ipv4Addr::LOCALHOST.into(),
+                    0,
+                    port,
+                    Standing::Listed,
+                ));
                 planned.push(PlannedSocket {
                     absence: Absence::IsSkipped,
-                    ..address(Ipv6Addr::LOCALHOST.into(), 0, port, Some(false))
+                    ..address(Ipv6Addr::LOCALHOST.into(), 0, port, Standing::Listed)
                 });
             }
             Endpoint::Ip {
                 ip,
                 scope_id,
-                is_broadcast,
-            } => planned.push(address(ip, scope_id, port, is_broadcast)),
+                standing,
+            } => planned.push(address(ip, scope_id, port, standing)),
         }
     }
     planned
@@ -70,15 +77,17 @@ fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
             _ => Absence::Fails,
         },
         clients: Clients::MayCome,
+        foreign: false,
     }
 }
 
-fn address(ip: IpAddr, scope_id: u32, port: u16, is_broadcast: Option<bool>) -> PlannedSocket {
+fn address(ip: IpAddr, scope_id: u32, port: u16, standing: Standing) -> PlannedSocket {
     PlannedSocket {
         addr: socket_addr(ip, scope_id, port),
         only_v6: true,
         absence: Absence::Fails,
-        clients: clients_of(ip, is_broadcast),
+        clients: clients_of(ip, standing),
+        foreign: !matches!(standing, Standing::Unknown | Standing::Listed),
     }
 }
 
@@ -89,22 +98,20 @@ pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
     }
 }
 
-fn clients_of(ip: IpAddr, is_broadcast: Option<bool>) -> Clients {
+fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
+    if ip.is_multicast() {
+        return Clients::NeverComeToMulticast;
+    }
     let IpAddr::V4(v4) = ip else {
-        return if ip.is_multicast() {
-            Clients::NeverComeToMulticast
-        } else {
-            Clients::MayCome
-        };
+        return Clients::MayCome;
     };
-    if v4.is_multicast() {
-        Clients::NeverComeToMulticast
-    } else if v4.is_broadcast() || is_broadcast == Some(true) {
-        Clients::NeverComeToBroadcast
-    } else if is_broadcast.is_none() && v4.octets()[3] & 0b11 == 0b11 {
-        // In a subnet of /30 or larger the last two bits of a broadcast are set.
-        Clients::TheKernelKnows
-    } else {
-        Clients::MayCome
+    // In a subnet of /30 or larger the last two bits of a broadcast are set.
+    let may_be_broadcast = v4.octets()[3] & 0b11 == 0b11;
+    match standing {
+        _ if v4.is_broadcast() => Clients::NeverComeToBroadcast,
+        Standing::Broadcast => Clients::NeverComeToBroadcast,
+        Standing::PeerOrBroadcast => Clients::TheKernelKnows,
+        Standing::Unknown | Standing::Foreign if may_be_broadcast => Clients::TheKernelKnows,
+        Standing::Unknown | Standing::Foreign | Standing::Listed => Clients::MayCome,
     }
 }

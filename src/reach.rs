@@ -1,5 +1,6 @@
 //! Who can connect, and by which addresses: [`Dial`].
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
@@ -183,7 +184,8 @@ impl BindTarget {
             };
             (rank, dial.addr.is_ipv6())
         });
-        dials.dedup_by_key(|dial| dial.addr);
+        let mut seen = HashSet::new();
+        dials.retain(|dial| seen.insert(dial.addr));
         dials
     }
 }

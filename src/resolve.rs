@@ -4,10 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::interfaces::{Interface, Interfaces, InterfacesError};
+use crate::interfaces::{Interface, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
 use crate::network::{is_global, is_private};
-use crate::target::{BindTarget, Endpoint, Wildcard};
+use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
 impl BindTarget {
     /// Says what a host in a setting is on this host, for settings that keep host and port apart.
@@ -231,7 +231,7 @@ fn named<'h>(host: &'h Interfaces, name: &str) -> Result<&'h Interface, ResolveE
     host.by_name(name)
         .ok_or_else(|| ResolveErrorKind::NoSuchInterface {
             name: name.to_owned(),
-            known: names_by_likeness(host, name),
+            known: host.names_by_likeness(name),
         })
 }
 
@@ -278,8 +278,14 @@ fn select(
         _ => true,
     });
     if endpoints.is_empty() {
-        return Err(ResolveErrorKind::NothingSelected {
-            selector: addr.host().to_string(),
+        return Err(match addr.host() {
+            Host::Word(Word::Default) => ResolveErrorKind::NoDefaultSource {
+                family: addr.family(),
+            },
+            selector => ResolveErrorKind::NothingSelected {
+                selector: selector.to_string(),
+                family: addr.family(),
+            },
         });
     }
     Ok(endpoints)
@@ -293,30 +299,8 @@ fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
     Endpoint::Ip {
         ip,
         scope_id,
-        is_broadcast: Some(false),
+        standing: Standing::Listed,
     }
-}
-
-/// The names of the interfaces, the one that `name` is likely a slip for first.
-pub(crate) fn names_by_likeness(host: &Interfaces, name: &str) -> Vec<String> {
-    let mut names: Vec<&str> = host.iter().map(Interface::name).collect();
-    names.sort_by_cached_key(|known| edit_distance(known.as_bytes(), name.as_bytes()));
-    names.into_iter().map(str::to_owned).collect()
-}
-
-/// The number of bytes to insert, delete or replace (Levenshtein).
-fn edit_distance(a: &[u8], b: &[u8]) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// A text names nothing that could be bound, or not what was asked for.
@@ -417,11 +401,20 @@ pub enum ResolveErrorKind {
         family: Option<Family>,
     },
     /// No address of the host is of that network or kind.
-    #[error("no address of this host is in `{selector}`")]
+    #[error("no {}address of this host is in `{selector}`", Asked(*family))]
     #[non_exhaustive]
     NothingSelected {
         /// The network or the word.
         selector: String,
+        /// The family asked for.
+        family: Option<Family>,
+    },
+    /// No address is known that the host would use to reach the outside (`_default_`).
+    #[error("this host has no {}address by which it reaches the outside", Asked(*family))]
+    #[non_exhaustive]
+    NoDefaultSource {
+        /// The family asked for.
+        family: Option<Family>,
     },
     /// The text names several addresses where one is wanted.
     #[error(
@@ -466,27 +459,5 @@ impl fmt::Display for Asked {
             Some(family) => write!(f, "{family} "),
             None => Ok(()),
         }
-    }
-}
-
-/// A clause that lists names, the first eight of them.
-pub(crate) struct ThereAre<'a>(pub(crate) &'a [String]);
-
-impl fmt::Display for ThereAre<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, rest) = self.0.split_at(self.0.len().min(8));
-        match first.len() {
-            0 => return f.write_str("there is none"),
-            1 => f.write_str("there is ")?,
-            _ => f.write_str("there are ")?,
-        }
-        for (n, name) in first.iter().enumerate() {
-            let joint = if n == 0 { "" } else { ", " };
-            write!(f, "{joint}`{}`", shown(name))?;
-        }
-        if !rest.is_empty() {
-            write!(f, " and {} more", rest.len())?;
-        }
-        Ok(())
     }
 }

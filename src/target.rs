@@ -190,15 +190,23 @@ impl BindTarget {
             Self::Local(LocalAddr(placed)) => Endpoint::Ip {
                 ip: placed.ip,
                 scope_id: placed.scope_id,
-                is_broadcast: Some(false),
+                standing: Standing::Listed,
             },
             Self::Foreign(foreign) => Endpoint::Ip {
                 ip: foreign.ip(),
                 scope_id: foreign.0.scope_id,
-                is_broadcast: Some(matches!(
-                    foreign.reason(),
-                    ForeignReason::DirectedBroadcast { .. }
-                )),
+                standing: match foreign.reason() {
+                    ForeignReason::DirectedBroadcast { addr, .. }
+                        if addr.subnet().broadcast().map(IpAddr::V4) == Some(foreign.ip()) =>
+                    {
+                        Standing::Broadcast
+                    }
+                    // Snapshots of a system take one for the other.
+                    ForeignReason::DirectedBroadcast { .. } | ForeignReason::Peer { .. } => {
+                        Standing::PeerOrBroadcast
+                    }
+                    _ => Standing::Foreign,
+                },
             },
         }
     }
@@ -225,9 +233,19 @@ pub(crate) enum Endpoint {
     Ip {
         ip: IpAddr,
         scope_id: u32,
-        /// Whether this is a directed broadcast, where a snapshot tells.
-        is_broadcast: Option<bool>,
+        standing: Standing,
     },
+}
+
+/// What a snapshot says of an address to bind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// No snapshot was asked.
+    Unknown,
+    Listed,
+    Foreign,
+    PeerOrBroadcast,
+    Broadcast,
 }
 
 impl Endpoint {
@@ -236,7 +254,7 @@ impl Endpoint {
         Self::Ip {
             ip,
             scope_id,
-            is_broadcast: None,
+            standing: Standing::Unknown,
         }
     }
 

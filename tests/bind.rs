@@ -202,10 +202,11 @@ fn a_range_takes_its_first_free_port() {
     assert_eq!(
         err.to_string(),
         format!(
-            "cannot listen on {range}: 127.0.0.1:{0}: another socket has port {0}",
-            first + 1
+            "cannot listen on {range}: 127.0.0.1:{last}: other sockets have every port from {first} to {last}",
+            last = first + 1,
         ),
     );
+    assert_eq!(io::Error::from(err).kind(), io::ErrorKind::AddrInUse);
     drop(held);
     assert_eq!(one(bind(&range).unwrap()).local_addr().port(), first);
 }

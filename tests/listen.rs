@@ -166,11 +166,11 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("127.0.0.1\t:80", WhiteSpace, "\t", "white space stands at byte 9; leave it off"),
         ("127.0.0.1\0:80", ControlCharacter, "\0", "the control character `\\0` stands at byte 9; leave it off"),
         ("\u{7f}:80", ControlCharacter, "\u{7f}", "the control character `\\u{7f}` stands at byte 0; leave it off"),
-        ("café0:80", NonAscii, "é", "`é` at byte 3 is not ASCII"),
-        ("１:80", NonAscii, "１", "`１` at byte 0 is not ASCII"),
-        ("$HOST:80", InvalidCharacter, "$", "`$` at byte 0 belongs to no address and no interface name"),
-        ("${HOST}:80", InvalidCharacter, "$", "`$` at byte 0 belongs to no address and no interface name"),
-        ("eth0!:80", InvalidCharacter, "!", "`!` at byte 4 belongs to no address and no interface name"),
+        ("café0:80", NonAscii, "é", "`é` at byte 3 is not ASCII; write an address, or the index of a zone"),
+        ("１:80", NonAscii, "１", "`１` at byte 0 is not ASCII; write an address, or the index of a zone"),
+        ("$HOST:80", InvalidCharacter, "$", "`$` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("${HOST}:80", InvalidCharacter, "$", "`$` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("eth0!:80", InvalidCharacter, "!", "`!` at byte 4 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("eth0@if5:80", UnknownFamily, "eth0", "`eth0@` is no address family; the families are `ipv4@` and `ipv6@`"),
         ("http://127.0.0.1:80", Url, "http://", "it is a URL; leave off `http://` and what follows the port"),
         ("http://h:80/", Url, "http://", "it is a URL; leave off `http://` and what follows the port"),
@@ -190,17 +190,17 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("-/run/x", UnixSocket, "/run/x", "it is a Unix socket; only internet addresses are read here"),
         (":8080", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:8080` if every address is meant"),
         ("[]:80", EmptyHost, "[]", "the host is empty, as when a variable is unset; write `*:80` if every address is meant"),
-        ("ipv4@", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:8080` if every address is meant"),
-        ("ipv4@:80", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:80` if every address is meant"),
-        ("-", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:8080` if every address is meant"),
-        ("-:80", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:80` if every address is meant"),
+        ("ipv4@", EmptyHost, "", "the host is empty, as when a variable is unset; write `ipv4@*:8080` if every address is meant"),
+        ("ipv4@:80", EmptyHost, "", "the host is empty, as when a variable is unset; write `ipv4@*:80` if every address is meant"),
+        ("-", EmptyHost, "", "the host is empty, as when a variable is unset; write `-*:8080` if every address is meant"),
+        ("-:80", EmptyHost, "", "the host is empty, as when a variable is unset; write `-*:80` if every address is meant"),
         ("tcp4@127.0.0.1:80", UnknownFamily, "tcp4", "`tcp4@` is no address family; the families are `ipv4@` and `ipv6@`"),
-        ("ipv4@ipv6@*:80", InvalidCharacter, "@", "`@` at byte 9 belongs to no address and no interface name"),
-        ("ipv6@127.0.0.1:80", FamilyMismatch, "127.0.0.1", "`127.0.0.1` is not of the family before the `@`"),
-        ("ipv4@[::1]:80", FamilyMismatch, "[::1]", "`[::1]` is not of the family before the `@`"),
-        ("ipv6@[::ffff:1.2.3.4]:80", FamilyMismatch, "[::ffff:1.2.3.4]", "`[::ffff:1.2.3.4]` is not of the family before the `@`"),
-        ("ipv4@[::]:80", FamilyMismatch, "[::]", "`[::]` is not of the family before the `@`"),
-        ("ipv4@[fd00::/8]:80", FamilyMismatch, "[fd00::/8]", "`[fd00::/8]` is not of the family before the `@`"),
+        ("ipv4@ipv6@*:80", InvalidCharacter, "@", "`@` at byte 9 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("ipv6@127.0.0.1:80", FamilyMismatch, "127.0.0.1", "`127.0.0.1` is not of the family before the `@`; leave off `ipv6@`"),
+        ("ipv4@[::1]:80", FamilyMismatch, "[::1]", "`[::1]` is not of the family before the `@`; leave off `ipv4@`"),
+        ("ipv6@[::ffff:1.2.3.4]:80", FamilyMismatch, "[::ffff:1.2.3.4]", "`[::ffff:1.2.3.4]` is not of the family before the `@`; leave off `ipv6@`"),
+        ("ipv4@[::]:80", FamilyMismatch, "[::]", "`[::]` is not of the family before the `@`; leave off `ipv4@`"),
+        ("ipv4@[fd00::/8]:80", FamilyMismatch, "[fd00::/8]", "`[fd00::/8]` is not of the family before the `@`; leave off `ipv4@`"),
         ("127.0.0.1", MissingPort, "127.0.0.1", "the port is missing; write `127.0.0.1:8080`"),
         ("::1", MissingPort, "::1", "the port is missing; write `[::1]:8080`"),
         ("::", MissingPort, "::", "the port is missing; write `[::]:8080`"),
@@ -240,23 +240,23 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("1:2:3:4:5:6:7:8:80", UnbracketedIpv6, "1:2:3:4:5:6:7:8:80", "an IPv6 address with a port stands in brackets; write `[1:2:3:4:5:6:7:8]:80`"),
         ("fe80::1%eth0:80", UnbracketedIpv6, "fe80::1%eth0:80", "an IPv6 address with a port stands in brackets; write `[fe80::1%eth0]:80`"),
         ("::ffff:1.2.3.4:80", UnbracketedIpv6, "::ffff:1.2.3.4:80", "an IPv6 address with a port stands in brackets; write `[::ffff:1.2.3.4]:80`"),
-        ("::1:65536", InvalidIpv6, "::1:65536", "`::1:65536` is not an IPv6 address"),
+        ("::1:65536", PortTooLarge, "65536", "the port `65536` is too large; ports end at 65535"),
         ("[::1", UnclosedBracket, "[", "the `[` is never closed; an IPv6 address stands between `[` and `]`"),
         ("[::1:80", UnclosedBracket, "[", "the `[` is never closed; an IPv6 address stands between `[` and `]`"),
         ("::1]:80", UnopenedBracket, "]", "the `]` at byte 3 is out of place; brackets stand around an IPv6 address, as in `[::1]:8080`"),
         ("127.0.0.1]:80", UnopenedBracket, "]", "the `]` at byte 9 is out of place; brackets stand around an IPv6 address, as in `[::1]:8080`"),
         ("[::1]80", AfterBracket, "80", "only a `:` and a port may follow the `]`, not `80`"),
         ("[::1]]:80", AfterBracket, "]:80", "only a `:` and a port may follow the `]`, not `]:80`"),
-        ("[127.0.0.1]:80", NotIpv6InBrackets, "127.0.0.1", "brackets are for IPv6 addresses; write `127.0.0.1` without them"),
-        ("[*]:80", NotIpv6InBrackets, "*", "brackets are for IPv6 addresses; write `*` without them"),
-        ("[eth0]:80", NotIpv6InBrackets, "eth0", "brackets are for IPv6 addresses; write `eth0` without them"),
-        ("[fe80:::1]:80", InvalidIpv6, "fe80:::1", "`fe80:::1` is not an IPv6 address"),
-        ("[::g]:80", InvalidIpv6, "::g", "`::g` is not an IPv6 address"),
-        ("1:2:3:80", InvalidIpv6, "1:2:3:80", "`1:2:3:80` is not an IPv6 address"),
-        ("256.0.0.1:80", InvalidIpv4, "256.0.0.1", "`256.0.0.1` is not an IPv4 address"),
-        ("1.2.3.4.5:80", InvalidIpv4, "1.2.3.4.5", "`1.2.3.4.5` is not an IPv4 address"),
-        ("127.0.0.1.:80", InvalidIpv4, "127.0.0.1.", "`127.0.0.1.` is not an IPv4 address"),
-        ("1..2.3:80", InvalidIpv4, "1..2.3", "`1..2.3` is not an IPv4 address"),
+        ("[127.0.0.1]:80", NotIpv6InBrackets, "127.0.0.1", "brackets are for IPv6 addresses, and `127.0.0.1` is none; leave them off"),
+        ("[*]:80", NotIpv6InBrackets, "*", "brackets are for IPv6 addresses, and `*` is none; leave them off"),
+        ("[eth0]:80", NotIpv6InBrackets, "eth0", "brackets are for IPv6 addresses, and `eth0` is none; leave them off"),
+        ("[fe80:::1]:80", InvalidIpv6, "fe80:::1", "`fe80:::1` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"),
+        ("[::g]:80", InvalidIpv6, "::g", "`::g` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"),
+        ("1:2:3:80", InvalidIpv6, "1:2:3:80", "`1:2:3:80` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"),
+        ("256.0.0.1:80", InvalidIpv4, "256.0.0.1", "`256.0.0.1` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
+        ("1.2.3.4.5:80", InvalidIpv4, "1.2.3.4.5", "`1.2.3.4.5` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
+        ("127.0.0.1.:80", InvalidIpv4, "127.0.0.1.", "`127.0.0.1.` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
+        ("1..2.3:80", InvalidIpv4, "1..2.3", "`1..2.3` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
         ("127.1", LegacyIpv4, "127.1", "`127.1` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
         ("127.1:80", LegacyIpv4, "127.1", "`127.1` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
         ("127.1:0", LegacyIpv4, "127.1", "`127.1` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
@@ -266,8 +266,8 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("0:80", LegacyIpv4, "0", "`0` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
         ("010.0.0.1:80", LeadingZeroOctet, "010", "`010` has a leading zero, which some programs read as octal; write `10`"),
         ("127.0.0.01:80", LeadingZeroOctet, "01", "`01` has a leading zero, which some programs read as octal; write `1`"),
-        ("eth0:8080:ipv4", TooManyColons, "eth0:8080:ipv4", "only IPv6 addresses have more than one `:`; write a host, one `:` and a port"),
-        ("vsock:42:80", TooManyColons, "vsock:42:80", "only IPv6 addresses have more than one `:`; write a host, one `:` and a port"),
+        ("eth0:8080:ipv4", TooManyColons, "eth0:8080:ipv4", "only IPv6 addresses have more than one `:`; between host and port there is one"),
+        ("vsock:42:80", TooManyColons, "vsock:42:80", "only IPv6 addresses have more than one `:`; between host and port there is one"),
         ("[fe80::1%]:80", EmptyZone, "", "no zone follows the `%`; name an interface, as in `%eth0`"),
         ("[fe80::1%25eth0]:80", EncodedZone, "25eth0", "`%25` is how a URL writes `%`; write `%eth0`"),
         ("[fe80::1]:53%eth0", ZoneOutsideBrackets, "%eth0", "the zone stands inside the brackets, behind the address, as in `[fe80::1%eth0]`"),
@@ -276,18 +276,18 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("[2001:db8::1%eth0]:80", ZoneNotLinkLocal, "eth0", "only link-local addresses have a zone; leave off `%eth0`"),
         ("[::ffff:127.0.0.1%1]:80", ZoneNotLinkLocal, "1", "only link-local addresses have a zone; leave off `%1`"),
         ("1.2.3.4%eno1:67", ZoneNotLinkLocal, "eno1", "only link-local addresses have a zone; leave off `%eno1`"),
-        ("[fe80::1%99999999999]:80", ZoneTooLarge, "99999999999", "`99999999999` is too large for an interface index"),
-        ("[fe80::1%abcdefghijklmnop]:80", NameTooLong, "abcdefghijklmnop", "`abcdefghijklmnop` has 16 bytes, more than the name of an interface can have"),
-        ("[fe80::1%et/0]:80", InvalidCharacter, "/", "`/` at byte 11 belongs to no address and no interface name"),
+        ("[fe80::1%99999999999]:80", ZoneTooLarge, "99999999999", "`99999999999` is too large for an interface index; name the interface, as in `%eth0`"),
+        ("[fe80::1%abcdefghijklmnop]:80", NameTooLong, "abcdefghijklmnop", "`abcdefghijklmnop` has 16 bytes, more than the name of an interface can have; shorten it, or write an address"),
+        ("[fe80::1%et/0]:80", InvalidCharacter, "/", "`/` at byte 11 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("[fe80::1%e]th0]:80", AfterBracket, "th0]:80", "only a `:` and a port may follow the `]`, not `th0]:80`"),
-        ("abcdefghijklmnop:80", NameTooLong, "abcdefghijklmnop", "`abcdefghijklmnop` has 16 bytes, more than the name of an interface can have"),
-        ("..:80", InvalidCharacter, "..", "`..` at byte 0 belongs to no address and no interface name"),
+        ("abcdefghijklmnop:80", NameTooLong, "abcdefghijklmnop", "`abcdefghijklmnop` has 16 bytes, more than the name of an interface can have; shorten it, or write an address"),
+        ("..:80", InvalidCharacter, "..", "`..` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("et/h0:80", Path, "/h0", "it has a path; leave off `/h0`"),
         ("10.0.0.0/33:80", InvalidPrefixLength, "33", "`33` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),
         ("10.0.0.0/08:80", InvalidPrefixLength, "08", "`08` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),
         ("[fd00::/129]:80", InvalidPrefixLength, "129", "`129` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),
         ("10.1.2.3/8:80", HostBitsSet, "10.1.2.3/8", "`10.1.2.3/8` has bits set behind its prefix; write `10.0.0.0/8` for the network or `10.1.2.3` for the address"),
-        ("[fd00::1/8]:80", HostBitsSet, "fd00::1/8", "`fd00::1/8` has bits set behind its prefix; write `fd00::/8` for the network or `fd00::1` for the address"),
+        ("[fd00::1/8]:80", HostBitsSet, "fd00::1/8", "`fd00::1/8` has bits set behind its prefix; write `[fd00::/8]` for the network or `[fd00::1]` for the address"),
         ("[::ffff:10.0.0.0/104]:80", MappedNetwork, "::ffff:10.0.0.0/104", "IPv4-mapped networks hold no address of a host; write the IPv4 network"),
         ("[fd00::]/8:80", UnbracketedNetwork, "[fd00::]", "an IPv6 network stands in brackets with its prefix length, as in `[fd00::/8]:8080`"),
         ("fd00::/8:80", UnbracketedNetwork, "fd00::/8:80", "an IPv6 network stands in brackets with its prefix length, as in `[fd00::/8]:8080`"),
@@ -295,15 +295,15 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("_eth0_:80", UnknownWord, "_eth0_", "`_eth0_` is no word; the words are `_local_`, `_private_`, `_public_` and `_default_`"),
         ("_eth0:ipv4_", InvalidPort, "ipv4_", "`ipv4_` is no port; write a number from 0 to 65535"),
         ("_x_:80", UnknownWord, "_x_", "`_x_` is no word; the words are `_local_`, `_private_`, `_public_` and `_default_`"),
-        ("{{GetInterfaceIP}}:80", InvalidCharacter, "{", "`{` at byte 0 belongs to no address and no interface name"),
-        ("127.0.0.1,::1", InvalidCharacter, ",", "`,` at byte 9 belongs to no address and no interface name"),
+        ("{{GetInterfaceIP}}:80", InvalidCharacter, "{", "`{` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("127.0.0.1,::1", InvalidCharacter, ",", "`,` at byte 9 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("iface/eth0", Path, "/eth0", "it has a path; leave off `/eth0`"),
-        ("eth0:8080:firstipv4", TooManyColons, "eth0:8080:firstipv4", "only IPv6 addresses have more than one `:`; write a host, one `:` and a port"),
-        ("%eno1", InvalidCharacter, "%", "`%` at byte 0 belongs to no address and no interface name"),
+        ("eth0:8080:firstipv4", TooManyColons, "eth0:8080:firstipv4", "only IPv6 addresses have more than one `:`; between host and port there is one"),
+        ("%eno1", InvalidCharacter, "%", "`%` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("fd@3", UnknownFamily, "fd", "`fd@` is no address family; the families are `ipv4@` and `ipv6@`"),
         ("fd/3", Path, "/3", "it has a path; leave off `/3`"),
         ("sd-listen:web", InvalidPort, "web", "`web` is no port; write a number from 0 to 65535"),
-        ("systemd#2", InvalidCharacter, "#", "`#` at byte 7 belongs to no address and no interface name"),
+        ("systemd#2", InvalidCharacter, "#", "`#` at byte 7 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("eth0@53", UnknownFamily, "eth0", "`eth0@` is no address family; the families are `ipv4@` and `ipv6@`"),
         ("tcp6/foo:1-2", Path, "/foo", "it has a path; leave off `/foo`"),
         ("udp/:53", Path, "/", "it has a path; leave off `/`"),
@@ -313,7 +313,7 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("_site_", MissingPort, "_site_", "the port is missing; write `_site_:8080`"),
         ("{{ GetInterfaceIP \"eth0\" }}:80", WhiteSpace, " ", "white space stands at byte 2; leave it off"),
         ("-::1", MissingPort, "::1", "the port is missing; write `-[::1]:8080`"),
-        ("-::*", InvalidCharacter, "*", "`*` at byte 3 belongs to no address and no interface name"),
+        ("-::*", InvalidCharacter, "*", "`*` at byte 3 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("127.0.0.1 -::1", WhiteSpace, " ", "white space stands at byte 9; leave it off"),
         ("127.0.0.01", LeadingZeroOctet, "01", "`01` has a leading zero, which some programs read as octal; write `1`"),
         ("::1]", UnopenedBracket, "]", "the `]` at byte 3 is out of place; brackets stand around an IPv6 address, as in `[::1]:8080`"),
@@ -322,6 +322,23 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("localhost:1-", EmptyPort, "", "the port is empty; write a number from 0 to 65535"),
         (":80-90", EmptyHost, "", "the host is empty, as when a variable is unset; write `*:80-90` if every address is meant"),
         ("[fe80::1]:80%eth0", ZoneOutsideBrackets, "%eth0", "the zone stands inside the brackets, behind the address, as in `[fe80::1%eth0]`"),
+        ("::1:+80", InvalidCharacter, "+", "`+` at byte 4 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("::1:080", MissingPort, "::1:080", "the port is missing; write `[::1:080]:8080`"),
+        (":::080", InvalidIpv6, ":::080", "`:::080` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"),
+        ("::1%lo:80", ZoneNotLinkLocal, "lo", "only link-local addresses have a zone; leave off `%lo`"),
+        ("0000065536", PortTooLarge, "0000065536", "the port `0000065536` is too large; ports end at 65535"),
+        ("[%eth0]:80", EmptyHost, "[%eth0]", "the host is empty, as when a variable is unset; write `*:80` if every address is meant"),
+        ("[/8]:80", EmptyHost, "[/8]", "the host is empty, as when a variable is unset; write `*:80` if every address is meant"),
+        ("[::1]:80%", EmptyZone, "", "no zone follows the `%`; name an interface, as in `%eth0`"),
+        ("ipv4@:8080", EmptyHost, "", "the host is empty, as when a variable is unset; write `ipv4@*:8080` if every address is meant"),
+        ("2001:db8::1:65536", PortTooLarge, "65536", "the port `65536` is too large; ports end at 65535"),
+        ("127.0.0.1::80", TooManyColons, "127.0.0.1::80", "only IPv6 addresses have more than one `:`; between host and port there is one"),
+        ("1.2.3.4:5:6", TooManyColons, "1.2.3.4:5:6", "only IPv6 addresses have more than one `:`; between host and port there is one"),
+        ("[a$b]:80", NotIpv6InBrackets, "a$b", "brackets are for IPv6 addresses, and `a$b` is none; leave them off"),
+        ("[fe80::1%25a$b]:80", InvalidCharacter, "$", "`$` at byte 12 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
+        ("0999.0.0.1:80", InvalidIpv4, "0999.0.0.1", "`0999.0.0.1` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
+        ("-ipv6@1.2.3.4:80", FamilyMismatch, "1.2.3.4", "`1.2.3.4` is not of the family before the `@`; leave off `ipv6@`"),
+        ("1.2.3.4", MissingPort, "1.2.3.4", "the port is missing; write `1.2.3.4:8080`"),
     ]
 }
 
@@ -342,13 +359,45 @@ fn every_misspelling_has_its_own_sentence() {
     }
 }
 
+/// What a message says to write: the words in backticks behind its last "write".
+fn mends(message: &str) -> Vec<&str> {
+    match message.rsplit_once("write ") {
+        Some((_, mends)) => mends.split('`').skip(1).step_by(2).collect(),
+        None => Vec::new(),
+    }
+}
+
+#[track_caller]
+fn assert_mends_are_read(message: &str) {
+    for mend in mends(message) {
+        // The one that is a part of an address.
+        if !mend.starts_with('%') {
+            let read = ListenAddr::parse_with_default_port(mend, 443);
+            assert!(read.is_ok(), "{message}: {read:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_message_says_to_write_is_read() {
+    for (written, ..) in misspellings() {
+        assert_mends_are_read(
+            &written
+                .parse::<ListenAddr>()
+                .expect_err(written)
+                .to_string(),
+        );
+    }
+    assert_eq!(mends("…; write `a` or `b`"), ["a", "b"]);
+}
+
 #[test]
 fn every_kind_of_mistake_is_in_the_table() {
     let seen: HashSet<String> = misspellings()
         .iter()
         .map(|(_, kind, ..)| format!("{kind:?}"))
         .collect();
-    // Only a host that stands without a port is refused for having one.
+    // Those that only a host without a port is refused for are in resolve.rs.
     let source = include_str!("../src/listen/refusal.rs");
     let (_, kinds) = source.split_once("pub enum ParseErrorKind {").unwrap();
     let (kinds, _) = kinds.split_once("\n}").unwrap();
@@ -357,12 +406,24 @@ fn every_kind_of_mistake_is_in_the_table() {
         .map(str::trim)
         .filter(|line| !line.starts_with("//"));
     for kind in kinds.filter_map(|line| line.strip_suffix(',')) {
-        assert!(seen.contains(kind) || kind == "UnexpectedPort", "{kind}");
+        assert!(
+            seen.contains(kind) || kind.starts_with("Unexpected"),
+            "{kind}"
+        );
     }
 }
 
 #[test]
 fn a_long_text_is_refused_in_a_short_sentence() {
+    let long_port = format!("::1:{}80", "0".repeat(100_000));
+    assert!(
+        long_port
+            .parse::<ListenAddr>()
+            .expect_err("too long")
+            .to_string()
+            .len()
+            < 1500
+    );
     for filler in [
         "a", ":", "1", "[", "%", "/", "-", "@", ".", "é", "\0", "1.", "::", "0x", "http://",
     ] {
@@ -452,7 +513,7 @@ fn valid_texts() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     // Law 1: no text panics, and an error has its place in the text.
     #[test]
@@ -462,6 +523,8 @@ proptest! {
                 prop_assert_eq!(err.text(), &text);
                 prop_assert!(text.get(err.span()).is_some());
                 prop_assert!(!err.to_string().chars().any(char::is_control));
+                prop_assert!(err.to_string().len() < 1500, "{}", err);
+                assert_mends_are_read(&err.to_string());
             }
         }
         drop(bindaddr::BindTarget::parse_with(&text, &bindaddr::Interfaces::default()));

@@ -81,6 +81,25 @@ fn one_address_is_dialled_by_itself() {
 }
 
 #[test]
+fn an_address_of_two_interfaces_is_dialled_once() {
+    let host: Interfaces = [
+        bindaddr::Interface::new("eth0", 2)
+            .with_addr(ip("10.0.0.1"), 24)
+            .with_addr(ip("10.0.0.9"), 24),
+        bindaddr::Interface::new("eth1", 3).with_addr(ip("10.0.0.1"), 24),
+    ]
+    .into_iter()
+    .collect();
+    assert_eq!(
+        urls("0.0.0.0", &host),
+        [
+            "http://10.0.0.1:5000/ the network eth0",
+            "http://10.0.0.9:5000/ the network eth0"
+        ],
+    );
+}
+
+#[test]
 fn a_zone_is_encoded_in_a_url() {
     let host: Interfaces = [bindaddr::Interface::new("a b%\n", 2).with_addr(ip("fe80::1"), 64)]
         .into_iter()

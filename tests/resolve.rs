@@ -164,7 +164,7 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "_default_:80",
-            "cannot resolve _default_:80: no address of this host is in `_default_`",
+            "cannot resolve _default_:80: this host has no address by which it reaches the outside",
         ),
     ] {
         if written == "_public_:80" {
@@ -174,6 +174,17 @@ fn every_failure_has_its_sentence() {
             assert_eq!(resolve_err(written, &host), sentence);
         }
     }
+    let dns: Interfaces = [Interface::new("eth0", 2).with_addr(ip("2620:fe::fe"), 48)]
+        .into_iter()
+        .collect();
+    assert_eq!(
+        resolve_err("ipv4@_public_:80", &dns),
+        "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`",
+    );
+    assert_eq!(
+        resolve("_default_:80", &dns.with_default_source(ip("2620:fe::fe"))),
+        ["2620:fe::fe, an address of eth0"],
+    );
     assert_eq!(
         resolve_err("eth0:80", &Interfaces::default()),
         "cannot resolve eth0:80: no interface with an address is called `eth0`; there is none",
@@ -218,7 +229,7 @@ fn a_host_alone_is_one_target() {
     for (written, sentence) in [
         (
             "",
-            "invalid listen address \"\": it is empty; write `*:8080` for every address or `127.0.0.1:8080` for this host only",
+            "invalid listen address \"\": it is empty; write `*` for every address or `127.0.0.1` for this host only",
         ),
         (
             "127.0.0.1:80",
@@ -230,7 +241,27 @@ fn a_host_alone_is_one_target() {
         ),
         (
             "-::1",
-            "invalid listen address \"-::1\": `-` at byte 0 belongs to no address and no interface name",
+            "invalid listen address \"-::1\": only a host may stand here, and it is not optional; leave off the `-`",
+        ),
+        (
+            ":::80",
+            "invalid listen address \":::80\": only a host may stand here; leave off the port `80`",
+        ),
+        (
+            "127.0.0.1:",
+            "invalid listen address \"127.0.0.1:\": only a host may stand here; leave off the `:`",
+        ),
+        (
+            ":8080",
+            "invalid listen address \":8080\": the host is empty, as when a variable is unset; write `*` if every address is meant",
+        ),
+        (
+            "ipv4@",
+            "invalid listen address \"ipv4@\": the host is empty, as when a variable is unset; write `ipv4@*` if every address is meant",
+        ),
+        (
+            "2130706433",
+            "invalid listen address \"2130706433\": `2130706433` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`",
         ),
         (
             "eth0",
@@ -273,7 +304,7 @@ fn is_named(addr: &ListenAddr, interface: &Interface, entry: &InterfaceAddr) -> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     // Law 3: nothing widens. `Any` comes from a wildcard spelling only, and a
     // selector gives addresses that the host has and the text names, or an error.

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::io;
 use std::net::{TcpListener, UdpSocket};
 
-use bindaddr::{BindTarget, Cause, Family, ResolveErrorKind, Step, bind, bind_udp};
+use bindaddr::{BindOptions, BindTarget, Cause, Family, ResolveErrorKind, Step, bind, bind_udp};
 use util::rerun;
 use util::strace::{calls, marked, under_strace};
 
@@ -333,6 +333,53 @@ fn a_name_fails_where_the_interfaces_cannot_be_read() {
                 "cannot listen on eth0:80: the interfaces of this host cannot be read",
             );
             assert_eq!((err.step(), err.raw_os_error()), (Step::Resolve, Some(97)));
+        },
+    );
+}
+
+#[test]
+fn nothing_is_said_of_interfaces_that_cannot_be_read() {
+    // 1: the socket that is to be bound to a device, 2: the look at the interfaces.
+    under_strace(
+        "nothing_is_said_of_interfaces_that_cannot_be_read",
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=2+2"],
+        || {
+            let device = BindOptions::new().device("v9");
+            assert_eq!(
+                device.bind("127.0.0.1:0").unwrap_err().to_string(),
+                "cannot listen on 127.0.0.1:0: no interface to bind to is called `v9`",
+            );
+            assert_eq!(
+                bind("[fe80::77]:80").unwrap_err().to_string(),
+                "cannot listen on [fe80::77]:80: a link-local address needs its zone; \
+                 name its interface, as in `[fe80::1%eth0]`",
+            );
+        },
+    );
+}
+
+#[test]
+fn a_port_that_needs_no_privilege_is_denied_by_a_policy() {
+    under_strace(
+        "a_port_that_needs_no_privilege_is_denied_by_a_policy",
+        &["-e", "inject=bind:error=EACCES"],
+        || {
+            let err = bind("127.0.0.1:61243").unwrap_err();
+            assert!(matches!(err.cause(), Cause::Forbidden), "{err:?}");
+        },
+    );
+}
+
+#[test]
+fn an_option_that_is_denied_is_said_so() {
+    under_strace(
+        "an_option_that_is_denied_is_said_so",
+        &["-e", "inject=setsockopt:error=EPERM"],
+        || {
+            assert_eq!(
+                bind("127.0.0.1:61244").unwrap_err().to_string(),
+                "cannot listen on 127.0.0.1:61244: the system denies it, for want of a privilege or by a policy",
+            );
         },
     );
 }

@@ -241,7 +241,7 @@ fn class(target: &BindTarget) -> &'static str {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2048, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 8 * ProptestConfig::default().cases, ..ProptestConfig::default() })]
 
     // Law 4: total and exclusive, the same for an address and its mapped form,
     // and independent of the order of the interfaces.

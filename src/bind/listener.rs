@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use crate::interfaces::Interfaces;
+use crate::plan::PlannedSocket;
 use crate::target::{BindTarget, Wildcard};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
@@ -28,14 +29,16 @@ pub struct Listener<S = TcpListener> {
     socket: S,
     local_addr: SocketAddr,
     only_v6: bool,
+    foreign: bool,
 }
 
 impl<S> Listener<S> {
-    pub(super) fn new(socket: S, local_addr: SocketAddr, only_v6: bool) -> Self {
+    pub(super) fn new(socket: S, local_addr: SocketAddr, planned: &PlannedSocket) -> Self {
         Self {
             socket,
             local_addr,
-            only_v6,
+            only_v6: planned.only_v6,
+            foreign: planned.foreign,
         }
     }
 
@@ -43,6 +46,25 @@ impl<S> Listener<S> {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Tells whether the kernel bound a [`Foreign`](BindTarget::Foreign) target all the same.
+    ///
+    /// No interface had the address when it was classified, so it may well be that
+    /// nobody can connect: the kernel binds what a local route covers, and with
+    /// [`freebind`](crate::BindOptions::freebind) anything. Of a text, which is bound
+    /// without looking at the interfaces, it says no; [`target`](Self::target) tells.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind((bindaddr::BindTarget::parse("127.0.0.1")?, 0))?;
+    /// assert!(!listeners.as_slice()[0].is_foreign());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.foreign
     }
 
     /// Says what the socket's address is on the host of a snapshot.

@@ -45,9 +45,8 @@ impl<'t> Grammar<'t> {
             Some(port) if is_port_alone(port) => {
                 return self.refuse(ParseErrorKind::SignedPort, self.text);
             }
-            // A host that stands alone cannot be left out.
             Some(_) if matches!(self.rule, PortRule::Forbidden) => {
-                return self.refuse(ParseErrorKind::InvalidCharacter, &self.text[..1]);
+                return self.refuse(ParseErrorKind::UnexpectedOptional, &self.text[..1]);
             }
             Some(rest) => (true, rest),
             None => (false, self.text),
@@ -116,6 +115,10 @@ impl<'t> Grammar<'t> {
     /// `port | host [ ":" port ]`, the port yet to be read.
     fn split(&self, endpoint: &'t str) -> Result<(Host, Option<&'t str>), ParseError> {
         if is_port_alone(endpoint) {
+            // A number too large for a port, where only a host may stand, is a host.
+            if matches!(self.rule, PortRule::Forbidden) && endpoint.parse::<u16>().is_err() {
+                return Ok((self.host(endpoint)?, None));
+            }
             return Ok((Host::Any, Some(endpoint)));
         }
         if endpoint.strip_prefix('+').is_some_and(is_port_alone) {
@@ -142,7 +145,10 @@ impl<'t> Grammar<'t> {
         let (inside, after) = (&endpoint[1..close], &endpoint[close + 1..]);
         if let Some(at) = after.find('%') {
             let zone = after[at..].split(':').next().unwrap_or_default();
-            return self.refuse(ParseErrorKind::ZoneOutsideBrackets, zone);
+            return match zone {
+                "%" => self.refuse(ParseErrorKind::EmptyZone, &zone[1..]),
+                _ => self.refuse(ParseErrorKind::ZoneOutsideBrackets, zone),
+            };
         }
         let port = match after.as_bytes().first() {
             None => None,
@@ -152,7 +158,7 @@ impl<'t> Grammar<'t> {
             }
             Some(_) => return self.refuse(ParseErrorKind::AfterBracket, after),
         };
-        if inside.is_empty() {
+        if inside.is_empty() || inside.starts_with(['%', '/']) {
             return self.refuse(ParseErrorKind::EmptyHost, &endpoint[..=close]);
         }
         if let Some((ip, zone)) = inside.split_once('%') {
@@ -185,39 +191,48 @@ impl<'t> Grammar<'t> {
                 return self.zoned(ip, zone);
             }
         }
-        let has_port = endpoint.rsplit_once(':').is_some_and(|(host, port)| {
-            let ip = host.split_once('%').map_or(host, |(ip, _)| ip);
-            ip.parse::<Ipv6Addr>().is_ok() && port.parse::<u16>().is_ok()
-        });
-        let kind = match endpoint.parse::<Ipv6Addr>() {
-            // Where no port may stand there is one reading only.
-            Ok(_) if has_port && !matches!(self.rule, PortRule::Forbidden) => {
-                ParseErrorKind::AmbiguousIpv6
-            }
-            Ok(ip) => {
-                return Ok(Host::Ip {
-                    ip: IpAddr::V6(ip),
-                    zone: None,
-                });
-            }
-            Err(_) if has_port => ParseErrorKind::UnbracketedIpv6,
-            Err(_) => {
-                let network = endpoint.split_once('/').map(|(ip, _)| ip);
-                if network.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
-                    return self.refuse(ParseErrorKind::UnbracketedNetwork, endpoint);
-                }
-                self.name_characters(endpoint, b":%/")?;
-                if endpoint
-                    .bytes()
-                    .all(|b| b.is_ascii_hexdigit() || matches!(b, b':' | b'.'))
-                {
-                    ParseErrorKind::InvalidIpv6
-                } else {
-                    ParseErrorKind::TooManyColons
-                }
-            }
+        let (head, tail) = endpoint.rsplit_once(':').unwrap_or((endpoint, ""));
+        let (head_ip, zone) = match head.split_once('%') {
+            Some((ip, zone)) => (ip, Some(zone)),
+            None => (head, None),
         };
-        self.refuse(kind, endpoint)
+        // The address that stands before the last `:`, if what follows can be a port.
+        let before_port = head_ip.parse::<Ipv6Addr>().ok();
+        let before_port = before_port.filter(|_| all_digits(tail) && !has_leading_zero(tail));
+        let host_only = matches!(self.rule, PortRule::Forbidden);
+        match (endpoint.parse::<Ipv6Addr>(), before_port) {
+            // Where no port may stand there is one reading only.
+            (Ok(_), Some(_)) if !host_only => self.refuse(ParseErrorKind::AmbiguousIpv6, endpoint),
+            (Ok(ip), _) => Ok(Host::Ip {
+                ip: IpAddr::V6(ip),
+                zone: None,
+            }),
+            (Err(_), Some(_)) if host_only => self.refuse(ParseErrorKind::UnexpectedPort, tail),
+            (Err(_), Some(ip)) => {
+                if let Some(zone) = zone {
+                    self.zoned(ip, zone)?;
+                }
+                self.port(tail)?;
+                self.refuse(ParseErrorKind::UnbracketedIpv6, endpoint)
+            }
+            (Err(_), None) => self.no_bare_ipv6(endpoint),
+        }
+    }
+
+    /// Says what is wrong with a text that has several `:` and is no IPv6 address.
+    fn no_bare_ipv6(&self, endpoint: &'t str) -> Result<Host, ParseError> {
+        let network = endpoint.split_once('/').map(|(ip, _)| ip);
+        if network.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
+            return self.refuse(ParseErrorKind::UnbracketedNetwork, endpoint);
+        }
+        self.name_characters(endpoint, b":%/")?;
+        let digits = |b: u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
+        let first = endpoint.split(':').next().unwrap_or_default();
+        if endpoint.bytes().all(digits) && !first.contains('.') {
+            self.refuse(ParseErrorKind::InvalidIpv6, endpoint)
+        } else {
+            self.refuse(ParseErrorKind::TooManyColons, endpoint)
+        }
     }
 
     /// An IPv6 address and what stands behind its `%`: an index, or the name of an interface.
@@ -235,10 +250,11 @@ impl<'t> Grammar<'t> {
                 Ok(index) => Some(Zone::Index(index)),
                 Err(_) => return self.refuse(ParseErrorKind::ZoneTooLarge, zone),
             }
-        } else if zone.starts_with("25") {
-            return self.refuse(ParseErrorKind::EncodedZone, zone);
         } else {
-            self.name(zone, INTERFACE_NAME_MAX)?;
+            self.name(zone.strip_prefix("25").unwrap_or(zone), INTERFACE_NAME_MAX)?;
+            if zone.starts_with("25") {
+                return self.refuse(ParseErrorKind::EncodedZone, zone);
+            }
             Some(Zone::Name(zone.to_owned()))
         };
         Ok(Host::Ip {
@@ -302,7 +318,8 @@ impl<'t> Grammar<'t> {
     fn numeric(&self, text: &'t str) -> Result<Host, ParseError> {
         let parts = || text.split('.');
         if parts().all(all_digits) && parts().count() == 4 {
-            if let Some(octet) = parts().find(|part| part.len() > 1 && part.starts_with('0')) {
+            let leading_zero = parts().find(|part| has_leading_zero(part));
+            if let Some(octet) = leading_zero.filter(|octet| octet.parse::<u8>().is_ok()) {
                 return self.refuse(ParseErrorKind::LeadingZeroOctet, octet);
             }
         } else if parts().count() <= 4 && parts().all(|part| !part.is_empty()) {
@@ -374,18 +391,19 @@ impl<'t> Grammar<'t> {
         if !all_digits(text) {
             return self.refuse(ParseErrorKind::InvalidPort, text);
         }
-        if has_leading_zero(text) {
-            return self.refuse(ParseErrorKind::LeadingZeroPort, text);
+        match text.parse() {
+            Ok(_) if has_leading_zero(text) => self.refuse(ParseErrorKind::LeadingZeroPort, text),
+            Ok(port) => Ok(port),
+            Err(_) => self.refuse(ParseErrorKind::PortTooLarge, text),
         }
-        text.parse()
-            .or_else(|_| self.refuse(ParseErrorKind::PortTooLarge, text))
     }
 
     /// Refuses the text for `part`, a slice of it.
     fn refuse<T>(&self, kind: ParseErrorKind, part: &'t str) -> Result<T, ParseError> {
         let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
         let span = start..start + part.len();
-        Err(ParseError::new(self.text, span, kind))
+        let host_only = matches!(self.rule, PortRule::Forbidden);
+        Err(ParseError::new(self.text, span, kind, host_only))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use super::ListenAddr;
 use crate::network::Network;
 
 /// A text that is not a listen address.
@@ -30,14 +31,22 @@ pub struct ParseError {
     text: Box<str>,
     span: Range<usize>,
     kind: ParseErrorKind,
+    /// Whether a host was read that stands without a port.
+    host_only: bool,
 }
 
 impl ParseError {
-    pub(super) fn new(text: &str, span: Range<usize>, kind: ParseErrorKind) -> Self {
+    pub(super) fn new(
+        text: &str,
+        span: Range<usize>,
+        kind: ParseErrorKind,
+        host_only: bool,
+    ) -> Self {
         Self {
             text: text.into(),
             span,
             kind,
+            host_only,
         }
     }
 
@@ -104,6 +113,8 @@ pub enum ParseErrorKind {
     EmptyPort,
     /// A port where only a host may stand.
     UnexpectedPort,
+    /// A `-` where only a host may stand, which cannot be left out.
+    UnexpectedOptional,
     /// Something other than digits in place of a port.
     InvalidPort,
     /// A port with a sign (`+80`, `-1`).
@@ -189,22 +200,30 @@ impl fmt::Display for Sentence<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use ParseErrorKind as Kind;
 
-        let ParseError { text, span, kind } = self.0;
-        let (part, after) = (&text[span.clone()], &text[span.end..]);
+        let ParseError {
+            text,
+            span,
+            kind,
+            host_only,
+        } = self.0;
+        let (before, part, after) = (&text[..span.start], &text[span.clone()], &text[span.end..]);
         let (shown_part, at) = (shown(part), span.start);
         let before_colon = || part.rsplit_once(':').unwrap_or((part, ""));
+        // What stands for any port in an example, where a port may stand.
+        let a_port = if *host_only { "" } else { ":8080" };
         match kind {
-            Kind::Empty => f.write_str(
-                "it is empty; write `*:8080` for every address or `127.0.0.1:8080` for this host only",
+            Kind::Empty => write!(
+                f,
+                "it is empty; write `*{a_port}` for every address or `127.0.0.1{a_port}` for this host only"
             ),
             Kind::WhiteSpace => write!(f, "white space stands at byte {at}; leave it off"),
             Kind::ControlCharacter => {
                 write!(f, "the control character `{shown_part}` stands at byte {at}; leave it off")
             }
-            Kind::NonAscii => write!(f, "`{shown_part}` at byte {at} is not ASCII"),
+            Kind::NonAscii => write!(f, "`{shown_part}` at byte {at} is not ASCII; write an address, or the index of a zone"),
             Kind::InvalidCharacter => write!(
                 f,
-                "`{shown_part}` at byte {at} belongs to no address and no interface name"
+                "`{shown_part}` at byte {at} belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"
             ),
             Kind::Url => write!(
                 f,
@@ -215,11 +234,13 @@ impl fmt::Display for Sentence<'_> {
                 f.write_str("it is a Unix socket; only internet addresses are read here")
             }
             Kind::EmptyHost => {
-                let port = if after.len() < 2 { ":8080" } else { after };
+                let port = match format!("*{after}").parse::<ListenAddr>() {
+                    Ok(_) if !host_only => after,
+                    _ => a_port,
+                };
                 write!(
                     f,
-                    "the host is empty, as when a variable is unset; write `*{}` if every address is meant",
-                    shown(port)
+                    "the host is empty, as when a variable is unset; write `{before}*{port}` if every address is meant"
                 )
             }
             Kind::UnknownFamily => write!(
@@ -228,21 +249,26 @@ impl fmt::Display for Sentence<'_> {
             ),
             Kind::FamilyMismatch => write!(
                 f,
-                "`{shown_part}` is not of the family before the `@`"
+                "`{shown_part}` is not of the family before the `@`; leave off `{}`",
+                before.trim_start_matches('-')
             ),
+            Kind::MissingPort if part.contains(':') && !part.starts_with('[') => {
+                write!(f, "the port is missing; write `{before}[{part}]:8080`")
+            }
             Kind::MissingPort => {
-                let prefix = &text[..at];
-                if part.contains(':') && !part.starts_with('[') {
-                    write!(f, "the port is missing; write `{prefix}[{shown_part}]:8080`")
-                } else {
-                    write!(f, "the port is missing; write `{prefix}{shown_part}:8080`")
-                }
+                write!(f, "the port is missing; write `{before}{part}:8080`")
             }
             Kind::EmptyPort => f.write_str("the port is empty; write a number from 0 to 65535"),
+            Kind::UnexpectedPort if part.is_empty() => {
+                f.write_str("only a host may stand here; leave off the `:`")
+            }
             Kind::UnexpectedPort => write!(
                 f,
                 "only a host may stand here; leave off the port `{shown_part}`"
             ),
+            Kind::UnexpectedOptional => {
+                f.write_str("only a host may stand here, and it is not optional; leave off the `-`")
+            }
             Kind::InvalidPort => write!(
                 f,
                 "`{shown_part}` is no port; write a number from 0 to 65535"
@@ -278,8 +304,7 @@ impl fmt::Display for Sentence<'_> {
                 let (ip, port) = before_colon();
                 write!(
                     f,
-                    "an IPv6 address with a port stands in brackets; write `[{}]:{port}`",
-                    shown(ip)
+                    "an IPv6 address with a port stands in brackets; write `{before}[{ip}]:{port}`"
                 )
             }
             Kind::UnclosedBracket => f.write_str("the `[` is never closed; an IPv6 address stands between `[` and `]`"),
@@ -293,10 +318,10 @@ impl fmt::Display for Sentence<'_> {
             ),
             Kind::NotIpv6InBrackets => write!(
                 f,
-                "brackets are for IPv6 addresses; write `{shown_part}` without them"
+                "brackets are for IPv6 addresses, and `{shown_part}` is none; leave them off"
             ),
-            Kind::InvalidIpv6 => write!(f, "`{shown_part}` is not an IPv6 address"),
-            Kind::InvalidIpv4 => write!(f, "`{shown_part}` is not an IPv4 address"),
+            Kind::InvalidIpv6 => write!(f, "`{shown_part}` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"),
+            Kind::InvalidIpv4 => write!(f, "`{shown_part}` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
             Kind::LegacyIpv4 => write!(
                 f,
                 "`{shown_part}` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"
@@ -307,7 +332,7 @@ impl fmt::Display for Sentence<'_> {
                 shown(without_zeros(part))
             ),
             Kind::TooManyColons => {
-                f.write_str("only IPv6 addresses have more than one `:`; write a host, one `:` and a port")
+                f.write_str("only IPv6 addresses have more than one `:`; between host and port there is one")
             }
             Kind::EmptyZone => f.write_str("no zone follows the `%`; name an interface, as in `%eth0`"),
             Kind::EncodedZone => write!(
@@ -323,10 +348,10 @@ impl fmt::Display for Sentence<'_> {
                 f,
                 "only link-local addresses have a zone; leave off `%{shown_part}`"
             ),
-            Kind::ZoneTooLarge => write!(f, "`{shown_part}` is too large for an interface index"),
+            Kind::ZoneTooLarge => write!(f, "`{shown_part}` is too large for an interface index; name the interface, as in `%eth0`"),
             Kind::NameTooLong => write!(
                 f,
-                "`{shown_part}` has {} bytes, more than the name of an interface can have",
+                "`{shown_part}` has {} bytes, more than the name of an interface can have; shorten it, or write an address",
                 part.len()
             ),
             Kind::InvalidPrefixLength => write!(
@@ -339,9 +364,10 @@ impl fmt::Display for Sentence<'_> {
                     (Ok(ip), Ok(len)) => Network::containing(ip, len).to_string(),
                     _ => part.to_owned(),
                 };
+                let (open, close) = if ip.contains(':') { ("[", "]") } else { ("", "") };
                 write!(
                     f,
-                    "`{part}` has bits set behind its prefix; write `{network}` for the network or `{ip}` for the address"
+                    "`{part}` has bits set behind its prefix; write `{open}{network}{close}` for the network or `{open}{ip}{close}` for the address"
                 )
             }
             Kind::MappedNetwork => {
