@@ -1,0 +1,219 @@
+//! One interface of a snapshot: [`Interface`], and each [`InterfaceAddr`] of it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::network::{Network, bits_of};
+
+/// A network interface and its addresses.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interface;
+///
+/// let tunnel = Interface::new("tun0", 7)
+///     .with_peer("10.8.0.1".parse()?, "10.8.0.2".parse()?)
+///     .with_running(false);
+/// assert_eq!(tunnel.addrs()[0].peer(), Some("10.8.0.2".parse()?));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Interface {
+    pub(super) name: String,
+    /// 0 where the system did not tell.
+    pub(super) index: u32,
+    running: bool,
+    pub(super) addrs: Vec<InterfaceAddr>,
+}
+
+impl Interface {
+    /// Makes up an interface that is running and has no address yet.
+    ///
+    /// An `index` of 0 stands for an unknown one.
+    #[must_use]
+    pub fn new(name: impl Into<String>, index: u32) -> Self {
+        Self {
+            name: name.into(),
+            index,
+            running: true,
+            addrs: Vec::new(),
+        }
+    }
+
+    /// Adds an address with the length of its subnet's prefix, in bits.
+    ///
+    /// A length beyond the address counts as its whole length.
+    #[must_use]
+    pub fn with_addr(mut self, ip: IpAddr, prefix_len: u8) -> Self {
+        self.addrs.push(InterfaceAddr::new(ip, prefix_len));
+        self
+    }
+
+    /// Adds an address whose subnet has an explicit broadcast address.
+    ///
+    /// The all-ones address of a subnet of /30 or larger is a broadcast without it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    ///
+    /// let eth0 = Interface::new("eth0", 2)
+    ///     .with_broadcast("10.0.0.1".parse()?, 24, "10.0.0.200".parse()?);
+    /// let host: Interfaces = [eth0].into_iter().collect();
+    /// let BindTarget::Foreign(addr) = BindTarget::classify("10.0.0.200".parse()?, &host) else {
+    ///     unreachable!()
+    /// };
+    /// assert!(matches!(addr.reason(), ForeignReason::DirectedBroadcast { .. }));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_broadcast(mut self, ip: Ipv4Addr, prefix_len: u8, broadcast: Ipv4Addr) -> Self {
+        let mut addr = InterfaceAddr::new(IpAddr::V4(ip), prefix_len);
+        addr.broadcast = Some(broadcast);
+        self.addrs.push(addr);
+        self
+    }
+
+    /// Adds an address of a point-to-point link with the address of its other end.
+    #[must_use]
+    pub fn with_peer(mut self, ip: IpAddr, peer: IpAddr) -> Self {
+        let mut addr = InterfaceAddr::new(ip, u8::MAX);
+        addr.peer = Some(peer.to_canonical());
+        self.addrs.push(addr);
+        self
+    }
+
+    /// Sets whether the interface is up and has a carrier.
+    #[must_use]
+    pub fn with_running(mut self, running: bool) -> Self {
+        self.running = running;
+        self
+    }
+
+    /// Returns the name; on Windows, the friendly one.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the index, which is the scope id of its link-local addresses.
+    ///
+    /// It is `None` where the system does not tell.
+    #[must_use]
+    pub fn index(&self) -> Option<u32> {
+        (self.index != 0).then_some(self.index)
+    }
+
+    /// Tells whether the interface is up and has a carrier.
+    ///
+    /// Linux binds an IPv4 address of an interface that is not running, too.
+    ///
+    /// # Platform notes
+    ///
+    /// - Unix: `IFF_RUNNING`, netdevice(7).
+    /// - Windows: `IfOperStatusUp`.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Returns the addresses, ordered by value.
+    #[must_use]
+    pub fn addrs(&self) -> &[InterfaceAddr] {
+        &self.addrs
+    }
+
+    /// Finds its entry for exactly `ip`.
+    pub(crate) fn entry(&self, ip: IpAddr) -> Option<&InterfaceAddr> {
+        let at = self.addrs.partition_point(|addr| addr.ip < ip);
+        self.addrs.get(at).filter(|addr| addr.ip == ip)
+    }
+
+    /// Takes over what another entry says of the same interface.
+    pub(super) fn join(&mut self, other: Self) {
+        self.index = self.index.max(other.index);
+        self.running |= other.running;
+        self.name = other.name.min(std::mem::take(&mut self.name));
+        self.addrs.extend(other.addrs);
+    }
+}
+
+impl fmt::Display for Interface {
+    /// Writes the name, with control characters escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.name.escape_debug().fmt(f)
+    }
+}
+
+/// An address of an [`Interface`].
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interface;
+///
+/// let eth0 = Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16);
+/// let addr = &eth0.addrs()[0];
+/// assert_eq!(addr.to_string(), "192.168.71.67/16");
+/// assert_eq!(addr.subnet().to_string(), "192.168.0.0/16");
+/// assert_eq!((addr.prefix_len(), addr.peer()), (16, None));
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct InterfaceAddr {
+    pub(super) ip: IpAddr,
+    pub(super) prefix_len: u8,
+    pub(super) broadcast: Option<Ipv4Addr>,
+    pub(super) peer: Option<IpAddr>,
+}
+
+impl InterfaceAddr {
+    fn new(ip: IpAddr, prefix_len: u8) -> Self {
+        let ip = ip.to_canonical();
+        Self {
+            ip,
+            prefix_len: prefix_len.min(bits_of(ip)),
+            broadcast: None,
+            peer: None,
+        }
+    }
+
+    /// Returns the address; never an IPv4-mapped one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.ip
+    }
+
+    /// Returns the length of the subnet's prefix, in bits.
+    #[must_use]
+    pub fn prefix_len(&self) -> u8 {
+        self.prefix_len
+    }
+
+    /// Returns the other end of a point-to-point link, where it is known.
+    ///
+    /// # Platform notes
+    ///
+    /// if-addrs tells it on interfaces that could broadcast only, and in one field
+    /// with the broadcast address: of the system, a snapshot knows the peer of an
+    /// IPv4 host route (`/32`) on such an interface, and no other.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    /// Returns the subnet that the address lies in.
+    #[must_use]
+    pub fn subnet(&self) -> Network {
+        Network::containing(self.ip, self.prefix_len)
+    }
+}
+
+impl fmt::Display for InterfaceAddr {
+    /// Writes the address with its prefix length, as in `192.168.71.67/16`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.ip, self.prefix_len)
+    }
+}

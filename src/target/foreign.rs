@@ -1,0 +1,231 @@
+//! Why an address is not the host's: [`ForeignAddr`] and [`ForeignReason`].
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Placed;
+use crate::interfaces::{Interface, InterfaceAddr};
+
+/// The address of a [`BindTarget::Foreign`], and why it is likely not the host's.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, ForeignReason, Interfaces};
+///
+/// let target = BindTarget::parse_with("224.0.0.1", &Interfaces::default())?;
+/// let BindTarget::Foreign(addr) = target else { unreachable!() };
+/// assert_eq!(addr.reason(), ForeignReason::Multicast);
+/// assert_eq!((addr.ip(), addr.scope_id()), ("224.0.0.1".parse()?, None));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ForeignAddr(pub(super) Placed);
+
+impl ForeignAddr {
+    /// Returns the address; never an IPv4-mapped one.
+    #[must_use]
+    pub fn ip(&self) -> IpAddr {
+        self.0.ip
+    }
+
+    /// Returns the zone of a link-local address, as the index of an interface.
+    #[must_use]
+    pub fn scope_id(&self) -> Option<u32> {
+        (self.0.scope_id != 0).then_some(self.0.scope_id)
+    }
+
+    /// Returns why no interface is likely to have the address.
+    #[must_use]
+    pub fn reason(&self) -> ForeignReason<'_> {
+        reason_in(&self.0)
+    }
+
+    /// Returns up to three addresses of the host that share the longest prefixes with this one.
+    ///
+    /// They are of its family, and link-local only if it is, too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
+    ///     .into_iter()
+    ///     .collect();
+    /// let target = BindTarget::classify("192.168.158.94".parse()?, &host);
+    /// let BindTarget::Foreign(addr) = &target else { unreachable!() };
+    /// assert!(matches!(addr.reason(), ForeignReason::SameSubnet { .. }));
+    /// assert_eq!(addr.nearest(), ["192.168.71.67".parse::<std::net::IpAddr>()?]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn nearest(&self) -> Vec<IpAddr> {
+        self.0.host.nearest(self.0.ip, 3)
+    }
+}
+
+impl fmt::Debug for ForeignAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ForeignAddr")
+            .field("ip", &self.ip())
+            .field("scope_id", &self.scope_id())
+            .field("reason", &self.reason())
+            .field("nearest", &self.nearest())
+            .finish()
+    }
+}
+
+impl fmt::Display for ForeignAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, which no interface of this host has", self.0)?;
+        write!(f, "; {}", self.reason())
+    }
+}
+
+/// Why an address is likely not one of the host's.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+///
+/// let host: Interfaces =
+///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24)].into_iter().collect();
+/// let target = BindTarget::parse_with("10.0.0.0", &host)?;
+/// let BindTarget::Foreign(addr) = &target else { unreachable!() };
+/// match addr.reason() {
+///     ForeignReason::NetworkAddress { interface, .. } => assert_eq!(interface.name(), "eth0"),
+///     reason => unreachable!("{reason}"),
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignReason<'a> {
+    /// The limited broadcast address, 255.255.255.255 (RFC 919).
+    LimitedBroadcast,
+    /// A multicast group (RFC 5771, RFC 4291 section 2.7).
+    Multicast,
+    /// An address in 0.0.0.0/8, "this network" (RFC 1122, section 3.2.1.3).
+    ThisNetwork,
+    /// The link-local address of another interface than the zone says.
+    #[non_exhaustive]
+    OtherZone {
+        /// The first interface that has the address.
+        interface: &'a Interface,
+    },
+    /// The other end of a point-to-point link.
+    #[non_exhaustive]
+    Peer {
+        /// The interface of the link.
+        interface: &'a Interface,
+        /// This end.
+        addr: &'a InterfaceAddr,
+    },
+    /// The broadcast address of a subnet (RFC 919).
+    #[non_exhaustive]
+    DirectedBroadcast {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// The network address of an IPv4 subnet, or the subnet-router anycast
+    /// address of an IPv6 one (RFC 4291, section 2.6.1).
+    #[non_exhaustive]
+    NetworkAddress {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// Another host in a subnet of this one.
+    #[non_exhaustive]
+    SameSubnet {
+        /// The interface in that subnet.
+        interface: &'a Interface,
+        /// Its address there.
+        addr: &'a InterfaceAddr,
+    },
+    /// An address in no subnet of the host.
+    Unrelated,
+}
+
+impl fmt::Display for ForeignReason<'_> {
+    /// Writes a clause about "it", the address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LimitedBroadcast => f.write_str("it is the limited broadcast address"),
+            Self::Multicast => f.write_str("it is a multicast address"),
+            Self::ThisNetwork => f.write_str("it is in 0.0.0.0/8, whose addresses no host has"),
+            Self::OtherZone { interface } => {
+                write!(f, "it is on {interface}, written `%{interface}`")
+            }
+            Self::Peer { interface, addr } => write!(
+                f,
+                "it is the other end of the link {interface} ({})",
+                addr.ip()
+            ),
+            Self::DirectedBroadcast { interface, addr } => write!(
+                f,
+                "it is the broadcast address of the subnet of {interface} ({addr})"
+            ),
+            Self::NetworkAddress { interface, addr } => {
+                let what = match addr.ip() {
+                    IpAddr::V4(_) => "network address",
+                    IpAddr::V6(_) => "subnet-router anycast address",
+                };
+                write!(f, "it is the {what} of the subnet of {interface} ({addr})")
+            }
+            Self::SameSubnet { interface, addr } => write!(
+                f,
+                "it lies in the subnet of {interface} ({addr}), on another host"
+            ),
+            Self::Unrelated => f.write_str("it lies in no subnet of this host"),
+        }
+    }
+}
+
+pub(super) fn reason_in(placed: &Placed) -> ForeignReason<'_> {
+    let Placed { ip, scope_id, host } = placed;
+    if ip.is_multicast() {
+        return ForeignReason::Multicast;
+    }
+    match ip {
+        IpAddr::V4(v4) => {
+            if v4.is_broadcast() {
+                return ForeignReason::LimitedBroadcast;
+            }
+            if v4.octets()[0] == 0 {
+                return ForeignReason::ThisNetwork;
+            }
+            if let Some((interface, addr)) = host.broadcast_of(*v4) {
+                return ForeignReason::DirectedBroadcast { interface, addr };
+            }
+        }
+        IpAddr::V6(v6) if v6.is_unicast_link_local() => {
+            if let Some(interface) = host.with_ip(*ip).next() {
+                return ForeignReason::OtherZone { interface };
+            }
+            // Every interface has the subnet fe80::/64: only the zone's counts.
+            let neighbour = host.by_index(*scope_id).and_then(|interface| {
+                let mut addrs = interface.addrs().iter();
+                let addr = addrs.find(|addr| addr.subnet().contains(*ip))?;
+                Some(ForeignReason::SameSubnet { interface, addr })
+            });
+            return neighbour.unwrap_or(ForeignReason::Unrelated);
+        }
+        IpAddr::V6(_) => {}
+    }
+    if let Some((interface, addr)) = host.peer_of(*ip) {
+        return ForeignReason::Peer { interface, addr };
+    }
+    if let Some((interface, addr)) = host.network_of(*ip) {
+        return ForeignReason::NetworkAddress { interface, addr };
+    }
+    match host.subnets_of(*ip).next() {
+        Some((interface, addr)) => ForeignReason::SameSubnet { interface, addr },
+        None => ForeignReason::Unrelated,
+    }
+}
