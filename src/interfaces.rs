@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::network::{Network, bits_of, common_prefix_len};
 pub use interface::{Interface, InterfaceAddr};
@@ -39,7 +39,7 @@ pub use interface::{Interface, InterfaceAddr};
 /// assert_eq!(host.with_ip("192.168.71.67".parse()?).count(), 1);
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Interfaces {
     snapshot: Arc<Snapshot>,
 }
@@ -333,6 +333,16 @@ impl Interfaces {
     fn at(&self, place: Place) -> (&Interface, &InterfaceAddr) {
         let interface = &self.snapshot.interfaces[place.interface];
         (interface, &interface.addrs[place.addr])
+    }
+}
+
+impl Default for Interfaces {
+    /// Returns the snapshot of a host without interfaces, which costs no allocation.
+    fn default() -> Self {
+        static NONE: LazyLock<Arc<Snapshot>> = LazyLock::new(Arc::default);
+        Self {
+            snapshot: NONE.clone(),
+        }
     }
 }
 
