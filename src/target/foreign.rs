@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Placed;
 use crate::interfaces::{Interface, InterfaceAddr};
 
-/// The address of a [`BindTarget::Foreign`], and why it is likely not the host's.
+/// The address of a [`BindTarget::Foreign`](crate::BindTarget::Foreign), and why it is likely not the host's.
 ///
 /// # Examples
 ///
