@@ -146,6 +146,10 @@ fn the_fourth_bind_says_whose_address_it_is() {
         ] {
             let err = bindaddr::bind(text).unwrap_err();
             assert_eq!(err.to_string(), sentence);
+            if text.starts_with("192") {
+                let readme = include_str!("../README.md");
+                assert!(readme.contains(&format!("| bindaddr | `{sentence}` |")));
+            }
             let Cause::NotOnThisHost(foreign) = err.cause() else {
                 panic!("{err:?}")
             };

@@ -3,6 +3,14 @@
 //! `cargo test` builds them first; `cargo test --test examples` does not, and
 //! runs what was built before.
 
+// Namespaces are made as in the library's own tests, of which this uses a part.
+#[allow(dead_code)]
+#[path = "../../tests/util/netns.rs"]
+mod netns;
+#[allow(dead_code)]
+#[path = "../../tests/util/rerun.rs"]
+mod rerun;
+
 use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -140,4 +148,20 @@ fn config_reads_host_and_port_apart() {
         assert_eq!((run.status.code(), &*stderr), (Some(1), said));
     }
     let _ = std::fs::remove_file(file);
+}
+
+#[test]
+fn serve_prints_what_the_readme_says() {
+    netns::in_namespace("serve_prints_what_the_readme_says", || {
+        netns::ip("link add name eth0 type veth peer name far0");
+        netns::ip("link set eth0 up");
+        netns::ip("addr add 192.168.71.67/16 dev eth0");
+        let mut command = example("serve");
+        command.arg("0.0.0.0:5000").stdout(Stdio::piped());
+        let mut server = Server(command.spawn().expect("the example runs"));
+        let lines = BufReader::new(server.0.stdout.take().expect("it is piped")).lines();
+        let printed: Vec<String> = lines.take(4).map(|line| line.expect("text")).collect();
+        let block = format!("```text\n{}\n```\n", printed.join("\n"));
+        assert!(include_str!("../../README.md").contains(&block), "{block}");
+    });
 }
