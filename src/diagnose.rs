@@ -403,6 +403,9 @@ impl Cause {
                     "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
                 ),
             ],
+            Self::Denied if cfg!(target_os = "linux") => vec![
+                "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE".to_owned(),
+            ],
             Self::Denied if cfg!(windows) => vec![
                 "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
                     .to_owned(),

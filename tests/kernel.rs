@@ -391,6 +391,37 @@ fn the_limit_of_privileged_ports_is_read() {
 }
 
 #[test]
+fn without_the_limit_no_cause_is_made_up() {
+    const TEST: &str = "without_the_limit_no_cause_is_made_up";
+    if rerun::role().as_deref() == Some("unprivileged") {
+        assert_fails(
+            "127.0.0.1:80",
+            Some(EACCES),
+            "the system denies it, for want of a privilege or by a policy",
+        );
+        assert_eq!(
+            fails("127.0.0.1:80").hints(),
+            ["ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE"],
+        );
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        // /proc/sys may be hidden, as by systemd's ProcSubset=pid.
+        let hidden = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+        let unprivileged = ["setpriv", "--bounding-set=-net_bind_service", "--"];
+        let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", hidden];
+        let inject = ["-e", "inject=openat:error=ENOENT", "--"];
+        if util::strace::is_there_for(TEST) {
+            rerun::run(
+                TEST,
+                "unprivileged",
+                &[&unprivileged[..], &strace, &inject].concat(),
+            );
+        }
+    });
+}
+
+#[test]
 fn exhausted_ephemeral_ports_are_said_so() {
     in_namespace("exhausted_ephemeral_ports_are_said_so", || {
         set("net/ipv4/ip_local_port_range", "40000 40003");

@@ -1,4 +1,4 @@
-//! The grammar: one pass from a text to a [`ListenAddr`], or to the mistake in it.
+//! The grammar: from a text to a [`ListenAddr`], or to the mistake in it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 

@@ -7,6 +7,16 @@ use super::rerun;
 
 const REQUIRED: &str = "BINDADDR_REQUIRE_STRACE";
 
+/// Tells whether strace can trace here; says that `test` is skipped if not.
+#[track_caller]
+pub(crate) fn is_there_for(test: &str) -> bool {
+    let there = is_there();
+    if !there {
+        rerun::skip(test, "strace cannot trace here", REQUIRED);
+    }
+    there
+}
+
 fn is_there() -> bool {
     let mut probe = Command::new("strace");
     probe.args(["-f", "-o", "/dev/null", "true"]);
@@ -23,7 +33,7 @@ pub(crate) fn under_strace(test: &str, options: &[&str], body: fn()) {
     if rerun::role().is_some() {
         body();
         rerun::done();
-    } else if is_there() {
+    } else if is_there_for(test) {
         let wrapper = [
             &["strace", "-f", "-qq", "-o", "/dev/null"],
             options,
@@ -31,8 +41,6 @@ pub(crate) fn under_strace(test: &str, options: &[&str], body: fn()) {
         ]
         .concat();
         rerun::run(test, "traced", &wrapper);
-    } else {
-        rerun::skip(test, "strace cannot trace here", REQUIRED);
     }
 }
 
@@ -41,8 +49,7 @@ pub(crate) fn under_strace(test: &str, options: &[&str], body: fn()) {
 /// there is no strace.
 #[track_caller]
 pub(crate) fn calls(test: &str, roles: &[&str]) -> Option<Vec<Vec<String>>> {
-    if !is_there() {
-        rerun::skip(test, "strace cannot trace here", REQUIRED);
+    if !is_there_for(test) {
         return None;
     }
     let trace = |role: &&str| {
