@@ -397,7 +397,6 @@ impl BindOptions {
         planned: &PlannedSocket,
     ) -> Result<(Socket, SocketAddr), (Step, io::Error)> {
         let addr = planned.addr;
-        let at = |step: Step| move |error: io::Error| (step, error);
         let socket = Socket::new(Domain::for_address(addr), protocol.kind(), None)
             .map_err(at(Step::Socket))?;
         if cfg!(unix) && protocol == Protocol::Tcp {
@@ -438,7 +437,7 @@ impl BindOptions {
     /// Looks at the host again, and names the cause of each failure.
     fn diagnose(&self, protocol: Protocol, text: String, failures: Vec<Failed>) -> BindError {
         let evidence = Evidence::read(failures.iter().filter_map(|failed| match failed {
-            Failed::System { error, .. } => Some(error),
+            Failed::System { addr, error, .. } => Some((*addr, error)),
             Failed::Refused(_) => None,
         }));
         let explain = |failed| match failed {
@@ -509,7 +508,6 @@ fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, Failed> {
 
 /// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
 fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Error)> {
-    let at = |step: Step| move |error: io::Error| (step, error);
     let socket =
         Socket::new(Domain::for_address(addr), protocol.kind(), None).map_err(at(Step::Socket))?;
     if addr.is_ipv6() {
@@ -519,6 +517,11 @@ fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Er
     // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
     socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
     Ok(name_of(&socket).map_err(at(Step::Name))?.port())
+}
+
+/// Says at which step an error came.
+fn at(step: Step) -> impl Fn(io::Error) -> (Step, io::Error) {
+    move |error| (step, error)
 }
 
 fn name_of(socket: &Socket) -> io::Result<SocketAddr> {

@@ -450,11 +450,7 @@ fn not_available(addr: SocketAddr, evidence: &Evidence) -> Cause {
     let Some(host) = &evidence.interfaces else {
         return Cause::AddressUnavailable;
     };
-    let scope_id = match addr {
-        SocketAddr::V4(_) => 0,
-        SocketAddr::V6(v6) => v6.scope_id(),
-    };
-    match BindTarget::classify_in_zone(addr.ip(), scope_id, host) {
+    match BindTarget::classify_socket(addr, host) {
         BindTarget::Foreign(foreign) => match foreign.reason() {
             ForeignReason::OtherZone { .. } => Cause::OtherZone {
                 ip: addr.ip(),
@@ -512,7 +508,7 @@ pub(crate) struct SystemFailure<'a> {
 }
 
 /// What the host says after a failure; what could not be read is `None`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(crate) interfaces: Option<Interfaces>,
     pub(crate) first_unprivileged_port: Option<u16>,
@@ -520,22 +516,27 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// Reads what the errors call for, and nothing else.
-    pub(crate) fn read<'a>(errors: impl Iterator<Item = &'a io::Error>) -> Self {
-        let mut evidence = Self::default();
-        for error in errors {
-            match Errno::of(error) {
-                Errno::NotAvailable | Errno::Invalid | Errno::NoDevice => {
-                    evidence.interfaces = evidence.interfaces.or_else(|| Interfaces::system().ok());
-                }
-                Errno::AccessDenied => {
-                    evidence.first_unprivileged_port = first_unprivileged_port();
-                }
-                Errno::InUse => evidence.ephemeral_ports = ephemeral_ports(),
-                _ => {}
-            }
+    /// Reads what the failures call for, once, and nothing else.
+    pub(crate) fn read<'a>(failures: impl Iterator<Item = (SocketAddr, &'a io::Error)>) -> Self {
+        let failures: Vec<(u16, Errno)> = failures
+            .map(|(addr, error)| (addr.port(), Errno::of(error)))
+            .collect();
+        let any = |wanted: fn(&(u16, Errno)) -> bool| failures.iter().any(wanted);
+        let about_addresses = any(|(_, errno)| {
+            matches!(
+                errno,
+                Errno::NotAvailable | Errno::Invalid | Errno::NoDevice
+            )
+        });
+        let about_privilege = any(|(_, errno)| *errno == Errno::AccessDenied);
+        let about_port_0 = any(|failure| *failure == (0, Errno::InUse));
+        Self {
+            interfaces: about_addresses
+                .then(Interfaces::system)
+                .and_then(Result::ok),
+            first_unprivileged_port: about_privilege.then(first_unprivileged_port).flatten(),
+            ephemeral_ports: about_port_0.then(ephemeral_ports).flatten(),
         }
-        evidence
     }
 }
 

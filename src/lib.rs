@@ -24,7 +24,8 @@
 //! the [`Cause`] of each that failed. [`BindTarget::dial`] lists the [`Dial`]s
 //! by which clients can connect.
 //!
-//! Everything is pure but [`Interfaces::system`] and the doors that use it:
+//! Everything is pure but [`Interfaces::system`],
+//! [`Interfaces::with_system_default_sources`] and the doors that use them:
 //! [`BindTarget::parse`], [`bind()`] and [`bind_udp()`].
 //!
 //! # Scope of this crate

@@ -1,8 +1,8 @@
 //! Which sockets to open: [`Endpoint`]s and a port to [`PlannedSocket`]s.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::target::{Endpoint, Standing, Wildcard};
+use crate::target::{Endpoint, Standing, Wildcard, socket_addr};
 
 /// A socket to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,13 +88,6 @@ fn address(ip: IpAddr, scope_id: u32, port: u16, standing: Standing) -> PlannedS
         absence: Absence::Fails,
         clients: clients_of(ip, standing),
         foreign: !matches!(standing, Standing::Unknown | Standing::Listed),
-    }
-}
-
-pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
-    match ip {
-        IpAddr::V4(_) => (ip, port).into(),
-        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::Family;
-use crate::target::BindTarget;
+use crate::target::{BindTarget, socket_addr};
 
 /// An address by which a client can connect to a server.
 ///
@@ -84,10 +84,7 @@ impl Dial {
             _ => (DialFrom::Network, 0),
         };
         Self {
-            addr: match ip {
-                IpAddr::V4(_) => (ip, port).into(),
-                IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
-            },
+            addr: socket_addr(ip, scope_id, port),
             from,
             interface: interface.map(|interface| interface.name().to_owned()),
         }

@@ -1,5 +1,6 @@
 //! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
@@ -239,13 +240,7 @@ fn of_interface(
     addr: &ListenAddr,
     interface: &Interface,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
-    let mut endpoints: Vec<Endpoint> = interface
-        .addrs()
-        .iter()
-        .filter(|entry| addr.admits(Family::of(entry.ip())))
-        .map(|entry| on_interface(entry.ip(), interface))
-        .collect();
-    endpoints.dedup();
+    let endpoints = selected(addr, std::iter::once(interface), |_| true);
     if endpoints.is_empty() {
         return Err(ResolveErrorKind::NoAddress {
             interface: interface.name().to_owned(),
@@ -255,28 +250,12 @@ fn of_interface(
     Ok(endpoints)
 }
 
-/// The addresses of the host that are `wanted`.
 fn select(
     addr: &ListenAddr,
     host: &Interfaces,
     wanted: impl Fn(IpAddr) -> bool,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
-    let mut endpoints = Vec::new();
-    for interface in host.iter() {
-        for entry in interface.addrs() {
-            if addr.admits(Family::of(entry.ip())) && wanted(entry.ip()) {
-                endpoints.push(on_interface(entry.ip(), interface));
-            }
-        }
-    }
-    // IPv4 first; within a family the order of the interfaces stands.
-    endpoints.sort_by_key(|endpoint| matches!(endpoint, Endpoint::Ip { ip, .. } if ip.is_ipv6()));
-    // An address that two interfaces have is one address, save where a zone tells them apart.
-    let mut seen = std::collections::HashSet::new();
-    endpoints.retain(|endpoint| match endpoint {
-        Endpoint::Ip { ip, scope_id, .. } => seen.insert((*ip, *scope_id)),
-        _ => true,
-    });
+    let endpoints = selected(addr, host.iter(), wanted);
     if endpoints.is_empty() {
         return Err(match addr.host() {
             Host::Word(Word::Default) => ResolveErrorKind::NoDefaultSource {
@@ -289,6 +268,31 @@ fn select(
         });
     }
     Ok(endpoints)
+}
+
+/// The addresses of `interfaces` that are `wanted` and of the family asked for.
+fn selected<'h>(
+    addr: &ListenAddr,
+    interfaces: impl Iterator<Item = &'h Interface>,
+    wanted: impl Fn(IpAddr) -> bool,
+) -> Vec<Endpoint> {
+    let mut endpoints = Vec::new();
+    for interface in interfaces {
+        for entry in interface.addrs() {
+            if addr.admits(Family::of(entry.ip())) && wanted(entry.ip()) {
+                endpoints.push(on_interface(entry.ip(), interface));
+            }
+        }
+    }
+    // IPv4 first; within a family the order of the interfaces stands.
+    endpoints.sort_by_key(|endpoint| matches!(endpoint, Endpoint::Ip { ip, .. } if ip.is_ipv6()));
+    // An address that two interfaces have is one address, save where a zone tells them apart.
+    let mut seen = HashSet::new();
+    endpoints.retain(|endpoint| match endpoint {
+        Endpoint::Ip { ip, scope_id, .. } => seen.insert((*ip, *scope_id)),
+        _ => true,
+    });
+    endpoints
 }
 
 fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {

@@ -5,7 +5,7 @@ mod foreign;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Family, has_zone};
@@ -126,6 +126,15 @@ impl BindTarget {
         }
     }
 
+    /// Classifies the address of a socket, in the zone that it names.
+    pub(crate) fn classify_socket(addr: SocketAddr, host: &Interfaces) -> Self {
+        let scope_id = match addr {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(v6) => v6.scope_id(),
+        };
+        Self::classify_in_zone(addr.ip(), scope_id, host)
+    }
+
     /// Tells whether this is a wildcard.
     ///
     /// # Examples
@@ -240,6 +249,14 @@ pub(crate) enum Endpoint {
         scope_id: u32,
         standing: Standing,
     },
+}
+
+/// Returns the address of a socket; a scope id of 0 stands for no zone.
+pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => (ip, port).into(),
+        IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
+    }
 }
 
 /// What a snapshot says of an address to bind.
@@ -392,6 +409,10 @@ struct Placed {
 }
 
 impl Placed {
+    fn scope_id(&self) -> Option<u32> {
+        (self.scope_id != 0).then_some(self.scope_id)
+    }
+
     /// The interfaces that have the address in its zone.
     fn owners(&self) -> impl Iterator<Item = &Interface> {
         let in_zone = self.host.by_index(self.scope_id);
@@ -457,7 +478,7 @@ impl LocalAddr {
     /// Returns the zone of a link-local address, as the index of its interface.
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
-        (self.0.scope_id != 0).then_some(self.0.scope_id)
+        self.0.scope_id()
     }
 
     /// Iterates over the interfaces that have the address: at least one.

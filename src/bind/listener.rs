@@ -81,11 +81,7 @@ impl<S> Listener<S> {
     /// ```
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
-        let scope_id = match self.local_addr {
-            SocketAddr::V4(_) => 0,
-            SocketAddr::V6(v6) => v6.scope_id(),
-        };
-        match BindTarget::classify_in_zone(self.local_addr.ip(), scope_id, host) {
+        match BindTarget::classify_socket(self.local_addr, host) {
             BindTarget::Any(Wildcard::DualStack) if self.only_v6 => BindTarget::Any(Wildcard::Ipv6),
             target => target,
         }

@@ -7,9 +7,8 @@ use std::ops::RangeInclusive;
 use super::Failed;
 use crate::diagnose::{Cause, Step};
 use crate::listen::{Host, ListenAddr};
-use crate::plan::socket_addr;
 use crate::resolve::endpoints_here;
-use crate::target::{BindTarget, Endpoint, Wildcard};
+use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
 ///

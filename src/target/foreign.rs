@@ -32,7 +32,7 @@ impl ForeignAddr {
     /// Returns the zone of a link-local address, as the index of an interface.
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
-        (self.0.scope_id != 0).then_some(self.0.scope_id)
+        self.0.scope_id()
     }
 
     /// Returns why no interface is likely to have the address.
