@@ -1,5 +1,7 @@
 //! Opening the sockets: [`bind()`] and [`BindOptions`]. The only file that names `socket2`.
 
+// What is asked of the kernel besides.
+mod ask;
 // What the doors take.
 mod setting;
 // What they give.
@@ -8,17 +10,20 @@ mod listener;
 mod failure;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::RangeInclusive;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{Cause, Errno, Evidence, Step, SystemFailure};
+use crate::diagnose::{self, Attempt, Cause, Errno, Evidence, Step};
+use crate::interfaces::Interfaces;
 use crate::plan::{self, Absence, Clients, PlannedSocket};
-use crate::target::{Endpoint, Wildcard};
+use crate::target::Protocol;
+use ask::{free_port, is_broadcast};
 pub use failure::{BindError, BindFailure};
 pub use listener::{Listener, Listeners, StdSocket};
 pub use setting::Setting;
+pub(crate) use setting::Wanted;
 
 /// Opens the TCP listeners that a setting stands for, with the default [`BindOptions`].
 ///
@@ -267,37 +272,39 @@ impl BindOptions {
         protocol: Protocol,
         setting: &Setting<'_>,
     ) -> Result<Listeners<S>, BindError> {
-        match self.open_wanted(protocol, setting) {
-            Ok(listeners) => Ok(Listeners::new(listeners)),
-            Err(failures) => Err(self.diagnose(protocol, setting.text(), failures)),
+        let wanted = match setting.wanted(None) {
+            Ok(wanted) => wanted,
+            Err(failed) => return Err(BindError::new(protocol, setting.text(), vec![failed])),
+        };
+        self.open_wanted(protocol, &wanted)
+            .map(Listeners::new)
+            .map_err(|failures| self.diagnose(protocol, setting, wanted.host.as_ref(), failures))
+    }
+
+    /// Looks over what the kernel would take for something else.
+    pub(crate) fn refusal(&self) -> Option<Cause> {
+        // Where there is no such option, that is what is wrong.
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            let odd = self.device.as_deref().filter(|name| !is_device_name(name))?;
+            let name = odd.to_owned();
+            return Some(Cause::InvalidDevice { name });
         }
+        None
     }
 
     /// Opens what is wanted on the first port where nobody is in the way.
     fn open_wanted<S: From<Socket>>(
         &self,
         protocol: Protocol,
-        setting: &Setting<'_>,
+        wanted: &Wanted,
     ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
-        let wanted = setting.wanted().map_err(|failed| vec![failed])?;
-        // Where there is no such option, that is what is wrong.
-        if cfg!(any(target_os = "linux", target_os = "android")) {
-            if let Some(name) = self.device.as_deref().filter(|name| !is_device_name(name)) {
-                let name = name.to_owned();
-                let cause = Cause::InvalidDevice { name };
-                return Err(vec![Failed::refused(None, Step::Check, cause)]);
-            }
+        if let Some(cause) = self.refusal() {
+            let failure = BindFailure::new(None, Step::Check, vec![cause], None);
+            return Err(vec![Failed::Refused(failure)]);
         }
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
-            let mut planned = plan::sockets(&wanted.endpoints, port, self.only_v6);
-            if let (true, Some(mapped)) = (self.only_v6, wanted.mapped) {
-                // A contradiction, which the kernel refuses.
-                for socket in &mut planned {
-                    socket.addr.set_ip(mapped.into());
-                }
-            }
-            match self.open_all(protocol, planned) {
+            match self.open_all(protocol, self.planned(wanted, port)) {
                 Err(mut failed) if failed.iter().all(Failed::is_in_use) => {
                     if port == last {
                         for failed in &mut failed {
@@ -310,6 +317,18 @@ impl BindOptions {
             }
         }
         unreachable!("a range has a last port")
+    }
+
+    /// Plans the sockets on one of the ports.
+    pub(crate) fn planned(&self, wanted: &Wanted, port: u16) -> Vec<PlannedSocket> {
+        let mut planned = plan::sockets(&wanted.endpoints, port, self.only_v6);
+        if let (true, Some(mapped)) = (self.only_v6, wanted.mapped) {
+            // A contradiction, which the kernel refuses.
+            for socket in &mut planned {
+                socket.addr.set_ip(mapped.into());
+            }
+        }
+        planned
     }
 
     /// Opens every socket, or none and says why each of them failed.
@@ -328,7 +347,8 @@ impl BindOptions {
         // the first address has the choice after all.
         let mut tries_left = 16;
         loop {
-            let port = free_port(protocol, planned[0].addr.ip()).map_err(|failed| vec![failed])?;
+            let port = free_port(protocol, planned[0].addr.ip())
+                .map_err(|(step, error)| vec![Failed::system(&planned[0], step, error)])?;
             for socket in &mut planned {
                 socket.addr.set_port(port);
             }
@@ -351,12 +371,11 @@ impl BindOptions {
         for socket in planned {
             match self.open_one(protocol, socket) {
                 Ok(listener) => listeners.push(listener),
-                Err(failed) => match socket.absence {
-                    Absence::IsSkipped if failed.lacks_address() || failed.lacks_family() => {}
-                    Absence::LeavesIpv4 if failed.lacks_family() => {
-                        let endpoints = [Endpoint::Any(Wildcard::Ipv4)];
-                        let ipv4 = plan::sockets(&endpoints, socket.addr.port(), false);
-                        return self.open_each(protocol, &ipv4);
+                Err(failed) => match (socket.absence, failed.absence()) {
+                    (Absence::IsSkipped, (true, _) | (_, true)) => {}
+                    (Absence::LeavesIpv4, (_, true)) => {
+                        let ipv4 = plan::ipv4_wildcard(socket.addr.port());
+                        return self.open_each(protocol, &[ipv4]);
                     }
                     _ => failures.push(failed),
                 },
@@ -374,37 +393,31 @@ impl BindOptions {
         protocol: Protocol,
         planned: &PlannedSocket,
     ) -> Result<Listener<S>, Failed> {
-        let addr = planned.addr;
-        if protocol == Protocol::Tcp {
-            let refused = match planned.clients {
-                Clients::MayCome => None,
-                Clients::NeverComeToMulticast => Some(Cause::Multicast),
-                Clients::NeverComeToBroadcast => Some(Cause::Broadcast),
-                Clients::TheKernelKnows => is_broadcast(addr).then_some(Cause::Broadcast),
-            };
-            if let Some(cause) = refused {
-                return Err(Failed::refused(Some(addr), Step::Check, cause));
-            }
+        if let Some(cause) = refused_without_asking(protocol, planned) {
+            let failure = BindFailure::new(Some(planned.addr), Step::Check, vec![cause], None);
+            return Err(Failed::Refused(failure));
         }
-        self.open_socket(protocol, planned)
-            .map(|(socket, local_addr)| Listener::new(socket.into(), local_addr, planned))
-            .map_err(|(step, error)| Failed::system(addr, step, error))
+        self.open_socket(protocol, planned.addr, planned.only_v6)
+            .map(|(socket, local_addr)| {
+                Listener::new(socket.into(), local_addr, planned, protocol, self.freebind)
+            })
+            .map_err(|(step, error)| Failed::system(planned, step, error))
     }
 
     fn open_socket(
         &self,
         protocol: Protocol,
-        planned: &PlannedSocket,
+        addr: SocketAddr,
+        only_v6: bool,
     ) -> Result<(Socket, SocketAddr), (Step, io::Error)> {
-        let addr = planned.addr;
-        let socket = Socket::new(Domain::for_address(addr), protocol.kind(), None)
+        let socket = Socket::new(Domain::for_address(addr), type_of(protocol), None)
             .map_err(at(Step::Socket))?;
         if cfg!(unix) && protocol == Protocol::Tcp {
             let reuse_address = socket.set_reuse_address(true);
             reuse_address.map_err(at(Step::Option("SO_REUSEADDR")))?;
         }
         if addr.is_ipv6() {
-            let only_v6 = socket.set_only_v6(planned.only_v6);
+            let only_v6 = socket.set_only_v6(only_v6);
             only_v6.map_err(at(Step::Option("only_v6")))?;
         }
         if self.reuse_port {
@@ -434,34 +447,87 @@ impl BindOptions {
         Ok((socket, local_addr))
     }
 
-    /// Looks at the host again, and names the cause of each failure.
-    fn diagnose(&self, protocol: Protocol, text: String, failures: Vec<Failed>) -> BindError {
-        let evidence = Evidence::read(failures.iter().filter_map(|failed| match failed {
-            Failed::System { addr, error, .. } => Some((*addr, error)),
-            Failed::Refused(_) => None,
-        }));
+    /// Looks at the host again, and names what is wrong with each socket.
+    fn diagnose(
+        &self,
+        protocol: Protocol,
+        setting: &Setting<'_>,
+        before: Option<&Interfaces>,
+        failures: Vec<Failed>,
+    ) -> BindError {
+        let attempts: Vec<Attempt<'_>> = failures
+            .iter()
+            .filter_map(|failed| match failed {
+                Failed::Refused(_) => None,
+                Failed::System {
+                    planned,
+                    step,
+                    error,
+                    tried,
+                } => Some(Attempt {
+                    tried: *tried,
+                    before,
+                    refused: Some((*step, error)),
+                    ..self.attempt(protocol, planned)
+                }),
+            })
+            .collect();
+        let evidence = Evidence::read(&attempts, self);
+        let causes: Vec<Vec<Cause>> = attempts
+            .iter()
+            .map(|attempt| diagnose::causes(attempt, &evidence))
+            .collect();
+        let mut causes = causes.into_iter();
         let explain = |failed| match failed {
             Failed::Refused(failure) => failure,
             Failed::System {
-                addr,
+                planned,
                 step,
                 error,
-                tried,
+                ..
             } => {
-                let failure = SystemFailure {
-                    addr,
-                    step,
-                    tried,
-                    error: &error,
-                    device: self.device.as_deref(),
-                };
-                let cause = Cause::of(&failure, &evidence);
                 // An option that the platform lacks is no error of the system.
                 let error = error.raw_os_error().is_some().then_some(error);
-                BindFailure::new(Some(addr), step, cause, error)
+                let causes = causes.next().unwrap_or_default();
+                BindFailure::new(Some(planned.addr), step, causes, error)
             }
         };
-        BindError::new(protocol, text, failures.into_iter().map(explain).collect())
+        let failures = failures.into_iter().map(explain).collect();
+        BindError::new(protocol, setting.text(), failures)
+    }
+
+    /// What is wanted, of which nothing has come yet.
+    pub(crate) fn attempt(&self, protocol: Protocol, planned: &PlannedSocket) -> Attempt<'_> {
+        Attempt {
+            protocol,
+            addr: planned.addr,
+            only_v6: planned.only_v6,
+            device: self.device.as_deref(),
+            shares_port: self.reuse_port,
+            tried: (planned.addr.port(), planned.addr.port()),
+            before: None,
+            refused: None,
+        }
+    }
+
+    pub(crate) fn is_freebind(&self) -> bool {
+        self.freebind
+    }
+}
+
+/// Says of an address to which no client can connect, which Linux would bind.
+pub(crate) fn refused_without_asking(
+    protocol: Protocol,
+    planned: &PlannedSocket,
+) -> Option<Cause> {
+    if protocol == Protocol::Udp {
+        return None;
+    }
+    match planned.clients {
+        Clients::MayCome => None,
+        Clients::NeverComeToMulticast => Some(Cause::Multicast),
+        Clients::NeverComeToBroadcast => Some(Cause::Broadcast),
+        Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(Cause::Broadcast),
     }
 }
 
@@ -470,53 +536,6 @@ impl BindOptions {
 fn is_device_name(name: &str) -> bool {
     let odd = |b: u8| b == b'/' || b == 0 || b.is_ascii_whitespace();
     (1..=15).contains(&name.len()) && !name.bytes().any(odd)
-}
-
-/// Asks the kernel whether `addr` is a broadcast of one of its subnets.
-///
-/// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
-/// (connect(2)); nothing is sent. A route that prohibits the address gives the
-/// same error, and gives it again when the socket may.
-fn is_broadcast(addr: SocketAddr) -> bool {
-    // Elsewhere it is not known that connect tells.
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return false;
-    }
-    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
-        return false;
-    };
-    // The discard port, lest port 0 means something.
-    let to = SockAddr::from(SocketAddr::new(addr.ip(), 9));
-    let denied = || match socket.connect(&to) {
-        Ok(()) => false,
-        Err(error) => Errno::of(&error) == Errno::AccessDenied,
-    };
-    denied() && socket.set_broadcast(true).is_ok() && !denied()
-}
-
-/// Finds a port that is free on every address of the host, or where there is
-/// none, on `first`.
-fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, Failed> {
-    let everywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
-    let mut found = everywhere.map(|ip| SocketAddr::new(ip, 0)).into_iter();
-    if let Some(port) = found.find_map(|addr| port_given(protocol, addr).ok()) {
-        return Ok(port);
-    }
-    let addr = SocketAddr::new(first, 0);
-    port_given(protocol, addr).map_err(|(step, error)| Failed::system(addr, step, error))
-}
-
-/// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
-fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Error)> {
-    let socket =
-        Socket::new(Domain::for_address(addr), protocol.kind(), None).map_err(at(Step::Socket))?;
-    if addr.is_ipv6() {
-        let dual_stack = socket.set_only_v6(false);
-        dual_stack.map_err(at(Step::Option("only_v6")))?;
-    }
-    // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
-    socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
-    Ok(name_of(&socket).map_err(at(Step::Name))?.port())
 }
 
 /// Says at which step an error came.
@@ -568,18 +587,10 @@ fn set_device(_: &Socket, _: &str) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl Protocol {
-    fn kind(self) -> Type {
-        match self {
-            Self::Tcp => Type::STREAM,
-            Self::Udp => Type::DGRAM,
-        }
+fn type_of(protocol: Protocol) -> Type {
+    match protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
     }
 }
 
@@ -589,7 +600,7 @@ enum Failed {
     Refused(BindFailure),
     /// The system refused a step, and its cause is yet to be found.
     System {
-        addr: SocketAddr,
+        planned: PlannedSocket,
         step: Step,
         error: io::Error,
         /// The ports that were tried, this failure being that of the last one.
@@ -598,13 +609,13 @@ enum Failed {
 }
 
 impl Failed {
-    fn system(addr: SocketAddr, step: Step, error: io::Error) -> Self {
-        let tried = (addr.port(), addr.port());
+    fn system(planned: &PlannedSocket, step: Step, error: io::Error) -> Self {
+        let port = planned.addr.port();
         Self::System {
-            addr,
+            tried: (port, port),
+            planned: planned.clone(),
             step,
             error,
-            tried,
         }
     }
 
@@ -612,10 +623,6 @@ impl Failed {
         if let Self::System { tried, .. } = self {
             *tried = (*ports.start(), *ports.end());
         }
-    }
-
-    fn refused(addr: Option<SocketAddr>, step: Step, cause: Cause) -> Self {
-        Self::Refused(BindFailure::new(addr, step, cause, None))
     }
 
     fn errno(&self) -> Option<(Step, Errno)> {
@@ -632,11 +639,19 @@ impl Failed {
         )
     }
 
-    fn lacks_address(&self) -> bool {
-        self.errno() == Some((Step::Bind, Errno::NotAvailable))
+    fn absence(&self) -> (bool, bool) {
+        match self {
+            Self::Refused(_) => (false, false),
+            Self::System { step, error, .. } => absence(*step, error),
+        }
     }
+}
 
-    fn lacks_family(&self) -> bool {
-        self.errno() == Some((Step::Socket, Errno::FamilyUnsupported))
-    }
+/// Tells whether the host lacks the address, and whether it lacks the family.
+pub(crate) fn absence(step: Step, error: &io::Error) -> (bool, bool) {
+    let errno = Errno::of(error);
+    (
+        (step, errno) == (Step::Bind, Errno::NotAvailable),
+        (step, errno) == (Step::Socket, Errno::FamilyUnsupported),
+    )
 }

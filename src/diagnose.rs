@@ -1,16 +1,36 @@
 //! Why a socket could not be opened: [`Evidence`] read after the failure, and the
-//! [`Cause`] decided on it, which is pure.
+//! [`Cause`]s decided on it, which is pure.
+
+// The causes, in words.
+mod cause;
+// The system's errors that tell them apart.
+mod errno;
+// What the host says after a failure.
+mod evidence;
+// What Linux tells over netlink.
+mod netlink;
+// Which sockets have a port.
+mod sockets;
+// What is odd about a socket that was opened.
+mod note;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
+use std::net::{IpAddr, SocketAddr};
 
-use crate::interfaces::{Interfaces, ThereAre};
-use crate::listen::{Family, ParseError, has_zone, shown};
-use crate::resolve::ResolveErrorKind;
-use crate::target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::listen::{Family, has_zone};
+use crate::target::{BindTarget, Claim, ForeignReason, LocalAddr, Protocol};
+pub use cause::{Cause, Policy, Privilege, Unavailable};
+pub(crate) use errno::Errno;
+pub(crate) use evidence::{Evidence, Kernel};
+use evidence::{Capability, DadState};
+pub use note::{Note, WhyBound};
+pub(crate) use note::notes;
+pub use sockets::{Holder, HolderState};
+use sockets::Held;
 
 /// How far the opening of a socket came.
 ///
@@ -60,408 +80,230 @@ impl fmt::Display for Step {
     }
 }
 
-/// Why a socket could not be opened.
-///
-/// Each is named on evidence only; what nothing tells is [`Other`](Self::Other).
-///
-/// The [`Display`](fmt::Display) form is a clause that says what is wrong and what would mend it.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::Cause;
-///
-/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
-/// match err.cause() {
-///     Cause::NotOnThisHost(addr) => println!("{}: {}", addr.ip(), addr.reason()),
-///     Cause::InUse { port, .. } => println!("{port} is taken"),
-///     other => println!("{other}"),
-/// }
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Cause {
-    /// The text is no listen address.
-    Text(ParseError),
-    /// The text names nothing on this host.
-    Unresolved(ResolveErrorKind),
-    /// No interface of this host has the address (`EADDRNOTAVAIL`).
-    NotOnThisHost(ForeignAddr),
-    /// The link-local address is on this host, but not in that zone (`EADDRNOTAVAIL`).
-    #[non_exhaustive]
-    OtherZone {
-        /// The address.
-        ip: IpAddr,
-        /// The names of the interfaces that have it.
-        zones: Vec<String>,
-    },
-    /// An interface has the IPv6 address and the system does not bind it at present
-    /// (`EADDRNOTAVAIL`), as while it looks for a duplicate of it (RFC 4862).
-    NotReady(LocalAddr),
-    /// An interface has the IPv4 address and the system does not bind it
-    /// (`EADDRNOTAVAIL`): its local route is missing, or a VRF has it.
-    ListedOnly(LocalAddr),
-    /// The loopback address is not there (`EADDRNOTAVAIL`): IPv6 is switched off,
-    /// or the loopback interface is down or narrowed.
-    #[non_exhaustive]
-    NoLoopback {
-        /// The address.
-        ip: IpAddr,
-    },
-    /// The system does not bind the address (`EADDRNOTAVAIL`), and its
-    /// interfaces cannot be read to say why.
-    AddressUnavailable,
-    /// A link-local address without its zone (`EINVAL`).
-    #[non_exhaustive]
-    ZoneRequired {
-        /// The address.
-        ip: IpAddr,
-        /// The names of the interfaces it can mean, where they could be read.
-        candidates: Option<Vec<String>>,
-    },
-    /// A zone that is the index of no interface (`ENODEV`).
-    #[non_exhaustive]
-    NoSuchZone {
-        /// The index.
-        index: u32,
-    },
-    /// An IPv4-mapped address for a socket that is to be IPv6-only (`EINVAL`).
-    #[non_exhaustive]
-    MappedOnV6Only {
-        /// The IPv4 address.
-        ip: Ipv4Addr,
-    },
-    /// A multicast address, to which no TCP client can connect.
-    Multicast,
-    /// A broadcast address, to which no TCP client can connect. Linux would bind it.
-    Broadcast,
-    /// Another socket has the port (`EADDRINUSE`).
-    #[non_exhaustive]
-    InUse {
-        /// The port.
-        port: u16,
-    },
-    /// Other sockets have every port of the range (`EADDRINUSE`).
-    #[non_exhaustive]
-    RangeInUse {
-        /// The first port of the range.
-        first: u16,
-        /// The last one.
-        last: u16,
-    },
-    /// No ephemeral port is free on the address (`EADDRINUSE` for port 0).
-    #[non_exhaustive]
-    EphemeralPortsExhausted {
-        /// The ephemeral ports, where they could be read (`ip_local_port_range`, ip(7)).
-        range: Option<RangeInclusive<u16>>,
-    },
-    /// The port is below the limit for unprivileged processes (`EACCES`).
-    #[non_exhaustive]
-    PrivilegedPort {
-        /// The port.
-        port: u16,
-        /// The first port that needs no privilege.
-        limit: u16,
-    },
-    /// The system's policy forbids it: `EPERM`, or `EACCES` on a port that needs no privilege.
-    Forbidden,
-    /// The system denies it (`EACCES`, `EPERM`), and does not tell whether for
-    /// want of a privilege or by a policy.
-    Denied,
-    /// The system has no sockets of the family (`EAFNOSUPPORT`).
-    FamilyUnavailable(Family),
-    /// The process or the system has no descriptor left (`EMFILE`, `ENFILE`).
-    TooManyOpenFiles,
-    /// The interface of [`BindOptions::device`](crate::BindOptions::device) is not there (`ENODEV`).
-    #[non_exhaustive]
-    NoSuchDevice {
-        /// The name, as it was set.
-        name: String,
-        /// The names there are, the likeliest one first, where they could be read.
-        known: Option<Vec<String>>,
-    },
-    /// No interface can have the name that was set by
-    /// [`BindOptions::device`](crate::BindOptions::device).
-    #[non_exhaustive]
-    InvalidDevice {
-        /// The name, as it was set.
-        name: String,
-    },
-    /// The platform does not have the option.
-    #[non_exhaustive]
-    UnsupportedOption {
-        /// The method of [`BindOptions`](crate::BindOptions).
-        option: &'static str,
-    },
-    /// Nothing known here explains the system's error.
-    #[non_exhaustive]
-    Other {
-        /// How far it came.
-        step: Step,
-    },
+/// A socket that was wanted, and what came of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) protocol: Protocol,
+    /// Its port is the one that was tried last.
+    pub(crate) addr: SocketAddr,
+    pub(crate) only_v6: bool,
+    /// The interface it is to be bound to.
+    pub(crate) device: Option<&'a str>,
+    /// Whether others may have the port as well (`SO_REUSEPORT`).
+    pub(crate) shares_port: bool,
+    /// The first and the last port that were tried.
+    pub(crate) tried: (u16, u16),
+    /// The snapshot in which the address was found.
+    pub(crate) before: Option<&'a Interfaces>,
+    /// The step that the system refused, if it refused one.
+    pub(crate) refused: Option<(Step, &'a io::Error)>,
 }
 
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Text(err) => err.fmt(f),
-            Self::Unresolved(kind) => kind.fmt(f),
-            Self::NotOnThisHost(foreign) => {
-                write!(f, "no interface of this host has {}; ", foreign.ip())?;
-                write!(f, "{}", foreign.reason())?;
-                match foreign.nearest().first() {
-                    Some(ip) => write!(f, "; the nearest address here is {ip}"),
-                    None => Ok(()),
-                }
-            }
-            Self::OtherZone { ip, zones } => {
-                write!(f, "{ip} is in another zone here; write {}", Zoned(*ip, zones))
-            }
-            Self::NotReady(local) => {
-                write!(f, "{local}, but the system does not bind it at present")
-            }
-            Self::ListedOnly(local) => {
-                write!(f, "{local}, but the system does not take it for one of its own")
-            }
-            Self::NoLoopback { ip } => write!(f, "this host has no {ip} at present"),
-            Self::AddressUnavailable => f.write_str(
-                "the system does not bind this address, and its interfaces cannot be read to say why",
-            ),
-            Self::ZoneRequired { ip, candidates } => {
-                f.write_str("a link-local address needs its zone")?;
-                match candidates.as_deref() {
-                    Some([]) => write!(f, ", and no interface of this host has {ip}"),
-                    Some(candidates) => write!(f, "; write {}", Zoned(*ip, candidates)),
-                    None => f.write_str("; name its interface, as in `[fe80::1%eth0]`"),
-                }
-            }
-            Self::NoSuchZone { index } => {
-                write!(f, "no interface has the index {index}")
-            }
-            Self::MappedOnV6Only { ip } => write!(
-                f,
-                "an IPv6-only socket takes no IPv4-mapped address; write `{ip}`"
-            ),
-            Self::Multicast => f.write_str(
-                "no TCP client can connect to a multicast address; write an address of this host",
-            ),
-            Self::Broadcast => f.write_str(
-                "no TCP client can connect to a broadcast address; write an address of this host",
-            ),
-            Self::InUse { port } => write!(f, "another socket has port {port}"),
-            Self::RangeInUse { first, last } => {
-                write!(f, "other sockets have every port from {first} to {last}")
-            }
-            Self::EphemeralPortsExhausted { range: Some(range) } => write!(
-                f,
-                "every port from {} to {} is taken; write one outside of them",
-                range.start(),
-                range.end()
-            ),
-            Self::EphemeralPortsExhausted { range: None } => {
-                f.write_str("every ephemeral port is taken; write a port")
-            }
-            Self::PrivilegedPort { limit, .. } => write!(
-                f,
-                "ports below {limit} need a privilege that this process lacks; write a port from {limit} on, or grant it"
-            ),
-            Self::Forbidden => f.write_str("a policy of the system forbids it"),
-            Self::Denied => f.write_str("the system denies it, for want of a privilege or by a policy"),
-            Self::FamilyUnavailable(Family::Ipv6) => {
-                f.write_str("this system has no IPv6; write an IPv4 address, or `*`")
-            }
-            Self::FamilyUnavailable(Family::Ipv4) => f.write_str("this system has no IPv4"),
-            Self::TooManyOpenFiles => f.write_str("no file descriptor is left for the socket"),
-            Self::NoSuchDevice { name, known } => {
-                write!(f, "no interface to bind to is called `{}`", shown(name))?;
-                match known {
-                    Some(known) => write!(f, "; {}", ThereAre(known)),
-                    None => Ok(()),
-                }
-            }
-            Self::InvalidDevice { name } => write!(
-                f,
-                "`{}` can be the name of no interface; it has 1 to 15 bytes, and no `/`, NUL or white space",
-                shown(name)
-            ),
-            Self::UnsupportedOption { option } => {
-                write!(f, "this platform does not have the option `{option}`")
-            }
-            Self::Other { step } => write!(f, "{step} failed"),
-        }
+impl Attempt<'_> {
+    fn errno(&self) -> Option<(Step, Errno)> {
+        let (step, error) = self.refused?;
+        Some((step, Errno::of(error)))
+    }
+
+    /// What the socket claims, where `device` is the index of the interface it is bound to.
+    pub(crate) fn claim(&self, device: u32) -> Claim {
+        let device = match self.addr {
+            // A zone is a device, and the last one set.
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id(),
+            _ => device,
+        };
+        Claim::new(self.addr.ip(), self.only_v6, device)
     }
 }
 
-/// A link-local address in each of its zones.
-struct Zoned<'a>(IpAddr, &'a [String]);
-
-impl fmt::Display for Zoned<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(ip, zones) = self;
-        for (n, zone) in zones.iter().take(8).enumerate() {
-            let joint = if n == 0 { "" } else { " or " };
-            write!(f, "{joint}`[{ip}%{}]`", shown(zone))?;
+/// Decides on what is wrong with an attempt: the cause of the system's error
+/// first, then what the system would have refused next.
+///
+/// There is at least one cause if the attempt was refused.
+pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let errno = attempt.errno();
+    if let Some((step, errno)) = errno {
+        causes.push(cause_of(errno, step, attempt, evidence));
+    }
+    // Linux looks at the address before the privilege in IPv4, after it in IPv6;
+    // at policies before both, and at other sockets last.
+    if let Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) = errno {
+        if let Some(errno) = evidence.verdict_on(attempt.addr) {
+            causes.extend(address_cause(errno, attempt, evidence));
         }
-        Ok(())
+    }
+    let came_to_others = matches!(
+        errno,
+        Some((Step::Bind | Step::Listen, Errno::InUse)) | Some((Step::Listen | Step::Name, _))
+    );
+    if came_to_others {
+        return causes;
+    }
+    if !matches!(errno, Some((Step::Bind, Errno::AccessDenied))) {
+        causes.extend(privileged(attempt.addr.port(), evidence));
+    }
+    causes.extend(in_use_next(attempt, evidence));
+    causes
+}
+
+fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let addr = attempt.addr;
+    match (errno, step) {
+        (Errno::ProcessDescriptors, _) => Cause::TooManyOpenFiles {
+            limit: evidence.open_files,
+        },
+        (Errno::SystemDescriptors, _) => Cause::TooManyOpenFilesInSystem,
+        (Errno::NoMemory, _) => Cause::OutOfMemory,
+        (Errno::FamilyUnsupported, Step::Socket) => family_unsupported(addr, evidence),
+        (Errno::Unsupported, Step::Option(option)) => Cause::UnsupportedOption { option },
+        (Errno::NoDevice, Step::Option("device")) => {
+            let name = attempt.device.unwrap_or_default();
+            let host = evidence.interfaces.as_ref();
+            Cause::NoSuchDevice {
+                name: name.to_owned(),
+                known: host.map(|host| host.names_by_likeness(name)),
+            }
+        }
+        (Errno::InUse, Step::Bind | Step::Listen) => in_use(attempt, evidence),
+        (Errno::AccessDenied, Step::Bind) => access_denied(addr.port(), evidence),
+        (Errno::NotPermitted, Step::Bind | Step::Listen) => {
+            Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
+                Some(false) => Policy::CgroupFilter,
+                Some(true) | None => Policy::Filter,
+            })
+        }
+        (Errno::AccessDenied | Errno::NotPermitted, _) => Cause::Denied,
+        (_, Step::Bind) => {
+            address_cause(errno, attempt, evidence).unwrap_or(Cause::Other { step })
+        }
+        _ => Cause::Other { step },
     }
 }
 
-impl Cause {
-    /// Decides on the cause of a failed step.
-    pub(crate) fn of(failure: &SystemFailure<'_>, evidence: &Evidence) -> Self {
-        let SystemFailure { addr, step, .. } = *failure;
-        match (Errno::of(failure.error), step) {
-            (Errno::NoDescriptors, _) => Self::TooManyOpenFiles,
-            (Errno::FamilyUnsupported, Step::Socket) => {
-                Self::FamilyUnavailable(family_of_socket(addr))
-            }
-            (Errno::Unsupported, Step::Option(option)) => Self::UnsupportedOption { option },
-            (Errno::NoDevice, Step::Option("device")) => {
-                let name = failure.device.unwrap_or_default();
-                let host = evidence.interfaces.as_ref();
-                Self::NoSuchDevice {
-                    name: name.to_owned(),
-                    known: host.map(|host| host.names_by_likeness(name)),
-                }
-            }
-            (Errno::NotAvailable, Step::Bind) => not_available(addr, evidence),
-            (Errno::InUse, Step::Bind | Step::Listen) if addr.port() == 0 => {
-                Self::EphemeralPortsExhausted {
-                    range: evidence.ephemeral_ports.clone(),
-                }
-            }
-            (Errno::InUse, Step::Bind | Step::Listen) => match failure.tried {
-                (first, last) if first < last => Self::RangeInUse { first, last },
-                (port, _) => Self::InUse { port },
-            },
-            (Errno::AccessDenied, Step::Bind) => match evidence.first_unprivileged_port {
-                Some(limit) if (1..limit).contains(&addr.port()) => Self::PrivilegedPort {
-                    port: addr.port(),
-                    limit,
-                },
-                Some(_) => Self::Forbidden,
-                None => Self::Denied,
-            },
-            (Errno::NotPermitted, Step::Bind | Step::Listen) => Self::Forbidden,
-            (Errno::AccessDenied | Errno::NotPermitted, _) => Self::Denied,
-            (Errno::NoDevice, Step::Bind) => match addr {
-                SocketAddr::V6(v6) => Self::NoSuchZone {
-                    index: v6.scope_id(),
-                },
-                SocketAddr::V4(_) => Self::Other { step },
-            },
-            (Errno::Invalid, Step::Bind) => invalid(addr, evidence).unwrap_or(Self::Other { step }),
-            _ => Self::Other { step },
-        }
-    }
-
-    /// Returns what else would help, a sentence each, the likeliest first.
-    pub(crate) fn hints(&self) -> Vec<String> {
-        match self {
-            Self::NotOnThisHost(foreign) => {
-                let all = match foreign.ip() {
-                    IpAddr::V4(_) => "`0.0.0.0` listens on every IPv4 address of this host",
-                    IpAddr::V6(_) => "`[::]` listens on every address of this host",
-                };
-                let mut hints = vec![all.to_owned()];
-                if cfg!(any(target_os = "linux", target_os = "android"))
-                    && !matches!(
-                        foreign.reason(),
-                        ForeignReason::Multicast
-                            | ForeignReason::LimitedBroadcast
-                            | ForeignReason::DirectedBroadcast { .. }
-                    )
-                {
-                    hints.push(
-                        "the option `freebind` binds an address that comes to this host later"
-                            .to_owned(),
-                    );
-                }
-                hints
-            }
-            Self::NotReady(_) => {
-                vec!["`ip addr` shows whether the address is tentative or a duplicate".to_owned()]
-            }
-            Self::ListedOnly(_) if cfg!(target_os = "linux") => vec![
-                "`ip route show table local` shows what the system takes for its own".to_owned(),
-                "`ip link show type vrf` shows the VRFs, each of which is a `device` to bind to".to_owned(),
-            ],
-            Self::RangeInUse { .. } if cfg!(target_os = "linux") => {
-                vec!["`ss -lntup` shows who has them".to_owned()]
-            }
-            Self::InUse { port } => {
-                let mut hints = vec!["port 0 takes any free port".to_owned()];
-                if cfg!(target_os = "linux") {
-                    hints.insert(0, format!("`ss -lntup 'sport = :{port}'` shows who has it"));
-                }
-                hints
-            }
-            Self::PrivilegedPort { port, .. } if cfg!(target_os = "linux") => vec![
-                "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it".to_owned(),
-                "`setcap cap_net_bind_service=+ep` on the program's file grants it".to_owned(),
-                format!(
-                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
-                ),
-            ],
-            Self::Denied if cfg!(target_os = "linux") => vec![
-                "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE".to_owned(),
-            ],
-            Self::Denied if cfg!(windows) => vec![
-                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
-                    .to_owned(),
-            ],
-            Self::TooManyOpenFiles if cfg!(unix) => {
-                vec!["`ulimit -n` and `LimitNOFILE=` set how many a process may have".to_owned()]
-            }
-            Self::FamilyUnavailable(Family::Ipv6) => {
-                vec!["`*` takes IPv6 where there is IPv6, and IPv4 alone elsewhere".to_owned()]
-            }
-            _ => Vec::new(),
-        }
-    }
-
-    /// Tells whether trying again may help although nobody mends anything.
-    pub(crate) fn is_transient(&self) -> bool {
-        matches!(
-            self,
-            Self::NotReady(_) | Self::EphemeralPortsExhausted { .. } | Self::TooManyOpenFiles
-        )
-    }
-
-    /// The kind for an `io::Error` where the system was not asked.
-    pub(crate) fn error_kind(&self) -> io::ErrorKind {
-        match self {
-            Self::Unresolved(_) => io::ErrorKind::AddrNotAvailable,
-            Self::UnsupportedOption { .. } => io::ErrorKind::Unsupported,
-            _ => io::ErrorKind::InvalidInput,
-        }
+/// The cause of an error that is about the address alone.
+fn address_cause(errno: Errno, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
+    let addr = attempt.addr;
+    match (errno, addr) {
+        (Errno::NotAvailable, _) => Some(not_available(attempt, evidence)),
+        (Errno::NoDevice, SocketAddr::V6(v6)) => Some(Cause::NoSuchZone {
+            ip: addr.ip(),
+            index: v6.scope_id(),
+            zones: evidence.names_with(addr.ip()).unwrap_or_default(),
+        }),
+        (Errno::Invalid, _) => invalid(addr, evidence),
+        _ => None,
     }
 }
 
-fn family_of_socket(addr: SocketAddr) -> Family {
-    if addr.is_ipv4() {
-        Family::Ipv4
-    } else {
-        Family::Ipv6
-    }
-}
-
-fn not_available(addr: SocketAddr, evidence: &Evidence) -> Cause {
+fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let addr = attempt.addr;
+    let ip = addr.ip();
     let Some(host) = &evidence.interfaces else {
         return Cause::AddressUnavailable;
     };
     match BindTarget::classify_socket(addr, host) {
-        BindTarget::Foreign(foreign) => match foreign.reason() {
-            ForeignReason::OtherZone { .. } => Cause::OtherZone {
-                ip: addr.ip(),
-                zones: names_with(host, addr.ip()),
-            },
-            _ => Cause::NotOnThisHost(foreign),
-        },
-        BindTarget::Local(local) if addr.is_ipv6() => Cause::NotReady(local),
-        BindTarget::Local(local) => Cause::ListedOnly(local),
-        BindTarget::Loopback(_) => Cause::NoLoopback { ip: addr.ip() },
+        BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, attempt, evidence),
+        BindTarget::Local(local) => ipv4_not_bound(local, attempt, evidence),
+        BindTarget::Loopback(_) => no_loopback(ip, host, evidence),
         BindTarget::Any(_) => Cause::Other { step: Step::Bind },
+        BindTarget::Foreign(foreign) => {
+            let before = attempt.before.map(|host| BindTarget::classify_socket(addr, host));
+            match foreign.reason() {
+                _ if matches!(before, Some(BindTarget::Local(_))) => match before {
+                    Some(BindTarget::Local(local)) => Cause::Gone(local),
+                    _ => Cause::NotOnThisHost(foreign),
+                },
+                ForeignReason::OtherZone { .. } => Cause::OtherZone {
+                    ip,
+                    zones: evidence.names_with(ip).unwrap_or_default(),
+                },
+                _ if evidence.local_by_route.contains(&ip) => Cause::RoutedNotAssigned(foreign),
+                _ => match evidence.ipv6_switch {
+                    // No interface can have any.
+                    Some(interface) if ip.is_ipv6() && evidence.has_no_ipv6_address() => {
+                        Cause::FamilyUnavailable {
+                            family: Family::Ipv6,
+                            why: Unavailable::Sysctl { interface },
+                        }
+                    }
+                    _ => Cause::NotOnThisHost(foreign),
+                },
+            }
+        }
+    }
+}
+
+fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let links = || local.interfaces().filter_map(Interface::index);
+    let is = |wanted: DadState| links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted));
+    let link = links().find_map(|index| evidence.links.get(&index));
+    if is(DadState::Failed) {
+        return Cause::Duplicate(local);
+    }
+    if is(DadState::Tentative) {
+        // It is looked for duplicates over a link that works only.
+        return match link {
+            Some(link) if !link.up => Cause::InterfaceDown(local),
+            Some(link) if !link.running => Cause::NoCarrier(local),
+            _ => Cause::Tentative(local),
+        };
+    }
+    match vrf_of(&local, attempt, evidence) {
+        Some(vrf) => Cause::InVrf { addr: local, vrf },
+        None => Cause::NotReady(local),
+    }
+}
+
+fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    if let Some(vrf) = vrf_of(&local, attempt, evidence) {
+        return Cause::InVrf { addr: local, vrf };
+    }
+    let is_known =
+        |index: Option<u32>| index.is_some_and(|index| evidence.links.contains_key(&index));
+    let are_known = local.interfaces().map(Interface::index).all(is_known);
+    // The interfaces are in no VRF, if known; a device may be one, and the address looked up there.
+    if are_known && attempt.device.is_none() {
+        Cause::LocalRouteMissing(local)
+    } else {
+        Cause::ListedOnly(local)
+    }
+}
+
+/// The VRF that has an address to which the socket is not bound.
+fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<String> {
+    local
+        .interfaces()
+        .filter_map(Interface::index)
+        .filter_map(|index| evidence.links.get(&index))
+        .find_map(|link| match evidence.links.get(&link.master) {
+            _ if link.is_vrf => Some(link.name.clone()),
+            Some(master) if master.is_vrf => Some(master.name.clone()),
+            _ => None,
+        })
+        .filter(|vrf| attempt.device != Some(vrf))
+}
+
+fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
+    let unavailable = |why| Cause::FamilyUnavailable {
+        family: Family::Ipv6,
+        why,
+    };
+    let lo = host.loopbacks();
+    if ip.is_ipv6() {
+        if let Some(interface @ ("all" | "lo")) = evidence.ipv6_switch {
+            return unavailable(Unavailable::Sysctl { interface });
+        }
+        if lo.iter().any(|lo| !lo.is_running()) {
+            return unavailable(Unavailable::LoopbackDown);
+        }
+    }
+    let addrs = lo.iter().flat_map(|lo| lo.addrs());
+    let is_alike =
+        |addr: &&InterfaceAddr| addr.ip().is_loopback() && addr.ip().is_ipv4() == ip.is_ipv4();
+    Cause::NoLoopback {
+        ip,
+        has: addrs.filter(is_alike).cloned().collect(),
     }
 }
 
@@ -473,15 +315,12 @@ fn invalid(addr: SocketAddr, evidence: &Evidence) -> Option<Cause> {
         return Some(Cause::MappedOnV6Only { ip });
     }
     if has_zone(*v6.ip()) && v6.scope_id() == 0 {
-        let candidates = evidence.interfaces.as_ref().map(|host| {
-            if v6.ip().is_multicast() {
-                host.iter()
-                    .map(|interface| interface.name().to_owned())
-                    .collect()
-            } else {
-                names_with(host, addr.ip())
-            }
-        });
+        let candidates = if v6.ip().is_multicast() {
+            let host = evidence.interfaces.as_ref();
+            host.map(|host| host.iter().map(|one| one.name().to_owned()).collect())
+        } else {
+            evidence.names_with(addr.ip())
+        };
         return Some(Cause::ZoneRequired {
             ip: addr.ip(),
             candidates,
@@ -490,134 +329,111 @@ fn invalid(addr: SocketAddr, evidence: &Evidence) -> Option<Cause> {
     None
 }
 
-fn names_with(host: &Interfaces, ip: IpAddr) -> Vec<String> {
-    host.with_ip(ip)
-        .map(|interface| interface.name().to_owned())
-        .collect()
-}
-
-/// A step that the system refused.
-#[derive(Clone, Copy)]
-pub(crate) struct SystemFailure<'a> {
-    pub(crate) addr: SocketAddr,
-    pub(crate) step: Step,
-    /// The first and the last port that were tried.
-    pub(crate) tried: (u16, u16),
-    pub(crate) error: &'a io::Error,
-    pub(crate) device: Option<&'a str>,
-}
-
-/// What the host says after a failure; what could not be read is `None`.
-#[derive(Clone, Debug)]
-pub(crate) struct Evidence {
-    pub(crate) interfaces: Option<Interfaces>,
-    pub(crate) first_unprivileged_port: Option<u16>,
-    pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
-}
-
-impl Evidence {
-    /// Reads what the failures call for, once, and nothing else.
-    pub(crate) fn read<'a>(failures: impl Iterator<Item = (SocketAddr, &'a io::Error)>) -> Self {
-        let failures: Vec<(u16, Errno)> = failures
-            .map(|(addr, error)| (addr.port(), Errno::of(error)))
-            .collect();
-        let any = |wanted: fn(&(u16, Errno)) -> bool| failures.iter().any(wanted);
-        let about_addresses = any(|(_, errno)| {
-            matches!(
-                errno,
-                Errno::NotAvailable | Errno::Invalid | Errno::NoDevice
-            )
-        });
-        let about_privilege = any(|(_, errno)| *errno == Errno::AccessDenied);
-        let about_port_0 = any(|failure| *failure == (0, Errno::InUse));
-        Self {
-            interfaces: about_addresses
-                .then(Interfaces::system)
-                .and_then(Result::ok),
-            first_unprivileged_port: about_privilege.then(first_unprivileged_port).flatten(),
-            ephemeral_ports: about_port_0.then(ephemeral_ports).flatten(),
-        }
+fn family_unsupported(addr: SocketAddr, evidence: &Evidence) -> Cause {
+    let (family, in_kernel) = match addr {
+        SocketAddr::V4(_) => (Family::Ipv4, None),
+        SocketAddr::V6(_) => (Family::Ipv6, evidence.has_ipv6),
+    };
+    Cause::FamilyUnavailable {
+        family,
+        why: match (in_kernel, evidence.has_seccomp_filter) {
+            (Some(false), _) => Unavailable::NoKernelSupport,
+            (Some(true), _) | (None, Some(true)) => Unavailable::Sandbox,
+            (None, _) => Unavailable::Unknown,
+        },
     }
 }
 
-/// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
-fn first_unprivileged_port() -> Option<u16> {
-    if cfg!(any(target_os = "linux", target_os = "android")) {
-        let text = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok()?;
-        text.trim().parse().ok()
-    } else if cfg!(unix) {
-        // IPPORT_RESERVED of netinet/in.h.
-        Some(1024)
-    } else {
-        None
-    }
-}
-
-/// `net.ipv4.ip_local_port_range`, which holds for IPv6, too (ip(7)).
-fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_whitespace().map(str::parse);
-    match (ports.next(), ports.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => Some(first..=last),
-        _ => None,
-    }
-}
-
-/// The errors of the system that tell causes apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Errno {
-    NotAvailable,
-    InUse,
-    AccessDenied,
-    NotPermitted,
-    Invalid,
-    NoDevice,
-    FamilyUnsupported,
-    NoDescriptors,
-    /// No error of the system: the platform lacks the call.
-    Unsupported,
-    Unknown,
-}
-
-impl Errno {
-    pub(crate) fn of(error: &io::Error) -> Self {
-        // std has no kind for the last three (errno(3); Winsock error codes).
-        let (no_device, family_unsupported, no_descriptors): (i32, i32, &[i32]) = if cfg!(windows) {
-            (-1, 10047, &[10024])
-        } else if cfg!(any(
-            target_os = "solaris",
-            target_os = "illumos",
-            all(
-                target_os = "linux",
-                any(
-                    target_arch = "mips",
-                    target_arch = "mips32r6",
-                    target_arch = "mips64",
-                    target_arch = "mips64r6"
-                )
-            )
-        )) {
-            (19, 124, &[23, 24])
-        } else if cfg!(any(target_os = "linux", target_os = "android")) {
-            (19, 97, &[23, 24])
-        } else {
-            (19, 47, &[23, 24])
+fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let port = attempt.addr.port();
+    if port == 0 {
+        return Cause::EphemeralPortsExhausted {
+            range: evidence.ephemeral_ports.clone(),
         };
-        // EPERM; EACCES and the Winsock codes are larger.
-        let not_permitted = 1;
-        match (error.kind(), error.raw_os_error()) {
-            (io::ErrorKind::AddrNotAvailable, _) => Self::NotAvailable,
-            (io::ErrorKind::AddrInUse, _) => Self::InUse,
-            (io::ErrorKind::PermissionDenied, Some(code)) if code == not_permitted => {
-                Self::NotPermitted
-            }
-            (io::ErrorKind::PermissionDenied, _) => Self::AccessDenied,
-            (io::ErrorKind::InvalidInput, _) => Self::Invalid,
-            (io::ErrorKind::Unsupported, None) => Self::Unsupported,
-            (_, Some(code)) if code == no_device => Self::NoDevice,
-            (_, Some(code)) if code == family_unsupported => Self::FamilyUnsupported,
-            (_, Some(code)) if no_descriptors.contains(&code) => Self::NoDescriptors,
-            _ => Self::Unknown,
-        }
+    }
+    let (first, last) = attempt.tried;
+    if first < last {
+        return Cause::RangeInUse { first, last };
+    }
+    let claim = attempt.claim(evidence.device);
+    let holders = match evidence.sockets(attempt.protocol).held(claim, port) {
+        Held::By(holders) => holders,
+        Held::Unknown => Vec::new(),
+        Held::ByTimeWait => return Cause::TimeWait { port },
+        Held::ByNobodyVisible => return Cause::HeldInvisibly { port },
+    };
+    Cause::InUse {
+        ip: attempt.addr.ip(),
+        port,
+        holders,
+    }
+}
+
+/// Who will be in the way, where the kernel did not come to say so.
+fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
+    if attempt.shares_port || attempt.tried == (0, 0) {
+        return None;
+    }
+    let (first, last) = attempt.tried;
+    if first < last {
+        let mut holders = (first..=last).map(|port| holders_next(attempt, port, evidence));
+        let all_have_some = holders.all(|holders| !holders.is_empty());
+        return all_have_some.then_some(Cause::RangeInUse { first, last });
+    }
+    let holders = holders_next(attempt, first, evidence);
+    (!holders.is_empty()).then(|| Cause::InUse {
+        ip: attempt.addr.ip(),
+        port: first,
+        holders,
+    })
+}
+
+fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Vec<Holder> {
+    let sockets = evidence.sockets(attempt.protocol);
+    sockets.foreseen(attempt.claim(evidence.device), port, attempt.protocol)
+}
+
+/// The address with the first of its ports that nobody has, or the last one.
+pub(crate) fn with_free_port(attempt: &Attempt<'_>, evidence: &Evidence) -> SocketAddr {
+    let (first, last) = attempt.tried;
+    let is_free = |port: &u16| *port == last || holders_next(attempt, *port, evidence).is_empty();
+    let mut addr = attempt.addr;
+    addr.set_port((first..=last).find(is_free).unwrap_or(last));
+    addr
+}
+
+fn access_denied(port: u16, evidence: &Evidence) -> Cause {
+    match evidence.first_unprivileged_port {
+        Some(limit) if (1..limit).contains(&port) => match evidence.capability {
+            Some(Capability::Effective) => Cause::RefusedByPolicy(Policy::SecurityModule),
+            Some(Capability::Uncertain) => Cause::Denied,
+            None if cfg!(any(target_os = "linux", target_os = "android")) => Cause::Denied,
+            // Elsewhere only root may, and root is not refused.
+            None => Cause::PrivilegedPort {
+                port,
+                limit,
+                privilege: Privilege::Missing,
+            },
+            Some(Capability::Lacking(privilege)) => Cause::PrivilegedPort {
+                port,
+                limit,
+                privilege,
+            },
+        },
+        Some(_) => Cause::RefusedByPolicy(Policy::SecurityModule),
+        None => Cause::Denied,
+    }
+}
+
+/// The missing privilege that the kernel did not come to speak of.
+fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
+    let limit = evidence.first_unprivileged_port?;
+    match evidence.capability? {
+        Capability::Lacking(privilege) if (1..limit).contains(&port) => Some(Cause::PrivilegedPort {
+            port,
+            limit,
+            privilege,
+        }),
+        _ => None,
     }
 }

@@ -318,6 +318,13 @@ impl Interfaces {
         nearest
     }
 
+    /// Returns the interfaces that have a loopback address: `lo`, where it has not been changed.
+    pub(crate) fn loopbacks(&self) -> Vec<&Interface> {
+        let has_loopback =
+            |interface: &&Interface| interface.addrs.iter().any(|addr| addr.ip.is_loopback());
+        self.iter().filter(has_loopback).collect()
+    }
+
     /// Returns the names of the interfaces, the one that `name` is likely a slip for first.
     pub(crate) fn names_by_likeness(&self, name: &str) -> Vec<String> {
         let mut names: Vec<&str> = self.iter().map(Interface::name).collect();

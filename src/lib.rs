@@ -54,6 +54,8 @@ mod plan;
 mod bind;
 // Why that failed.
 mod diagnose;
+// The same findings without binding.
+mod check;
 // Who can connect.
 mod reach;
 
@@ -62,18 +64,25 @@ pub use crate::{
         BindError, BindFailure, BindOptions, Listener, Listeners, Setting, StdSocket, bind,
         bind_udp,
     },
-    diagnose::{Cause, Step},
+    check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
+    diagnose::{
+        Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound,
+    },
     interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{Family, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone},
     network::Network,
     reach::{Dial, DialFrom},
     resolve::{ResolveError, ResolveErrorKind},
-    target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Wildcard},
+    target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Overlap, Wildcard},
 };
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/diagnosis.md")]
+pub mod diagnosis {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/platforms.md")]

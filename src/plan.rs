@@ -1,8 +1,9 @@
 //! Which sockets to open: [`Endpoint`]s and a port to [`PlannedSocket`]s.
 
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::target::{Endpoint, Standing, Wildcard, socket_addr};
+use crate::target::{Claim, Endpoint, Overlap, Standing, Wildcard, socket_addr};
 
 /// A socket to open.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +82,11 @@ fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
     }
 }
 
+/// The socket of the IPv4 wildcard, for where there is no IPv6.
+pub(crate) fn ipv4_wildcard(port: u16) -> PlannedSocket {
+    any(Wildcard::Ipv4, port, false)
+}
+
 fn address(ip: IpAddr, scope_id: u32, port: u16, standing: Standing) -> PlannedSocket {
     PlannedSocket {
         addr: socket_addr(ip, scope_id, port),
@@ -107,4 +113,52 @@ fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
         Standing::Unknown | Standing::Foreign if may_be_broadcast => Clients::TheKernelKnows,
         Standing::Unknown | Standing::Foreign | Standing::Listed => Clients::MayCome,
     }
+}
+
+/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same
+/// port, so that both can be opened.
+pub(crate) fn make_room<'s>(sockets: impl Iterator<Item = &'s mut PlannedSocket>) {
+    let (v6, v4): (Vec<_>, Vec<_>) = sockets
+        .filter(|socket| socket.addr.ip().is_unspecified())
+        .partition(|socket| socket.addr.is_ipv6());
+    let taken: HashSet<u16> = v4.iter().map(|socket| socket.addr.port()).collect();
+    for socket in v6 {
+        if taken.contains(&socket.addr.port()) {
+            socket.only_v6 = true;
+            // There is IPv4 already.
+            if socket.absence == Absence::LeavesIpv4 {
+                socket.absence = Absence::IsSkipped;
+            }
+        }
+    }
+}
+
+/// Finds for each claim on a port the first one before it that excludes it.
+///
+/// It is linear in their number, save where wildcards stand beside many others.
+pub(crate) fn conflicts(claims: &[(Claim, u16)]) -> Vec<Option<(usize, Overlap)>> {
+    #[derive(Default)]
+    struct OnPort {
+        all: Vec<usize>,
+        wildcards: Vec<usize>,
+        by_ip: HashMap<IpAddr, Vec<usize>>,
+    }
+    let mut ports: HashMap<u16, OnPort> = HashMap::new();
+    let mut found = Vec::with_capacity(claims.len());
+    for (n, (claim, port)) in claims.iter().enumerate() {
+        let on_port = ports.entry(*port).or_default();
+        let alike = on_port.by_ip.entry(claim.ip()).or_default();
+        let overlap = |before: &usize| Some((*before, claim.overlap(claims[*before].0)?));
+        found.push(if claim.ip().is_unspecified() {
+            on_port.all.iter().find_map(overlap)
+        } else {
+            alike.iter().chain(&on_port.wildcards).find_map(overlap)
+        });
+        on_port.all.push(n);
+        alike.push(n);
+        if claim.ip().is_unspecified() {
+            on_port.wildcards.push(n);
+        }
+    }
+    found
 }

@@ -157,21 +157,34 @@ impl ListenAddr {
     }
 }
 
-/// What the address stands for on this host, which is read only where it must be.
-pub(crate) fn endpoints_here(addr: &ListenAddr) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+/// What the address stands for on `host`, or on this host, with the snapshot if one is
+/// needed for it.
+pub(crate) fn endpoints_on(
+    addr: &ListenAddr,
+    host: Option<&Interfaces>,
+) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
     if addr.needs_interfaces() {
-        endpoints(addr, &snapshot_for(addr)?)
+        let host = match host {
+            Some(host) => with_sources(addr, host.clone()),
+            None => snapshot_for(addr)?,
+        };
+        Ok((endpoints(addr, &host)?, Some(host)))
     } else {
-        endpoints(addr, &Interfaces::default())
+        Ok((endpoints(addr, &Interfaces::default())?, None))
     }
 }
 
 fn snapshot_for(addr: &ListenAddr) -> Result<Interfaces, ResolveErrorKind> {
     let host = Interfaces::system().map_err(ResolveErrorKind::InterfacesUnreadable)?;
-    Ok(match addr.host() {
+    Ok(with_sources(addr, host))
+}
+
+/// Adds the default sources of this host for the word that needs them.
+fn with_sources(addr: &ListenAddr, host: Interfaces) -> Interfaces {
+    match addr.host() {
         Host::Word(Word::Default) => host.with_system_default_sources(),
         _ => host,
-    })
+    }
 }
 
 /// What the address stands for: at least one endpoint, none of them twice.

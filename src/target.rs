@@ -2,6 +2,8 @@
 
 // Why an address is not the host's.
 mod foreign;
+// What a socket has of its port.
+mod claim;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -9,6 +11,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Family, has_zone};
+pub use claim::Overlap;
+pub(crate) use claim::{Claim, Protocol};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
 
@@ -135,6 +139,14 @@ impl BindTarget {
         Self::classify_in_zone(addr.ip(), scope_id, host)
     }
 
+    /// Classifies the address of a socket that may leave out IPv4.
+    pub(crate) fn of_socket(addr: SocketAddr, only_v6: bool, host: &Interfaces) -> Self {
+        match Self::classify_socket(addr, host) {
+            Self::Any(Wildcard::DualStack) if only_v6 => Self::Any(Wildcard::Ipv6),
+            target => target,
+        }
+    }
+
     /// Tells whether this is a wildcard.
     ///
     /// # Examples
@@ -193,6 +205,16 @@ impl BindTarget {
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign(_))
+    }
+
+    /// Returns the snapshot that the class is from, where one says anything of the address.
+    pub(crate) fn host(&self) -> Option<&Interfaces> {
+        match self {
+            Self::Any(_) | Self::Loopback(_) => None,
+            Self::Local(LocalAddr(placed)) | Self::Foreign(ForeignAddr(placed)) => {
+                Some(&placed.host)
+            }
+        }
     }
 
     /// Returns what a socket is bound to, with what the class says of it.

@@ -229,7 +229,12 @@ fn a_link_local_address_needs_its_zone() {
         assert!(err.to_string().starts_with(sentence), "{err}");
         bind_udp("[ff02::1%eth0]:0").unwrap();
         assert_fails(
-            "[fe80::77%9999]:80",
+            "[fe80::78%9999]:80",
+            Some(ENODEV),
+            "no interface has the index 9999; write `[fe80::78%far0]`",
+        );
+        assert_fails(
+            "[fe80::79%9999]:80",
             Some(ENODEV),
             "no interface has the index 9999",
         );
@@ -300,7 +305,7 @@ fn a_tentative_address_is_not_ready() {
         assert_fails(
             text,
             Some(EADDRNOTAVAIL),
-            "2001:db8:1::10, an address of eth0, but the system does not bind it at present",
+            "2001:db8:1::10, an address of eth0, is tentative: the system still looks for a duplicate of it; try again in a moment",
         );
         assert!(fails(text).is_transient());
         assert!(BindTarget::parse("2001:db8:1::10").unwrap().is_local());
@@ -319,12 +324,12 @@ fn a_host_without_ipv6_loopback_has_localhost() {
         assert_eq!(bind_udp("localhost:0").unwrap().as_slice().len(), 1);
         for text in ["[::1]:80", "ipv6@localhost:80"] {
             let err = fails(text);
-            assert!(matches!(err.cause(), Cause::NoLoopback { .. }), "{err:?}");
+            assert!(matches!(err.cause(), Cause::FamilyUnavailable { .. }), "{err:?}");
         }
         assert_fails(
             "[::1]:80",
             Some(EADDRNOTAVAIL),
-            "this host has no ::1 at present",
+            "IPv6 is switched off by `net.ipv6.conf.all.disable_ipv6`; write an IPv4 address, or `*`",
         );
         // The dual-stack wildcard serves IPv4 there.
         let any = bind("*:80").unwrap();
@@ -530,7 +535,7 @@ fn the_kernel_has_the_last_word() {
         assert_fails(
             "10.0.0.1:80",
             Some(EADDRNOTAVAIL),
-            "10.0.0.1, an address of eth0 (not running), but the system does not take it for one of its own",
+            "10.0.0.1, an address of eth0 (not running), is not in the routing table `local`, by which the system binds",
         );
         assert!(!fails("10.0.0.1:80").is_transient());
     });

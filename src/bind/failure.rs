@@ -5,9 +5,9 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use super::Protocol;
 use crate::diagnose::{Cause, Step};
 use crate::listen::shown;
+use crate::target::Protocol;
 
 /// A setting whose sockets could not be opened. None of them is open.
 ///
@@ -26,9 +26,10 @@ use crate::listen::shown;
 /// let port = first.as_slice()[0].local_addr().port();
 ///
 /// let err = bindaddr::bind(format!("127.0.0.1:{port}")).unwrap_err();
+/// # #[cfg(target_os = "linux")]
 /// assert_eq!(
 ///     err.to_string(),
-///     format!("cannot listen on 127.0.0.1:{port}: another socket has port {port}"),
+///     format!("cannot listen on 127.0.0.1:{port}: port {port} is in use by this process on 127.0.0.1"),
 /// );
 /// assert!(matches!(err.cause(), Cause::InUse { .. }));
 /// assert_eq!(err.step(), Step::Bind);
@@ -114,7 +115,8 @@ impl BindError {
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
         let mut hints: Vec<String> = Vec::new();
-        for hint in self.failures().flat_map(|failure| failure.cause.hints()) {
+        let causes = self.failures().flat_map(BindFailure::causes);
+        for hint in causes.flat_map(Cause::hints) {
             if !hints.contains(&hint) {
                 hints.push(hint);
             }
@@ -132,7 +134,8 @@ impl BindError {
     /// ```
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        self.failures().all(|failure| failure.cause.is_transient())
+        let mut causes = self.failures().flat_map(BindFailure::causes);
+        causes.all(Cause::is_transient)
     }
 }
 
@@ -160,6 +163,9 @@ impl fmt::Display for BindError {
                 _ => {}
             }
             failure.cause.fmt(f)?;
+            for also in &failure.also {
+                write!(f, "; also, {also}")?;
+            }
         }
         Ok(())
     }
@@ -197,20 +203,24 @@ pub struct BindFailure {
     addr: Option<SocketAddr>,
     step: Step,
     cause: Cause,
+    also: Vec<Cause>,
     error: Option<io::Error>,
 }
 
 impl BindFailure {
+    /// The first of the causes is that of the error.
     pub(super) fn new(
         addr: Option<SocketAddr>,
         step: Step,
-        cause: Cause,
+        causes: Vec<Cause>,
         error: Option<io::Error>,
     ) -> Self {
+        let mut causes = causes.into_iter();
         Self {
             addr,
             step,
-            cause,
+            cause: causes.next().unwrap_or(Cause::Other { step }),
+            also: causes.collect(),
             error,
         }
     }
@@ -227,10 +237,38 @@ impl BindFailure {
         self.step
     }
 
-    /// Returns why it failed.
+    /// Returns why it failed: the cause of the system's error.
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.cause
+    }
+
+    /// Iterates over all that is wrong: the cause of the system's error first, then what
+    /// the system would have refused next.
+    ///
+    /// # Examples
+    ///
+    /// A system refuses a foreign address before it looks at the port.
+    ///
+    /// ```
+    /// let held = bindaddr::bind("0.0.0.0:0")?;
+    /// let port = held.as_slice()[0].local_addr().port();
+    /// let err = bindaddr::bind(format!("198.51.100.1:{port}")).unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// for cause in failure.causes() {
+    ///     println!("{cause}");
+    /// }
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(failure.causes().count(), 2);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    pub fn causes(&self) -> impl Iterator<Item = &Cause> {
+        std::iter::once(&self.cause).chain(&self.also)
+    }
+
+    /// Takes out all that is wrong.
+    pub(crate) fn into_causes(self) -> Vec<Cause> {
+        std::iter::once(self.cause).chain(self.also).collect()
     }
 
     /// Returns the system's error, where the system was asked.

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
+use super::BindOptions;
+use crate::diagnose::{self, Note};
 use crate::interfaces::Interfaces;
 use crate::plan::PlannedSocket;
-use crate::target::{BindTarget, Wildcard};
+use crate::target::{BindTarget, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
 ///
@@ -30,15 +32,25 @@ pub struct Listener<S = TcpListener> {
     local_addr: SocketAddr,
     only_v6: bool,
     foreign: bool,
+    protocol: Protocol,
+    freebind: bool,
 }
 
 impl<S> Listener<S> {
-    pub(super) fn new(socket: S, local_addr: SocketAddr, planned: &PlannedSocket) -> Self {
+    pub(super) fn new(
+        socket: S,
+        local_addr: SocketAddr,
+        planned: &PlannedSocket,
+        protocol: Protocol,
+        freebind: bool,
+    ) -> Self {
         Self {
             socket,
             local_addr,
             only_v6: planned.only_v6,
             foreign: planned.foreign,
+            protocol,
+            freebind,
         }
     }
 
@@ -67,6 +79,28 @@ impl<S> Listener<S> {
         self.foreign
     }
 
+    /// Looks at this host and notes what is odd about the socket's address, such as that
+    /// nobody can connect to it.
+    ///
+    /// Binding reads nothing of the sort: this does, each time it is called. What cannot be
+    /// read is not noted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for listener in bindaddr::bind("127.0.0.1:0")? {
+    ///     for note in listener.notes() {
+    ///         eprintln!("note: {}: {note}", listener.local_addr());
+    ///     }
+    /// }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let kernel = BindOptions::new();
+        diagnose::notes(self.local_addr, self.protocol, self.freebind, None, &kernel)
+    }
+
     /// Says what the socket's address is on the host of a snapshot.
     ///
     /// # Examples
@@ -81,10 +115,7 @@ impl<S> Listener<S> {
     /// ```
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
-        match BindTarget::classify_socket(self.local_addr, host) {
-            BindTarget::Any(Wildcard::DualStack) if self.only_v6 => BindTarget::Any(Wildcard::Ipv6),
-            target => target,
-        }
+        BindTarget::of_socket(self.local_addr, self.only_v6, host)
     }
 
     /// Borrows the std socket.

@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::Failed;
+use super::BindFailure;
 use crate::diagnose::{Cause, Step};
+use crate::interfaces::Interfaces;
 use crate::listen::{Host, ListenAddr};
-use crate::resolve::endpoints_here;
+use crate::resolve::endpoints_on;
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
@@ -83,33 +84,37 @@ impl From<(BindTarget, u16)> for Setting<'_> {
 }
 
 /// What a setting stands for on this host.
-pub(super) struct Wanted {
-    pub(super) endpoints: Vec<Endpoint>,
+pub(crate) struct Wanted {
+    pub(crate) endpoints: Vec<Endpoint>,
     /// The ports to try in turn.
-    pub(super) ports: RangeInclusive<u16>,
+    pub(crate) ports: RangeInclusive<u16>,
     /// The address as it was written, if it was an IPv4-mapped one.
-    pub(super) mapped: Option<Ipv6Addr>,
+    pub(crate) mapped: Option<Ipv6Addr>,
+    /// The snapshot in which the endpoints were found, if one was needed.
+    pub(crate) host: Option<Interfaces>,
 }
 
 impl Setting<'_> {
-    /// Finds out what is wanted, reading the interfaces only where it must be.
-    pub(super) fn wanted(&self) -> Result<Wanted, Failed> {
+    /// Finds out what is wanted on `host`, or on this host, whose interfaces are read only
+    /// where they must be.
+    pub(crate) fn wanted(&self, host: Option<&Interfaces>) -> Result<Wanted, BindFailure> {
         match &self.0 {
             Written::Text(text) => match text.parse() {
-                Ok(addr) => wanted_by(&addr),
-                Err(err) => Err(Failed::refused(None, Step::Parse, Cause::Text(err))),
+                Ok(addr) => wanted_by(&addr, host),
+                Err(err) => Err(refused(Step::Parse, Cause::Text(err))),
             },
-            Written::Addr(addr) => wanted_by(addr),
+            Written::Addr(addr) => wanted_by(addr, host),
             Written::Target(target, port) => Ok(Wanted {
                 endpoints: vec![target.endpoint()],
                 ports: *port..=*port,
                 mapped: None,
+                host: target.host().cloned(),
             }),
         }
     }
 
     /// Returns the setting as it was written, in canonical words if it was no text.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         match &self.0 {
             Written::Text(text) => text.to_string(),
             Written::Addr(addr) => addr.to_string(),
@@ -125,9 +130,13 @@ impl Setting<'_> {
     }
 }
 
-fn wanted_by(addr: &ListenAddr) -> Result<Wanted, Failed> {
-    let endpoints = endpoints_here(addr)
-        .map_err(|kind| Failed::refused(None, Step::Resolve, Cause::Unresolved(kind)))?;
+fn refused(step: Step, cause: Cause) -> BindFailure {
+    BindFailure::new(None, step, vec![cause], None)
+}
+
+fn wanted_by(addr: &ListenAddr, host: Option<&Interfaces>) -> Result<Wanted, BindFailure> {
+    let (endpoints, host) = endpoints_on(addr, host)
+        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
     let mapped = match addr.host() {
         Host::Ip {
             ip: IpAddr::V6(ip), ..
@@ -138,5 +147,6 @@ fn wanted_by(addr: &ListenAddr) -> Result<Wanted, Failed> {
         endpoints,
         ports: addr.ports(),
         mapped,
+        host,
     })
 }

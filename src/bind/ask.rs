@@ -1,0 +1,92 @@
+//! What is asked of the kernel through sockets of its own.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::{BindOptions, at, name_of, type_of};
+use crate::diagnose::{Errno, Kernel, Step};
+use crate::target::Protocol;
+
+/// Asks the kernel whether `addr` is a broadcast of one of its subnets.
+///
+/// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
+/// (connect(2)); nothing is sent. A route that prohibits the address gives the
+/// same error, and gives it again when the socket may.
+pub(super) fn is_broadcast(addr: SocketAddr) -> bool {
+    // Elsewhere it is not known that connect tells.
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return false;
+    }
+    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
+        return false;
+    };
+    // The discard port, lest port 0 means something.
+    let to = SockAddr::from(SocketAddr::new(addr.ip(), 9));
+    let denied = || match socket.connect(&to) {
+        Ok(()) => false,
+        Err(error) => Errno::of(&error) == Errno::AccessDenied,
+    };
+    denied() && socket.set_broadcast(true).is_ok() && !denied()
+}
+
+/// Finds a port that is free on every address of the host, or where there is
+/// none, on `first`.
+pub(super) fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, (Step, io::Error)> {
+    let everywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    let mut found = everywhere.map(|ip| SocketAddr::new(ip, 0)).into_iter();
+    if let Some(port) = found.find_map(|addr| port_given(protocol, addr).ok()) {
+        return Ok(port);
+    }
+    port_given(protocol, SocketAddr::new(first, 0))
+}
+
+/// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
+fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Error)> {
+    let socket =
+        Socket::new(Domain::for_address(addr), type_of(protocol), None).map_err(at(Step::Socket))?;
+    if addr.is_ipv6() {
+        let dual_stack = socket.set_only_v6(false);
+        dual_stack.map_err(at(Step::Option("only_v6")))?;
+    }
+    // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
+    socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+    Ok(name_of(&socket).map_err(at(Step::Name))?.port())
+}
+
+
+impl Kernel for BindOptions {
+    fn netlink(
+        &self,
+        protocol: i32,
+        question: &[u8],
+        is_over: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()> {
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
+        // the kernel (netlink(7)).
+        let mut socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
+        // The kernel answers at once; this is for one that does not.
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        socket.write_all(question)?;
+        // The kernel fills up to 32 KiB of it.
+        let mut datagram = vec![0; 1 << 15];
+        loop {
+            let len = socket.read(&mut datagram)?;
+            if len == 0 || is_over(&datagram[..len]) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+        // On UDP and port 0 it is in nobody's way.
+        let mut addr = addr;
+        addr.set_port(0);
+        self.open_socket(Protocol::Udp, addr, true).map(|_| ())
+    }
+}

@@ -1,0 +1,79 @@
+//! The system's errors, as far as they tell causes apart: [`Errno`].
+
+use std::io;
+
+/// The errors of the system that tell causes apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Errno {
+    /// `EADDRNOTAVAIL`
+    NotAvailable,
+    /// `EADDRINUSE`
+    InUse,
+    /// `EACCES`
+    AccessDenied,
+    /// `EPERM`
+    NotPermitted,
+    /// `EINVAL`
+    Invalid,
+    /// `ENODEV`
+    NoDevice,
+    /// `EAFNOSUPPORT`
+    FamilyUnsupported,
+    /// `EMFILE`
+    ProcessDescriptors,
+    /// `ENFILE`
+    SystemDescriptors,
+    /// `ENOBUFS`, `ENOMEM`
+    NoMemory,
+    /// No error of the system: the platform lacks the call.
+    Unsupported,
+    Unknown,
+}
+
+/// EPERM; EACCES and the Winsock codes are larger.
+const NOT_PERMITTED: i32 = 1;
+
+impl Errno {
+    pub(crate) fn of(error: &io::Error) -> Self {
+        match (error.kind(), error.raw_os_error()) {
+            (io::ErrorKind::AddrNotAvailable, _) => Self::NotAvailable,
+            (io::ErrorKind::AddrInUse, _) => Self::InUse,
+            (io::ErrorKind::PermissionDenied, Some(NOT_PERMITTED)) => Self::NotPermitted,
+            (io::ErrorKind::PermissionDenied, _) => Self::AccessDenied,
+            (io::ErrorKind::InvalidInput, _) => Self::Invalid,
+            (io::ErrorKind::OutOfMemory, _) => Self::NoMemory,
+            (io::ErrorKind::Unsupported, None) => Self::Unsupported,
+            (_, Some(code)) => Self::of_code(code),
+            _ => Self::Unknown,
+        }
+    }
+
+    /// std has no kind for these (errno(3); Winsock error codes).
+    fn of_code(code: i32) -> Self {
+        let odd_linux = cfg!(any(
+            target_arch = "mips",
+            target_arch = "mips32r6",
+            target_arch = "mips64",
+            target_arch = "mips64r6"
+        ));
+        let linux = cfg!(any(target_os = "linux", target_os = "android"));
+        let system_v = cfg!(any(target_os = "solaris", target_os = "illumos"));
+        let [no_device, family_unsupported, process, system, no_buffers] = if cfg!(windows) {
+            [-1, 10047, 10024, -1, 10055]
+        } else if system_v || (linux && odd_linux) {
+            [19, 124, 24, 23, 132]
+        } else if linux {
+            [19, 97, 24, 23, 105]
+        } else {
+            [19, 47, 24, 23, 55]
+        };
+        match code {
+            _ if code == no_device => Self::NoDevice,
+            _ if code == family_unsupported => Self::FamilyUnsupported,
+            _ if code == process => Self::ProcessDescriptors,
+            _ if code == system => Self::SystemDescriptors,
+            _ if code == no_buffers => Self::NoMemory,
+            _ => Self::Unknown,
+        }
+    }
+}

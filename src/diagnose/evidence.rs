@@ -1,0 +1,463 @@
+//! What the host says after a failure: [`Evidence`], the third door.
+//!
+//! Everything is read without privilege, and of the calling thread's network
+//! namespace: `/proc/self` would be that of the process's first thread. What
+//! cannot be read is left out.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use super::netlink::{self, Answer, Link};
+use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
+use super::{Attempt, Errno, Privilege, Step};
+use crate::interfaces::{Interface, Interfaces};
+use crate::target::{BindTarget, Protocol};
+
+/// What is asked of the kernel through sockets, which are `bind`'s to make.
+pub(crate) trait Kernel {
+    /// Puts a question over netlink, and shows each datagram of the answer to
+    /// `is_over` until that says so.
+    fn netlink(
+        &self,
+        protocol: i32,
+        question: &[u8],
+        is_over: &mut dyn FnMut(&[u8]) -> bool,
+    ) -> io::Result<()>;
+
+    /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
+    fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
+}
+
+/// What the host says after a failure; what could not be read, or was not
+/// called for, is missing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Evidence {
+    pub(crate) interfaces: Option<Interfaces>,
+    /// The state of each IPv6 address, by interface.
+    pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), DadState>>,
+    /// Whether the kernel has IPv6.
+    pub(crate) has_ipv6: Option<bool>,
+    /// The `*` of the `net.ipv6.conf.*.disable_ipv6` that is set.
+    pub(crate) ipv6_switch: Option<&'static str>,
+    /// The interfaces that have the addresses in question, and those they are part of, by index.
+    pub(crate) links: HashMap<u32, Link>,
+    /// The addresses in question that a route makes local.
+    pub(crate) local_by_route: HashSet<IpAddr>,
+    /// What the kernel says of the addresses of which it did not come to speak.
+    pub(crate) verdicts: HashMap<SocketAddr, Errno>,
+    /// The index of the interface that the sockets are to be bound to; 0 for none.
+    pub(crate) device: u32,
+    pub(crate) tcp: Sockets,
+    pub(crate) udp: Sockets,
+    pub(crate) first_unprivileged_port: Option<u16>,
+    pub(crate) capability: Option<Capability>,
+    pub(crate) has_seccomp_filter: Option<bool>,
+    pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
+    /// How many descriptors the process may have.
+    pub(crate) open_files: Option<u64>,
+}
+
+/// How far duplicate address detection came with an address (RFC 4862, section 5.4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DadState {
+    Usable,
+    Tentative,
+    Failed,
+}
+
+/// What the process's `CAP_NET_BIND_SERVICE` is worth here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Capability {
+    Effective,
+    Lacking(Privilege),
+    /// It has it in a user namespace that may own the network namespace or not.
+    Uncertain,
+}
+
+impl Evidence {
+    /// Reads what the attempts call for, each thing once, and nothing else.
+    pub(crate) fn read(attempts: &[Attempt<'_>], kernel: &dyn Kernel) -> Self {
+        let mut evidence = Self::default();
+        evidence.read_limits(attempts);
+        evidence.ask_for_verdicts(attempts, kernel);
+        evidence.read_addresses(attempts, kernel);
+        if let Some(name) = attempts.iter().find_map(|attempt| attempt.device) {
+            let question = netlink::link_question(0, Some(name));
+            let link = ask(kernel, netlink::ROUTE, &question, netlink::link);
+            // Of an unknown one only its likes without a device are in the way.
+            evidence.device = link.map_or(u32::MAX, |link| link.index);
+        }
+        evidence.tcp = sockets_in_the_way(Protocol::Tcp, attempts, evidence.device, kernel);
+        evidence.udp = sockets_in_the_way(Protocol::Udp, attempts, evidence.device, kernel);
+        evidence
+    }
+
+    fn read_limits(&mut self, attempts: &[Attempt<'_>]) {
+        let ports = || attempts.iter().map(|attempt| attempt.addr.port());
+        let any = |wanted: fn(Errno) -> bool| {
+            let mut errnos = attempts.iter().filter_map(Attempt::errno);
+            errnos.any(|(_, errno)| wanted(errno))
+        };
+        if ports().any(|port| port != 0) {
+            self.first_unprivileged_port = first_unprivileged_port();
+        }
+        let limit = self.first_unprivileged_port.unwrap_or(0);
+        let about_privilege = ports().any(|port| (1..limit).contains(&port));
+        let about_filters =
+            any(|errno| matches!(errno, Errno::NotPermitted | Errno::FamilyUnsupported));
+        if about_privilege || about_filters {
+            let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+            self.capability = about_privilege.then(|| capability(&status)).flatten();
+            self.has_seccomp_filter = has_seccomp_filter(&status);
+        }
+        if any(|errno| errno == Errno::InUse) && ports().any(|port| port == 0) {
+            self.ephemeral_ports = ephemeral_ports();
+        }
+        if any(|errno| errno == Errno::ProcessDescriptors) {
+            self.open_files = open_files();
+        }
+    }
+
+    /// Asks about the addresses of those that the kernel refused before it looked at them.
+    fn ask_for_verdicts(&mut self, attempts: &[Attempt<'_>], kernel: &dyn Kernel) {
+        for attempt in attempts {
+            let refused = attempt.errno();
+            if let Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) = refused {
+                if let Err((Step::Bind, error)) = kernel.try_address(attempt.addr) {
+                    self.verdicts.insert(attempt.addr, Errno::of(&error));
+                }
+            }
+        }
+    }
+
+    fn read_addresses(&mut self, attempts: &[Attempt<'_>], kernel: &dyn Kernel) {
+        let mut unavailable = Vec::new();
+        let mut about_interfaces = false;
+        let mut about_ipv6 = false;
+        for attempt in attempts {
+            let refused = attempt.errno().map(|(_, errno)| errno);
+            let verdict = self.verdicts.get(&attempt.addr).copied();
+            for errno in [refused, verdict].into_iter().flatten() {
+                match errno {
+                    Errno::NotAvailable => {
+                        unavailable.push(attempt.addr);
+                        about_interfaces = true;
+                        about_ipv6 |= attempt.addr.is_ipv6();
+                    }
+                    Errno::Invalid | Errno::NoDevice => about_interfaces = true,
+                    Errno::FamilyUnsupported => about_ipv6 |= attempt.addr.is_ipv6(),
+                    _ => {}
+                }
+            }
+        }
+        if about_interfaces {
+            self.interfaces = Interfaces::system().ok();
+        }
+        if about_ipv6 {
+            self.ipv6_addrs = ipv6_addrs();
+            self.has_ipv6 = has_ipv6(self.ipv6_addrs.is_some());
+            self.ipv6_switch = ipv6_switch();
+        }
+        let Some(host) = self.interfaces.clone() else {
+            return;
+        };
+        for addr in unavailable {
+            match BindTarget::classify_socket(addr, &host) {
+                BindTarget::Local(local) => {
+                    for index in local.interfaces().filter_map(Interface::index) {
+                        self.read_link(index, kernel);
+                        let master = self.links.get(&index).map_or(0, |link| link.master);
+                        self.read_link(master, kernel);
+                    }
+                }
+                BindTarget::Foreign(foreign) if foreign.scope_id().is_none() => {
+                    let question = netlink::route_question(foreign.ip());
+                    let is_local = ask(kernel, netlink::ROUTE, &question, netlink::is_local_route);
+                    if is_local == Some(true) {
+                        self.local_by_route.insert(foreign.ip());
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn read_link(&mut self, index: u32, kernel: &dyn Kernel) {
+        if index == 0 || self.links.contains_key(&index) {
+            return;
+        }
+        let question = netlink::link_question(index, None);
+        if let Some(link) = ask(kernel, netlink::ROUTE, &question, netlink::link) {
+            self.links.insert(index, link);
+        }
+    }
+
+    pub(crate) fn verdict_on(&self, addr: SocketAddr) -> Option<Errno> {
+        self.verdicts.get(&addr).copied()
+    }
+
+    pub(crate) fn dad_state(&self, ip: IpAddr, index: u32) -> Option<DadState> {
+        let IpAddr::V6(ip) = ip else { return None };
+        self.ipv6_addrs.as_ref()?.get(&(ip, index)).copied()
+    }
+
+    pub(crate) fn has_no_ipv6_address(&self) -> bool {
+        self.ipv6_addrs.as_ref().is_some_and(HashMap::is_empty)
+    }
+
+    pub(crate) fn sockets(&self, protocol: Protocol) -> &Sockets {
+        match protocol {
+            Protocol::Tcp => &self.tcp,
+            Protocol::Udp => &self.udp,
+        }
+    }
+
+    /// The names of the interfaces that have `ip`.
+    pub(crate) fn names_with(&self, ip: IpAddr) -> Option<Vec<String>> {
+        let host = self.interfaces.as_ref()?;
+        Some(
+            host.with_ip(ip)
+                .map(|interface| interface.name().to_owned())
+                .collect(),
+        )
+    }
+}
+
+/// Asks for one thing.
+pub(super) fn ask<T>(
+    kernel: &dyn Kernel,
+    protocol: i32,
+    question: &[u8],
+    read: fn(u16, &[u8]) -> Option<T>,
+) -> Option<T> {
+    let mut found = None;
+    let asked = kernel.netlink(protocol, question, &mut |datagram| {
+        for answer in netlink::answers(datagram) {
+            if let Answer::Part(kind, body) = answer {
+                found = found.take().or_else(|| read(kind, body));
+            }
+        }
+        true
+    });
+    asked.ok()?;
+    found
+}
+
+/// Asks for sockets; `None` unless all of them were told.
+fn ask_for_rows(kernel: &dyn Kernel, protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> {
+    let number = match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    let mut rows = Vec::new();
+    for ipv6 in [false, true] {
+        let mut is_done = false;
+        let question = netlink::sockets_question(ipv6, number, states, port);
+        let asked = kernel.netlink(netlink::SOCK_DIAG, &question, &mut |datagram| {
+            let mut is_over = false;
+            for answer in netlink::answers(datagram) {
+                match answer {
+                    Answer::Part(kind, body) => rows.extend(netlink::socket(kind, body)),
+                    Answer::Done => (is_done, is_over) = (true, true),
+                    Answer::Refused => is_over = true,
+                }
+            }
+            is_over
+        });
+        if asked.is_err() || !is_done {
+            return None;
+        }
+    }
+    Some(rows)
+}
+
+/// The sockets on the ports of the attempts.
+fn sockets_in_the_way(
+    protocol: Protocol,
+    attempts: &[Attempt<'_>],
+    device: u32,
+    kernel: &dyn Kernel,
+) -> Sockets {
+    // Whom the kernel does not let share a port, or who does not want to.
+    let attempts = attempts.iter().filter(|attempt| {
+        let is_in_use = matches!(attempt.errno(), Some((_, Errno::InUse)));
+        attempt.protocol == protocol
+            && attempt.addr.port() != 0
+            && (is_in_use || !attempt.shares_port)
+    });
+    let mut sockets = Sockets::default();
+    if attempts.clone().next().is_none() || !cfg!(any(target_os = "linux", target_os = "android")) {
+        return sockets;
+    }
+    // To look at the others the kernel walks all its tables.
+    let (states, are_all) = match protocol {
+        Protocol::Tcp => (State::LISTEN, false),
+        Protocol::Udp => (u32::MAX, true),
+    };
+    match ask_for_rows(kernel, protocol, states, 0) {
+        Some(rows) => (sockets.rows, sockets.are_all) = (rows, are_all),
+        None => match rows_of_proc(protocol) {
+            Some(rows) => (sockets.rows, sockets.are_all) = (rows, true),
+            None => return sockets,
+        },
+    }
+    let mut is_on_port: HashSet<u16> = attempts.clone().map(|attempt| attempt.addr.port()).collect();
+    for attempt in attempts.clone() {
+        let (first, last) = attempt.tried;
+        if first < last {
+            is_on_port.extend(first..=last);
+        }
+    }
+    sockets.rows.retain(|row| is_on_port.contains(&row.port));
+
+    if !sockets.are_all {
+        let mut unexplained: HashSet<u16> = HashSet::new();
+        for attempt in attempts.clone() {
+            let (port, claim) = (attempt.addr.port(), attempt.claim(device));
+            let is_in_use = matches!(attempt.errno(), Some((_, Errno::InUse)));
+            if is_in_use && sockets.in_the_way(claim, port).next().is_none() {
+                unexplained.insert(port);
+            }
+        }
+        let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
+        let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
+        sockets.are_all = others.is_some();
+        sockets.rows.extend(others.unwrap_or_default().into_iter().flatten());
+    }
+
+    let inodes = attempts.flat_map(|attempt| {
+        sockets.inodes(attempt.claim(device), attempt.addr.port())
+    });
+    sockets.processes = processes_with(&inodes.collect());
+    sockets
+}
+
+/// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
+fn first_unprivileged_port() -> Option<u16> {
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        let text = fs::read_to_string(PORT_START).ok()?;
+        text.trim().parse().ok()
+    } else if cfg!(unix) {
+        // IPPORT_RESERVED of netinet/in.h.
+        Some(1024)
+    } else {
+        None
+    }
+}
+
+const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+
+/// `net.ipv4.ip_local_port_range`, which holds for IPv6, too (ip(7)).
+fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
+    let mut ports = text.split_whitespace().map(str::parse);
+    match (ports.next(), ports.next()) {
+        (Some(Ok(first)), Some(Ok(last))) => Some(first..=last),
+        _ => None,
+    }
+}
+
+/// Finds a field of `/proc/PID/status` (proc(5)).
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+}
+
+/// Reads what `CAP_NET_BIND_SERVICE` is worth out of `/proc/PID/status`.
+pub(super) fn capability(status: &str) -> Option<Capability> {
+    let effective = u64::from_str_radix(field(status, "CapEff")?, 16).ok()?;
+    // CAP_NET_BIND_SERVICE of linux/capability.h
+    if effective & 1 << 10 == 0 {
+        return Some(Capability::Lacking(Privilege::Missing));
+    }
+    // It counts in the network namespaces that the process's user namespace, or
+    // one below, owns (user_namespaces(7)). All are below the first, which has
+    // this number (PROC_USER_INIT_INO of linux/proc_ns.h).
+    let user_namespace = fs::read_link("/proc/thread-self/ns/user").ok();
+    if user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]") {
+        return Some(Capability::Effective);
+    }
+    // The sysctls of a network namespace belong to root of the user namespace that
+    // owns it. Where that is not root of this one, it owns another.
+    Some(match owner(PORT_START) {
+        Some(0) | None => Capability::Uncertain,
+        Some(_) => Capability::Lacking(Privilege::InAnotherUserNamespace),
+    })
+}
+
+/// Reads out of `/proc/PID/status` whether a seccomp filter is at work (seccomp(2)).
+pub(super) fn has_seccomp_filter(status: &str) -> Option<bool> {
+    // SECCOMP_MODE_FILTER
+    Some(field(status, "Seccomp")? == "2")
+}
+
+#[cfg(unix)]
+fn owner(path: &str) -> Option<u32> {
+    use std::os::unix::fs::MetadataExt;
+
+    Some(fs::metadata(path).ok()?.uid())
+}
+
+#[cfg(not(unix))]
+fn owner(_: &str) -> Option<u32> {
+    None
+}
+
+/// The soft limit of descriptors. Without a descriptor left it cannot be read,
+/// but then as many are open as may be, and that can be asked for without one
+/// (since Linux 6.2).
+fn open_files() -> Option<u64> {
+    if let Ok(limits) = fs::read_to_string("/proc/self/limits") {
+        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+        return line.split_ascii_whitespace().nth(3)?.parse().ok();
+    }
+    let open = fs::metadata("/proc/self/fd").ok()?.len();
+    (open != 0).then_some(open)
+}
+
+/// Reads the states of the IPv6 addresses of this host (`if_inet6`, proc(5)).
+fn ipv6_addrs() -> Option<HashMap<(Ipv6Addr, u32), DadState>> {
+    let file = File::open("/proc/thread-self/net/if_inet6").ok()?;
+    // The names of interfaces in it may be in any encoding.
+    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
+    Some(lines.filter_map(|line| ipv6_addr(&line)).collect())
+}
+
+/// Reads a line of `if_inet6`: address, index, length of the prefix, scope, flags, name.
+pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
+    let fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let mut fields = fields.map(|field| str::from_utf8(field).ok());
+    let hex = fields.next()??;
+    let ip = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())??;
+    let index = u32::from_str_radix(fields.next()??, 16).ok()?;
+    let flags = u8::from_str_radix(fields.nth(2)??, 16).ok()?;
+    // IFA_F_* of linux/if_addr.h
+    let [optimistic, failed, tentative] = [0x04, 0x08, 0x40];
+    let state = match flags {
+        _ if flags & failed != 0 => DadState::Failed,
+        _ if flags & tentative != 0 && flags & optimistic == 0 => DadState::Tentative,
+        _ => DadState::Usable,
+    };
+    Some(((ip.into(), index), state))
+}
+
+/// Tells whether the kernel has IPv6, whose table of addresses `is_there` or not.
+fn has_ipv6(is_there: bool) -> Option<bool> {
+    // Another table of the same directory, lest it is hidden as a whole.
+    let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
+    match is_there {
+        true => Some(true),
+        false => others().then_some(false),
+    }
+}
+
+/// Finds what switches IPv6 off, the widest first (ip-sysctl).
+fn ipv6_switch() -> Option<&'static str> {
+    ["all", "lo", "default"].into_iter().find(|interface| {
+        let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
+        fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
+    })
+}

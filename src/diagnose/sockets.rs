@@ -1,0 +1,429 @@
+//! Which sockets have a port: the kernel's tables, and each [`Holder`] of a port.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use crate::listen::{has_zone, shown};
+use crate::target::{Claim, Overlap, Protocol, socket_addr};
+
+/// A socket that has a port, in the way of one that was wanted.
+///
+/// What the system does not tell this process is `None`: without privilege, it
+/// tells everybody's sockets, and only the own user's processes that hold them.
+///
+/// # Platform notes
+///
+/// Read on Linux and Android.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use bindaddr::{Cause, HolderState};
+///
+/// let held = bindaddr::bind("127.0.0.1:0")?;
+/// let addr = held.as_slice()[0].local_addr();
+/// let err = bindaddr::bind(addr).unwrap_err();
+/// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+/// assert_eq!(holders[0].addr(), addr);
+/// assert_eq!(holders[0].state(), HolderState::Listening);
+/// assert!(holders[0].is_this_process());
+/// # }
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    addr: SocketAddr,
+    state: HolderState,
+    overlap: Overlap,
+    uid: Option<u32>,
+    process: Option<Process>,
+}
+
+/// What a [`Holder`] does with its port.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use bindaddr::{Cause, HolderState};
+///
+/// let held = bindaddr::bind_udp("127.0.0.1:0")?;
+/// let err = bindaddr::bind_udp(held.as_slice()[0].local_addr()).unwrap_err();
+/// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+/// assert_eq!(holders[0].state(), HolderState::Bound);
+/// # }
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HolderState {
+    /// It takes connections.
+    Listening,
+    /// It is bound: a UDP socket, or a TCP socket that neither listens nor connects.
+    Bound,
+    /// It is one end of a connection.
+    Connected,
+}
+
+/// A process that has a socket open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) command: Option<String>,
+}
+
+impl Holder {
+    /// Returns its address and port; never an IPv4-mapped address.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns what it does with the port.
+    #[must_use]
+    pub fn state(&self) -> HolderState {
+        self.state
+    }
+
+    /// Returns why it is in the way.
+    #[must_use]
+    pub fn overlap(&self) -> Overlap {
+        self.overlap
+    }
+
+    /// Returns the user that opened it, as this process's user namespace numbers users.
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
+    /// Returns the process that has it open; the first one, if several have.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// Returns the name of that process, at most 15 bytes of it (proc(5), `comm`).
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        self.process.as_ref()?.command.as_deref()
+    }
+
+    /// Tells whether this very process has it open.
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.pid() == Some(std::process::id())
+    }
+}
+
+impl fmt::Display for Holder {
+    /// Writes who it is, and on which address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.state {
+            HolderState::Listening => "",
+            HolderState::Bound => "a bound socket of ",
+            HolderState::Connected => "a connection of ",
+        };
+        f.write_str(what)?;
+        match (&self.process, self.uid) {
+            (Some(_), _) if self.is_this_process() => f.write_str("this process")?,
+            (Some(Process { pid, command }), uid) => {
+                match command {
+                    Some(command) => write!(f, "`{}` (process {pid}", shown(command))?,
+                    None => write!(f, "a process (number {pid}")?,
+                }
+                match uid {
+                    Some(uid) => write!(f, " of user {uid})")?,
+                    None => f.write_str(")")?,
+                }
+            }
+            (None, Some(uid)) => write!(f, "user {uid}")?,
+            (None, None) => f.write_str("somebody")?,
+        }
+        match self.addr {
+            SocketAddr::V4(v4) => write!(f, " on {}", v4.ip()),
+            SocketAddr::V6(v6) => match v6.scope_id() {
+                0 => write!(f, " on [{}]", v6.ip()),
+                index => write!(f, " on [{}%{index}]", v6.ip()),
+            },
+        }
+    }
+}
+
+/// A line of the kernel's tables of sockets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) state: State,
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    /// Not in the tables of `/proc`.
+    pub(crate) only_v6: Option<bool>,
+    /// The index of the interface it is bound to, 0 for none; not in the tables of `/proc`.
+    pub(crate) device: u32,
+    pub(crate) uid: Option<u32>,
+    /// 0 where no process has it open any more.
+    pub(crate) inode: u64,
+}
+
+/// The state of a socket, as far as it matters to others on its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Listen,
+    Bound,
+    TimeWait,
+    Connection,
+}
+
+impl State {
+    /// The bit of listening sockets in a request.
+    pub(crate) const LISTEN: u32 = 1 << 10;
+
+    /// Reads the number of net/tcp_states.h.
+    pub(super) fn of(number: u8) -> Self {
+        match number {
+            6 => Self::TimeWait,
+            // Closed, as UDP sockets are, and bound without doing anything.
+            7 | 13 => Self::Bound,
+            10 => Self::Listen,
+            _ => Self::Connection,
+        }
+    }
+}
+
+impl Row {
+    /// Reads a line of `/proc/net/tcp`, `tcp6`, `udp` or `udp6` (proc(5)).
+    pub(crate) fn from_line(line: &str) -> Option<Self> {
+        // sl, local address, remote address, state, queues, timers, retransmissions, uid, timeout, inode
+        let mut fields = line.split_ascii_whitespace().skip(1);
+        let (ip, port) = fields.next()?.split_once(':')?;
+        let state = State::of(u8::from_str_radix(fields.nth(1)?, 16).ok()?);
+        let uid = fields.nth(3)?.parse().ok()?;
+        Some(Self {
+            state,
+            ip: hex_ip(ip)?,
+            port: u16::from_str_radix(port, 16).ok()?,
+            only_v6: None,
+            device: 0,
+            uid: (state != State::TimeWait).then_some(uid),
+            inode: fields.nth(1)?.parse().ok()?,
+        })
+    }
+
+    /// Its address, canonical; the device it is bound to is its zone.
+    fn addr(&self) -> SocketAddr {
+        let scope_id = match self.ip {
+            IpAddr::V6(ip) if has_zone(ip) => self.device,
+            _ => 0,
+        };
+        socket_addr(self.ip.to_canonical(), scope_id, self.port)
+    }
+
+    /// Tells why this socket is in the way of `claim`.
+    ///
+    /// A wildcard of which nobody says that it leaves out IPv4 counts as dual-stack.
+    fn overlap(&self, claim: Claim) -> Option<Overlap> {
+        claim.overlap(Claim::new(
+            self.ip,
+            self.only_v6.unwrap_or(false),
+            self.device,
+        ))
+    }
+}
+
+/// Reads an address of four or sixteen bytes in words of the host's byte order.
+fn hex_ip(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let mut octets = [0; 16];
+            for (n, four) in octets.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&word(8 * n)?);
+            }
+            Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        }
+        _ => None,
+    }
+}
+
+/// Reads the tables of `/proc`, for where netlink is not to be had.
+///
+/// The kernel walks all its tables for it, which takes milliseconds however few
+/// sockets there are.
+pub(crate) fn rows_of_proc(protocol: Protocol) -> Option<Vec<Row>> {
+    let tables = match protocol {
+        Protocol::Tcp => ["tcp", "tcp6"],
+        Protocol::Udp => ["udp", "udp6"],
+    };
+    let mut rows = Vec::new();
+    for (n, table) in tables.iter().enumerate() {
+        let file = match File::open(format!("/proc/thread-self/net/{table}")) {
+            Ok(file) => file,
+            // There is none of IPv6 where the kernel has no IPv6.
+            Err(_) if n == 1 => continue,
+            Err(_) => return None,
+        };
+        let lines = BufReader::new(file).lines().skip(1);
+        rows.extend(
+            lines
+                .map_while(Result::ok)
+                .filter_map(|line| Row::from_line(&line)),
+        );
+    }
+    Some(rows)
+}
+
+/// The sockets on one port of one protocol, as far as they were read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Sockets {
+    pub(crate) rows: Vec<Row>,
+    /// Whether sockets that do not listen would be among them.
+    pub(crate) are_all: bool,
+    /// The processes that have the sockets open, by inode.
+    pub(crate) processes: HashMap<u64, Process>,
+}
+
+/// Who has a port that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    By(Vec<Holder>),
+    /// By nothing but connections that are over.
+    ByTimeWait,
+    ByNobodyVisible,
+    Unknown,
+}
+
+impl Sockets {
+    /// Tells who has `port` against `claim`, which the kernel has refused.
+    pub(crate) fn held(&self, claim: Claim, port: u16) -> Held {
+        let bound = self.holders(claim, port, |row, _| {
+            matches!(row.state, State::Listen | State::Bound)
+        });
+        if !bound.is_empty() {
+            return Held::By(bound);
+        }
+        // A connection is in the way of nobody who sets SO_REUSEADDR, unless its
+        // owner did not set it.
+        let connections = self.holders(claim, port, |row, _| row.state == State::Connection);
+        if !connections.is_empty() {
+            return Held::By(connections);
+        }
+        if !self.are_all {
+            return Held::Unknown;
+        }
+        match self.in_the_way(claim, port).next() {
+            Some(_) => Held::ByTimeWait,
+            None => Held::ByNobodyVisible,
+        }
+    }
+
+    /// Tells who will be in the way of `claim` on `port`, of which the kernel has said nothing.
+    pub(crate) fn foreseen(&self, claim: Claim, port: u16, protocol: Protocol) -> Vec<Holder> {
+        self.holders(claim, port, |row, overlap| {
+            // Others of TCP may have set SO_REUSEADDR, as the one that is wanted does.
+            let refuses = match protocol {
+                Protocol::Tcp => row.state == State::Listen,
+                Protocol::Udp => true,
+            };
+            refuses && (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
+        })
+    }
+
+    fn holders(
+        &self,
+        claim: Claim,
+        port: u16,
+        wanted: impl Fn(&Row, Overlap) -> bool,
+    ) -> Vec<Holder> {
+        self.in_the_way(claim, port)
+            .filter(|(row, overlap)| wanted(row, *overlap))
+            .map(|(row, overlap)| Holder {
+                addr: row.addr(),
+                state: match row.state {
+                    State::Listen => HolderState::Listening,
+                    State::Bound => HolderState::Bound,
+                    State::TimeWait | State::Connection => HolderState::Connected,
+                },
+                overlap,
+                uid: row.uid,
+                process: self.processes.get(&row.inode).cloned(),
+            })
+            .collect()
+    }
+
+    pub(super) fn in_the_way(&self, claim: Claim, port: u16) -> impl Iterator<Item = (&Row, Overlap)> {
+        let on_port = self.rows.iter().filter(move |row| row.port == port);
+        on_port.filter_map(move |row| Some((row, row.overlap(claim)?)))
+    }
+
+    /// Returns the inodes of the sockets that are in the way of `claim` on `port`.
+    pub(crate) fn inodes(&self, claim: Claim, port: u16) -> impl Iterator<Item = u64> {
+        self.in_the_way(claim, port)
+            .map(|(row, _)| row.inode)
+            .filter(|inode| *inode != 0)
+    }
+}
+
+/// Finds the processes that have the sockets with these inodes open, this
+/// process first, as far as this process may look.
+pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
+    let mut found = HashMap::new();
+    if inodes.is_empty() {
+        return found;
+    }
+    // By this name it is found in any mount of `/proc`.
+    look_into("self", std::process::id(), inodes, &mut found);
+    let Ok(entries) = fs::read_dir("/proc") else {
+        return found;
+    };
+    for entry in entries.map_while(Result::ok) {
+        if found.len() == inodes.len() {
+            break;
+        }
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        if let Ok(pid) = name.parse() {
+            look_into(name, pid, inodes, &mut found);
+        }
+    }
+    found
+}
+
+fn look_into(name: &str, pid: u32, inodes: &HashSet<u64>, found: &mut HashMap<u64, Process>) {
+    let Ok(descriptors) = fs::read_dir(format!("/proc/{name}/fd")) else {
+        return;
+    };
+    for descriptor in descriptors.map_while(Result::ok) {
+        let inode = fs::read_link(descriptor.path())
+            .ok()
+            .and_then(|link| socket_inode(link.to_str()?));
+        let Some(inode) = inode.filter(|inode| inodes.contains(inode)) else {
+            continue;
+        };
+        found.entry(inode).or_insert_with(|| {
+            let comm = fs::read(format!("/proc/{name}/comm")).ok();
+            Process {
+                pid,
+                command: comm.map(|comm| {
+                    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+                    String::from_utf8_lossy(comm).into_owned()
+                }),
+            }
+        });
+    }
+}
+
+/// Reads `socket:[4711]`, what a link in `/proc/PID/fd` to a socket says (proc(5)).
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}

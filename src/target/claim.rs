@@ -1,0 +1,142 @@
+//! What a socket claims of its port: [`Claim`], and why two of them exclude each other.
+
+use std::net::IpAddr;
+
+/// Why two sockets cannot have one port at once, seen from the one that came too late.
+///
+/// It is the rule of the Linux kernel for sockets without `SO_REUSEPORT`, on
+/// canonical addresses: equal addresses exclude each other, and a wildcard
+/// excludes what it covers, in either order.
+///
+/// # Platform notes
+///
+/// macOS, the BSDs and Windows let a specific address stand beside a wildcard.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Cause, Overlap};
+///
+/// let held = bindaddr::bind("127.0.0.1:0")?;
+/// let port = held.as_slice()[0].local_addr().port();
+/// let err = bindaddr::bind(format!("127.0.0.1:{port}")).unwrap_err();
+/// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+/// // Who holds a port can be read on Linux.
+/// assert!(holders.iter().all(|holder| holder.overlap() == Overlap::SameAddress));
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overlap {
+    /// Both have the same address.
+    SameAddress,
+    /// The other one is the wildcard of the address.
+    Covers,
+    /// The other one is the dual-stack wildcard `[::]`, which covers IPv4, too.
+    CoversAsDualStack,
+    /// The other one's address is covered by the wildcard that is wanted.
+    IsCovered,
+    /// The other one is IPv4 and covered by the dual-stack wildcard that is wanted.
+    IsCoveredByDualStack,
+}
+
+/// The protocol whose ports are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Protocol {
+    Tcp,
+    Udp,
+}
+
+/// What a socket has of its port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Claim {
+    /// Never an IPv4-mapped address.
+    ip: IpAddr,
+    /// Whether a wildcard leaves out IPv4.
+    only_v6: bool,
+    /// The index of the interface it is bound to, which a zone does as well; 0 for none.
+    device: u32,
+}
+
+impl Claim {
+    pub(crate) fn new(ip: IpAddr, only_v6: bool, device: u32) -> Self {
+        Self {
+            ip: ip.to_canonical(),
+            only_v6,
+            device,
+        }
+    }
+
+    pub(crate) fn ip(self) -> IpAddr {
+        self.ip
+    }
+
+    /// Tells why this socket cannot be opened beside `other` on one port, if so.
+    pub(crate) fn overlap(self, other: Self) -> Option<Overlap> {
+        if self.device != 0 && other.device != 0 && self.device != other.device {
+            return None;
+        }
+        if self.ip == other.ip {
+            return Some(Overlap::SameAddress);
+        }
+        let same_family = self.ip.is_ipv4() == other.ip.is_ipv4();
+        let other_is_wider = match other {
+            _ if !other.ip.is_unspecified() => None,
+            _ if same_family => Some(Overlap::Covers),
+            Self { only_v6: false, .. } if other.ip.is_ipv6() => Some(Overlap::CoversAsDualStack),
+            _ => None,
+        };
+        let this_is_wider = match self {
+            _ if !self.ip.is_unspecified() => None,
+            _ if same_family => Some(Overlap::IsCovered),
+            Self { only_v6: false, .. } if self.ip.is_ipv6() => Some(Overlap::IsCoveredByDualStack),
+            _ => None,
+        };
+        other_is_wider.or(this_is_wider)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claims() -> impl Strategy<Value = Claim> {
+        let ips = prop_oneof![
+            Just("0.0.0.0"),
+            Just("::"),
+            Just("127.0.0.1"),
+            Just("::ffff:127.0.0.1"),
+            Just("10.0.0.1"),
+            Just("::1"),
+            Just("fe80::1"),
+        ];
+        (ips, any::<bool>(), 0..3u32).prop_map(|(ip, only_v6, device)| {
+            Claim::new(ip.parse().expect("an address"), only_v6, device)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn overlap_is_mutual_and_mirrored(a in claims(), b in claims()) {
+            let mirrored = b.overlap(a).map(|overlap| match overlap {
+                Overlap::SameAddress => Overlap::SameAddress,
+                Overlap::Covers => Overlap::IsCovered,
+                Overlap::CoversAsDualStack => Overlap::IsCoveredByDualStack,
+                Overlap::IsCovered => Overlap::Covers,
+                Overlap::IsCoveredByDualStack => Overlap::CoversAsDualStack,
+            });
+            prop_assert_eq!(a.overlap(b), mirrored);
+            prop_assert_eq!(a.overlap(a), Some(Overlap::SameAddress));
+        }
+
+        #[test]
+        fn a_device_only_narrows(a in claims(), b in claims()) {
+            let free = |claim: Claim| Claim { device: 0, ..claim };
+            if a.overlap(b).is_some() {
+                prop_assert_eq!(a.overlap(b), free(a).overlap(free(b)));
+            }
+        }
+    }
+}
