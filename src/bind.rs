@@ -285,7 +285,10 @@ impl BindOptions {
     pub(crate) fn refusal(&self) -> Option<Cause> {
         // Where there is no such option, that is what is wrong.
         if cfg!(any(target_os = "linux", target_os = "android")) {
-            let odd = self.device.as_deref().filter(|name| !is_device_name(name))?;
+            let odd = self
+                .device
+                .as_deref()
+                .filter(|name| !is_device_name(name))?;
             let name = odd.to_owned();
             return Some(Cause::InvalidDevice { name });
         }
@@ -516,10 +519,7 @@ impl BindOptions {
 }
 
 /// Says of an address to which no client can connect, which Linux would bind.
-pub(crate) fn refused_without_asking(
-    protocol: Protocol,
-    planned: &PlannedSocket,
-) -> Option<Cause> {
+pub(crate) fn refused_without_asking(protocol: Protocol, planned: &PlannedSocket) -> Option<Cause> {
     if protocol == Protocol::Udp {
         return None;
     }

@@ -221,10 +221,7 @@ impl BindOptions {
     /// assert!(matches!(problem, Some(Cause::NoSuchDevice { .. })));
     /// # }
     /// ```
-    pub fn check<'a, S: Into<Setting<'a>>>(
-        &self,
-        settings: impl IntoIterator<Item = S>,
-    ) -> Check {
+    pub fn check<'a, S: Into<Setting<'a>>>(&self, settings: impl IntoIterator<Item = S>) -> Check {
         self.check_all(Protocol::Tcp, settings.into_iter().map(Into::into))
     }
 
@@ -365,10 +362,7 @@ impl BindOptions {
 }
 
 /// Finds the sockets that others before them in the list exclude, with those others.
-fn conflicts(
-    attempts: &[Attempt<'_>],
-    evidence: &Evidence,
-) -> Vec<(usize, usize, Overlap)> {
+fn conflicts(attempts: &[Attempt<'_>], evidence: &Evidence) -> Vec<(usize, usize, Overlap)> {
     // A free port, one of a range, and a shared one leave room for others.
     let claims_its_port = |attempt: &Attempt<'_>| {
         let (first, last) = attempt.tried;

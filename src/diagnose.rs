@@ -13,7 +13,7 @@ mod netlink;
 mod sockets;
 // What is odd about a socket that was opened.
 mod note;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))] // its errors have the system's numbers
 mod tests;
 
 use std::fmt;
@@ -25,12 +25,12 @@ use crate::listen::{Family, has_zone};
 use crate::target::{BindTarget, Claim, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
-pub(crate) use evidence::{Evidence, Kernel};
 use evidence::{Capability, DadState};
-pub use note::{Note, WhyBound};
+pub(crate) use evidence::{Evidence, Kernel};
 pub(crate) use note::notes;
-pub use sockets::{Holder, HolderState};
+pub use note::{Note, WhyBound};
 use sockets::Held;
+pub use sockets::{Holder, HolderState};
 
 /// How far the opening of a socket came.
 ///
@@ -174,9 +174,7 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
             })
         }
         (Errno::AccessDenied | Errno::NotPermitted, _) => Cause::Denied,
-        (_, Step::Bind) => {
-            address_cause(errno, attempt, evidence).unwrap_or(Cause::Other { step })
-        }
+        (_, Step::Bind) => address_cause(errno, attempt, evidence).unwrap_or(Cause::Other { step }),
         _ => Cause::Other { step },
     }
 }
@@ -202,13 +200,18 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let Some(host) = &evidence.interfaces else {
         return Cause::AddressUnavailable;
     };
+    if let Some(cause) = on_another_device(attempt, host) {
+        return cause;
+    }
     match BindTarget::classify_socket(addr, host) {
         BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, attempt, evidence),
         BindTarget::Local(local) => ipv4_not_bound(local, attempt, evidence),
         BindTarget::Loopback(_) => no_loopback(ip, host, evidence),
         BindTarget::Any(_) => Cause::Other { step: Step::Bind },
         BindTarget::Foreign(foreign) => {
-            let before = attempt.before.map(|host| BindTarget::classify_socket(addr, host));
+            let before = attempt
+                .before
+                .map(|host| BindTarget::classify_socket(addr, host));
             match foreign.reason() {
                 _ if matches!(before, Some(BindTarget::Local(_))) => match before {
                     Some(BindTarget::Local(local)) => Cause::Gone(local),
@@ -234,9 +237,29 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     }
 }
 
+/// `::1` and a link-local address without its zone are looked for on the device alone.
+fn on_another_device(attempt: &Attempt<'_>, host: &Interfaces) -> Option<Cause> {
+    let (device, SocketAddr::V6(v6)) = (attempt.device?, attempt.addr) else {
+        return None;
+    };
+    let is_of_one_interface = v6.ip().is_loopback() || v6.ip().is_unicast_link_local();
+    let interfaces: Vec<String> = host
+        .with_ip(attempt.addr.ip())
+        .map(|interface| interface.name().to_owned())
+        .collect();
+    let is_on_others = !interfaces.is_empty() && !interfaces.iter().any(|name| name == device);
+    (is_of_one_interface && v6.scope_id() == 0 && is_on_others).then(|| Cause::OnAnotherDevice {
+        ip: attempt.addr.ip(),
+        device: device.to_owned(),
+        interfaces,
+    })
+}
+
 fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let links = || local.interfaces().filter_map(Interface::index);
-    let is = |wanted: DadState| links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted));
+    let is = |wanted: DadState| {
+        links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted))
+    };
     let link = links().find_map(|index| evidence.links.get(&index));
     if is(DadState::Failed) {
         return Cause::Duplicate(local);
@@ -429,11 +452,13 @@ fn access_denied(port: u16, evidence: &Evidence) -> Cause {
 fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
     let limit = evidence.first_unprivileged_port?;
     match evidence.capability? {
-        Capability::Lacking(privilege) if (1..limit).contains(&port) => Some(Cause::PrivilegedPort {
-            port,
-            limit,
-            privilege,
-        }),
+        Capability::Lacking(privilege) if (1..limit).contains(&port) => {
+            Some(Cause::PrivilegedPort {
+                port,
+                limit,
+                privilege,
+            })
+        }
         _ => None,
     }
 }

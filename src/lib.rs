@@ -65,9 +65,7 @@ pub use crate::{
         bind_udp,
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
-    diagnose::{
-        Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound,
-    },
+    diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},
     interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{Family, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone},
     network::Network,

@@ -78,7 +78,10 @@ fn taken_udp_port_is_in_use() {
     let addr = first.local_addr();
     assert_eq!(
         bind_udp(addr).unwrap_err().to_string(),
-        format!("cannot listen on UDP {addr}: {}", in_use_by(addr, "a bound socket of ")),
+        format!(
+            "cannot listen on UDP {addr}: {}",
+            in_use_by(addr, "a bound socket of ")
+        ),
     );
     // TCP and UDP do not meet.
     one(bind(addr).unwrap());

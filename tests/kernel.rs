@@ -324,7 +324,10 @@ fn a_host_without_ipv6_loopback_has_localhost() {
         assert_eq!(bind_udp("localhost:0").unwrap().as_slice().len(), 1);
         for text in ["[::1]:80", "ipv6@localhost:80"] {
             let err = fails(text);
-            assert!(matches!(err.cause(), Cause::FamilyUnavailable { .. }), "{err:?}");
+            assert!(
+                matches!(err.cause(), Cause::FamilyUnavailable { .. }),
+                "{err:?}"
+            );
         }
         assert_fails(
             "[::1]:80",

@@ -209,7 +209,10 @@ fn the_only_family_that_is_missing_is_said_so() {
             );
             assert!(matches!(
                 err.cause(),
-                Cause::FamilyUnavailable { family: Family::Ipv6, .. }
+                Cause::FamilyUnavailable {
+                    family: Family::Ipv6,
+                    ..
+                }
             ));
             assert_eq!((err.step(), err.raw_os_error()), (Step::Socket, Some(97)));
         },
@@ -224,11 +227,16 @@ fn too_many_open_files_are_said_so() {
         || {
             for text in ["127.0.0.1:80", "localhost:0"] {
                 let err = bind(text).unwrap_err();
-                assert!(matches!(err.cause(), Cause::TooManyOpenFiles { .. }), "{err:?}");
+                assert!(
+                    matches!(err.cause(), Cause::TooManyOpenFiles { .. }),
+                    "{err:?}"
+                );
                 assert!(err.is_transient());
             }
             let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-            let line = limits.lines().find(|line| line.starts_with("Max open files"));
+            let line = limits
+                .lines()
+                .find(|line| line.starts_with("Max open files"));
             let limit = line.unwrap().split_ascii_whitespace().nth(3).unwrap();
             assert_eq!(
                 bind("127.0.0.1:80").unwrap_err().to_string(),
@@ -250,7 +258,10 @@ fn a_listen_that_fails_is_said_so() {
             let err = bind("127.0.0.1:61241").unwrap_err();
             assert_eq!(err.step(), Step::Listen);
             // The holder that strace makes up is not there.
-            assert!(matches!(err.cause(), Cause::HeldInvisibly { port: 61241, .. }));
+            assert!(matches!(
+                err.cause(),
+                Cause::HeldInvisibly { port: 61241, .. }
+            ));
         },
     );
 }
@@ -384,7 +395,10 @@ fn a_port_that_needs_no_privilege_is_denied_by_a_policy() {
         &["-e", "inject=bind:error=EACCES"],
         || {
             let err = bind("127.0.0.1:61243").unwrap_err();
-            assert!(matches!(err.cause(), Cause::RefusedByPolicy(Policy::SecurityModule)), "{err:?}");
+            assert!(
+                matches!(err.cause(), Cause::RefusedByPolicy(Policy::SecurityModule)),
+                "{err:?}"
+            );
         },
     );
 }

@@ -114,7 +114,10 @@ fn serve_says_what_is_wrong_and_exits_with_1() {
     );
     let mut said = stderr.lines();
     let error = said.next().expect("it says what is wrong");
-    let sentence = format!("error: cannot listen on {addr}: port {} is in use by `", addr.port());
+    let sentence = format!(
+        "error: cannot listen on {addr}: port {} is in use by `",
+        addr.port()
+    );
     assert!(error.starts_with(&sentence), "{error}");
     // This is another process than the example.
     let holder = format!("` (process {} of user ", std::process::id());

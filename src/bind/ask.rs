@@ -45,8 +45,8 @@ pub(super) fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, (Step,
 
 /// Asks the kernel for a free port of `addr`; the dual-stack wildcard if it is `[::]`.
 fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Error)> {
-    let socket =
-        Socket::new(Domain::for_address(addr), type_of(protocol), None).map_err(at(Step::Socket))?;
+    let socket = Socket::new(Domain::for_address(addr), type_of(protocol), None)
+        .map_err(at(Step::Socket))?;
     if addr.is_ipv6() {
         let dual_stack = socket.set_only_v6(false);
         dual_stack.map_err(at(Step::Option("only_v6")))?;
@@ -55,7 +55,6 @@ fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Er
     socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
     Ok(name_of(&socket).map_err(at(Step::Name))?.port())
 }
-
 
 impl Kernel for BindOptions {
     fn netlink(

@@ -135,8 +135,8 @@ fn refused(step: Step, cause: Cause) -> BindFailure {
 }
 
 fn wanted_by(addr: &ListenAddr, host: Option<&Interfaces>) -> Result<Wanted, BindFailure> {
-    let (endpoints, host) = endpoints_on(addr, host)
-        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
+    let (endpoints, host) =
+        endpoints_on(addr, host).map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
     let mapped = match addr.host() {
         Host::Ip {
             ip: IpAddr::V6(ip), ..

@@ -56,6 +56,18 @@ pub enum Cause {
         /// The names of the interfaces that have it.
         zones: Vec<String>,
     },
+    /// The IPv6 address is that of another interface than the
+    /// [`device`](crate::BindOptions::device) (`EADDRNOTAVAIL`), which matters to `::1` and to
+    /// link-local addresses.
+    #[non_exhaustive]
+    OnAnotherDevice {
+        /// The address.
+        ip: IpAddr,
+        /// The device, as it was set.
+        device: String,
+        /// The names of the interfaces that have the address.
+        interfaces: Vec<String>,
+    },
     /// The IPv6 address is tentative: the system still looks for a duplicate of it on the
     /// link (`EADDRNOTAVAIL`; RFC 4862, section 5.4).
     Tentative(LocalAddr),
@@ -135,7 +147,7 @@ pub enum Cause {
         holders: Vec<Holder>,
     },
     /// The port is in use (`EADDRINUSE`) by no socket that can be seen: by one that is bound
-    /// and does not listen, which Linux shows since 6.8 only, or by one that was closed since.
+    /// and does not listen, which newer kernels only show, or by one that was closed since.
     #[non_exhaustive]
     HeldInvisibly {
         /// The port.
@@ -344,6 +356,18 @@ impl fmt::Display for Cause {
             Self::OtherZone { ip, zones } => {
                 write!(f, "{ip} is in another zone here; write {}", Zoned(*ip, zones))
             }
+            Self::OnAnotherDevice {
+                ip,
+                device,
+                interfaces,
+            } => {
+                write!(f, "the device `{}` does not have {ip}", shown(device))?;
+                for (n, name) in interfaces.iter().take(8).enumerate() {
+                    let joint = if n == 0 { ", which is on " } else { " and " };
+                    write!(f, "{joint}{}", shown(name))?;
+                }
+                Ok(())
+            }
             Self::Tentative(local) => write!(
                 f,
                 "{local}, is tentative: the system still looks for a duplicate of it; try again in a moment"
@@ -537,11 +561,7 @@ fn write_overlap(
     }
 }
 
-fn write_unavailable(
-    f: &mut fmt::Formatter<'_>,
-    family: Family,
-    why: Unavailable,
-) -> fmt::Result {
+fn write_unavailable(f: &mut fmt::Formatter<'_>, family: Family, why: Unavailable) -> fmt::Result {
     match why {
         Unavailable::NoKernelSupport => write!(f, "the kernel of this system has no {family}")?,
         Unavailable::Sysctl { interface } => write!(

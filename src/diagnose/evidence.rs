@@ -247,7 +247,12 @@ pub(super) fn ask<T>(
 }
 
 /// Asks for sockets; `None` unless all of them were told.
-fn ask_for_rows(kernel: &dyn Kernel, protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> {
+fn ask_for_rows(
+    kernel: &dyn Kernel,
+    protocol: Protocol,
+    states: u32,
+    port: u16,
+) -> Option<Vec<Row>> {
     let number = match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
@@ -304,7 +309,10 @@ fn sockets_in_the_way(
             None => return sockets,
         },
     }
-    let mut is_on_port: HashSet<u16> = attempts.clone().map(|attempt| attempt.addr.port()).collect();
+    let mut is_on_port: HashSet<u16> = attempts
+        .clone()
+        .map(|attempt| attempt.addr.port())
+        .collect();
     for attempt in attempts.clone() {
         let (first, last) = attempt.tried;
         if first < last {
@@ -325,12 +333,13 @@ fn sockets_in_the_way(
         let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
         let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
         sockets.are_all = others.is_some();
-        sockets.rows.extend(others.unwrap_or_default().into_iter().flatten());
+        sockets
+            .rows
+            .extend(others.unwrap_or_default().into_iter().flatten());
     }
 
-    let inodes = attempts.flat_map(|attempt| {
-        sockets.inodes(attempt.claim(device), attempt.addr.port())
-    });
+    let inodes =
+        attempts.flat_map(|attempt| sockets.inodes(attempt.claim(device), attempt.addr.port()));
     sockets.processes = processes_with(&inodes.collect());
     sockets
 }
@@ -363,7 +372,9 @@ fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
 /// Finds a field of `/proc/PID/status` (proc(5)).
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = status.lines().filter_map(|line| line.split_once(':'));
-    lines.find(|(key, _)| *key == name).map(|(_, value)| value.trim())
+    lines
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim())
 }
 
 /// Reads what `CAP_NET_BIND_SERVICE` is worth out of `/proc/PID/status`.
@@ -406,16 +417,21 @@ fn owner(_: &str) -> Option<u32> {
     None
 }
 
-/// The soft limit of descriptors. Without a descriptor left it cannot be read,
-/// but then as many are open as may be, and that can be asked for without one
-/// (since Linux 6.2).
+/// The soft limit of descriptors (`RLIMIT_NOFILE`).
+///
+/// Without a descriptor left the file that has it cannot be read. But then every
+/// number below the limit is in use, and few above, which are inherited ones.
 fn open_files() -> Option<u64> {
     if let Ok(limits) = fs::read_to_string("/proc/self/limits") {
-        let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
+        let mut lines = limits.lines();
+        let line = lines.find(|line| line.starts_with("Max open files"))?;
         return line.split_ascii_whitespace().nth(3)?.parse().ok();
     }
+    // How many are open; 0 before Linux 6.2.
     let open = fs::metadata("/proc/self/fd").ok()?.len();
-    (open != 0).then_some(open)
+    let is_open = |number: u64| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+    let mut limits = (open.saturating_sub(64).max(1)..=open).rev();
+    limits.find(|limit| is_open(limit - 1))
 }
 
 /// Reads the states of the IPv6 addresses of this host (`if_inet6`, proc(5)).
@@ -428,12 +444,16 @@ fn ipv6_addrs() -> Option<HashMap<(Ipv6Addr, u32), DadState>> {
 
 /// Reads a line of `if_inet6`: address, index, length of the prefix, scope, flags, name.
 pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
-    let fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let fields = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|field| !field.is_empty());
     let mut fields = fields.map(|field| str::from_utf8(field).ok());
     let hex = fields.next()??;
     let ip = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())??;
     let index = u32::from_str_radix(fields.next()??, 16).ok()?;
     let flags = u8::from_str_radix(fields.nth(2)??, 16).ok()?;
+    // The name follows, lest the flags are cut short.
+    fields.next()?;
     // IFA_F_* of linux/if_addr.h
     let [optimistic, failed, tentative] = [0x04, 0x08, 0x40];
     let state = match flags {

@@ -59,7 +59,11 @@ pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[4..8].copy_from_slice(&index.to_ne_bytes());
     if let Some(name) = name {
-        push_attribute(&mut ifinfomsg, IFLA_IFNAME, &[name.as_bytes(), &[0]].concat());
+        push_attribute(
+            &mut ifinfomsg,
+            IFLA_IFNAME,
+            &[name.as_bytes(), &[0]].concat(),
+        );
     }
     message(RTM_GETLINK, 0, &ifinfomsg)
 }

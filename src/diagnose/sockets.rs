@@ -202,6 +202,9 @@ impl Row {
         let (ip, port) = fields.next()?.split_once(':')?;
         let state = State::of(u8::from_str_radix(fields.nth(1)?, 16).ok()?);
         let uid = fields.nth(3)?.parse().ok()?;
+        let inode = fields.nth(1)?.parse().ok()?;
+        // More follows, lest the number is cut short.
+        fields.next()?;
         Some(Self {
             state,
             ip: hex_ip(ip)?,
@@ -209,7 +212,7 @@ impl Row {
             only_v6: None,
             device: 0,
             uid: (state != State::TimeWait).then_some(uid),
-            inode: fields.nth(1)?.parse().ok()?,
+            inode,
         })
     }
 
@@ -358,7 +361,11 @@ impl Sockets {
             .collect()
     }
 
-    pub(super) fn in_the_way(&self, claim: Claim, port: u16) -> impl Iterator<Item = (&Row, Overlap)> {
+    pub(super) fn in_the_way(
+        &self,
+        claim: Claim,
+        port: u16,
+    ) -> impl Iterator<Item = (&Row, Overlap)> {
         let on_port = self.rows.iter().filter(move |row| row.port == port);
         on_port.filter_map(move |row| Some((row, row.overlap(claim)?)))
     }

@@ -1,0 +1,651 @@
+//! The decision on made-up evidence, and the readers on made-up bytes.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv6Addr;
+
+use proptest::prelude::*;
+
+use super::evidence::{capability, has_seccomp_filter, ipv6_addr};
+use super::netlink::{self, Link};
+use super::note::{Surroundings, notes_on};
+use super::sockets::{Process, Row, Sockets, State};
+use super::*;
+
+const DOCS: &str = include_str!("../../docs/diagnosis.md");
+
+const EPERM: i32 = 1;
+const EACCES: i32 = 13;
+const ENFILE: i32 = 23;
+const EAFNOSUPPORT: i32 = 97;
+const EADDRINUSE: i32 = 98;
+const EADDRNOTAVAIL: i32 = 99;
+const ENOBUFS: i32 = 105;
+
+fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attempt<'a> {
+    let addr: SocketAddr = addr.parse().expect("an address");
+    Attempt {
+        protocol: Protocol::Tcp,
+        addr,
+        only_v6: false,
+        device: None,
+        shares_port: false,
+        tried: (addr.port(), addr.port()),
+        before: None,
+        refused: Some((step, error)),
+    }
+}
+
+/// Holds a row of the docs: what is said of a situation that is not made here.
+#[track_caller]
+fn row(
+    situation: &str,
+    addr: &str,
+    step: Step,
+    code: i32,
+    evidence: &Evidence,
+    says: &str,
+) -> Cause {
+    let error = io::Error::from_raw_os_error(code);
+    let mut causes = causes(&attempt(addr, step, &error), evidence);
+    assert_eq!(causes.len(), 1, "{causes:?}");
+    let cause = causes.remove(0);
+    assert_eq!(cause.to_string(), says);
+    let name = format!("{cause:?}");
+    let name = name.split(|c: char| !c.is_alphanumeric()).next();
+    let row = format!(
+        "| {} | {situation} | {error} | `` cannot listen on {addr}: {says} `` |",
+        name.unwrap_or_default()
+    );
+    assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
+    cause
+}
+
+fn host() -> Interfaces {
+    let ip = |text: &str| text.parse().expect("an address");
+    [
+        Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8),
+        Interface::new("eth0", 2)
+            .with_addr(ip("192.168.71.67"), 16)
+            .with_addr(ip("2001:db8:1::10"), 64)
+            .with_addr(ip("fe80::77"), 64),
+        Interface::new("vrf0", 3),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn link(name: &str, master: u32) -> Link {
+    Link {
+        name: name.into(),
+        up: true,
+        running: true,
+        master,
+        ..Link::default()
+    }
+}
+
+#[test]
+fn an_address_in_a_vrf_names_it() {
+    let vrf = Link {
+        is_vrf: true,
+        ..link("vrf0", 0)
+    };
+    let evidence = Evidence {
+        interfaces: Some(host()),
+        links: [(2, link("eth0", 3)), (3, vrf)].into(),
+        ..Evidence::default()
+    };
+    let cause = row(
+        "an IPv4 address of an interface in a VRF",
+        "192.168.71.67:80",
+        Step::Bind,
+        EADDRNOTAVAIL,
+        &evidence,
+        "192.168.71.67, an address of eth0, belongs to the VRF `vrf0`; bind to that `device`",
+    );
+    assert!(matches!(cause, Cause::InVrf { vrf, .. } if vrf == "vrf0"));
+    row(
+        "an IPv6 address of an interface in a VRF",
+        "[2001:db8:1::10]:80",
+        Step::Bind,
+        EADDRNOTAVAIL,
+        &evidence,
+        "2001:db8:1::10, an address of eth0, belongs to the VRF `vrf0`; bind to that `device`",
+    );
+    // Of a socket that is bound to it this cannot be what is wrong.
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let in_it = Attempt {
+        device: Some("vrf0"),
+        ..attempt("192.168.71.67:80", Step::Bind, &error)
+    };
+    assert!(matches!(
+        causes(&in_it, &evidence)[..],
+        [Cause::ListedOnly(_)]
+    ));
+    // A bridge is no VRF.
+    let bridge = Evidence {
+        links: [(2, link("eth0", 3)), (3, link("br0", 0))].into(),
+        ..evidence
+    };
+    let in_none = attempt("192.168.71.67:80", Step::Bind, &error);
+    assert!(matches!(
+        causes(&in_none, &bridge)[..],
+        [Cause::LocalRouteMissing(_)]
+    ));
+}
+
+#[test]
+fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
+    let without = Evidence {
+        has_ipv6: Some(false),
+        ..Evidence::default()
+    };
+    let cause = row(
+        "a kernel that was built or started without IPv6",
+        "[::1]:80",
+        Step::Socket,
+        EAFNOSUPPORT,
+        &without,
+        "the kernel of this system has no IPv6; write an IPv4 address, or `*`",
+    );
+    assert!(matches!(
+        cause,
+        Cause::FamilyUnavailable {
+            why: Unavailable::NoKernelSupport,
+            ..
+        }
+    ));
+    let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
+    for (evidence, sentence) in [
+        (
+            Evidence::default(),
+            "this system has no IPv6; write an IPv4 address, or `*`",
+        ),
+        (
+            Evidence {
+                has_seccomp_filter: Some(true),
+                ..Evidence::default()
+            },
+            "a sandbox keeps this process from IPv6 sockets; write an IPv4 address, or `*`",
+        ),
+    ] {
+        let causes = causes(&attempt("[::]:80", Step::Socket, &error), &evidence);
+        assert_eq!(causes[0].to_string(), sentence);
+    }
+}
+
+#[test]
+fn a_filter_without_seccomp_is_that_of_the_cgroup() {
+    let evidence = Evidence {
+        has_seccomp_filter: Some(false),
+        ..Evidence::default()
+    };
+    let cause = row(
+        "a BPF program of the cgroup, as by `SocketBindDeny=`",
+        "127.0.0.1:8080",
+        Step::Bind,
+        EPERM,
+        &evidence,
+        "a BPF program of this process's cgroup refuses it; root would not help",
+    );
+    assert!(matches!(
+        cause,
+        Cause::RefusedByPolicy(Policy::CgroupFilter)
+    ));
+}
+
+#[test]
+fn resources_of_the_system_are_told_from_the_process_s() {
+    let none = Evidence::default();
+    row(
+        "a system with as many files open as it may have",
+        "127.0.0.1:80",
+        Step::Socket,
+        ENFILE,
+        &none,
+        "the system has as many files open as it may have",
+    );
+    row(
+        "a system without memory for sockets",
+        "127.0.0.1:80",
+        Step::Socket,
+        ENOBUFS,
+        &none,
+        "the system has no memory for the socket",
+    );
+}
+
+#[test]
+fn an_optimistic_or_usable_address_is_not_tentative() {
+    for (line, state) in [
+        (
+            "20010db8000100000000000000000010 02 40 00 40     eth0",
+            DadState::Tentative,
+        ),
+        (
+            "20010db8000100000000000000000010 02 40 00 c0     eth0",
+            DadState::Tentative,
+        ),
+        (
+            "20010db8000100000000000000000010 02 40 00 c8     eth0",
+            DadState::Failed,
+        ),
+        (
+            "20010db8000100000000000000000010 02 40 00 c4     eth0",
+            DadState::Usable,
+        ),
+        (
+            "20010db8000100000000000000000010 02 40 00 80     eth0",
+            DadState::Usable,
+        ),
+    ] {
+        let ip: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
+        assert_eq!(ipv6_addr(line.as_bytes()), Some(((ip, 2), state)), "{line}");
+    }
+    // A name may be in any encoding, and is not needed.
+    assert!(ipv6_addr(b"fe800000000000000000000000000077 1f40 40 20 80 \xff\xfe").is_some());
+    for line in [
+        &b""[..],
+        b"fe80",
+        b"fe800000000000000000000000000077",
+        b"fe800000000000000000000000000077 02 40 20",
+        b"fe800000000000000000000000000077 02 40 20 8",
+        b"fe800000000000000000000000000077 zz 40 20 80 eth0",
+        b"\xff\xff\xff\xff 02 40 20 80 eth0",
+        "fe8000000000000000000000000000é7 02 40 20 80 eth0".as_bytes(),
+    ] {
+        assert_eq!(ipv6_addr(line), None, "{line:?}");
+    }
+}
+
+#[test]
+fn lines_of_proc_are_read() {
+    let row = |line: &str| Row::from_line(line).expect(line);
+    let word = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
+    let ip = word([127, 0, 0, 1]);
+    let listening = row(&format!(
+        "   0: {ip}:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0000000000000000 100 0 0 10 0"
+    ));
+    assert_eq!(
+        listening,
+        Row {
+            state: State::Listen,
+            ip: [127, 0, 0, 1].into(),
+            port: 8080,
+            only_v6: None,
+            device: 0,
+            uid: Some(33),
+            inode: 4711,
+        }
+    );
+    let zero = "0".repeat(8);
+    let mapped = format!("{zero}{zero}{}{ip}", word([0, 0, 0xff, 0xff]));
+    let time_wait = row(&format!(
+        "   1: {mapped}:0050 {mapped}:C350 06 00000000:00000000 03:00000F2B 00000000     0        0 0 3 0000000000000000"
+    ));
+    assert_eq!(
+        time_wait.ip,
+        IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1])
+    );
+    assert_eq!((time_wait.state, time_wait.uid), (State::TimeWait, None));
+    for line in [
+        "",
+        "sl",
+        "  0: 0100007F:1F90",
+        "  0: 0100007F 0:0 0A",
+        "  0: zz:1 0:0 0A 0 0 0 0 0 0",
+    ] {
+        assert_eq!(Row::from_line(line), None, "{line:?}");
+    }
+}
+
+#[test]
+fn the_capability_is_read_where_it_counts() {
+    assert_eq!(
+        capability("Name:\tx\nCapEff:\t0000000000000000\n"),
+        Some(Capability::Lacking(Privilege::Missing))
+    );
+    // Bit 9 and bit 11 are others.
+    assert_eq!(
+        capability("CapEff:\t0000000000000a00\n"),
+        Some(Capability::Lacking(Privilege::Missing))
+    );
+    for status in [
+        "",
+        "CapEff",
+        "CapEff:",
+        "CapEff:\tmany",
+        "CapPrm:\t0000000000000000",
+    ] {
+        assert_eq!(capability(status), None, "{status:?}");
+    }
+    assert_eq!(has_seccomp_filter("Seccomp:\t2\n"), Some(true));
+    assert_eq!(
+        has_seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"),
+        Some(false)
+    );
+    assert_eq!(has_seccomp_filter("Seccomp_filters:\t2\n"), None);
+}
+
+#[test]
+fn a_denied_port_is_explained_as_far_as_it_is_known() {
+    let error = io::Error::from_raw_os_error(EACCES);
+    let because = |limit, capability| {
+        let evidence = Evidence {
+            first_unprivileged_port: limit,
+            capability,
+            ..Evidence::default()
+        };
+        let mut causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
+        assert_eq!(causes.len(), 1);
+        causes.remove(0)
+    };
+    let lacking = Capability::Lacking(Privilege::Missing);
+    assert!(matches!(
+        because(Some(1024), Some(lacking)),
+        Cause::PrivilegedPort {
+            limit: 1024,
+            privilege: Privilege::Missing,
+            ..
+        }
+    ));
+    let is_policy = |cause| matches!(cause, Cause::RefusedByPolicy(Policy::SecurityModule));
+    assert!(is_policy(because(Some(1024), Some(Capability::Effective))));
+    assert!(is_policy(because(Some(80), Some(lacking))));
+    assert!(matches!(
+        because(Some(1024), Some(Capability::Uncertain)),
+        Cause::Denied
+    ));
+    assert!(matches!(because(None, Some(lacking)), Cause::Denied));
+}
+
+#[test]
+fn a_command_cannot_draw_on_the_terminal() {
+    let process = Process {
+        pid: 4711,
+        command: Some("\u{1b}[2Jx\n\u{202e}".into()),
+    };
+    let row = Row {
+        state: State::Listen,
+        ip: [0, 0, 0, 0].into(),
+        port: 80,
+        only_v6: None,
+        device: 0,
+        uid: Some(33),
+        inode: 7,
+    };
+    let evidence = Evidence {
+        tcp: Sockets {
+            rows: vec![row],
+            are_all: false,
+            processes: HashMap::from([(7, process)]),
+        },
+        ..Evidence::default()
+    };
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
+    assert_eq!(
+        causes[0].to_string(),
+        "port 80 is in use by `\\u{1b}[2Jx\\n\\u{202e}` (process 4711 of user 33) on 0.0.0.0"
+    );
+}
+
+#[test]
+fn nothing_is_noted_of_what_cannot_be_read() {
+    let addr = "198.51.100.1:80".parse().expect("an address");
+    let nothing = Surroundings::default();
+    assert_eq!(notes_on(addr, Protocol::Tcp, false, &nothing), []);
+    let somewhere = Surroundings {
+        interfaces: Some(host()),
+        ..Surroundings::default()
+    };
+    let notes = notes_on(addr, Protocol::Tcp, false, &somewhere);
+    assert!(matches!(
+        notes[..],
+        [Note::NotListed {
+            why: WhyBound::Unknown,
+            ..
+        }]
+    ));
+}
+
+/// Addresses around those of the made-up host, and their ports.
+fn addrs() -> impl Strategy<Value = SocketAddr> {
+    let ips = prop_oneof![
+        Just("0.0.0.0"),
+        Just("127.0.0.1"),
+        Just("192.168.71.67"),
+        Just("192.168.71.68"),
+        Just("8.8.8.8"),
+        Just("::"),
+        Just("::1"),
+        Just("::ffff:192.168.71.67"),
+        Just("2001:db8:1::10"),
+        Just("2001:db8:1::11"),
+        Just("fe80::77"),
+        Just("fe80::78"),
+    ];
+    (ips, prop_oneof![Just(0u16), Just(80), Just(8080)], 0..4u32).prop_map(|(ip, port, zone)| {
+        let ip: IpAddr = ip.parse().expect("an address");
+        let zone = match ip {
+            IpAddr::V6(v6) if has_zone(v6) => zone,
+            _ => 0,
+        };
+        crate::target::socket_addr(ip, zone, port)
+    })
+}
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let state = prop_oneof![
+        Just(State::Listen),
+        Just(State::Bound),
+        Just(State::TimeWait),
+        Just(State::Connection),
+    ];
+    let row = (
+        addrs(),
+        state,
+        any::<Option<bool>>(),
+        0..4u32,
+        any::<Option<u32>>(),
+        0..9u64,
+    )
+        .prop_map(|(addr, state, only_v6, device, uid, inode)| Row {
+            state,
+            ip: addr.ip(),
+            port: addr.port(),
+            only_v6,
+            device,
+            uid,
+            inode,
+        });
+    prop::collection::vec(row, 0..6)
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    let links = prop::collection::hash_map(
+        1..4u32,
+        (any::<bool>(), any::<bool>(), 0..4u32, any::<bool>()).prop_map(
+            |(up, running, master, is_vrf)| Link {
+                index: 0,
+                name: "dev".into(),
+                up,
+                running,
+                master,
+                is_vrf,
+            },
+        ),
+        0..4,
+    );
+    let state = prop_oneof![
+        Just(DadState::Usable),
+        Just(DadState::Tentative),
+        Just(DadState::Failed)
+    ];
+    let capability = prop_oneof![
+        Just(Capability::Effective),
+        Just(Capability::Uncertain),
+        Just(Capability::Lacking(Privilege::Missing)),
+    ];
+    let sockets = (rows(), any::<bool>()).prop_map(|(rows, are_all)| Sockets {
+        rows,
+        are_all,
+        processes: HashMap::new(),
+    });
+    (
+        (
+            any::<bool>(),
+            prop::option::of(state),
+            links,
+            any::<Option<bool>>(),
+        ),
+        (
+            sockets,
+            prop::option::of(capability),
+            prop::option::of(0..9000u16),
+        ),
+        (any::<Option<bool>>(), any::<Option<u64>>(), any::<bool>()),
+    )
+        .prop_map(|(addresses, ports, rest)| {
+            let (has_host, state, links, has_ipv6) = addresses;
+            let (tcp, capability, first_unprivileged_port) = ports;
+            let (has_seccomp_filter, open_files, switched_off) = rest;
+            let own: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
+            Evidence {
+                interfaces: has_host.then(host),
+                ipv6_addrs: state.map(|state| [((own, 2), state)].into()),
+                has_ipv6,
+                ipv6_switch: switched_off.then_some("all"),
+                links,
+                tcp,
+                first_unprivileged_port,
+                capability,
+                has_seccomp_filter,
+                open_files,
+                ..Evidence::default()
+            }
+        })
+}
+
+fn failures() -> impl Strategy<Value = (Step, i32)> {
+    let step = prop_oneof![
+        Just(Step::Socket),
+        Just(Step::Option("device")),
+        Just(Step::Bind),
+        Just(Step::Listen),
+        Just(Step::Name),
+    ];
+    (step, prop_oneof![0..=35i32, 90..=112i32])
+}
+
+proptest! {
+    #[test]
+    fn the_system_s_own_error_comes_first_and_no_cause_twice(
+        addr in addrs(),
+        (step, code) in failures(),
+        evidence in evidence(),
+    ) {
+        let error = io::Error::from_raw_os_error(code);
+        let attempt = attempt(&addr.to_string(), step, &error);
+        let causes = causes(&attempt, &evidence);
+        prop_assert!(!causes.is_empty());
+        let mut kinds: Vec<_> = causes.iter().map(std::mem::discriminant).collect();
+        kinds.dedup();
+        prop_assert_eq!(kinds.len(), causes.len(), "{:?}", &causes);
+        for cause in &causes {
+            let sentence = cause.to_string();
+            prop_assert!(!sentence.is_empty() && !sentence.contains("os error"));
+            prop_assert!(!sentence.ends_with('.') && !sentence.contains('\n'));
+        }
+        // A cause of an address is not named for another error, and the other way about.
+        let first = &causes[0];
+        match (Errno::of(&error), step) {
+            (Errno::InUse, Step::Bind | Step::Listen) => prop_assert!(matches!(
+                first,
+                Cause::InUse { .. }
+                    | Cause::TimeWait { .. }
+                    | Cause::HeldInvisibly { .. }
+                    | Cause::EphemeralPortsExhausted { .. }
+            ), "{:?}", first),
+            (Errno::AccessDenied | Errno::NotPermitted, _) => prop_assert!(matches!(
+                first,
+                Cause::PrivilegedPort { .. } | Cause::RefusedByPolicy(_) | Cause::Denied
+            ), "{:?}", first),
+            (Errno::Unknown, _) => prop_assert!(matches!(first, Cause::Other { .. }), "{:?}", first),
+            _ => prop_assert!(!matches!(
+                first,
+                Cause::InUse { .. } | Cause::PrivilegedPort { .. } | Cause::TimeWait { .. }
+            ), "{:?}", first),
+        }
+    }
+
+    #[test]
+    fn a_holder_is_in_the_way(addr in addrs(), (step, code) in failures(), evidence in evidence()) {
+        let error = io::Error::from_raw_os_error(code);
+        let attempt = attempt(&addr.to_string(), step, &error);
+        for cause in causes(&attempt, &evidence) {
+            let Cause::InUse { holders, port, .. } = cause else { continue };
+            prop_assert_eq!(port, addr.port());
+            for holder in holders {
+                let row = evidence.tcp.rows.iter().find(|row| {
+                    row.ip.to_canonical() == holder.addr().ip() && row.port == holder.addr().port()
+                });
+                prop_assert!(row.is_some(), "{:?} is none of the sockets", holder);
+                let wildcards = [addr.ip(), holder.addr().ip()].iter().any(IpAddr::is_unspecified);
+                prop_assert!(wildcards || addr.ip().to_canonical() == holder.addr().ip());
+            }
+        }
+    }
+
+    #[test]
+    fn without_evidence_nothing_is_made_up(addr in addrs(), (step, code) in failures()) {
+        let error = io::Error::from_raw_os_error(code);
+        let causes = causes(&attempt(&addr.to_string(), step, &error), &Evidence::default());
+        prop_assert_eq!(causes.len(), 1, "{:?}", &causes);
+        let says_too_much = match &causes[0] {
+            Cause::InUse { holders, .. } => !holders.is_empty(),
+            Cause::ZoneRequired { candidates, .. } => candidates.is_some(),
+            Cause::NoSuchZone { zones, .. } => !zones.is_empty(),
+            Cause::NoSuchDevice { known, .. } => known.is_some(),
+            Cause::TooManyOpenFiles { limit, .. } => limit.is_some(),
+            Cause::EphemeralPortsExhausted { range, .. } => range.is_some(),
+            Cause::FamilyUnavailable { why, .. } => *why != Unavailable::Unknown,
+            Cause::RefusedByPolicy(policy) => *policy != Policy::Filter,
+            Cause::AddressUnavailable
+            | Cause::MappedOnV6Only { .. }
+            | Cause::Denied
+            | Cause::TooManyOpenFilesInSystem
+            | Cause::OutOfMemory
+            | Cause::Other { .. } => false,
+            _ => true,
+        };
+        prop_assert!(!says_too_much, "{:?}", &causes[0]);
+    }
+
+    #[test]
+    fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        for answer in netlink::answers(&bytes) {
+            if let netlink::Answer::Part(kind, body) = answer {
+                let _ = (netlink::link(kind, body), netlink::socket(kind, body));
+                let _ = netlink::is_local_route(kind, body);
+            }
+        }
+        for kind in [16, 20, 24] {
+            let _ = (netlink::link(kind, &bytes), netlink::socket(kind, &bytes));
+            let _ = netlink::is_local_route(kind, &bytes);
+        }
+        let _ = ipv6_addr(&bytes);
+        let text = String::from_utf8_lossy(&bytes);
+        let _ = (Row::from_line(&text), capability(&text), has_seccomp_filter(&text));
+    }
+
+    #[test]
+    fn a_line_cut_short_is_none_or_whole(cut in 0..150usize) {
+        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0";
+        let cut = line.get(..cut.min(line.len())).expect("ASCII");
+        if let Some(row) = Row::from_line(cut) {
+            prop_assert_eq!((row.port, row.uid, row.inode), (8080, Some(33), 4711));
+        }
+    }
+}

@@ -3,6 +3,8 @@
 
 pub(crate) mod netns;
 pub(crate) mod rerun;
+#[cfg(target_os = "linux")]
+pub(crate) mod sandbox;
 pub(crate) mod strace;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

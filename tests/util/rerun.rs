@@ -2,6 +2,7 @@
 
 use std::env;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Says in the environment of the new process what it is to the test.
@@ -23,6 +24,10 @@ pub(crate) fn done() {
 /// The command that runs `test` of this file again as `role`, behind the words of `wrapper`.
 pub(crate) fn command(test: &str, role: &str, wrapper: &[&str]) -> Command {
     let exe = env::current_exe().expect("a test has a file");
+    command_of(&exe, test, role, wrapper)
+}
+
+fn command_of(exe: &Path, test: &str, role: &str, wrapper: &[&str]) -> Command {
     let mut command = match wrapper {
         [program, args @ ..] => {
             let mut command = Command::new(program);
@@ -39,7 +44,14 @@ pub(crate) fn command(test: &str, role: &str, wrapper: &[&str]) -> Command {
 /// Runs `test` again and fails if it does.
 #[track_caller]
 pub(crate) fn run(test: &str, role: &str, wrapper: &[&str]) -> Output {
-    let output = command(test, role, wrapper)
+    let exe = env::current_exe().expect("a test has a file");
+    run_exe(&exe, test, role, wrapper)
+}
+
+/// As [`run`], from a copy of this file.
+#[track_caller]
+pub(crate) fn run_exe(exe: &Path, test: &str, role: &str, wrapper: &[&str]) -> Output {
+    let output = command_of(exe, test, role, wrapper)
         .output()
         .expect("the wrapper runs");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

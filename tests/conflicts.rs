@@ -1,0 +1,224 @@
+//! Which sockets exclude each other, against the Linux kernel: every pair of the
+//! kinds of addresses, in both orders, with and without devices.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::net::SocketAddr;
+
+use bindaddr::{BindError, BindOptions, Cause, Check, Interfaces};
+use socket2::{Domain, Socket, Type};
+use util::netns::{in_namespace, ip};
+
+const PORT: u16 = 4000;
+
+/// Sockets that others may have: the address, and whether it is IPv6-only where that matters.
+const HELD: [(&str, bool); 14] = [
+    ("0.0.0.0", false),
+    ("::", false),
+    ("::", true),
+    ("127.0.0.1", false),
+    ("127.0.0.2", false),
+    ("192.0.2.10", false),
+    ("::1", false),
+    ("::1", true),
+    ("::ffff:127.0.0.1", false),
+    ("::ffff:0.0.0.0", false),
+    ("2001:db8:1::10", false),
+    ("2001:db8:1::10", true),
+    ("fe80::77%v0", false),
+    ("fe80::77%v1", true),
+];
+
+const WANTED: [&str; 12] = [
+    "0.0.0.0",
+    "[::]",
+    "ipv6@*",
+    "127.0.0.1",
+    "127.0.0.2",
+    "192.0.2.10",
+    "[::1]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:0.0.0.0]",
+    "[2001:db8:1::10]",
+    "[fe80::77%v0]",
+    "[fe80::77%v1]",
+];
+
+const DEVICES: [Option<&str>; 3] = [None, Some("v0"), Some("v1")];
+
+fn host() {
+    for (n, peer) in [(0, "p0"), (1, "p1")] {
+        ip(&format!("link add name v{n} type veth peer name {peer}"));
+        ip(&format!("link set v{n} up"));
+        ip(&format!("link set {peer} up"));
+        ip(&format!("addr add fe80::77/64 dev v{n}"));
+    }
+    ip("addr add 192.0.2.10/24 dev v0");
+    ip("addr add 2001:db8:1::10/64 dev v0");
+}
+
+fn options(device: Option<&str>) -> BindOptions {
+    match device {
+        Some(name) => BindOptions::new().device(name),
+        None => BindOptions::new(),
+    }
+}
+
+/// A socket made without this crate.
+fn hold(kind: Type, text: &str, only_v6: bool, device: Option<&str>) -> Socket {
+    let addr: SocketAddr = match text.split_once('%') {
+        Some((ip, zone)) => {
+            let host = Interfaces::system().unwrap();
+            let index = host.by_name(zone).unwrap().index().unwrap();
+            format!("[{ip}%{index}]:{PORT}").parse().unwrap()
+        }
+        None => SocketAddr::new(util::ip(text), PORT),
+    };
+    let socket = Socket::new(Domain::for_address(addr), kind, None).unwrap();
+    if addr.is_ipv6() {
+        socket.set_only_v6(only_v6).unwrap();
+    }
+    socket.bind_device(device.map(str::as_bytes)).unwrap();
+    if kind == Type::STREAM {
+        socket.set_reuse_address(true).unwrap();
+    }
+    socket.bind(&addr.into()).unwrap();
+    if kind == Type::STREAM {
+        socket.listen(1).unwrap();
+    }
+    socket
+}
+
+/// Binds what is wanted and closes it again.
+fn binds(kind: Type, options: &BindOptions, text: &str) -> Result<(), BindError> {
+    if kind == Type::STREAM {
+        options.bind(text).map(drop)
+    } else {
+        options.bind_udp(text).map(drop)
+    }
+}
+
+fn check<'a>(
+    kind: Type,
+    options: &BindOptions,
+    texts: impl IntoIterator<Item = &'a String>,
+) -> Check {
+    if kind == Type::STREAM {
+        options.check(texts)
+    } else {
+        options.check_udp(texts)
+    }
+}
+
+fn every_pair(kind: Type) {
+    host();
+    let (mut pairs, mut refused) = (0, 0);
+    for (held, only_v6) in HELD {
+        for held_device in DEVICES {
+            // It cannot be bound to another device than its own.
+            if held == "::1" && held_device.is_some() {
+                continue;
+            }
+            let socket = hold(kind, held, only_v6, held_device);
+            for wanted in WANTED {
+                for device in DEVICES {
+                    let (options, text) = (options(device), format!("{wanted}:{PORT}"));
+                    let pair = format!(
+                        "{held} (IPv6-only: {only_v6}, device: {held_device:?}), then {wanted} (device: {device:?})"
+                    );
+                    let foreseen = check(kind, &options, [&text]);
+                    match binds(kind, &options, &text) {
+                        Ok(()) => assert!(foreseen.is_ok(), "{pair} binds: {foreseen}"),
+                        // It comes to no conflict.
+                        Err(err) if matches!(err.cause(), Cause::OnAnotherDevice { .. }) => {
+                            assert_eq!((wanted, device.is_some()), ("[::1]", true), "{pair}");
+                            let problem = foreseen.settings()[0].problems().next();
+                            assert!(
+                                matches!(problem, Some(Cause::OnAnotherDevice { .. })),
+                                "{pair}"
+                            );
+                        }
+                        Err(err) => {
+                            let holders = |cause: &Cause| match cause {
+                                Cause::InUse { holders, .. } => holders.clone(),
+                                cause => panic!("{pair}: {cause:?}"),
+                            };
+                            let found = holders(err.cause());
+                            assert_eq!(found.len(), 1, "{pair}: {err}");
+                            assert!(found[0].is_this_process(), "{pair}: {err}");
+                            let problem = foreseen.settings()[0].problems().next();
+                            let problem = problem.unwrap_or_else(|| panic!("{pair} does not bind"));
+                            assert_eq!(holders(problem), found, "{pair}");
+                            refused += 1;
+                        }
+                    }
+                    pairs += 1;
+                }
+            }
+            drop(socket);
+        }
+    }
+    println!("{pairs} pairs, {refused} of them refused");
+    assert!(refused > pairs / 10 && refused < pairs * 9 / 10);
+}
+
+#[test]
+fn tcp_sockets_exclude_each_other_as_the_kernel_has_it() {
+    in_namespace(
+        "tcp_sockets_exclude_each_other_as_the_kernel_has_it",
+        || {
+            every_pair(Type::STREAM);
+        },
+    );
+}
+
+#[test]
+fn udp_sockets_exclude_each_other_as_the_kernel_has_it() {
+    in_namespace(
+        "udp_sockets_exclude_each_other_as_the_kernel_has_it",
+        || {
+            every_pair(Type::DGRAM);
+        },
+    );
+}
+
+#[test]
+fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
+    in_namespace(
+        "entries_of_a_list_exclude_each_other_as_the_kernel_has_it",
+        || {
+            host();
+            for kind in [Type::STREAM, Type::DGRAM] {
+                for first in WANTED {
+                    for second in WANTED {
+                        let texts = [first, second].map(|host| format!("{host}:{PORT}"));
+                        let check = check(kind, &BindOptions::new(), &texts);
+                        // Beside the IPv4 wildcard in one list the other one leaves out IPv4.
+                        let is_v4 = |host| matches!(host, "0.0.0.0" | "[::ffff:0.0.0.0]");
+                        let both =
+                            [first, second].contains(&"[::]") && (is_v4(first) || is_v4(second));
+                        let options = BindOptions::new().only_v6(both && first == "[::]");
+                        let opened = if kind == Type::STREAM {
+                            (options.bind(&texts[0]).ok(), None)
+                        } else {
+                            (None, options.bind_udp(&texts[0]).ok())
+                        };
+                        let options = BindOptions::new().only_v6(both && second == "[::]");
+                        let fit = binds(kind, &options, &texts[1]);
+                        drop(opened);
+                        assert!(check.settings()[0].problems().next().is_none());
+                        let problem = check.settings()[1].problems().next();
+                        match (&fit, problem) {
+                            (Ok(()), None) => {}
+                            (Err(_), Some(Cause::Conflict { text, .. })) => {
+                                assert_eq!(*text, texts[0])
+                            }
+                            (fit, problem) => panic!("{texts:?}: {fit:?}, {problem:?}"),
+                        }
+                    }
+                }
+            }
+        },
+    );
+}

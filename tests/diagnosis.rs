@@ -1,0 +1,1220 @@
+//! The diagnosis against the Linux kernel: a situation for every cause, what std
+//! says there and what this crate says.
+//!
+//! `docs/diagnosis.md` has a row for each; a test whose row is not there fails
+//! and prints it. Where `BINDADDR_DIAGNOSIS_ROWS` names a file, the rows are
+//! appended to it instead.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use bindaddr::{
+    BindError, BindFailure, BindOptions, BindTarget, Cause, HolderState, Interfaces, Note, Overlap,
+    Policy, Privilege, Setting, Step, Unavailable, WhyBound, bind, bind_udp,
+};
+use socket2::{Domain, Socket, Type};
+use util::netns::{Host, in_namespace, ip, set};
+use util::rerun;
+use util::sandbox;
+
+const DOCS: &str = include_str!("../docs/diagnosis.md");
+
+/// An interface `eth0` with a cable, so that its addresses are usable.
+fn cable() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+}
+
+/// Binds `setting`, which fails, and holds the row of it in the docs.
+#[track_caller]
+fn row<'a>(situation: &str, setting: impl Into<Setting<'a>>, says: &str) -> BindError {
+    row_with(&BindOptions::new(), situation, setting, says)
+}
+
+#[track_caller]
+fn row_with<'a>(
+    options: &BindOptions,
+    situation: &str,
+    setting: impl Into<Setting<'a>>,
+    says: &str,
+) -> BindError {
+    let err = options.bind(setting).expect_err(situation);
+    let sentence = unnumbered(&err.to_string());
+    assert_eq!(
+        sentence,
+        format!("cannot listen on {}: {says}", err.text()),
+        "{situation}"
+    );
+    let addr = err.addr().expect("it came to a socket");
+    let std = TcpListener::bind(addr).map_or_else(|err| err.to_string(), |_| "binds it".to_owned());
+    let cause = format!("{:?}", err.cause());
+    let cause = cause.split(|c: char| !c.is_alphanumeric()).next();
+    let row = format!(
+        "| {} | {situation} | {std} | `` {sentence} `` |",
+        cause.unwrap_or_default()
+    );
+    if let Ok(file) = std::env::var("BINDADDR_DIAGNOSIS_ROWS") {
+        match std::fs::File::options().append(true).open(file) {
+            Ok(mut file) => writeln!(file, "{row}").expect("it is written"),
+            // In some of the situations it cannot be.
+            Err(_) => println!("{row}"),
+        }
+    } else {
+        assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
+    }
+    err
+}
+
+/// Leaves out the numbers of processes, which differ from run to run.
+fn unnumbered(sentence: &str) -> String {
+    let mut parts = sentence.split("(process ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str("(process N");
+        out.push_str(part.trim_start_matches(|c: char| c.is_ascii_digit()));
+    }
+    out
+}
+
+/// Waits for what takes the kernel a moment.
+#[track_caller]
+fn eventually(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "never: {what}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The flags of an address in `if_inet6`.
+fn has_flag(ip: &str, flag: u8) -> bool {
+    let IpAddr::V6(ip) = util::ip(ip) else {
+        return false;
+    };
+    let hex = format!("{:032x}", ip.to_bits());
+    let table = std::fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
+    table.lines().any(|line| {
+        let flags = line.split_ascii_whitespace().nth(4).unwrap_or_default();
+        line.starts_with(&hex) && u8::from_str_radix(flags, 16).is_ok_and(|all| all & flag != 0)
+    })
+}
+
+/// A socket as servers make it that do not set `SO_REUSEADDR`.
+fn without_reuse(addr: &str) -> Socket {
+    let addr: SocketAddr = addr.parse().unwrap();
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+    socket.bind(&addr.into()).unwrap();
+    socket
+}
+
+#[test]
+fn not_on_this_host() {
+    in_namespace("not_on_this_host", || {
+        cable();
+        ip("addr add 192.168.71.67/16 dev eth0");
+        ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
+        ip("addr add 2001:db8:1::10/64 dev eth0");
+        for (situation, text, says) in [
+            (
+                "an address of nobody near",
+                "8.8.8.8:80",
+                "no interface of this host has 8.8.8.8; it lies in no subnet of this host; the nearest address here is 10.8.0.1",
+            ),
+            (
+                "an address of another host in the subnet",
+                "192.168.158.94:80",
+                "no interface of this host has 192.168.158.94; it lies in the subnet of eth0 (192.168.71.67/16), on another host; the nearest address here is 192.168.71.67",
+            ),
+            (
+                "the network address of the subnet",
+                "192.168.0.0:80",
+                "no interface of this host has 192.168.0.0; it is the network address of the subnet of eth0 (192.168.71.67/16); the nearest address here is 192.168.71.67",
+            ),
+            (
+                "the other end of a point-to-point link",
+                "10.8.0.2:80",
+                "no interface of this host has 10.8.0.2; it is the other end of the link eth0 (10.8.0.1); the nearest address here is 10.8.0.1",
+            ),
+            (
+                "the anycast address of the subnet",
+                "[2001:db8:1::]:80",
+                "no interface of this host has 2001:db8:1::; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64); the nearest address here is 2001:db8:1::10",
+            ),
+        ] {
+            let err = row(situation, text, says);
+            assert!(matches!(err.cause(), Cause::NotOnThisHost(_)));
+            assert_eq!(err.failures().next().unwrap().causes().count(), 1);
+        }
+        // Also where this host is the router whose anycast address it is.
+        set("net/ipv6/conf/all/forwarding", "1");
+        let err = bind("[2001:db8:1::]:80").unwrap_err();
+        assert!(matches!(err.cause(), Cause::NotOnThisHost(_)));
+    });
+}
+
+#[test]
+fn gone() {
+    in_namespace("gone", || {
+        cable();
+        ip("addr add 192.168.71.67/16 dev eth0");
+        let target = BindTarget::parse("192.168.71.67").unwrap();
+        assert!(target.is_local());
+        ip("link del eth0");
+        let err = row(
+            "an address whose interface was deleted since it was looked up",
+            (&target, 80),
+            "192.168.71.67, an address of eth0 a moment ago, is on no interface of this host any more",
+        );
+        let Cause::Gone(local) = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(local.interfaces().next().unwrap().name(), "eth0");
+        assert!(err.is_transient());
+    });
+}
+
+#[test]
+fn routed_not_assigned() {
+    in_namespace("routed_not_assigned", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("-6 route add local 2001:db8:7::/64 dev lo");
+        let err = row(
+            "an IPv6 address that a local route covers",
+            "[2001:db8:7::1]:80",
+            "a route makes 2001:db8:7::1 local, but no interface has it; add it to one, or use the option `freebind`",
+        );
+        assert!(matches!(err.cause(), Cause::RoutedNotAssigned(_)));
+        // The mend.
+        let freebind = BindOptions::new().freebind(true);
+        let bound = freebind.bind("[2001:db8:7::1]:80").unwrap();
+        assert!(TcpStream::connect("[2001:db8:7::1]:80").is_ok());
+        drop(bound);
+
+        ip("route add local 198.51.100.7 dev lo table 100");
+        ip("rule add to 198.51.100.7 lookup 100");
+        row(
+            "an IPv4 address that is local in another table only",
+            "198.51.100.7:80",
+            "a route makes 198.51.100.7 local, but no interface has it; add it to one, or use the option `freebind`",
+        );
+        freebind.bind("198.51.100.7:80").unwrap();
+    });
+}
+
+#[test]
+fn zone_required_unknown_or_of_another_interface() {
+    in_namespace("zone_required_unknown_or_of_another_interface", || {
+        cable();
+        ip("addr add fe80::78/64 dev far0");
+        let index = |name: &str| {
+            let host = Interfaces::system().unwrap();
+            host.by_name(name).unwrap().index().unwrap()
+        };
+        // A number that does not depend on how many there were before.
+        let other = index("lo");
+        let err = row(
+            "a link-local address without its zone",
+            "[fe80::78]:80",
+            "a link-local address needs its zone; write `[fe80::78%far0]`",
+        );
+        let Cause::ZoneRequired { candidates, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(candidates.as_deref(), Some(&["far0".to_owned()][..]));
+        let err = row(
+            "a zone that is the index of no interface",
+            "[fe80::78%9999]:80",
+            "no interface has the index 9999; write `[fe80::78%far0]`",
+        );
+        assert!(matches!(err.cause(), Cause::NoSuchZone { index: 9999, .. }));
+        let err = row(
+            "the zone of another interface",
+            &*format!("[fe80::78%{other}]:80"),
+            "fe80::78 is in another zone here; write `[fe80::78%far0]`",
+        );
+        assert!(matches!(err.cause(), Cause::OtherZone { .. }));
+        bind("[fe80::78%far0]:80").expect("as the sentences say");
+    });
+}
+
+#[test]
+fn tentative() {
+    in_namespace("tentative", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/dad_transmits", "3");
+        cable();
+        ip("addr add 2001:db8:1::10/64 dev eth0");
+        let text = "[2001:db8:1::10]:80";
+        let err = row(
+            "an IPv6 address of which duplicates are looked for",
+            text,
+            "2001:db8:1::10, an address of eth0, is tentative: the system still looks for a duplicate of it; try again in a moment",
+        );
+        assert!(matches!(err.cause(), Cause::Tentative(_)));
+        assert!(err.is_transient());
+        eventually("it can be bound", || bind(text).is_ok());
+        // An optimistic one is bound at once (RFC 4429).
+        if has_optimistic() {
+            set("net/ipv6/conf/eth0/optimistic_dad", "1");
+            ip("addr add 2001:db8:1::11/64 optimistic dev eth0");
+            bind("[2001:db8:1::11]:80").unwrap();
+        }
+    });
+}
+
+fn has_optimistic() -> bool {
+    std::fs::exists("/proc/sys/net/ipv6/conf/eth0/optimistic_dad").unwrap_or(false)
+}
+
+#[test]
+fn duplicate() {
+    const TEST: &str = "duplicate";
+    in_namespace(TEST, || {
+        let mut other = Host::start(TEST);
+        other.cable("eth0", "eth0");
+        other.ip("addr add 2001:db8:1::10/64 nodad dev eth0");
+        set("net/ipv6/conf/eth0/accept_dad", "1");
+        eventually("the other host answers", || {
+            ip("addr add 2001:db8:1::10/64 dev eth0");
+            eventually("it is looked for", || {
+                !has_flag("2001:db8:1::10", 0x40) || has_flag("2001:db8:1::10", 0x08)
+            });
+            let failed = has_flag("2001:db8:1::10", 0x08);
+            if !failed {
+                ip("addr del 2001:db8:1::10/64 dev eth0");
+            }
+            failed
+        });
+        let err = row(
+            "an IPv6 address that another host on the link has, too",
+            "[2001:db8:1::10]:80",
+            "2001:db8:1::10, an address of eth0, is not used, for another host on the link has it; give one of them another address",
+        );
+        assert!(matches!(err.cause(), Cause::Duplicate(_)));
+        assert!(!err.is_transient());
+    });
+}
+
+#[test]
+fn interface_down_and_no_carrier() {
+    in_namespace("interface_down_and_no_carrier", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        ip("link add name eth0 type veth peer name far0");
+        ip("addr add 2001:db8:1::10/64 dev eth0");
+        let err = row(
+            "an IPv6 address of an interface that is down",
+            "[2001:db8:1::10]:80",
+            "2001:db8:1::10, an address of eth0 (not running), cannot be bound while the interface is down",
+        );
+        assert!(matches!(err.cause(), Cause::InterfaceDown(_)));
+        ip("link set eth0 up");
+        let err = row(
+            "an IPv6 address of an interface without a carrier",
+            "[2001:db8:1::10]:80",
+            "2001:db8:1::10, an address of eth0 (not running), cannot be bound while the interface has no carrier",
+        );
+        assert!(matches!(err.cause(), Cause::NoCarrier(_)));
+        assert!(err.is_transient());
+        ip("link set far0 up");
+        eventually("it can be bound", || bind("[2001:db8:1::10]:80").is_ok());
+    });
+}
+
+#[test]
+fn local_route_missing() {
+    in_namespace("local_route_missing", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("route del local 10.0.0.1 dev eth0 table local");
+        let says = "10.0.0.1, an address of eth0, is not in the routing table `local`, by which the system binds";
+        let err = row(
+            "an IPv4 address whose local route was deleted",
+            "10.0.0.1:80",
+            says,
+        );
+        assert!(matches!(err.cause(), Cause::LocalRouteMissing(_)));
+        assert_eq!(
+            err.hints(),
+            ["`ip route show table local` shows what the system takes for its own"]
+        );
+        ip("route add blackhole 10.0.0.1 table local");
+        row(
+            "an IPv4 address that the table local blackholes",
+            "10.0.0.1:80",
+            says,
+        );
+    });
+}
+
+#[test]
+fn ipv6_switched_off() {
+    in_namespace("ipv6_switched_off", || {
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
+        let err = row(
+            "::1 where IPv6 is switched off on `lo`",
+            "[::1]:80",
+            "IPv6 is switched off by `net.ipv6.conf.lo.disable_ipv6`; write an IPv4 address, or `*`",
+        );
+        let is = |err: &BindError, wanted| match err.cause() {
+            Cause::FamilyUnavailable { why, .. } => *why == wanted,
+            _ => false,
+        };
+        let by = |err: &BindError| match err.cause() {
+            Cause::FamilyUnavailable {
+                why: Unavailable::Sysctl { interface, .. },
+                ..
+            } => Some(*interface),
+            _ => None,
+        };
+        assert_eq!(by(&err), Some("lo"));
+        set("net/ipv6/conf/all/disable_ipv6", "1");
+        for (situation, text) in [
+            ("::1 where IPv6 is switched off", "[::1]:80"),
+            (
+                "an IPv6 address where IPv6 is switched off",
+                "[2001:db8::1]:80",
+            ),
+        ] {
+            let err = row(
+                situation,
+                text,
+                "IPv6 is switched off by `net.ipv6.conf.all.disable_ipv6`; write an IPv4 address, or `*`",
+            );
+            assert_eq!(by(&err), Some("all"));
+        }
+        bind("*:80").expect("as the sentence says");
+        set("net/ipv6/conf/all/disable_ipv6", "0");
+        bind("[::1]:80").unwrap();
+        ip("link set lo down");
+        let err = row(
+            "::1 while the loopback interface is down",
+            "[::1]:80",
+            "the loopback interface is down; `ip link set lo up` mends it",
+        );
+        assert!(is(&err, Unavailable::LoopbackDown));
+        ip("link set lo up");
+        bind("[::1]:80").expect("as the sentence says");
+    });
+}
+
+#[test]
+fn ipv6_kept_by_a_sandbox() {
+    in_namespace("ipv6_kept_by_a_sandbox", || {
+        sandbox::refuse_family(10, 97);
+        let err = row(
+            "an IPv6 socket in a sandbox without IPv6",
+            "[::1]:80",
+            "a sandbox keeps this process from IPv6 sockets; write an IPv4 address, or `*`",
+        );
+        assert_eq!(err.step(), Step::Socket);
+        bind("*:80").expect("as the sentence says");
+    });
+}
+
+#[test]
+fn no_loopback() {
+    in_namespace("no_loopback", || {
+        ip("addr del 127.0.0.1/8 dev lo");
+        row(
+            "127.0.0.1 where the loopback interface has lost it",
+            "127.0.0.1:80",
+            "this host has no 127.0.0.1 at present",
+        );
+        ip("addr add 127.0.0.1/32 dev lo");
+        let err = row(
+            "127.0.0.2 where the loopback interface has 127.0.0.1/32 only",
+            "127.0.0.2:80",
+            "this host has no 127.0.0.2 at present; there is 127.0.0.1/32",
+        );
+        let Cause::NoLoopback { has, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(has.len(), 1);
+    });
+}
+
+#[test]
+fn in_use_by_this_process() {
+    in_namespace("in_use_by_this_process", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fe80::77/64 dev eth0");
+        for (situation, held, text, says, overlap) in [
+            (
+                "a port that this process has on the same address",
+                "127.0.0.1:80",
+                "127.0.0.1:80",
+                "port 80 is in use by this process on 127.0.0.1",
+                Overlap::SameAddress,
+            ),
+            (
+                "an address under a wildcard",
+                "0.0.0.0:80",
+                "127.0.0.1:80",
+                "port 80 is in use by this process on 0.0.0.0, which covers every IPv4 address",
+                Overlap::Covers,
+            ),
+            (
+                "an IPv4 address beside the dual-stack wildcard",
+                "[::]:80",
+                "127.0.0.1:80",
+                "port 80 is in use by this process on [::], which is dual-stack and covers IPv4, too",
+                Overlap::CoversAsDualStack,
+            ),
+            (
+                "the wildcard over an address",
+                "10.0.0.1:80",
+                "0.0.0.0:80",
+                "port 80 is in use by this process on 10.0.0.1, and `0.0.0.0` covers 10.0.0.1",
+                Overlap::IsCovered,
+            ),
+            (
+                "the dual-stack wildcard beside the IPv4 wildcard",
+                "0.0.0.0:80",
+                "[::]:80",
+                "port 80 is in use by this process on 0.0.0.0, and the dual-stack `::` covers IPv4, too",
+                Overlap::IsCoveredByDualStack,
+            ),
+        ] {
+            let held = bind(held).unwrap();
+            let err = row(situation, text, says);
+            let Cause::InUse { holders, port, .. } = err.cause() else {
+                panic!("{err:?}")
+            };
+            assert_eq!((holders.len(), *port), (1, 80));
+            let holder = &holders[0];
+            assert_eq!(holder.addr(), held.as_slice()[0].local_addr());
+            assert_eq!(holder.overlap(), overlap);
+            assert_eq!(holder.state(), HolderState::Listening);
+            assert!(holder.is_this_process());
+            assert_eq!(holder.pid(), Some(std::process::id()));
+            assert_eq!(holder.uid(), Some(0));
+            assert!(holder.command().is_some_and(|name| !name.is_empty()));
+            assert!(!err.is_transient());
+        }
+        // A zone is told, and an IPv4-mapped address is not.
+        let held = bind("[fe80::77%eth0]:80").unwrap();
+        let err = bind("[fe80::77%eth0]:80").unwrap_err();
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders[0].addr(), held.as_slice()[0].local_addr());
+        drop(held);
+        let held = TcpListener::bind("[::ffff:127.0.0.1]:80").unwrap();
+        row(
+            "an address that is held in its IPv4-mapped form",
+            "127.0.0.1:80",
+            "port 80 is in use by this process on 127.0.0.1",
+        );
+        drop(held);
+        // Several.
+        let held = [
+            "127.0.0.1:80",
+            "127.0.0.2:80",
+            "127.0.0.3:80",
+            "127.0.0.4:80",
+        ];
+        let held: Vec<_> = held.map(|text| bind(text).unwrap()).into_iter().collect();
+        let err = bind("0.0.0.0:80").unwrap_err();
+        assert!(
+            err.to_string().ends_with(", and by 1 more"),
+            "three are named: {err}"
+        );
+        drop(held);
+        // Another device is not in the way, and not named.
+        let on = |name: &str| BindOptions::new().device(name);
+        let held =
+            [on("eth0").bind("0.0.0.0:80"), on("far0").bind("0.0.0.0:80")].map(Result::unwrap);
+        let err = on("far0").bind("127.0.0.1:80").unwrap_err();
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders.len(), 1);
+        drop(held);
+    });
+}
+
+#[test]
+fn in_use_for_udp() {
+    in_namespace("in_use_for_udp", || {
+        let held = bind_udp("0.0.0.0:53").unwrap();
+        assert_eq!(
+            bind_udp("127.0.0.1:53").unwrap_err().to_string(),
+            "cannot listen on UDP 127.0.0.1:53: port 53 is in use by a bound socket of this process \
+             on 0.0.0.0, which covers every IPv4 address",
+        );
+        bind("127.0.0.1:53").expect("TCP is something else");
+        drop(held);
+    });
+}
+
+/// A server of another user, which listens on 127.0.0.1:80.
+fn server_of_another_user(user: &str) -> Option<Child> {
+    // What perl-base has is on every Debian.
+    let script = "use IO::Socket::INET; \
+        my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 80, Listen => 1, ReuseAddr => 1) or die; \
+        $| = 1; print \"ready\\n\"; sleep 60;";
+    let reuid = format!("--reuid={user}");
+    let mut command = Command::new("setpriv");
+    command.args([&*reuid, "--clear-groups", "--inh-caps=+net_bind_service"]);
+    command.args(["--ambient-caps=+net_bind_service", "perl", "-e", script]);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    let mut server = command.spawn().ok()?;
+    let mut ready = [0; 6];
+    let stdout = server.stdout.as_mut()?;
+    match std::io::Read::read_exact(stdout, &mut ready) {
+        Ok(()) => Some(server),
+        Err(_) => None,
+    }
+}
+
+/// The words that start a program of the same user without any capability.
+const WITHOUT_CAPABILITIES: [&str; 4] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"];
+
+#[test]
+fn in_use_by_another_user() {
+    const TEST: &str = "in_use_by_another_user";
+    if rerun::role().as_deref() == Some("unprivileged") {
+        // Anybody may know the user, and nobody but root and that user the process.
+        let err = row(
+            "a port of another user's process, which this one may not look into",
+            "127.0.0.1:80",
+            "port 80 is in use by user 65534 on 127.0.0.1",
+        );
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!((holders[0].uid(), holders[0].pid()), (Some(65534), None));
+        assert_eq!(
+            err.hints()[0],
+            "`ss -lntup 'sport = :80'` shows root who has it"
+        );
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        let Some(mut server) = server_of_another_user("65534") else {
+            rerun::skip(
+                TEST,
+                "there is no second user here",
+                "BINDADDR_REQUIRE_USERS",
+            );
+            return;
+        };
+        let err = row(
+            "a port of another user's process, seen by root",
+            "127.0.0.1:80",
+            "port 80 is in use by `perl` (process N of user 65534) on 127.0.0.1",
+        );
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders[0].pid(), Some(server.id()));
+        assert!(!holders[0].is_this_process());
+        assert_eq!(err.hints(), ["port 0 takes any free port"]);
+        set("net/ipv4/ip_unprivileged_port_start", "80");
+        rerun::run(TEST, "unprivileged", &WITHOUT_CAPABILITIES);
+        let _ = server.kill();
+        let _ = server.wait();
+    });
+}
+
+#[test]
+fn in_use_by_a_socket_that_never_listened() {
+    in_namespace("in_use_by_a_socket_that_never_listened", || {
+        let held = without_reuse("127.0.0.1:80");
+        let err = bind("127.0.0.1:80").unwrap_err();
+        if matches!(err.cause(), Cause::HeldInvisibly { .. }) {
+            eprintln!("this kernel does not show bound sockets");
+            return;
+        }
+        let err = row(
+            "a port that is bound by a socket that never listened",
+            "127.0.0.1:80",
+            "port 80 is in use by a bound socket of this process on 127.0.0.1",
+        );
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders[0].state(), HolderState::Bound);
+        // One that lets others have the port is in nobody's way.
+        drop(held);
+        let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        held.set_reuse_address(true).unwrap();
+        let addr: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        held.bind(&addr.into()).unwrap();
+        bind("127.0.0.1:80").unwrap();
+    });
+}
+
+#[test]
+fn held_invisibly() {
+    in_namespace("held_invisibly", || {
+        let held = without_reuse("127.0.0.1:80");
+        // What is bound and does not listen is not in /proc.
+        sandbox::refuse_family(16, 97);
+        let err = row(
+            "the same without netlink, where it cannot be seen",
+            "127.0.0.1:80",
+            "port 80 is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket",
+        );
+        assert!(matches!(err.cause(), Cause::HeldInvisibly { port: 80, .. }));
+        drop(held);
+    });
+}
+
+#[test]
+fn time_wait_and_live_connections() {
+    in_namespace("time_wait_and_live_connections", || {
+        let server = without_reuse("127.0.0.1:80");
+        server.listen(1).unwrap();
+        let client = TcpStream::connect("127.0.0.1:80").unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        drop(server);
+        let err = row(
+            "a port of a live connection whose server did not set SO_REUSEADDR",
+            "127.0.0.1:80",
+            "port 80 is in use by a connection of this process on 127.0.0.1",
+        );
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders[0].state(), HolderState::Connected);
+        assert!(err.is_transient());
+        // Who closes first has the port in TIME_WAIT.
+        drop(accepted);
+        drop(client);
+        eventually("the connection is over", || {
+            matches!(
+                bind("127.0.0.1:80").unwrap_err().cause(),
+                Cause::TimeWait { .. }
+            )
+        });
+        let err = row(
+            "a port in TIME_WAIT of a server that did not set SO_REUSEADDR",
+            "127.0.0.1:80",
+            "port 80 is held by connections in TIME_WAIT of a server that did not set SO_REUSEADDR; try again in a minute",
+        );
+        assert!(err.is_transient());
+        bind("127.0.0.2:80").expect("on another address it is free");
+
+        // The port of a connection that goes out.
+        let server = bind("127.0.0.3:0").unwrap();
+        let client = TcpStream::connect(server.as_slice()[0].local_addr()).unwrap();
+        let taken = client.local_addr().unwrap();
+        let err = bind(taken).unwrap_err();
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(holders[0].addr(), taken);
+        assert_eq!(holders[0].state(), HolderState::Connected);
+    });
+}
+
+#[test]
+fn ephemeral_ports_exhausted() {
+    in_namespace("ephemeral_ports_exhausted", || {
+        set("net/ipv4/ip_local_port_range", "40000 40003");
+        let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
+        let err = row(
+            "port 0 where every ephemeral port is taken",
+            "127.0.0.1:0",
+            "every port from 40000 to 40003 is taken; write one outside of them",
+        );
+        let Cause::EphemeralPortsExhausted { range, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!(range.clone(), Some(40000..=40003));
+        bind("127.0.0.1:40004").expect("as the sentence says");
+        drop(held);
+    });
+}
+
+#[test]
+fn privileged_port() {
+    const TEST: &str = "privileged_port";
+    if rerun::role().as_deref() == Some("unprivileged") {
+        let says = "ports below 1024 need a privilege that this process lacks; write a port from 1024 on, or grant it";
+        let err = row(
+            "a port below 1024 without the capability",
+            "127.0.0.1:80",
+            says,
+        );
+        assert!(matches!(
+            err.cause(),
+            Cause::PrivilegedPort {
+                port: 80,
+                limit: 1024,
+                privilege: Privilege::Missing,
+                ..
+            }
+        ));
+        // All that is wrong, the system's own error first: IPv4 looks at the
+        // address first, IPv6 at the privilege.
+        let foreign =
+            "no interface of this host has 198.51.100.1; it lies in no subnet of this host";
+        let err = row(
+            "a foreign IPv4 address and a port below 1024, both at once",
+            "198.51.100.1:80",
+            &format!("{foreign}; also, {says}"),
+        );
+        let causes: Vec<&Cause> = err.failures().flat_map(BindFailure::causes).collect();
+        assert!(matches!(
+            causes[..],
+            [Cause::NotOnThisHost(_), Cause::PrivilegedPort { .. }]
+        ));
+        let err = row(
+            "a foreign IPv6 address and a port below 1024, both at once",
+            "[2001:db8::1]:80",
+            &format!(
+                "{says}; also, no interface of this host has 2001:db8::1; it lies in no subnet of this host"
+            ),
+        );
+        assert_eq!(err.failures().flat_map(BindFailure::causes).count(), 2);
+        return rerun::done();
+    }
+    if rerun::role().as_deref() == Some("beside-a-server") {
+        let err = row(
+            "a foreign address, a port below 1024 and a port in use, all at once",
+            "198.51.100.1:80",
+            "no interface of this host has 198.51.100.1; it lies in no subnet of this host; \
+             also, ports below 1024 need a privilege that this process lacks; write a port from 1024 on, or grant it; \
+             also, port 80 is in use by user 0 on 0.0.0.0, which covers every IPv4 address",
+        );
+        assert_eq!(err.failures().flat_map(BindFailure::causes).count(), 3);
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        rerun::run(TEST, "unprivileged", &WITHOUT_CAPABILITIES);
+        let held = bind("0.0.0.0:80").expect("root may");
+        rerun::run(TEST, "beside-a-server", &WITHOUT_CAPABILITIES);
+        drop(held);
+    });
+}
+
+#[test]
+fn a_privilege_in_another_user_namespace() {
+    const TEST: &str = "a_privilege_in_another_user_namespace";
+    if rerun::role().as_deref() == Some("rootless") {
+        let err = row(
+            "a port below 1024 with the capability of a user namespace of its own, as in a rootless container",
+            "127.0.0.1:80",
+            "ports below 1024 need a privilege that does not count in this process's user namespace, as in a rootless container; write a port from 1024 on",
+        );
+        assert!(matches!(
+            err.cause(),
+            Cause::PrivilegedPort {
+                privilege: Privilege::InAnotherUserNamespace,
+                ..
+            }
+        ));
+        assert_eq!(
+            err.hints(),
+            [
+                "`sysctl net.ipv4.ip_unprivileged_port_start=80` on the host lets every process have it"
+            ]
+        );
+        return rerun::done();
+    }
+    if rerun::role().as_deref() == Some("rootless-of-root") {
+        // Here both namespaces have the same root, so that it cannot be told apart
+        // from a policy.
+        let err = bind("127.0.0.1:80").unwrap_err();
+        assert!(matches!(err.cause(), Cause::Denied), "{err:?}");
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        let rootless = ["unshare", "--user", "--map-root-user", "--"];
+        rerun::run(TEST, "rootless-of-root", &rootless);
+        // The test is to be run by another user, who may not look into this folder.
+        let dir = std::env::temp_dir().join(format!("bindaddr-rootless-{}", std::process::id()));
+        std::fs::create_dir(&dir).unwrap();
+        std::fs::set_permissions(&dir, Permissions::from_mode(0o755)).unwrap();
+        let exe = dir.join("diagnosis");
+        std::fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
+        let as_other = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--",
+        ];
+        let can = Command::new(as_other[0])
+            .args(&as_other[1..])
+            .arg("true")
+            .status();
+        if can.is_ok_and(|status| status.success()) {
+            rerun::run_exe(&exe, TEST, "rootless", &[&as_other[..], &rootless].concat());
+        } else {
+            rerun::skip(
+                TEST,
+                "there is no second user here",
+                "BINDADDR_REQUIRE_USERS",
+            );
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+    });
+}
+
+#[test]
+fn refused_by_a_policy() {
+    const TEST: &str = "refused_by_a_policy";
+    if rerun::role().as_deref() == Some("landlock") {
+        if !sandbox::refuse_tcp_ports() {
+            rerun::skip(
+                TEST,
+                "this kernel has no Landlock for ports",
+                "BINDADDR_REQUIRE_LANDLOCK",
+            );
+            return rerun::done();
+        }
+        let says =
+            "a security policy refuses it (Landlock, SELinux or AppArmor); root would not help";
+        for (situation, text) in [
+            ("a TCP port that Landlock does not allow", "127.0.0.1:8080"),
+            ("the same, of root and a port below 1024", "127.0.0.1:80"),
+        ] {
+            let err = row(situation, text, says);
+            assert!(matches!(
+                err.cause(),
+                Cause::RefusedByPolicy(Policy::SecurityModule)
+            ));
+        }
+        // It is refused before the address is looked at, and that is told, too.
+        row(
+            "a foreign address and Landlock, both at once",
+            "198.51.100.1:8080",
+            &format!(
+                "{says}; also, no interface of this host has 198.51.100.1; it lies in no subnet of this host"
+            ),
+        );
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        rerun::run(TEST, "landlock", &[]);
+        sandbox::refuse_bind(1);
+        let err = row(
+            "a seccomp filter on bind(2)",
+            "127.0.0.1:8080",
+            "a filter on this process refuses it (seccomp, or a BPF program of its cgroup); root would not help",
+        );
+        assert!(matches!(
+            err.cause(),
+            Cause::RefusedByPolicy(Policy::Filter)
+        ));
+    });
+}
+
+#[test]
+fn too_many_open_files() {
+    const TEST: &str = "too_many_open_files";
+    if rerun::role().as_deref() == Some("limited") {
+        let mut files = Vec::new();
+        while let Ok(file) = std::fs::File::open("/dev/null") {
+            files.push(file);
+        }
+        let err = row(
+            "a process with 64 descriptors, all of them open",
+            "127.0.0.1:80",
+            "no file descriptor is left for the socket; this process may have 64",
+        );
+        assert!(matches!(
+            err.cause(),
+            Cause::TooManyOpenFiles {
+                limit: Some(64),
+                ..
+            }
+        ));
+        assert!(err.is_transient());
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        rerun::run(TEST, "limited", &["prlimit", "--nofile=64:64", "--"]);
+    });
+}
+
+#[test]
+fn an_address_that_no_client_reaches() {
+    in_namespace("an_address_that_no_client_reaches", || {
+        cable();
+        ip("addr add 192.168.71.67/16 dev eth0");
+        for (situation, text, says) in [
+            (
+                "a multicast group",
+                "224.0.0.1:80",
+                "no TCP client can connect to a multicast address; write an address of this host",
+            ),
+            (
+                "the broadcast address of a subnet",
+                "192.168.255.255:80",
+                "no TCP client can connect to a broadcast address; write an address of this host",
+            ),
+        ] {
+            assert_eq!(row(situation, text, says).step(), Step::Check);
+        }
+        let v6_only = BindOptions::new().only_v6(true);
+        row_with(
+            &v6_only,
+            "an IPv4-mapped address for an IPv6-only socket",
+            "[::ffff:127.0.0.1]:80",
+            "an IPv6-only socket takes no IPv4-mapped address; write `127.0.0.1`",
+        );
+    });
+}
+
+#[test]
+fn a_device_that_does_not_fit() {
+    in_namespace("a_device_that_does_not_fit", || {
+        cable();
+        let err = row_with(
+            &BindOptions::new().device("eth0"),
+            "::1 and a `device` that does not have it",
+            "[::1]:80",
+            "the device `eth0` does not have ::1, which is on lo",
+        );
+        assert!(matches!(err.cause(), Cause::OnAnotherDevice { .. }));
+        BindOptions::new().device("lo").bind("[::1]:80").unwrap();
+        row_with(
+            &BindOptions::new().device("eth1"),
+            "a `device` that is not there",
+            "0.0.0.0:80",
+            "no interface to bind to is called `eth1`; there are `eth0`, `lo`, `far0`",
+        );
+    });
+}
+
+#[test]
+fn what_cannot_be_read_is_left_out() {
+    const TEST: &str = "what_cannot_be_read_is_left_out";
+    let holder_of = |err: &BindError| match err.cause() {
+        Cause::InUse { holders, .. } => holders.first().cloned(),
+        cause => panic!("{cause:?}"),
+    };
+    match rerun::role().as_deref() {
+        Some("without-netlink") => {
+            sandbox::refuse_family(16, 97);
+            let err = row(
+                "a foreign address in a sandbox without netlink",
+                "198.51.100.1:80",
+                "the system does not bind this address, and its interfaces cannot be read to say why",
+            );
+            assert!(matches!(err.cause(), Cause::AddressUnavailable));
+            // The tables of /proc have it.
+            let held = bind("[::]:80").unwrap();
+            let err = bind("127.0.0.1:80").unwrap_err();
+            let holder = holder_of(&err).expect("it is in the table");
+            assert!(holder.is_this_process());
+            assert_eq!(holder.overlap(), Overlap::CoversAsDualStack);
+            assert_eq!(holder.addr(), held.as_slice()[0].local_addr());
+            assert!(held.as_slice()[0].notes().is_empty());
+            rerun::done();
+        }
+        Some("without-proc") => {
+            assert!(!std::fs::exists("/proc/self/status").unwrap());
+            let held = bind("127.0.0.1:80").unwrap();
+            let holder = holder_of(&bind("127.0.0.1:80").unwrap_err()).expect("netlink tells it");
+            assert_eq!((holder.uid(), holder.pid()), (Some(0), None));
+            drop(held);
+            assert!(matches!(
+                bind("198.51.100.1:80").unwrap_err().cause(),
+                Cause::NotOnThisHost(_)
+            ));
+            // Whether it is tentative is in /proc only.
+            ip("addr add 2001:db8:1::10/64 dev eth0");
+            let err = bind("[2001:db8:1::10]:80").unwrap_err();
+            assert!(matches!(err.cause(), Cause::NotReady(_)), "{err:?}");
+            rerun::done();
+        }
+        Some("without-both") => {
+            sandbox::refuse_family(16, 97);
+            let held = bind("127.0.0.1:80").unwrap();
+            let err = bind("127.0.0.1:80").unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on 127.0.0.1:80: another socket has port 80"
+            );
+            assert!(holder_of(&err).is_none());
+            assert!(held.as_slice()[0].notes().is_empty());
+            assert!(bindaddr::check(["127.0.0.1:8080", "[::1]:8080"]).is_ok());
+            rerun::done();
+        }
+        Some("with-a-part-of-proc") => {
+            assert!(!std::fs::exists("/proc/sys").unwrap());
+            let held = bind("127.0.0.1:80").unwrap();
+            let err = bind("127.0.0.1:80").unwrap_err();
+            assert!(holder_of(&err).expect("it is told").is_this_process());
+            drop(held);
+            rerun::done();
+        }
+        _ => in_namespace(TEST, || {
+            set("net/ipv6/conf/default/accept_dad", "1");
+            set("net/ipv6/conf/default/dad_transmits", "100");
+            cable();
+            rerun::run(TEST, "without-netlink", &[]);
+            let hide = |how: &'static str| {
+                let then = "&& exec \"$0\" \"$@\"";
+                [
+                    "unshare".into(),
+                    "--mount".into(),
+                    "sh".into(),
+                    "-c".into(),
+                    format!("{how} {then}"),
+                ]
+            };
+            for (role, how) in [
+                ("without-proc", "mount -t tmpfs none /proc"),
+                ("without-both", "mount -t tmpfs none /proc"),
+                (
+                    "with-a-part-of-proc",
+                    "mount -t proc -o subset=pid proc /proc",
+                ),
+            ] {
+                let words = hide(how);
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                if role == "with-a-part-of-proc" && !can_mount_proc() {
+                    rerun::skip(
+                        TEST,
+                        "/proc cannot be mounted here",
+                        "BINDADDR_REQUIRE_USERS",
+                    );
+                    continue;
+                }
+                rerun::run(TEST, role, &words);
+            }
+        }),
+    }
+}
+
+/// A user namespace may mount /proc only where it has a pid namespace as well.
+fn can_mount_proc() -> bool {
+    let mount = "mount -t proc -o subset=pid proc /proc";
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", mount])
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[allow(clippy::needless_pass_by_value)] // they are closed behind it
+fn notes(bound: bindaddr::Listeners) -> Vec<String> {
+    let notes = bound.iter().flat_map(bindaddr::Listener::notes);
+    notes.map(|note| note.to_string()).collect()
+}
+
+#[test]
+fn notes_on_what_binds_and_is_odd() {
+    const TEST: &str = "notes_on_what_binds_and_is_odd";
+    if rerun::role().as_deref() == Some("never-up") {
+        for text in ["8.8.8.8:80", "127.0.0.1:80"] {
+            assert_eq!(
+                notes(bind(text).unwrap()),
+                ["no interface of this network namespace was ever up, so nobody can connect"],
+                "{text}"
+            );
+            let check = bindaddr::check([text]);
+            assert_eq!(
+                check.settings()[0].sockets()[0].notes(),
+                [Note::NoInterfaceWasUp]
+            );
+        }
+        return rerun::done();
+    }
+    in_namespace(TEST, || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        for text in [
+            "127.0.0.1:80",
+            "127.0.0.2:80",
+            "10.0.0.1:80",
+            "0.0.0.0:80",
+            "[::]:80",
+        ] {
+            assert_eq!(notes(bind(text).unwrap()), [""; 0], "{text}");
+        }
+        ip("route add local 198.51.100.0/24 dev lo");
+        assert_eq!(
+            notes(bind("198.51.100.7:80").unwrap()),
+            [
+                "no interface of this host has 198.51.100.7; a local route makes it bindable and reachable"
+            ]
+        );
+        let bound = bind("198.51.100.7:80").unwrap();
+        TcpStream::connect("198.51.100.7:80").expect("as the note says");
+        drop(bound);
+        let later = |addr: &str, what: &str| {
+            format!(
+                "no interface of this host has {addr}; {what} makes it bindable, and nobody can connect until one has it"
+            )
+        };
+        let freebind = BindOptions::new().freebind(true);
+        for (text, addr) in [
+            ("203.0.113.1:80", "203.0.113.1"),
+            ("[2001:db8::1]:80", "2001:db8::1"),
+        ] {
+            assert_eq!(
+                notes(freebind.bind(text).unwrap()),
+                [later(addr, "the option `freebind`")]
+            );
+        }
+        set("net/ipv4/ip_nonlocal_bind", "1");
+        set("net/ipv6/ip_nonlocal_bind", "1");
+        let bound = bind("203.0.113.1:80").unwrap();
+        assert!(matches!(
+            bound.as_slice()[0].notes()[..],
+            [Note::NotListed {
+                why: WhyBound::NonLocalBind,
+                ..
+            }]
+        ));
+        assert_eq!(
+            notes(bound),
+            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
+        );
+        assert_eq!(
+            notes(bind("[2001:db8::1]:80").unwrap()),
+            [later("2001:db8::1", "`net.ipv6.ip_nonlocal_bind`")]
+        );
+        // Of a UDP socket a group is nothing odd.
+        assert!(
+            bind_udp("224.0.0.1:0").unwrap().as_slice()[0]
+                .notes()
+                .is_empty()
+        );
+
+        ip("link set lo down");
+        assert_eq!(
+            notes(bind("127.0.0.1:80").unwrap()),
+            ["the loopback interface is down, so nobody can connect to 127.0.0.1"]
+        );
+        rerun::run(TEST, "never-up", &["unshare", "--net", "--"]);
+    });
+}
+
+#[test]
+fn every_row_of_the_docs_is_tested() {
+    let tests = [
+        include_str!("diagnosis.rs"),
+        include_str!("../src/diagnose/tests.rs"),
+    ]
+    .concat();
+    let rows: Vec<&str> = DOCS
+        .lines()
+        .filter(|line| line.contains("| `` cannot listen"))
+        .collect();
+    assert!(rows.len() > 30, "{}", rows.len());
+    for row in rows {
+        let situation = row.split(" | ").nth(1).expect("a row has columns");
+        assert!(tests.contains(&format!("\"{situation}\"")), "{situation}");
+    }
+}
