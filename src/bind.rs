@@ -274,7 +274,7 @@ impl BindOptions {
     ) -> Result<Listeners<S>, BindError> {
         let wanted = match setting.wanted(None) {
             Ok(wanted) => wanted,
-            Err(failed) => return Err(BindError::new(protocol, setting.text(), vec![failed])),
+            Err(failed) => return Err(BindError::new(protocol, setting.text(), vec![*failed])),
         };
         self.open_wanted(protocol, &wanted)
             .map(Listeners::new)
@@ -303,7 +303,7 @@ impl BindOptions {
     ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
         if let Some(cause) = self.refusal() {
             let failure = BindFailure::new(None, Step::Check, vec![cause], None);
-            return Err(vec![Failed::Refused(failure)]);
+            return Err(vec![Failed::Refused(Box::new(failure))]);
         }
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
@@ -398,7 +398,7 @@ impl BindOptions {
     ) -> Result<Listener<S>, Failed> {
         if let Some(cause) = refused_without_asking(protocol, planned) {
             let failure = BindFailure::new(Some(planned.addr), Step::Check, vec![cause], None);
-            return Err(Failed::Refused(failure));
+            return Err(Failed::Refused(Box::new(failure)));
         }
         self.open_socket(protocol, planned.addr, planned.only_v6)
             .map(|(socket, local_addr)| {
@@ -475,14 +475,14 @@ impl BindOptions {
                 }),
             })
             .collect();
-        let evidence = Evidence::read(&attempts, self);
+        let evidence = Evidence::read(&attempts, None, self);
         let causes: Vec<Vec<Cause>> = attempts
             .iter()
             .map(|attempt| diagnose::causes(attempt, &evidence))
             .collect();
         let mut causes = causes.into_iter();
         let explain = |failed| match failed {
-            Failed::Refused(failure) => failure,
+            Failed::Refused(failure) => *failure,
             Failed::System {
                 planned,
                 step,
@@ -597,7 +597,7 @@ fn type_of(protocol: Protocol) -> Type {
 /// Why something was not opened.
 enum Failed {
     /// Its cause is known, and the system was not asked.
-    Refused(BindFailure),
+    Refused(Box<BindFailure>),
     /// The system refused a step, and its cause is yet to be found.
     System {
         planned: PlannedSocket,

@@ -5,7 +5,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 
-use crate::bind::{BindFailure, BindOptions, Setting, absence, refused_without_asking};
+use crate::bind::{BindOptions, Setting, absence, refused_without_asking};
 use crate::diagnose::{self, Attempt, Cause, Errno, Evidence, Kernel, Note, Step};
 use crate::interfaces::Interfaces;
 use crate::listen::shown;
@@ -263,7 +263,7 @@ impl BindOptions {
                 ..self.attempt(protocol, &one.socket)
             })
             .collect();
-        let evidence = Evidence::read(&attempts, self);
+        let evidence = Evidence::read(&attempts, host, self);
         let mut found: Vec<CheckedSocket> = attempts
             .iter()
             .map(|attempt| {
@@ -319,7 +319,7 @@ impl BindOptions {
             (wanted, refusal) => Planned {
                 text,
                 causes: wanted
-                    .map_or_else(BindFailure::into_causes, |_| Vec::new())
+                    .map_or_else(|failure| failure.into_causes(), |_| Vec::new())
                     .into_iter()
                     .chain(refusal)
                     .collect(),

@@ -1,8 +1,10 @@
 //! Why a socket could not be opened: [`Evidence`] read after the failure, and the
 //! [`Cause`]s decided on it, which is pure.
 
-// The causes, in words.
+// The causes.
 mod cause;
+// What they say.
+mod words;
 // The system's errors that tell them apart.
 mod errno;
 // What the host says after a failure.
@@ -135,7 +137,7 @@ pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     }
     let came_to_others = matches!(
         errno,
-        Some((Step::Bind | Step::Listen, Errno::InUse)) | Some((Step::Listen | Step::Name, _))
+        Some((Step::Bind, Errno::InUse) | (Step::Listen | Step::Name, _))
     );
     if came_to_others {
         return causes;

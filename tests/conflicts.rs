@@ -4,9 +4,10 @@
 
 mod util;
 
+use std::io;
 use std::net::SocketAddr;
 
-use bindaddr::{BindError, BindOptions, Cause, Check, Interfaces};
+use bindaddr::{BindError, BindOptions, Cause, Check, Interface, Interfaces};
 use socket2::{Domain, Socket, Type};
 use util::netns::{in_namespace, ip};
 
@@ -66,28 +67,31 @@ fn options(device: Option<&str>) -> BindOptions {
 }
 
 /// A socket made without this crate.
-fn hold(kind: Type, text: &str, only_v6: bool, device: Option<&str>) -> Socket {
+fn hold(kind: Type, text: &str, only_v6: bool, device: Option<&str>) -> io::Result<Socket> {
     let addr: SocketAddr = match text.split_once('%') {
         Some((ip, zone)) => {
-            let host = Interfaces::system().unwrap();
-            let index = host.by_name(zone).unwrap().index().unwrap();
-            format!("[{ip}%{index}]:{PORT}").parse().unwrap()
+            let host = Interfaces::system().expect("netlink is there");
+            let index = host.by_name(zone).and_then(Interface::index);
+            let index = index.expect("it is an interface");
+            format!("[{ip}%{index}]:{PORT}")
+                .parse()
+                .expect("an address")
         }
         None => SocketAddr::new(util::ip(text), PORT),
     };
-    let socket = Socket::new(Domain::for_address(addr), kind, None).unwrap();
+    let socket = Socket::new(Domain::for_address(addr), kind, None)?;
     if addr.is_ipv6() {
-        socket.set_only_v6(only_v6).unwrap();
+        socket.set_only_v6(only_v6)?;
     }
-    socket.bind_device(device.map(str::as_bytes)).unwrap();
+    socket.bind_device(device.map(str::as_bytes))?;
     if kind == Type::STREAM {
-        socket.set_reuse_address(true).unwrap();
+        socket.set_reuse_address(true)?;
     }
-    socket.bind(&addr.into()).unwrap();
+    socket.bind(&addr.into())?;
     if kind == Type::STREAM {
-        socket.listen(1).unwrap();
+        socket.listen(1)?;
     }
-    socket
+    Ok(socket)
 }
 
 /// Binds what is wanted and closes it again.
@@ -120,7 +124,7 @@ fn every_pair(kind: Type) {
             if held == "::1" && held_device.is_some() {
                 continue;
             }
-            let socket = hold(kind, held, only_v6, held_device);
+            let socket = hold(kind, held, only_v6, held_device).expect(held);
             for wanted in WANTED {
                 for device in DEVICES {
                     let (options, text) = (options(device), format!("{wanted}:{PORT}"));
@@ -212,7 +216,7 @@ fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
                         match (&fit, problem) {
                             (Ok(()), None) => {}
                             (Err(_), Some(Cause::Conflict { text, .. })) => {
-                                assert_eq!(*text, texts[0])
+                                assert_eq!(*text, texts[0]);
                             }
                             (fit, problem) => panic!("{texts:?}: {fit:?}, {problem:?}"),
                         }

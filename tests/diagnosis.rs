@@ -8,9 +8,11 @@
 
 mod util;
 
+use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -36,9 +38,14 @@ fn cable() {
 /// Binds `setting`, which fails, and holds the row of it in the docs.
 #[track_caller]
 fn row<'a>(situation: &str, setting: impl Into<Setting<'a>>, says: &str) -> BindError {
-    row_with(&BindOptions::new(), situation, setting, says)
+    let err = fails(&BindOptions::new(), situation, setting, says);
+    let addr = err.addr().expect("it came to a socket");
+    let std = TcpListener::bind(addr).map_or_else(|err| err.to_string(), |_| "binds it".to_owned());
+    hold_row(&err, situation, &std);
+    err
 }
 
+/// As [`row`], with options that std does not have.
 #[track_caller]
 fn row_with<'a>(
     options: &BindOptions,
@@ -46,20 +53,35 @@ fn row_with<'a>(
     setting: impl Into<Setting<'a>>,
     says: &str,
 ) -> BindError {
+    let err = fails(options, situation, setting, says);
+    hold_row(&err, situation, "has no such option");
+    err
+}
+
+#[track_caller]
+fn fails<'a>(
+    options: &BindOptions,
+    situation: &str,
+    setting: impl Into<Setting<'a>>,
+    says: &str,
+) -> BindError {
     let err = options.bind(setting).expect_err(situation);
-    let sentence = unnumbered(&err.to_string());
     assert_eq!(
-        sentence,
+        unnumbered(&err.to_string()),
         format!("cannot listen on {}: {says}", err.text()),
         "{situation}"
     );
-    let addr = err.addr().expect("it came to a socket");
-    let std = TcpListener::bind(addr).map_or_else(|err| err.to_string(), |_| "binds it".to_owned());
+    err
+}
+
+#[track_caller]
+fn hold_row(err: &BindError, situation: &str, std: &str) {
     let cause = format!("{:?}", err.cause());
     let cause = cause.split(|c: char| !c.is_alphanumeric()).next();
     let row = format!(
-        "| {} | {situation} | {std} | `` {sentence} `` |",
-        cause.unwrap_or_default()
+        "| {} | {situation} | {std} | `` {} `` |",
+        cause.unwrap_or_default(),
+        unnumbered(&err.to_string()),
     );
     if let Ok(file) = std::env::var("BINDADDR_DIAGNOSIS_ROWS") {
         match std::fs::File::options().append(true).open(file) {
@@ -70,7 +92,6 @@ fn row_with<'a>(
     } else {
         assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
     }
-    err
 }
 
 /// Leaves out the numbers of processes, which differ from run to run.
@@ -109,9 +130,10 @@ fn has_flag(ip: &str, flag: u8) -> bool {
 
 /// A socket as servers make it that do not set `SO_REUSEADDR`.
 fn without_reuse(addr: &str) -> Socket {
-    let addr: SocketAddr = addr.parse().unwrap();
-    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
-    socket.bind(&addr.into()).unwrap();
+    let addr: SocketAddr = addr.parse().expect("an address");
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None);
+    let socket = socket.expect("there are sockets");
+    socket.bind(&addr.into()).expect("the port is free");
     socket
 }
 
@@ -665,7 +687,7 @@ fn held_invisibly() {
         // What is bound and does not listen is not in /proc.
         sandbox::refuse_family(16, 97);
         let err = row(
-            "the same without netlink, where it cannot be seen",
+            "a port that is bound by a socket that never listened, in a sandbox without netlink",
             "127.0.0.1:80",
             "port 80 is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket",
         );
@@ -881,15 +903,26 @@ fn refused_by_a_policy() {
         }
         let says =
             "a security policy refuses it (Landlock, SELinux or AppArmor); root would not help";
-        for (situation, text) in [
-            ("a TCP port that Landlock does not allow", "127.0.0.1:8080"),
-            ("the same, of root and a port below 1024", "127.0.0.1:80"),
-        ] {
-            let err = row(situation, text, says);
-            assert!(matches!(
-                err.cause(),
-                Cause::RefusedByPolicy(Policy::SecurityModule)
-            ));
+        let err = row(
+            "a TCP port that Landlock does not allow",
+            "127.0.0.1:8080",
+            says,
+        );
+        assert!(matches!(
+            err.cause(),
+            Cause::RefusedByPolicy(Policy::SecurityModule)
+        ));
+        let namespace = std::fs::read_link("/proc/self/ns/user").unwrap();
+        if namespace.as_os_str() == "user:[4026531837]" {
+            row(
+                "a port below 1024 that Landlock does not allow, of a process with the capability",
+                "127.0.0.1:80",
+                says,
+            );
+        } else {
+            // The capability may count here or not.
+            let err = bind("127.0.0.1:80").unwrap_err();
+            assert!(matches!(err.cause(), Cause::Denied), "{err:?}");
         }
         // It is refused before the address is looked at, and that is told, too.
         row(
@@ -1217,4 +1250,52 @@ fn every_row_of_the_docs_is_tested() {
         let situation = row.split(" | ").nth(1).expect("a row has columns");
         assert!(tests.contains(&format!("\"{situation}\"")), "{situation}");
     }
+}
+
+#[test]
+fn an_interface_may_have_any_name() {
+    in_namespace("an_interface_may_have_any_name", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        let name = OsStr::from_bytes(b"e\xff\x1b[2J");
+        let make = |args: &[&OsStr]| {
+            let status = Command::new("ip")
+                .args(args)
+                .status()
+                .expect("iproute2 is installed");
+            assert!(status.success(), "{args:?}");
+        };
+        let word = OsStr::new;
+        let [link, addr] = ["link", "addr"].map(word);
+        make(&[
+            link,
+            word("add"),
+            word("name"),
+            name,
+            word("type"),
+            word("veth"),
+            word("peer"),
+            word("name"),
+            word("far0"),
+        ]);
+        make(&[addr, word("add"), word("10.0.0.1/24"), word("dev"), name]);
+        make(&[
+            addr,
+            word("add"),
+            word("2001:db8:1::10/64"),
+            word("dev"),
+            name,
+        ]);
+        make(&[link, word("set"), name, word("up")]);
+        for text in ["10.0.0.2:80", "[2001:db8:1::10]:80", "[fe80::1]:80"] {
+            let sentence = bind(text).unwrap_err().to_string();
+            assert!(!sentence.contains(char::is_control), "{sentence:?}");
+        }
+        let err = bind("[2001:db8:1::10]:80").unwrap_err();
+        assert!(matches!(err.cause(), Cause::NoCarrier(_)), "{err:?}");
+        let err = BindOptions::new()
+            .device("no-such")
+            .bind("10.0.0.1:80")
+            .unwrap_err();
+        assert!(!err.to_string().contains(char::is_control), "{err}");
+    });
 }

@@ -97,7 +97,7 @@ pub(crate) struct Wanted {
 impl Setting<'_> {
     /// Finds out what is wanted on `host`, or on this host, whose interfaces are read only
     /// where they must be.
-    pub(crate) fn wanted(&self, host: Option<&Interfaces>) -> Result<Wanted, BindFailure> {
+    pub(crate) fn wanted(&self, host: Option<&Interfaces>) -> Result<Wanted, Box<BindFailure>> {
         match &self.0 {
             Written::Text(text) => match text.parse() {
                 Ok(addr) => wanted_by(&addr, host),
@@ -130,11 +130,11 @@ impl Setting<'_> {
     }
 }
 
-fn refused(step: Step, cause: Cause) -> BindFailure {
-    BindFailure::new(None, step, vec![cause], None)
+fn refused(step: Step, cause: Cause) -> Box<BindFailure> {
+    Box::new(BindFailure::new(None, step, vec![cause], None))
 }
 
-fn wanted_by(addr: &ListenAddr, host: Option<&Interfaces>) -> Result<Wanted, BindFailure> {
+fn wanted_by(addr: &ListenAddr, host: Option<&Interfaces>) -> Result<Wanted, Box<BindFailure>> {
     let (endpoints, host) =
         endpoints_on(addr, host).map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
     let mapped = match addr.host() {

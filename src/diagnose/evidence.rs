@@ -78,9 +78,17 @@ pub(crate) enum Capability {
 }
 
 impl Evidence {
-    /// Reads what the attempts call for, each thing once, and nothing else.
-    pub(crate) fn read(attempts: &[Attempt<'_>], kernel: &dyn Kernel) -> Self {
-        let mut evidence = Self::default();
+    /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
+    /// only if `host` is not known.
+    pub(crate) fn read(
+        attempts: &[Attempt<'_>],
+        host: Option<&Interfaces>,
+        kernel: &dyn Kernel,
+    ) -> Self {
+        let mut evidence = Self {
+            interfaces: host.cloned(),
+            ..Self::default()
+        };
         evidence.read_limits(attempts);
         evidence.ask_for_verdicts(attempts, kernel);
         evidence.read_addresses(attempts, kernel);
@@ -153,7 +161,7 @@ impl Evidence {
                 }
             }
         }
-        if about_interfaces {
+        if about_interfaces && self.interfaces.is_none() {
             self.interfaces = Interfaces::system().ok();
         }
         if about_ipv6 {
@@ -302,31 +310,30 @@ fn sockets_in_the_way(
         Protocol::Tcp => (State::LISTEN, false),
         Protocol::Udp => (u32::MAX, true),
     };
-    match ask_for_rows(kernel, protocol, states, 0) {
+    let mut ports: HashSet<u16> = HashSet::new();
+    for attempt in attempts.clone() {
+        let (first, last) = attempt.tried;
+        ports.extend(first..=last);
+    }
+    // The kernel can leave out all but one.
+    let only_port = ports.iter().copied().next().filter(|_| ports.len() == 1);
+    match ask_for_rows(kernel, protocol, states, only_port.unwrap_or(0)) {
         Some(rows) => (sockets.rows, sockets.are_all) = (rows, are_all),
         None => match rows_of_proc(protocol) {
             Some(rows) => (sockets.rows, sockets.are_all) = (rows, true),
             None => return sockets,
         },
     }
-    let mut is_on_port: HashSet<u16> = attempts
-        .clone()
-        .map(|attempt| attempt.addr.port())
-        .collect();
-    for attempt in attempts.clone() {
-        let (first, last) = attempt.tried;
-        if first < last {
-            is_on_port.extend(first..=last);
-        }
-    }
-    sockets.rows.retain(|row| is_on_port.contains(&row.port));
+    sockets.rows.retain(|row| ports.contains(&row.port));
 
     if !sockets.are_all {
         let mut unexplained: HashSet<u16> = HashSet::new();
         for attempt in attempts.clone() {
             let (port, claim) = (attempt.addr.port(), attempt.claim(device));
             let is_in_use = matches!(attempt.errno(), Some((_, Errno::InUse)));
-            if is_in_use && sockets.in_the_way(claim, port).next().is_none() {
+            // Of a range nobody is named.
+            let is_one = attempt.tried == (port, port);
+            if is_in_use && is_one && sockets.in_the_way(claim, port).next().is_none() {
                 unexplained.insert(port);
             }
         }
@@ -447,7 +454,7 @@ pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
     let fields = line
         .split(u8::is_ascii_whitespace)
         .filter(|field| !field.is_empty());
-    let mut fields = fields.map(|field| str::from_utf8(field).ok());
+    let mut fields = fields.map(|field| std::str::from_utf8(field).ok());
     let hex = fields.next()??;
     let ip = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())??;
     let index = u32::from_str_radix(fields.next()??, 16).ok()?;
@@ -468,9 +475,10 @@ pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
 fn has_ipv6(is_there: bool) -> Option<bool> {
     // Another table of the same directory, lest it is hidden as a whole.
     let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
-    match is_there {
-        true => Some(true),
-        false => others().then_some(false),
+    if is_there || others() {
+        Some(is_there)
+    } else {
+        None
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Linux tells over netlink, in its own bytes: requests out, answers in.
 //!
-//! rtnetlink(7) tells links and routes, sock_diag(7) sockets. The answers are
+//! rtnetlink(7) tells links and routes, `sock_diag(7)` sockets. The answers are
 //! read leniently: what is cut short or unknown is left out.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

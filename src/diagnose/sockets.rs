@@ -182,7 +182,7 @@ impl State {
     /// The bit of listening sockets in a request.
     pub(crate) const LISTEN: u32 = 1 << 10;
 
-    /// Reads the number of net/tcp_states.h.
+    /// Reads the number of `net/tcp_states.h`.
     pub(super) fn of(number: u8) -> Self {
         match number {
             6 => Self::TimeWait,

@@ -2,7 +2,7 @@
 
 use std::env::consts::ARCH;
 
-use landlock::{AccessNet, Ruleset, RulesetAttr as _, RulesetStatus};
+use landlock::{AccessNet, Ruleset, RulesetAttr as _, RulesetCreated, RulesetStatus};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, apply_filter,
@@ -23,6 +23,7 @@ pub(crate) fn refuse_bind(errno: u32) {
 
 fn filter(call: libc::c_long, rules: Vec<SeccompRule>, errno: u32) {
     let arch = ARCH.try_into().expect("seccompiler knows it");
+    #[allow(clippy::useless_conversion)] // the number is an i32 on 32-bit systems
     let filter = SeccompFilter::new(
         [(call.into(), rules)].into(),
         SeccompAction::Allow,
@@ -38,6 +39,6 @@ pub(crate) fn refuse_tcp_ports() -> bool {
     let ruleset = Ruleset::default()
         .handle_access(AccessNet::BindTcp)
         .and_then(Ruleset::create)
-        .and_then(|ruleset| ruleset.restrict_self());
+        .and_then(RulesetCreated::restrict_self);
     ruleset.is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced)
 }

@@ -1,0 +1,103 @@
+//! What a failing bind costs with its error built, beside std's, on an ordinary
+//! host and on a large one.
+//!
+//! The hosts are made in a network namespace: the benchmark runs itself again in one.
+
+use std::hint::black_box;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+
+use criterion::Criterion;
+
+/// Says in the environment that this process is in the namespace.
+const INSIDE: &str = "BINDADDR_BENCH_NAMESPACE";
+const MANY: u32 = 10_000;
+
+fn main() {
+    if std::env::var_os(INSIDE).is_none() {
+        let exe = std::env::current_exe().expect("a benchmark has a file");
+        let mut inside = Command::new("unshare");
+        inside
+            .args(["--net", "--"])
+            .arg(exe)
+            .args(std::env::args_os().skip(1));
+        panic!("no namespace: {}", inside.env(INSIDE, "1").exec());
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    ip(
+        "link set lo up\nlink add name eth0 type veth peer name far0\nlink set far0 up\nlink set eth0 up\n",
+    );
+    ip("addr add 192.168.71.67/16 dev eth0\naddr add 2001:db8::1/64 nodad dev eth0\n");
+    explain(&mut criterion, "explain/ordinary");
+
+    let orders: String = (0..MANY)
+        .map(|n| {
+            // Half of them IPv6.
+            let [a, b] = [n / 2 / 250, n / 2 % 250 + 1];
+            if n % 2 == 0 {
+                format!("addr add 10.9.{a}.{b}/16 dev eth0\n")
+            } else {
+                format!("addr add fd00::{a}:{b}/64 nodad dev eth0\n")
+            }
+        })
+        .collect();
+    ip(&orders);
+    let listeners: Vec<TcpListener> = (0..MANY)
+        .map(|n| {
+            let ip = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + n % 200);
+            let port = u16::try_from(2000 + n).expect("it is one");
+            TcpListener::bind((ip, port)).expect("it is free")
+        })
+        .collect();
+    explain(&mut criterion, "explain/large");
+    drop(listeners);
+    criterion.final_summary();
+}
+
+/// Runs a batch of orders for `ip`.
+fn ip(orders: &str) {
+    let mut ip = Command::new("ip")
+        .args(["-batch", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("iproute2 is installed");
+    let mut stdin = ip.stdin.take().expect("it is piped");
+    stdin.write_all(orders.as_bytes()).expect("ip reads");
+    drop(stdin);
+    assert!(ip.wait().expect("ip ends").success());
+}
+
+fn explain(c: &mut Criterion, name: &str) {
+    let mut group = c.benchmark_group(name);
+    // A failure on a large host takes a tenth of a second.
+    group.sample_size(20);
+    let held = TcpListener::bind("127.0.0.1:1111").expect("it is free");
+    for (situation, text) in [
+        ("foreign", "198.51.100.1:80"),
+        ("foreign-ipv6", "[2001:db8::2]:80"),
+        ("in-use", "127.0.0.1:1111"),
+    ] {
+        group.bench_function(format!("ours/{situation}"), |b| {
+            b.iter(|| bindaddr::bind(black_box(text)).expect_err("it fails"));
+        });
+        let addr: SocketAddr = text.parse().expect("it is one");
+        group.bench_function(format!("std/{situation}"), |b| {
+            b.iter(|| TcpListener::bind(black_box(addr)).expect_err("it fails"));
+        });
+    }
+    drop(held);
+    // The owner of the port is found among all states of sockets.
+    let server = TcpListener::bind("127.0.0.1:1112").expect("it is free");
+    let client = std::net::TcpStream::connect("127.0.0.1:1112").expect("it listens");
+    let taken = client.local_addr().expect("it has one");
+    group.bench_function("ours/in-use-by-a-connection", |b| {
+        b.iter(|| bindaddr::bind(black_box(taken)).expect_err("it fails"));
+    });
+    drop(server);
+    group.bench_function("ours/check", |b| {
+        b.iter(|| bindaddr::check(black_box(["0.0.0.0:1111", "[::1]:1111", "198.51.100.1:80"])));
+    });
+    group.finish();
+}
