@@ -46,6 +46,9 @@ fn serve(text: &str) -> Result<(), BindError> {
     for listener in &listeners {
         let addr = listener.local_addr();
         println!("listening on {addr}");
+        for note in listener.notes() {
+            println!("  note: {note}");
+        }
         let Some(host) = &host else { continue };
         for dial in listener.target(host).dial(addr.port(), host) {
             let through = match dial.interface() {

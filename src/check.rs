@@ -192,8 +192,9 @@ impl fmt::Display for CheckedSetting {
         }
         for socket in &self.sockets {
             match &socket.target {
+                // A problem or a note says it.
+                None | Some(BindTarget::Foreign(_)) => writeln!(f, "  {}", socket.addr)?,
                 Some(target) => writeln!(f, "  {}: {target}", socket.addr)?,
-                None => writeln!(f, "  {}", socket.addr)?,
             }
             for cause in &socket.causes {
                 writeln!(f, "    problem: {cause}")?;

@@ -21,12 +21,12 @@
 //! A text becomes a [`ListenAddr`], which says what was written. Resolved
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
 //! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
-//! the [`Cause`] of each that failed. [`BindTarget::dial`] lists the [`Dial`]s
-//! by which clients can connect.
+//! the [`Cause`] of each that failed; [`check()`] finds the same without
+//! binding. [`BindTarget::dial`] lists the [`Dial`]s by which clients can connect.
 //!
 //! Everything is pure but [`Interfaces::system`],
 //! [`Interfaces::with_system_default_sources`] and the doors that use them:
-//! [`BindTarget::parse`], [`bind()`] and [`bind_udp()`].
+//! [`BindTarget::parse`], [`bind()`] and [`check()`], those for UDP, and [`Listener::notes`].
 //!
 //! # Scope of this crate
 //!

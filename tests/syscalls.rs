@@ -170,6 +170,67 @@ fn the_interfaces_are_read_only_where_the_text_needs_them() {
 }
 
 #[test]
+fn a_check_takes_no_port() {
+    const TEST: &str = "a_check_takes_no_port";
+    if rerun::role().is_some() {
+        part("check", || {
+            let texts = [
+                "127.0.0.1:61245",
+                "[::1]:61245",
+                "0.0.0.0:61246",
+                "198.51.100.1:80",
+            ];
+            assert!(!bindaddr::check(texts).is_ok());
+            assert!(bindaddr::check_udp(["127.0.0.1:61247"]).is_ok());
+        });
+        return;
+    }
+    let Some(traces) = calls(TEST, &["check"]) else {
+        return;
+    };
+    let of = |name: &str| {
+        let calls = traces[0].iter().filter(move |call| call.starts_with(name));
+        calls.cloned().collect::<Vec<String>>()
+    };
+    assert_eq!(of("listen("), [""; 0]);
+    let sockets = of("socket(");
+    assert!(
+        sockets.iter().all(|call| !call.contains("SOCK_STREAM")),
+        "{sockets:?}"
+    );
+    let binds: Vec<String> = of("bind(")
+        .into_iter()
+        .filter(|call| !call.contains("AF_NETLINK"))
+        .collect();
+    assert_eq!(binds.len(), 5);
+    let is_port_0 = |call: &String| call.contains("_port=htons(0)");
+    assert!(binds.iter().all(is_port_0), "{binds:?}");
+}
+
+#[test]
+fn success_reads_nothing() {
+    const TEST: &str = "success_reads_nothing";
+    if rerun::role().is_some() {
+        part("bind", || {
+            for text in [
+                "127.0.0.1:61248",
+                "0.0.0.0:61249",
+                "[::]:61250",
+                "localhost:0",
+            ] {
+                drop(bind(text).unwrap());
+            }
+        });
+        return;
+    }
+    let Some(traces) = calls(TEST, &["bind"]) else {
+        return;
+    };
+    let reads = |call: &&String| call.contains("AF_NETLINK") || call.starts_with("openat(");
+    assert_eq!(traces[0].iter().find(reads), None);
+}
+
+#[test]
 fn a_host_without_ipv6_has_the_wildcard_and_localhost() {
     // Every socket(AF_INET6) fails as on a kernel without IPv6: the first call here.
     under_strace(

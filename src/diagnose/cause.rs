@@ -303,7 +303,7 @@ pub enum Policy {
 /// match bindaddr::bind("[::1]:0") {
 ///     Ok(_) => println!("there is IPv6"),
 ///     Err(err) => match err.cause() {
-///         Cause::FamilyUnavailable { why: Unavailable::Sysctl { interface }, .. } => {
+///         Cause::FamilyUnavailable { why: Unavailable::Sysctl { interface, .. }, .. } => {
 ///             println!("net.ipv6.conf.{interface}.disable_ipv6 is 1");
 ///         }
 ///         cause => println!("{cause}"),

@@ -16,6 +16,8 @@ const DOCS: &str = include_str!("../../docs/diagnosis.md");
 
 const EPERM: i32 = 1;
 const EACCES: i32 = 13;
+const ENODEV: i32 = 19;
+const EINVAL: i32 = 22;
 const ENFILE: i32 = 23;
 const EAFNOSUPPORT: i32 = 97;
 const EADDRINUSE: i32 = 98;
@@ -408,6 +410,31 @@ fn nothing_is_noted_of_what_cannot_be_read() {
             ..
         }]
     ));
+}
+
+#[test]
+fn ten_thousand_interfaces_make_no_long_sentence() {
+    let ip = "fe80::77".parse().expect("an address");
+    let many = (1..=10_000).map(|n| Interface::new(format!("eth{n}"), n).with_addr(ip, 64));
+    let evidence = Evidence {
+        interfaces: Some(many.collect()),
+        ..Evidence::default()
+    };
+    for (step, code, addr) in [
+        (Step::Bind, EINVAL, "[fe80::77]:80"),
+        (Step::Bind, ENODEV, "[fe80::77%77777]:80"),
+        (Step::Bind, EADDRNOTAVAIL, "[fe80::77%77777]:80"),
+        (Step::Bind, EADDRNOTAVAIL, "[fe80::77]:80"),
+        (Step::Option("device"), ENODEV, "[fe80::77]:80"),
+    ] {
+        let error = io::Error::from_raw_os_error(code);
+        let attempt = Attempt {
+            device: Some("eth77777"),
+            ..attempt(addr, step, &error)
+        };
+        let sentence = causes(&attempt, &evidence)[0].to_string();
+        assert!(sentence.len() < 400, "{sentence}");
+    }
 }
 
 /// Addresses around those of the made-up host, and their ports.

@@ -129,7 +129,8 @@ impl fmt::Display for Cause {
                 text,
                 overlap,
             } => {
-                write!(f, "`{}` of the same list has port {}", shown(text), other.port())?;
+                let text = shown(text);
+                write!(f, "it cannot stand beside `{text}` of the same list")?;
                 write_overlap(f, *ip, other.ip(), *overlap)
             }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(

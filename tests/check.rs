@@ -1,0 +1,298 @@
+//! `check`: what binding would run into, without binding.
+
+mod util;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use bindaddr::{
+    BindOptions, BindTarget, Cause, Check, Overlap, ParseErrorKind, bind, bind_udp, check,
+    check_udp,
+};
+#[cfg(target_os = "linux")]
+use util::netns::{in_namespace, ip, set};
+
+/// A port of loopback that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("loopback is there on every host");
+    listener.local_addr().expect("it has one").port()
+}
+
+fn problems(check: &Check, n: usize) -> Vec<String> {
+    let problems = check.settings()[n].problems();
+    problems.map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_binds_has_no_problem() {
+    let port = free_port();
+    for text in [
+        format!("127.0.0.1:{port}"),
+        "127.0.0.1:0".to_owned(),
+        "localhost:0".to_owned(),
+        "0.0.0.0:0".to_owned(),
+        "*:0".to_owned(),
+    ] {
+        let check = check([&text]);
+        assert!(check.is_ok(), "{check}");
+        let setting = &check.settings()[0];
+        assert_eq!(setting.text(), text);
+        let bound = bind(&text).unwrap();
+        assert_eq!(setting.sockets().len(), bound.as_slice().len(), "{text}");
+        for (socket, bound) in setting.sockets().iter().zip(&bound) {
+            assert_eq!(socket.addr().ip(), bound.local_addr().ip());
+            assert!(socket.notes().is_empty());
+        }
+    }
+    let host = bindaddr::Interfaces::system().unwrap();
+    let check = check([(BindTarget::parse_with("127.0.0.1", &host).unwrap(), port)]);
+    assert!(check.is_ok());
+    assert!(
+        bindaddr::check(<[&str; 0]>::default()).is_ok(),
+        "nothing is wrong with nothing"
+    );
+}
+
+#[test]
+fn every_setting_has_its_problems() {
+    let check = check([
+        "127.0.0.1",
+        "127.0.0.1:0",
+        "no-such-name:80",
+        "224.0.0.1:0",
+        "198.51.100.1:0",
+    ]);
+    assert!(!check.is_ok());
+    let first = |n: usize| check.settings()[n].problems().next();
+    assert!(
+        matches!(first(0), Some(Cause::Text(err)) if err.kind() == ParseErrorKind::MissingPort)
+    );
+    assert!(first(1).is_none());
+    assert!(matches!(first(2), Some(Cause::Unresolved(_))));
+    assert!(matches!(first(3), Some(Cause::Multicast)));
+    assert!(matches!(first(4), Some(Cause::NotOnThisHost(_))));
+    assert!(check.settings()[0].sockets().is_empty());
+    let foreign = &check.settings()[4].sockets()[0];
+    assert!(foreign.target().is_some_and(BindTarget::is_foreign));
+    assert!(check_udp(["224.0.0.1:0"]).is_ok(), "UDP receives on it");
+}
+
+#[test]
+fn settings_that_exclude_each_other_are_told_by_both() {
+    let port = free_port();
+    let texts = [
+        format!("0.0.0.0:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("[::]:{port}"),
+        format!("[::1]:{port}"),
+        format!("127.0.0.1:{port}"),
+        "127.0.0.1:0".to_owned(),
+        "127.0.0.1:0".to_owned(),
+    ];
+    let list = check(&texts);
+    assert_eq!(problems(&list, 0), [""; 0]);
+    assert_eq!(
+        problems(&list, 1),
+        [format!(
+            "it cannot stand beside `0.0.0.0:{port}` of the same list, which covers every IPv4 address"
+        )]
+    );
+    let conflict = list.settings()[1].problems().next();
+    let Some(Cause::Conflict {
+        other,
+        text,
+        overlap,
+        ..
+    }) = conflict
+    else {
+        panic!("{conflict:?}")
+    };
+    assert_eq!(
+        (*other, text),
+        (SocketAddr::from(([0, 0, 0, 0], port)), &texts[0])
+    );
+    assert_eq!(*overlap, Overlap::Covers);
+    // Beside the IPv4 wildcard this one leaves out IPv4.
+    assert_eq!(problems(&list, 2), [""; 0]);
+    let target = list.settings()[2].sockets()[0].target();
+    assert_eq!(
+        target.unwrap().to_string(),
+        "every IPv6 address of this host"
+    );
+    assert_eq!(
+        problems(&list, 3),
+        [format!(
+            "it cannot stand beside `[::]:{port}` of the same list, which covers every IPv6 address"
+        )]
+    );
+    assert_eq!(problems(&list, 4).len(), 1);
+    // Each takes a port of its own.
+    assert_eq!((problems(&list, 5), problems(&list, 6)), (vec![], vec![]));
+
+    let alone = check([&texts[2], &texts[1]]);
+    assert_eq!(
+        problems(&alone, 1),
+        [format!(
+            "it cannot stand beside `[::]:{port}` of the same list, which is dual-stack and covers IPv4, too"
+        )]
+    );
+    if cfg!(unix) {
+        let shared = BindOptions::new().reuse_port(true);
+        assert!(
+            shared.check([&texts[0], &texts[1]]).is_ok(),
+            "they share it"
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_running_server_is_named_and_not_disturbed() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = server.local_addr().unwrap();
+    let port = addr.port();
+    for _ in 0..3 {
+        let check = check([format!("{addr}"), format!("0.0.0.0:{port}")]);
+        assert_eq!(
+            problems(&check, 0),
+            [format!(
+                "port {port} is in use by this process on 127.0.0.1"
+            )]
+        );
+        let Some(Cause::InUse { holders, .. }) = check.settings()[1].problems().next() else {
+            panic!("{check}")
+        };
+        assert_eq!(holders[0].addr(), addr);
+        let client = TcpStream::connect(addr).expect("it still listens");
+        assert_eq!(server.accept().unwrap().1, client.local_addr().unwrap());
+    }
+    assert!(check_udp([addr]).is_ok(), "UDP is something else");
+    drop(server);
+    assert!(check([addr]).is_ok());
+
+    let server = bind_udp("127.0.0.1:0").unwrap();
+    let addr = server.as_slice()[0].local_addr();
+    assert_eq!(
+        problems(&check_udp([addr]), 0),
+        [format!(
+            "port {} is in use by a bound socket of this process on 127.0.0.1",
+            addr.port()
+        )]
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_range_has_the_port_that_would_be_taken() {
+    in_namespace("a_range_has_the_port_that_would_be_taken", || {
+        let held: Vec<_> = (4000..4003)
+            .map(|port| bind(format!("127.0.0.1:{port}")).unwrap())
+            .collect();
+        let found = check([
+            "127.0.0.1:4000-4010",
+            "127.0.0.2:4000-4010",
+            "127.0.0.1:4000-4002",
+        ]);
+        let addr = |n: usize| found.settings()[n].sockets()[0].addr().to_string();
+        assert_eq!(
+            (addr(0), addr(1)),
+            ("127.0.0.1:4003".into(), "127.0.0.2:4000".into())
+        );
+        assert_eq!((problems(&found, 0), problems(&found, 1)), (vec![], vec![]));
+        assert_eq!(
+            problems(&found, 2),
+            ["other sockets have every port from 4000 to 4002"]
+        );
+        for text in ["127.0.0.1:4000-4010", "127.0.0.2:4000-4010"] {
+            let bound = bind(text).unwrap();
+            let check = check([text]);
+            assert_ne!(
+                check.settings()[0].sockets()[0].addr(),
+                bound.as_slice()[0].local_addr(),
+                "that one is taken now"
+            );
+        }
+        drop(held);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_page_of_a_configuration() {
+    in_namespace("the_page_of_a_configuration", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        ip("addr add 192.168.71.67/16 dev eth0");
+        ip("route add local 198.51.100.0/24 dev lo");
+        let server = bind("192.168.71.67:443").unwrap();
+        let check = check([
+            "ipv4@eth0:80",
+            "192.168.158.94:80",
+            "0.0.0.0:443",
+            "198.51.100.7:80",
+            ":8080",
+        ]);
+        assert_eq!(
+            check.to_string(),
+            "ipv4@eth0:80\n\
+             \x20 192.168.71.67:80: 192.168.71.67, an address of eth0\n\
+             192.168.158.94:80\n\
+             \x20 192.168.158.94:80\n\
+             \x20   problem: no interface of this host has 192.168.158.94; it lies in the subnet of eth0 (192.168.71.67/16), on another host; the nearest address here is 192.168.71.67\n\
+             0.0.0.0:443\n\
+             \x20 0.0.0.0:443: every IPv4 address of this host\n\
+             \x20   problem: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
+             198.51.100.7:80\n\
+             \x20 198.51.100.7:80\n\
+             \x20   note: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
+             :8080\n\
+             \x20 problem: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `*:8080` if every address is meant\n",
+        );
+        drop(server);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_may_be_absent_is_no_problem() {
+    in_namespace("what_may_be_absent_is_no_problem", || {
+        set("net/ipv6/conf/all/disable_ipv6", "1");
+        let found = check(["localhost:80", "[::1]:80", "*:8080"]);
+        assert_eq!(found.settings()[0].sockets().len(), 1);
+        assert_eq!(problems(&found, 0), [""; 0]);
+        assert!(matches!(
+            found.settings()[1].problems().next(),
+            Some(Cause::FamilyUnavailable { .. })
+        ));
+        assert_eq!(problems(&found, 2), [""; 0]);
+        // No socket of IPv6 at all.
+        util::sandbox::refuse_family(10, 97);
+        let found = check(["*:8080", "[::]:8081", "localhost:80"]);
+        assert_eq!(
+            found.settings()[0].sockets()[0].addr().to_string(),
+            "0.0.0.0:8080"
+        );
+        assert_eq!(problems(&found, 0), [""; 0]);
+        assert_eq!(problems(&found, 1).len(), 1);
+        assert_eq!(problems(&found, 2), [""; 0]);
+    });
+}
+
+#[test]
+fn an_option_that_is_no_option_is_a_problem() {
+    if cfg!(target_os = "linux") {
+        let check = BindOptions::new()
+            .device("l/o")
+            .check(["127.0.0.1:0", "127.0.0.1"]);
+        let causes: Vec<&Cause> = check.settings()[0].problems().collect();
+        assert!(matches!(causes[..], [Cause::InvalidDevice { .. }]));
+        let causes: Vec<&Cause> = check.settings()[1].problems().collect();
+        assert!(matches!(
+            causes[..],
+            [Cause::Text(_), Cause::InvalidDevice { .. }]
+        ));
+        let freebind = BindOptions::new().freebind(true).check(["198.51.100.1:0"]);
+        assert!(freebind.is_ok());
+        assert_eq!(freebind.settings()[0].sockets()[0].notes().len(), 1);
+    }
+}
