@@ -11,12 +11,10 @@ mod failure;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
-use std::ops::RangeInclusive;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{self, Attempt, Cause, Errno, Evidence, Step};
-use crate::interfaces::Interfaces;
+use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Step};
 use crate::plan::{self, Absence, Clients, PlannedSocket};
 use crate::target::Protocol;
 use ask::{free_port, is_broadcast};
@@ -272,13 +270,19 @@ impl BindOptions {
         protocol: Protocol,
         setting: &Setting<'_>,
     ) -> Result<Listeners<S>, BindError> {
-        let wanted = match setting.wanted(None) {
-            Ok(wanted) => wanted,
-            Err(failed) => return Err(BindError::new(protocol, setting.text(), vec![*failed])),
-        };
+        let refused = |failure| BindError::new(protocol, setting.text(), vec![failure]);
+        let wanted = setting.wanted(None).map_err(|failure| refused(*failure))?;
+        if let Some(cause) = self.refusal() {
+            return Err(refused(BindFailure::new(
+                None,
+                Step::Check,
+                vec![cause],
+                None,
+            )));
+        }
         self.open_wanted(protocol, &wanted)
             .map(Listeners::new)
-            .map_err(|failures| self.diagnose(protocol, setting, wanted.host.as_ref(), failures))
+            .map_err(|failures| self.diagnose(protocol, setting, &wanted, failures))
     }
 
     /// Looks over what the kernel would take for something else.
@@ -301,18 +305,12 @@ impl BindOptions {
         protocol: Protocol,
         wanted: &Wanted,
     ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
-        if let Some(cause) = self.refusal() {
-            let failure = BindFailure::new(None, Step::Check, vec![cause], None);
-            return Err(vec![Failed::Refused(Box::new(failure))]);
-        }
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
             match self.open_all(protocol, self.planned(wanted, port)) {
                 Err(mut failed) if failed.iter().all(Failed::is_in_use) => {
                     if port == last {
-                        for failed in &mut failed {
-                            failed.set_tried(&wanted.ports);
-                        }
+                        failed.iter_mut().for_each(Failed::leaves_no_port);
                         return Err(failed);
                     }
                 }
@@ -396,9 +394,9 @@ impl BindOptions {
         protocol: Protocol,
         planned: &PlannedSocket,
     ) -> Result<Listener<S>, Failed> {
-        if let Some(cause) = refused_without_asking(protocol, planned) {
-            let failure = BindFailure::new(Some(planned.addr), Step::Check, vec![cause], None);
-            return Err(Failed::Refused(Box::new(failure)));
+        if let Some(dead) = dead_end(protocol, planned) {
+            let planned = planned.clone();
+            return Err(Failed::Dead { planned, dead });
         }
         self.open_socket(protocol, planned.addr, planned.only_v6)
             .map(|(socket, local_addr)| {
@@ -455,24 +453,29 @@ impl BindOptions {
         &self,
         protocol: Protocol,
         setting: &Setting<'_>,
-        before: Option<&Interfaces>,
+        wanted: &Wanted,
         failures: Vec<Failed>,
     ) -> BindError {
         let attempts: Vec<Attempt<'_>> = failures
             .iter()
-            .filter_map(|failed| match failed {
-                Failed::Refused(_) => None,
-                Failed::System {
-                    planned,
-                    step,
-                    error,
-                    tried,
-                } => Some(Attempt {
-                    tried: *tried,
-                    before,
-                    refused: Some((*step, error)),
-                    ..self.attempt(protocol, planned)
-                }),
+            .map(|failed| {
+                let attempt = self.attempt(protocol, failed.planned(), wanted);
+                match failed {
+                    Failed::Dead { dead, .. } => Attempt {
+                        dead: Some(*dead),
+                        ..attempt
+                    },
+                    Failed::System {
+                        step,
+                        error,
+                        no_port_left,
+                        ..
+                    } => Attempt {
+                        refused: Some((*step, error)),
+                        no_port_left: *no_port_left,
+                        ..attempt
+                    },
+                }
             })
             .collect();
         let evidence = Evidence::read(&attempts, None, self);
@@ -480,35 +483,44 @@ impl BindOptions {
             .iter()
             .map(|attempt| diagnose::causes(attempt, &evidence))
             .collect();
-        let mut causes = causes.into_iter();
-        let explain = |failed| match failed {
-            Failed::Refused(failure) => *failure,
-            Failed::System {
-                planned,
-                step,
-                error,
-                ..
-            } => {
-                // An option that the platform lacks is no error of the system.
-                let error = error.raw_os_error().is_some().then_some(error);
-                let causes = causes.next().unwrap_or_default();
-                BindFailure::new(Some(planned.addr), step, causes, error)
-            }
-        };
-        let failures = failures.into_iter().map(explain).collect();
-        BindError::new(protocol, setting.text(), failures)
+        let explained = failures
+            .into_iter()
+            .zip(causes)
+            .map(|(failed, causes)| match failed {
+                Failed::Dead { planned, .. } => {
+                    BindFailure::new(Some(planned.addr), Step::Check, causes, None)
+                }
+                Failed::System {
+                    planned,
+                    step,
+                    error,
+                    ..
+                } => {
+                    // An option that the platform lacks is no error of the system.
+                    let error = error.raw_os_error().is_some().then_some(error);
+                    BindFailure::new(Some(planned.addr), step, causes, error)
+                }
+            });
+        BindError::new(protocol, setting.text(), explained.collect())
     }
 
     /// What is wanted, of which nothing has come yet.
-    pub(crate) fn attempt(&self, protocol: Protocol, planned: &PlannedSocket) -> Attempt<'_> {
+    pub(crate) fn attempt<'a>(
+        &'a self,
+        protocol: Protocol,
+        planned: &PlannedSocket,
+        wanted: &'a Wanted,
+    ) -> Attempt<'a> {
         Attempt {
             protocol,
             addr: planned.addr,
             only_v6: planned.only_v6,
             device: self.device.as_deref(),
             shares_port: self.reuse_port,
-            tried: (planned.addr.port(), planned.addr.port()),
-            before: None,
+            ports: (*wanted.ports.start(), *wanted.ports.end()),
+            no_port_left: false,
+            before: wanted.host.as_ref(),
+            dead: None,
             refused: None,
         }
     }
@@ -518,16 +530,16 @@ impl BindOptions {
     }
 }
 
-/// Says of an address to which no client can connect, which Linux would bind.
-pub(crate) fn refused_without_asking(protocol: Protocol, planned: &PlannedSocket) -> Option<Cause> {
+/// Tells whether Linux would bind an address to which no client can connect.
+pub(crate) fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
     if protocol == Protocol::Udp {
         return None;
     }
     match planned.clients {
         Clients::MayCome => None,
-        Clients::NeverComeToMulticast => Some(Cause::Multicast),
-        Clients::NeverComeToBroadcast => Some(Cause::Broadcast),
-        Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(Cause::Broadcast),
+        Clients::NeverComeToMulticast => Some(DeadEnd::Multicast),
+        Clients::NeverComeToBroadcast => Some(DeadEnd::Broadcast),
+        Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(DeadEnd::Broadcast),
     }
 }
 
@@ -594,54 +606,57 @@ fn type_of(protocol: Protocol) -> Type {
     }
 }
 
-/// Why something was not opened.
+/// Why a socket was not opened, its cause yet to be found.
 enum Failed {
-    /// Its cause is known, and the system was not asked.
-    Refused(Box<BindFailure>),
-    /// The system refused a step, and its cause is yet to be found.
+    /// The system was not asked.
+    Dead {
+        planned: PlannedSocket,
+        dead: DeadEnd,
+    },
+    /// The system refused a step.
     System {
         planned: PlannedSocket,
         step: Step,
         error: io::Error,
-        /// The ports that were tried, this failure being that of the last one.
-        tried: (u16, u16),
+        /// Whether it refused all ports of the setting so, this one being the last.
+        no_port_left: bool,
     },
 }
 
 impl Failed {
     fn system(planned: &PlannedSocket, step: Step, error: io::Error) -> Self {
-        let port = planned.addr.port();
         Self::System {
-            tried: (port, port),
             planned: planned.clone(),
             step,
             error,
+            no_port_left: false,
         }
     }
 
-    fn set_tried(&mut self, ports: &RangeInclusive<u16>) {
-        if let Self::System { tried, .. } = self {
-            *tried = (*ports.start(), *ports.end());
-        }
-    }
-
-    fn errno(&self) -> Option<(Step, Errno)> {
+    fn planned(&self) -> &PlannedSocket {
         match self {
-            Self::Refused(_) => None,
-            Self::System { step, error, .. } => Some((*step, Errno::of(error))),
+            Self::Dead { planned, .. } | Self::System { planned, .. } => planned,
+        }
+    }
+
+    fn leaves_no_port(&mut self) {
+        if let Self::System { no_port_left, .. } = self {
+            *no_port_left = true;
         }
     }
 
     fn is_in_use(&self) -> bool {
-        matches!(
-            self.errno(),
-            Some((Step::Bind | Step::Listen, Errno::InUse))
-        )
+        match self {
+            Self::Dead { .. } => false,
+            Self::System { step, error, .. } => {
+                matches!(step, Step::Bind | Step::Listen) && Errno::of(error) == Errno::InUse
+            }
+        }
     }
 
     fn absence(&self) -> (bool, bool) {
         match self {
-            Self::Refused(_) => (false, false),
+            Self::Dead { .. } => (false, false),
             Self::System { step, error, .. } => absence(*step, error),
         }
     }

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 
-use crate::bind::{BindOptions, Setting, absence, refused_without_asking};
-use crate::diagnose::{self, Attempt, Cause, Errno, Evidence, Kernel, Note, Step};
+use crate::bind::{BindOptions, Setting, Wanted, absence, dead_end};
+use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Kernel, Note, Step};
 use crate::interfaces::Interfaces;
 use crate::listen::shown;
-use crate::plan::{self, Absence, PlannedSocket};
-use crate::target::{BindTarget, Claim, Overlap, Protocol};
+use crate::plan::{self, Absence, Claims, PlannedSocket};
+use crate::target::{BindTarget, Protocol};
 
 /// Says of a list of TCP settings what [`bind`](crate::bind()) would run into on this host,
 /// with the default [`BindOptions`].
@@ -18,10 +17,12 @@ use crate::target::{BindTarget, Claim, Overlap, Protocol};
 /// It is for a configuration before the server is restarted with it: every problem of every
 /// setting is found, those that the settings make each other too, and no running server is
 /// disturbed. No port is taken from anyone: an address is tried on a UDP socket with port 0,
-/// and who has a port is read from the kernel's tables.
+/// which has a free port for a moment, and who has a port is read from the kernel's tables.
 ///
-/// What only binding would show is not found: a policy about TCP alone, such as Landlock's,
-/// and sockets that have a port without listening on it.
+/// The settings are taken to be bound one after the other, each by [`bind`](crate::bind()).
+/// What only binding would show is not found: a policy about TCP alone, such as Landlock's;
+/// TCP sockets that have a port without listening on it; and with
+/// [`reuse_port`](BindOptions::reuse_port) those that do not share theirs.
 ///
 /// # Platform notes
 ///
@@ -46,6 +47,7 @@ use crate::target::{BindTarget, Claim, Overlap, Protocol};
 /// assert!(matches!(check.settings()[1].problems().next(), Some(Cause::Text(_))));
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
+#[must_use]
 pub fn check<'a, S: Into<Setting<'a>>>(settings: impl IntoIterator<Item = S>) -> Check {
     BindOptions::new().check(settings)
 }
@@ -58,6 +60,7 @@ pub fn check<'a, S: Into<Setting<'a>>>(settings: impl IntoIterator<Item = S>) ->
 /// ```
 /// assert!(bindaddr::check_udp(["127.0.0.1:0", "224.0.0.1:0"]).is_ok());
 /// ```
+#[must_use]
 pub fn check_udp<'a, S: Into<Setting<'a>>>(settings: impl IntoIterator<Item = S>) -> Check {
     BindOptions::new().check_udp(settings)
 }
@@ -128,7 +131,7 @@ impl CheckedSetting {
 
     /// Iterates over what is wrong with it and its sockets.
     pub fn problems(&self) -> impl Iterator<Item = &Cause> {
-        let of_sockets = self.sockets.iter().flat_map(CheckedSocket::problems);
+        let of_sockets = self.sockets.iter().flat_map(|socket| &socket.causes);
         self.causes.iter().chain(of_sockets)
     }
 }
@@ -142,7 +145,7 @@ impl CheckedSetting {
 /// let socket = &check.settings()[0].sockets()[0];
 /// assert_eq!(socket.addr(), ([127, 0, 0, 1], 0).into());
 /// assert!(socket.target().is_none_or(|target| target.is_loopback()));
-/// assert_eq!(socket.problems().count() + socket.notes().len(), 0);
+/// assert_eq!(socket.problems().len() + socket.notes().len(), 0);
 /// ```
 #[derive(Debug)]
 pub struct CheckedSocket {
@@ -166,9 +169,10 @@ impl CheckedSocket {
         self.target.as_ref()
     }
 
-    /// Iterates over what is wrong with it, what the system would refuse first in front.
-    pub fn problems(&self) -> impl Iterator<Item = &Cause> {
-        self.causes.iter()
+    /// Returns what is wrong with it, what the system would refuse first in front.
+    #[must_use]
+    pub fn problems(&self) -> &[Cause] {
+        &self.causes
     }
 
     /// Returns what is odd about it although it can be bound.
@@ -222,6 +226,7 @@ impl BindOptions {
     /// assert!(matches!(problem, Some(Cause::NoSuchDevice { .. })));
     /// # }
     /// ```
+    #[must_use]
     pub fn check<'a, S: Into<Setting<'a>>>(&self, settings: impl IntoIterator<Item = S>) -> Check {
         self.check_all(Protocol::Tcp, settings.into_iter().map(Into::into))
     }
@@ -234,6 +239,7 @@ impl BindOptions {
     /// ```
     /// assert!(bindaddr::BindOptions::new().check_udp(["127.0.0.1:0"]).is_ok());
     /// ```
+    #[must_use]
     pub fn check_udp<'a, S: Into<Setting<'a>>>(
         &self,
         settings: impl IntoIterator<Item = S>,
@@ -246,157 +252,203 @@ impl BindOptions {
         protocol: Protocol,
         settings: impl Iterator<Item = Setting<'a>>,
     ) -> Check {
-        let host = Interfaces::system().ok();
+        let settings: Vec<Setting<'_>> = settings.collect();
+        let mut host = Interfaces::system().ok();
+        if settings.iter().any(Setting::may_need_default_sources) {
+            host = host.map(Interfaces::with_system_default_sources);
+        }
         let host = host.as_ref();
-        let mut planned: Vec<Planned> = settings.map(|one| self.plan(&one, host)).collect();
-        plan::make_room(planned.iter_mut().flat_map(|one| &mut one.sockets));
-        let tried: Vec<Tried> = planned
+        let planned: Vec<Planned> = settings
             .iter()
-            .enumerate()
-            .flat_map(|(n, one)| self.try_sockets(protocol, n, one))
+            .map(|setting| self.plan(protocol, setting, host))
             .collect();
-
-        let attempts: Vec<Attempt<'_>> = tried
+        let attempts: Vec<Attempt<'_>> = planned
             .iter()
-            .map(|one| Attempt {
-                tried: (*one.ports.start(), *one.ports.end()),
-                refused: one.error.as_ref().map(|(step, error)| (*step, error)),
-                ..self.attempt(protocol, &one.socket)
+            .filter_map(|setting| Some((setting.wanted.as_ref()?, &setting.tried)))
+            .flat_map(|(wanted, tried)| tried.iter().map(move |tried| (wanted, tried)))
+            .map(|(wanted, tried)| Attempt {
+                dead: tried.dead,
+                refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
+                ..self.attempt(protocol, &tried.socket, wanted)
             })
             .collect();
         let evidence = Evidence::read(&attempts, host, self);
-        let mut found: Vec<CheckedSocket> = attempts
-            .iter()
-            .map(|attempt| {
-                let notes = match attempt.refused {
-                    None => diagnose::notes(attempt.addr, protocol, self.is_freebind(), host, self),
-                    Some(_) => Vec::new(),
-                };
-                CheckedSocket {
-                    addr: diagnose::with_free_port(attempt, &evidence),
-                    target: host
-                        .map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
-                    causes: diagnose::causes(attempt, &evidence),
-                    notes,
-                }
-            })
-            .collect();
-        for (n, before, overlap) in conflicts(&attempts, &evidence) {
-            found[n].causes.push(Cause::Conflict {
-                ip: attempts[n].addr.ip(),
-                other: attempts[before].addr,
-                text: planned[tried[before].setting].text.clone(),
-                overlap,
-            });
-        }
 
-        let mut settings: Vec<CheckedSetting> = planned
-            .into_iter()
-            .map(|one| CheckedSetting {
-                text: one.text,
-                causes: one.causes,
-                sockets: Vec::new(),
-            })
-            .collect();
-        for (one, mut socket) in tried.into_iter().zip(found) {
-            // It is not for the kernel to say what is wrong.
-            if let Some(cause) = one.refused {
-                (socket.causes, socket.notes) = (vec![cause], Vec::new());
-            }
-            settings[one.setting].sockets.push(socket);
+        let mut list = List {
+            evidence: &evidence,
+            claims: Claims::default(),
+            placed: Vec::new(),
+        };
+        let mut rest = &attempts[..];
+        let mut checked = Vec::with_capacity(planned.len());
+        for setting in &planned {
+            let (attempts, others) = rest.split_at(setting.tried.len());
+            rest = others;
+            let found = list
+                .place(&setting.text, attempts)
+                .into_iter()
+                .zip(attempts);
+            let sockets = found.map(|((addr, causes), attempt)| CheckedSocket {
+                addr,
+                target: host.map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
+                causes,
+                notes: if attempt.refused.is_none() && attempt.dead.is_none() {
+                    diagnose::notes(attempt.addr, protocol, self.is_freebind(), host, self)
+                } else {
+                    Vec::new()
+                },
+            });
+            checked.push(sockets.collect::<Vec<_>>());
         }
-        Check { settings }
+        let settings = planned.into_iter().zip(checked);
+        Check {
+            settings: settings
+                .map(|(setting, sockets)| CheckedSetting {
+                    text: setting.text,
+                    causes: setting.causes,
+                    sockets,
+                })
+                .collect(),
+        }
     }
 
-    fn plan(&self, setting: &Setting<'_>, host: Option<&Interfaces>) -> Planned {
-        let text = setting.text();
-        match (setting.wanted(host), self.refusal()) {
-            (Ok(wanted), None) => Planned {
-                text,
-                causes: Vec::new(),
-                sockets: self.planned(&wanted, *wanted.ports.start()),
-                ports: wanted.ports,
-            },
-            (wanted, refusal) => Planned {
-                text,
-                causes: wanted
-                    .map_or_else(|failure| failure.into_causes(), |_| Vec::new())
+    /// Finds the sockets of a setting, and asks the kernel about their addresses.
+    fn plan(
+        &self,
+        protocol: Protocol,
+        setting: &Setting<'_>,
+        host: Option<&Interfaces>,
+    ) -> Planned {
+        let mut planned = Planned {
+            text: setting.text(),
+            causes: self.refusal().into_iter().collect(),
+            wanted: None,
+            tried: Vec::new(),
+        };
+        match setting.wanted(host) {
+            Ok(wanted) if planned.causes.is_empty() => {
+                let sockets = self.planned(&wanted, *wanted.ports.start());
+                let tried = sockets
                     .into_iter()
-                    .chain(refusal)
-                    .collect(),
-                sockets: Vec::new(),
-                ports: 0..=0,
-            },
-        }
-    }
-
-    /// Asks the kernel about the addresses of a setting; those that may be absent and are
-    /// have no part in it.
-    fn try_sockets(&self, protocol: Protocol, n: usize, setting: &Planned) -> Vec<Tried> {
-        let mut tried = Vec::new();
-        for socket in &setting.sockets {
-            let mut socket = socket.clone();
-            let mut error = self.try_address(socket.addr).err();
-            let (lacks_address, lacks_family) = match &error {
-                Some((step, error)) => absence(*step, error),
-                None => (false, false),
-            };
-            match socket.absence {
-                Absence::IsSkipped if lacks_address || lacks_family => continue,
-                Absence::LeavesIpv4 if lacks_family => {
-                    socket = plan::ipv4_wildcard(socket.addr.port());
-                    error = self.try_address(socket.addr).err();
-                }
-                _ => {}
+                    .filter_map(|socket| self.try_out(protocol, socket));
+                planned.tried = tried.collect();
+                planned.wanted = Some(wanted);
             }
-            tried.push(Tried {
-                setting: n,
-                ports: setting.ports.clone(),
-                refused: refused_without_asking(protocol, &socket),
-                socket,
-                // Every UDP port of the address being taken is no matter here.
-                error: error.filter(|(_, error)| Errno::of(error) != Errno::InUse),
-            });
+            Ok(_) => {}
+            Err(failure) => planned
+                .causes
+                .splice(..0, failure.into_causes())
+                .for_each(drop),
         }
-        tried
+        planned
     }
-}
 
-/// Finds the sockets that others before them in the list exclude, with those others.
-fn conflicts(attempts: &[Attempt<'_>], evidence: &Evidence) -> Vec<(usize, usize, Overlap)> {
-    // A free port, one of a range, and a shared one leave room for others.
-    let claims_its_port = |attempt: &Attempt<'_>| {
-        let (first, last) = attempt.tried;
-        first == last && first != 0 && !attempt.shares_port
-    };
-    let (places, claims): (Vec<usize>, Vec<(Claim, u16)>) = attempts
-        .iter()
-        .enumerate()
-        .filter(|(_, attempt)| claims_its_port(attempt))
-        .map(|(n, attempt)| (n, (attempt.claim(evidence.device), attempt.addr.port())))
-        .unzip();
-    let in_places = |(n, conflict): (usize, Option<(usize, Overlap)>)| {
-        let (before, overlap) = conflict?;
-        Some((places[n], places[before], overlap))
-    };
-    let conflicts = plan::conflicts(&claims).into_iter().enumerate();
-    conflicts.filter_map(in_places).collect()
+    /// Asks the kernel about the address of a socket; `None` if it may be absent and is.
+    fn try_out(&self, protocol: Protocol, socket: PlannedSocket) -> Option<Tried> {
+        let mut socket = socket;
+        let mut error = self.try_address(socket.addr).err();
+        let (lacks_address, lacks_family) = match &error {
+            Some((step, error)) => absence(*step, error),
+            None => (false, false),
+        };
+        match socket.absence {
+            Absence::IsSkipped if lacks_address || lacks_family => return None,
+            Absence::LeavesIpv4 if lacks_family => {
+                socket = plan::ipv4_wildcard(socket.addr.port());
+                error = self.try_address(socket.addr).err();
+            }
+            _ => {}
+        }
+        let dead = dead_end(protocol, &socket);
+        Some(Tried {
+            socket,
+            dead,
+            // All UDP ports of the address being taken is no matter here, and of a dead
+            // address the kernel is not asked.
+            error: error.filter(|(_, error)| dead.is_none() && Errno::of(error) != Errno::InUse),
+        })
+    }
 }
 
 /// What a setting stands for.
 struct Planned {
     text: String,
     causes: Vec<Cause>,
-    sockets: Vec<PlannedSocket>,
-    ports: RangeInclusive<u16>,
+    wanted: Option<Wanted>,
+    tried: Vec<Tried>,
 }
 
 /// A socket whose address the kernel was asked about.
 struct Tried {
-    /// Which of the settings it belongs to.
-    setting: usize,
     socket: PlannedSocket,
-    ports: RangeInclusive<u16>,
-    refused: Option<Cause>,
+    dead: Option<DeadEnd>,
     error: Option<(Step, io::Error)>,
+}
+
+/// The sockets of a list, as far as they have been gone through.
+struct List<'a> {
+    evidence: &'a Evidence,
+    claims: Claims,
+    /// Each claim's address, and the setting it is of.
+    placed: Vec<(SocketAddr, &'a str)>,
+}
+
+impl<'a> List<'a> {
+    /// Finds for the sockets of a setting the port that they would have and what is wrong.
+    fn place(&mut self, text: &'a str, attempts: &[Attempt<'_>]) -> Vec<(SocketAddr, Vec<Cause>)> {
+        let Some((first, last)) = attempts.first().map(|attempt| attempt.ports) else {
+            return Vec::new();
+        };
+        let is_range = first < last;
+        // One port for all of them.
+        let free = |port: &u16| attempts.iter().all(|attempt| self.is_free(attempt, *port));
+        let found = (first..=last).find(free);
+        let port = found.unwrap_or(last);
+        let mut placed: Vec<(SocketAddr, Vec<Cause>)> = attempts
+            .iter()
+            .map(|attempt| {
+                let mut addr = attempt.addr;
+                addr.set_port(port);
+                let mut causes = diagnose::causes(attempt, self.evidence);
+                causes.extend(self.conflict(attempt, port).filter(|_| !is_range));
+                (addr, causes)
+            })
+            .collect();
+        if is_range && found.is_none() {
+            let is_told = |cause: &Cause| matches!(cause, Cause::RangeInUse { .. });
+            if !placed.iter().flat_map(|(_, causes)| causes).any(is_told) {
+                placed[0].1.push(Cause::RangeInUse { first, last });
+            }
+        }
+        for (attempt, (addr, _)) in attempts.iter().zip(&placed) {
+            // A free port and a shared one leave room for others.
+            if port != 0 && !attempt.shares_port {
+                let claim = attempt.claim(self.evidence.device_index());
+                self.claims.add(self.placed.len(), claim, port);
+                self.placed.push((*addr, text));
+            }
+        }
+        placed
+    }
+
+    fn is_free(&self, attempt: &Attempt<'_>, port: u16) -> bool {
+        diagnose::holders_next(attempt, port, self.evidence).is_empty()
+            && self.conflict(attempt, port).is_none()
+    }
+
+    /// The setting before it that leaves no room for a socket on `port`.
+    fn conflict(&self, attempt: &Attempt<'_>, port: u16) -> Option<Cause> {
+        if attempt.shares_port {
+            return None;
+        }
+        let claim = attempt.claim(self.evidence.device_index());
+        let (number, overlap) = self.claims.conflict(claim, port)?;
+        let (other, text) = self.placed[number];
+        Some(Cause::Conflict {
+            ip: attempt.addr.ip(),
+            other,
+            text: text.to_owned(),
+            overlap,
+        })
+    }
 }

@@ -27,7 +27,7 @@ use crate::listen::{Family, has_zone};
 use crate::target::{BindTarget, Claim, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
-use evidence::{Capability, DadState};
+use evidence::{Capability, DadState, LOOPBACK_INDEX};
 pub(crate) use evidence::{Evidence, Kernel};
 pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
@@ -93,18 +93,39 @@ pub(crate) struct Attempt<'a> {
     pub(crate) device: Option<&'a str>,
     /// Whether others may have the port as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
-    /// The first and the last port that were tried.
-    pub(crate) tried: (u16, u16),
+    /// The first and the last port that it may have.
+    pub(crate) ports: (u16, u16),
+    /// Whether the system refused all of them as it did this one.
+    pub(crate) no_port_left: bool,
     /// The snapshot in which the address was found.
     pub(crate) before: Option<&'a Interfaces>,
+    /// What was found before the system was asked.
+    pub(crate) dead: Option<DeadEnd>,
     /// The step that the system refused, if it refused one.
     pub(crate) refused: Option<(Step, &'a io::Error)>,
+}
+
+/// An address that Linux binds and to which no client can connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeadEnd {
+    Multicast,
+    Broadcast,
 }
 
 impl Attempt<'_> {
     fn errno(&self) -> Option<(Step, Errno)> {
         let (step, error) = self.refused?;
         Some((step, Errno::of(error)))
+    }
+
+    fn is_in_use(&self) -> bool {
+        matches!(self.errno(), Some((_, Errno::InUse)))
+    }
+
+    /// Tells whether it is of a range whose ports are all in use, of which nobody is named.
+    fn leaves_no_port_of_a_range(&self) -> bool {
+        let (first, last) = self.ports;
+        first < last && self.no_port_left
     }
 
     /// What the socket claims, where `device` is the index of the interface it is bound to.
@@ -124,6 +145,10 @@ impl Attempt<'_> {
 /// There is at least one cause if the attempt was refused.
 pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
+    causes.extend(attempt.dead.map(|dead| match dead {
+        DeadEnd::Multicast => Cause::Multicast,
+        DeadEnd::Broadcast => Cause::Broadcast,
+    }));
     let errno = attempt.errno();
     if let Some((step, errno)) = errno {
         causes.push(cause_of(errno, step, attempt, evidence));
@@ -153,7 +178,7 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
     let addr = attempt.addr;
     match (errno, step) {
         (Errno::ProcessDescriptors, _) => Cause::TooManyOpenFiles {
-            limit: evidence.open_files,
+            open: evidence.open_files,
         },
         (Errno::SystemDescriptors, _) => Cause::TooManyOpenFilesInSystem,
         (Errno::NoMemory, _) => Cause::OutOfMemory,
@@ -171,11 +196,11 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
         (Errno::AccessDenied, Step::Bind) => access_denied(addr.port(), evidence),
         (Errno::NotPermitted, Step::Bind | Step::Listen) => {
             Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
-                Some(false) => Policy::CgroupFilter,
+                Some(false) => Policy::Bpf,
                 Some(true) | None => Policy::Filter,
             })
         }
-        (Errno::AccessDenied | Errno::NotPermitted, _) => Cause::Denied,
+        (Errno::AccessDenied | Errno::NotPermitted, _) => Cause::Denied { step },
         (_, Step::Bind) => address_cause(errno, attempt, evidence).unwrap_or(Cause::Other { step }),
         _ => Cause::Other { step },
     }
@@ -199,14 +224,17 @@ fn address_cause(errno: Errno, attempt: &Attempt<'_>, evidence: &Evidence) -> Op
 fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let addr = attempt.addr;
     let ip = addr.ip();
+    if evidence.available_now.contains(&addr) {
+        return Cause::Appeared { ip };
+    }
     let Some(host) = &evidence.interfaces else {
         return Cause::AddressUnavailable;
     };
-    if let Some(cause) = on_another_device(attempt, host) {
+    if let Some(cause) = on_another_device(attempt, host, evidence) {
         return cause;
     }
     match BindTarget::classify_socket(addr, host) {
-        BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, attempt, evidence),
+        BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, evidence),
         BindTarget::Local(local) => ipv4_not_bound(local, attempt, evidence),
         BindTarget::Loopback(_) => no_loopback(ip, host, evidence),
         BindTarget::Any(_) => Cause::Other { step: Step::Bind },
@@ -214,24 +242,17 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
             let before = attempt
                 .before
                 .map(|host| BindTarget::classify_socket(addr, host));
+            if let Some(BindTarget::Local(local)) = before {
+                return Cause::Gone(local);
+            }
             match foreign.reason() {
-                _ if matches!(before, Some(BindTarget::Local(_))) => match before {
-                    Some(BindTarget::Local(local)) => Cause::Gone(local),
-                    _ => Cause::NotOnThisHost(foreign),
-                },
                 ForeignReason::OtherZone { .. } => Cause::OtherZone {
                     ip,
                     zones: evidence.names_with(ip).unwrap_or_default(),
                 },
                 _ if evidence.local_by_route.contains(&ip) => Cause::RoutedNotAssigned(foreign),
-                _ => match evidence.ipv6_switch {
-                    // No interface can have any.
-                    Some(interface) if ip.is_ipv6() && evidence.has_no_ipv6_address() => {
-                        Cause::FamilyUnavailable {
-                            family: Family::Ipv6,
-                            why: Unavailable::Sysctl { interface },
-                        }
-                    }
+                _ => match evidence.ipv6_switch.of_all {
+                    Some(interface) if ip.is_ipv6() => switched_off(interface),
                     _ => Cause::NotOnThisHost(foreign),
                 },
             }
@@ -239,25 +260,45 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     }
 }
 
-/// `::1` and a link-local address without its zone are looked for on the device alone.
-fn on_another_device(attempt: &Attempt<'_>, host: &Interfaces) -> Option<Cause> {
-    let (device, SocketAddr::V6(v6)) = (attempt.device?, attempt.addr) else {
-        return None;
+/// The address is not looked for on the interface that has it: `::1` and a link-local
+/// address without its zone are looked for on the device alone, and in a VRF its own.
+fn on_another_device(
+    attempt: &Attempt<'_>,
+    host: &Interfaces,
+    evidence: &Evidence,
+) -> Option<Cause> {
+    let name = attempt.device?;
+    let device = evidence.device.as_ref()?;
+    let ip = attempt.addr.ip();
+    let is_on_one_interface = match attempt.addr {
+        SocketAddr::V4(_) => false,
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => return None,
+        SocketAddr::V6(v6) => v6.ip().is_loopback() || v6.ip().is_unicast_link_local(),
     };
-    let is_of_one_interface = v6.ip().is_loopback() || v6.ip().is_unicast_link_local();
-    let interfaces: Vec<String> = host
-        .with_ip(attempt.addr.ip())
-        .map(|interface| interface.name().to_owned())
-        .collect();
-    let is_on_others = !interfaces.is_empty() && !interfaces.iter().any(|name| name == device);
-    (is_of_one_interface && v6.scope_id() == 0 && is_on_others).then(|| Cause::OnAnotherDevice {
-        ip: attempt.addr.ip(),
-        device: device.to_owned(),
-        interfaces,
+    if !is_on_one_interface && !device.is_vrf {
+        return None;
+    }
+    let mut owners: Vec<&Interface> = host.with_ip(ip).collect();
+    if owners.is_empty() && ip.is_loopback() {
+        // All of 127.0.0.0/8 is the loopback interface's.
+        owners = host.loopbacks();
+    }
+    let is_of_device = |owner: &&Interface| {
+        let index = owner.index().unwrap_or(0);
+        let link = evidence.links.get(&index);
+        index == device.index || link.is_some_and(|link| link.master == device.index)
+    };
+    if owners.is_empty() || owners.iter().any(is_of_device) {
+        return None;
+    }
+    Some(Cause::OnAnotherDevice {
+        ip,
+        device: name.to_owned(),
+        interfaces: owners.iter().map(|owner| owner.name().to_owned()).collect(),
     })
 }
 
-fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+fn ipv6_not_ready(local: LocalAddr, evidence: &Evidence) -> Cause {
     let links = || local.interfaces().filter_map(Interface::index);
     let is = |wanted: DadState| {
         links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted))
@@ -274,20 +315,20 @@ fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
             _ => Cause::Tentative(local),
         };
     }
-    match vrf_of(&local, attempt, evidence) {
+    match vrf_of(&local, evidence) {
         Some(vrf) => Cause::InVrf { addr: local, vrf },
         None => Cause::NotReady(local),
     }
 }
 
 fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
-    if let Some(vrf) = vrf_of(&local, attempt, evidence) {
+    if let Some(vrf) = vrf_of(&local, evidence) {
         return Cause::InVrf { addr: local, vrf };
     }
     let is_known =
         |index: Option<u32>| index.is_some_and(|index| evidence.links.contains_key(&index));
     let are_known = local.interfaces().map(Interface::index).all(is_known);
-    // The interfaces are in no VRF, if known; a device may be one, and the address looked up there.
+    // The interfaces are in no VRF, if known, and the address is looked up in none.
     if are_known && attempt.device.is_none() {
         Cause::LocalRouteMissing(local)
     } else {
@@ -295,32 +336,33 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
     }
 }
 
-/// The VRF that has an address to which the socket is not bound.
-fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<String> {
-    local
-        .interfaces()
-        .filter_map(Interface::index)
+/// The VRF that has an address, other than the one that the socket is bound to.
+fn vrf_of(local: &LocalAddr, evidence: &Evidence) -> Option<String> {
+    let device = evidence.device.as_ref().map_or(0, |device| device.index);
+    let links = local.interfaces().filter_map(Interface::index);
+    links
         .filter_map(|index| evidence.links.get(&index))
-        .find_map(|link| match evidence.links.get(&link.master) {
-            _ if link.is_vrf => Some(link.name.clone()),
-            Some(master) if master.is_vrf => Some(master.name.clone()),
+        .filter_map(|link| match evidence.links.get(&link.master) {
+            _ if link.is_vrf => Some(link),
+            Some(master) if master.is_vrf => Some(master),
             _ => None,
         })
-        .filter(|vrf| attempt.device != Some(vrf))
+        .find(|vrf| vrf.index != device)
+        .map(|vrf| vrf.name.clone())
 }
 
 fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
-    let unavailable = |why| Cause::FamilyUnavailable {
-        family: Family::Ipv6,
-        why,
-    };
     let lo = host.loopbacks();
     if ip.is_ipv6() {
-        if let Some(interface @ ("all" | "lo")) = evidence.ipv6_switch {
-            return unavailable(Unavailable::Sysctl { interface });
+        if let Some(interface) = evidence.ipv6_switch.of_lo {
+            return switched_off(interface);
         }
-        if lo.iter().any(|lo| !lo.is_running()) {
-            return unavailable(Unavailable::LoopbackDown);
+        let link = evidence.links.get(&LOOPBACK_INDEX);
+        if link.is_some_and(|link| !link.up) || lo.iter().any(|lo| !lo.is_running()) {
+            return Cause::FamilyUnavailable {
+                family: Family::Ipv6,
+                why: Unavailable::LoopbackDown,
+            };
         }
     }
     let addrs = lo.iter().flat_map(|lo| lo.addrs());
@@ -329,6 +371,13 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
     Cause::NoLoopback {
         ip,
         has: addrs.filter(is_alike).cloned().collect(),
+    }
+}
+
+fn switched_off(interface: &'static str) -> Cause {
+    Cause::FamilyUnavailable {
+        family: Family::Ipv6,
+        why: Unavailable::Sysctl { interface },
     }
 }
 
@@ -376,11 +425,11 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
             range: evidence.ephemeral_ports.clone(),
         };
     }
-    let (first, last) = attempt.tried;
-    if first < last {
+    if attempt.leaves_no_port_of_a_range() {
+        let (first, last) = attempt.ports;
         return Cause::RangeInUse { first, last };
     }
-    let claim = attempt.claim(evidence.device);
+    let claim = attempt.claim(evidence.device_index());
     let holders = match evidence.sockets(attempt.protocol).held(claim, port) {
         Held::By(holders) => holders,
         Held::Unknown => Vec::new(),
@@ -396,14 +445,11 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
 
 /// Who will be in the way, where the kernel did not come to say so.
 fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
-    if attempt.shares_port || attempt.tried == (0, 0) {
-        return None;
-    }
-    let (first, last) = attempt.tried;
+    let (first, last) = attempt.ports;
     if first < last {
-        let mut holders = (first..=last).map(|port| holders_next(attempt, port, evidence));
-        let all_have_some = holders.all(|holders| !holders.is_empty());
-        return all_have_some.then_some(Cause::RangeInUse { first, last });
+        let is_held = |port| !holders_next(attempt, port, evidence).is_empty();
+        let are_held = (first..=last).all(is_held);
+        return are_held.then_some(Cause::RangeInUse { first, last });
     }
     let holders = holders_next(attempt, first, evidence);
     (!holders.is_empty()).then(|| Cause::InUse {
@@ -413,54 +459,53 @@ fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
     })
 }
 
-fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Vec<Holder> {
+/// Finds who will be in the way on `port`.
+pub(crate) fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Vec<Holder> {
+    // Who shares a port shares it with others of the same user, and what they set is not told.
+    if attempt.shares_port || port == 0 {
+        return Vec::new();
+    }
     let sockets = evidence.sockets(attempt.protocol);
-    sockets.foreseen(attempt.claim(evidence.device), port, attempt.protocol)
-}
-
-/// The address with the first of its ports that nobody has, or the last one.
-pub(crate) fn with_free_port(attempt: &Attempt<'_>, evidence: &Evidence) -> SocketAddr {
-    let (first, last) = attempt.tried;
-    let is_free = |port: &u16| *port == last || holders_next(attempt, *port, evidence).is_empty();
-    let mut addr = attempt.addr;
-    addr.set_port((first..=last).find(is_free).unwrap_or(last));
-    addr
+    sockets.foreseen(attempt.claim(evidence.device_index()), port)
 }
 
 fn access_denied(port: u16, evidence: &Evidence) -> Cause {
-    match evidence.first_unprivileged_port {
-        Some(limit) if (1..limit).contains(&port) => match evidence.capability {
-            Some(Capability::Effective) => Cause::RefusedByPolicy(Policy::SecurityModule),
-            Some(Capability::Uncertain) => Cause::Denied,
-            None if cfg!(any(target_os = "linux", target_os = "android")) => Cause::Denied,
-            // Elsewhere only root may, and root is not refused.
-            None => Cause::PrivilegedPort {
-                port,
-                limit,
-                privilege: Privilege::Missing,
-            },
-            Some(Capability::Lacking(privilege)) => Cause::PrivilegedPort {
-                port,
-                limit,
-                privilege,
-            },
-        },
-        Some(_) => Cause::RefusedByPolicy(Policy::SecurityModule),
-        None => Cause::Denied,
+    let policy = || {
+        Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
+            Some(true) => Policy::SecurityModuleOrFilter,
+            Some(false) | None => Policy::SecurityModule,
+        })
+    };
+    let denied = Cause::Denied { step: Step::Bind };
+    let limit = match evidence.first_unprivileged_port {
+        _ if port == 0 => return policy(),
+        Some(limit) if port >= limit => return policy(),
+        Some(limit) => limit,
+        None => return denied,
+    };
+    // Elsewhere only root may, and root is not refused.
+    let elsewhere =
+        (!cfg!(any(target_os = "linux", target_os = "android"))).then_some(Capability::Missing);
+    let privilege = match evidence.capability.or(elsewhere) {
+        Some(Capability::Effective) => return policy(),
+        Some(Capability::Missing) => Privilege::Missing,
+        Some(Capability::InAnotherUserNamespace) => Privilege::InAnotherUserNamespace,
+        Some(Capability::Uncertain) | None => return denied,
+    };
+    Cause::PrivilegedPort {
+        port,
+        limit,
+        privilege,
     }
 }
 
 /// The missing privilege that the kernel did not come to speak of.
 fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
     let limit = evidence.first_unprivileged_port?;
-    match evidence.capability? {
-        Capability::Lacking(privilege) if (1..limit).contains(&port) => {
-            Some(Cause::PrivilegedPort {
-                port,
-                limit,
-                privilege,
-            })
-        }
-        _ => None,
-    }
+    let is_missing = evidence.capability == Some(Capability::Missing);
+    (is_missing && (1..limit).contains(&port)).then_some(Cause::PrivilegedPort {
+        port,
+        limit,
+        privilege: Privilege::Missing,
+    })
 }

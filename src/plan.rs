@@ -1,6 +1,6 @@
 //! Which sockets to open: [`Endpoint`]s and a port to [`PlannedSocket`]s.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::target::{Claim, Endpoint, Overlap, Standing, Wildcard, socket_addr};
@@ -115,50 +115,54 @@ fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
     }
 }
 
-/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same
-/// port, so that both can be opened.
-pub(crate) fn make_room<'s>(sockets: impl Iterator<Item = &'s mut PlannedSocket>) {
-    let (v6, v4): (Vec<_>, Vec<_>) = sockets
-        .filter(|socket| socket.addr.ip().is_unspecified())
-        .partition(|socket| socket.addr.is_ipv6());
-    let taken: HashSet<u16> = v4.iter().map(|socket| socket.addr.port()).collect();
-    for socket in v6 {
-        if taken.contains(&socket.addr.port()) {
-            socket.only_v6 = true;
-            // There is IPv4 already.
-            if socket.absence == Absence::LeavesIpv4 {
-                socket.absence = Absence::IsSkipped;
-            }
-        }
-    }
+/// The claims of a list of sockets on their ports, in its order.
+#[derive(Default)]
+pub(crate) struct Claims {
+    ports: HashMap<u16, OnPort>,
 }
 
-/// Finds for each claim on a port the first one before it that excludes it.
-///
-/// It is linear in their number, save where wildcards stand beside many others.
-pub(crate) fn conflicts(claims: &[(Claim, u16)]) -> Vec<Option<(usize, Overlap)>> {
-    #[derive(Default)]
-    struct OnPort {
-        all: Vec<usize>,
-        wildcards: Vec<usize>,
-        by_ip: HashMap<IpAddr, Vec<usize>>,
-    }
-    let mut ports: HashMap<u16, OnPort> = HashMap::new();
-    let mut found = Vec::with_capacity(claims.len());
-    for (n, (claim, port)) in claims.iter().enumerate() {
-        let on_port = ports.entry(*port).or_default();
-        let alike = on_port.by_ip.entry(claim.ip()).or_default();
-        let overlap = |before: &usize| Some((*before, claim.overlap(claims[*before].0)?));
-        found.push(if claim.ip().is_unspecified() {
-            on_port.all.iter().find_map(overlap)
-        } else {
-            alike.iter().chain(&on_port.wildcards).find_map(overlap)
-        });
-        on_port.all.push(n);
-        alike.push(n);
+/// The claims on one port, each with the number of its socket.
+#[derive(Default)]
+struct OnPort {
+    all: Vec<(usize, Claim)>,
+    wildcards: Vec<(usize, Claim)>,
+    by_ip: HashMap<IpAddr, Vec<(usize, Claim)>>,
+}
+
+impl Claims {
+    pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
+        let on_port = self.ports.entry(port).or_default();
+        on_port.all.push((number, claim));
+        on_port
+            .by_ip
+            .entry(claim.ip())
+            .or_default()
+            .push((number, claim));
         if claim.ip().is_unspecified() {
-            on_port.wildcards.push(n);
+            on_port.wildcards.push((number, claim));
         }
     }
-    found
+
+    /// Finds the first socket beside which one with `claim` cannot be opened on `port`.
+    ///
+    /// Of an address it looks at its likes and the wildcards, and not at all others.
+    pub(crate) fn conflict(&self, claim: Claim, port: u16) -> Option<(usize, Overlap)> {
+        let on_port = self.ports.get(&port)?;
+        let first_of = |claims: &[(usize, Claim)]| {
+            let mut claims = claims.iter();
+            claims.find_map(|(number, other)| Some((*number, claim.overlap(*other)?)))
+        };
+        if claim.ip().is_unspecified() {
+            return first_of(&on_port.all);
+        }
+        let alike = on_port
+            .by_ip
+            .get(&claim.ip())
+            .and_then(|alike| first_of(alike));
+        let wildcard = first_of(&on_port.wildcards);
+        alike
+            .into_iter()
+            .chain(wildcard)
+            .min_by_key(|(number, _)| *number)
+    }
 }

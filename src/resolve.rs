@@ -157,15 +157,15 @@ impl ListenAddr {
     }
 }
 
-/// What the address stands for on `host`, or on this host, with the snapshot if one is
-/// needed for it.
+/// What the address stands for on `host`, whose default sources are known, or on this
+/// host, with the snapshot if one is needed for it.
 pub(crate) fn endpoints_on(
     addr: &ListenAddr,
     host: Option<&Interfaces>,
 ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
     if addr.needs_interfaces() {
         let host = match host {
-            Some(host) => with_sources(addr, host.clone()),
+            Some(host) => host.clone(),
             None => snapshot_for(addr)?,
         };
         Ok((endpoints(addr, &host)?, Some(host)))
@@ -176,15 +176,10 @@ pub(crate) fn endpoints_on(
 
 fn snapshot_for(addr: &ListenAddr) -> Result<Interfaces, ResolveErrorKind> {
     let host = Interfaces::system().map_err(ResolveErrorKind::InterfacesUnreadable)?;
-    Ok(with_sources(addr, host))
-}
-
-/// Adds the default sources of this host for the word that needs them.
-fn with_sources(addr: &ListenAddr, host: Interfaces) -> Interfaces {
-    match addr.host() {
+    Ok(match addr.host() {
         Host::Word(Word::Default) => host.with_system_default_sources(),
         _ => host,
-    }
+    })
 }
 
 /// What the address stands for: at least one endpoint, none of them twice.

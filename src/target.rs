@@ -540,7 +540,7 @@ impl fmt::Debug for LocalAddr {
 impl fmt::Display for LocalAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, an address of ", self.0)?;
-        for (n, interface) in self.interfaces().enumerate() {
+        for (n, interface) in self.interfaces().take(3).enumerate() {
             let joint = if n == 0 { "" } else { " and " };
             let state = if interface.is_running() {
                 ""
@@ -548,6 +548,10 @@ impl fmt::Display for LocalAddr {
                 " (not running)"
             };
             write!(f, "{joint}{interface}{state}")?;
+        }
+        match self.interfaces().skip(3).count() {
+            0 => {}
+            more => write!(f, " and {more} more")?,
         }
         Ok(())
     }

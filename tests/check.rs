@@ -111,12 +111,11 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         (SocketAddr::from(([0, 0, 0, 0], port)), &texts[0])
     );
     assert_eq!(*overlap, Overlap::Covers);
-    // Beside the IPv4 wildcard this one leaves out IPv4.
-    assert_eq!(problems(&list, 2), [""; 0]);
-    let target = list.settings()[2].sockets()[0].target();
     assert_eq!(
-        target.unwrap().to_string(),
-        "every IPv6 address of this host"
+        problems(&list, 2),
+        [format!(
+            "it cannot stand beside `0.0.0.0:{port}` of the same list, and the dual-stack `::` covers IPv4, too"
+        )]
     );
     assert_eq!(
         problems(&list, 3),
@@ -124,7 +123,8 @@ fn settings_that_exclude_each_other_are_told_by_both() {
             "it cannot stand beside `[::]:{port}` of the same list, which covers every IPv6 address"
         )]
     );
-    assert_eq!(problems(&list, 4).len(), 1);
+    // The first one that is in the way is named.
+    assert_eq!(problems(&list, 4), problems(&list, 1));
     // Each takes a port of its own.
     assert_eq!((problems(&list, 5), problems(&list, 6)), (vec![], vec![]));
 
@@ -211,6 +211,70 @@ fn a_range_has_the_port_that_would_be_taken() {
                 "that one is taken now"
             );
         }
+        // One port for all sockets of a setting.
+        let found = check(["localhost:4001-4003"]);
+        let addrs: Vec<SocketAddr> = found.settings()[0]
+            .sockets()
+            .iter()
+            .map(bindaddr::CheckedSocket::addr)
+            .collect();
+        let bound = bind("localhost:4001-4003").unwrap();
+        assert_eq!(
+            addrs,
+            bound
+                .iter()
+                .map(bindaddr::Listener::local_addr)
+                .collect::<Vec<_>>()
+        );
+        drop(bound);
+        let other = bind("[::1]:4003").unwrap();
+        let found = check(["localhost:4002-4003"]);
+        assert_eq!(
+            problems(&found, 0),
+            ["other sockets have every port from 4002 to 4003"]
+        );
+        assert!(bind("localhost:4002-4003").is_err());
+        drop(other);
+        // What the list takes is taken.
+        let found = check([
+            "127.0.0.1:4003",
+            "127.0.0.1:4003-4004",
+            "127.0.0.1:4003-4004",
+        ]);
+        let addr = |n: usize| found.settings()[n].sockets()[0].addr().port();
+        assert_eq!((addr(0), addr(1)), (4003, 4004));
+        assert_eq!(
+            problems(&found, 2),
+            ["other sockets have every port from 4003 to 4004"]
+        );
+        // A range has room beside a server on its first port, whatever else is wrong.
+        let err = bind("198.51.100.1:4000-4010").unwrap_err();
+        let causes = err
+            .failures()
+            .flat_map(bindaddr::BindFailure::causes)
+            .count();
+        assert_eq!(causes, 1, "{err}");
+        drop(held);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_port_is_shared_with_nobody_by_accident() {
+    in_namespace("a_port_is_shared_with_nobody_by_accident", || {
+        set("net/ipv4/ip_local_port_range", "40000 40001");
+        let sharing = BindOptions::new().reuse_port(true);
+        let held =
+            [40000, 40001].map(|port| sharing.bind_udp(format!("127.0.0.1:{port}")).unwrap());
+        // While it is checked nobody else is on the ports of the server.
+        let watched = std::thread::spawn(|| {
+            let table = || std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
+            (0..200).map(|_| table().lines().count() - 1).max()
+        });
+        for _ in 0..200 {
+            assert!(sharing.check(["127.0.0.1:8000"]).is_ok());
+        }
+        assert_eq!(watched.join().unwrap(), Some(2));
         drop(held);
     });
 }

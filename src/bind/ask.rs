@@ -83,9 +83,14 @@ impl Kernel for BindOptions {
     }
 
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
-        // On UDP and port 0 it is in nobody's way.
+        // On UDP and port 0 it is in nobody's way; with SO_REUSEPORT it could get
+        // the port of a server that set it, too.
         let mut addr = addr;
         addr.set_port(0);
-        self.open_socket(Protocol::Udp, addr, true).map(|_| ())
+        let alone = Self {
+            reuse_port: false,
+            ..self.clone()
+        };
+        alone.open_socket(Protocol::Udp, addr, true).map(|_| ())
     }
 }

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use super::BindFailure;
 use crate::diagnose::{Cause, Step};
 use crate::interfaces::Interfaces;
-use crate::listen::{Host, ListenAddr};
+use crate::listen::{Host, ListenAddr, Word};
 use crate::resolve::endpoints_on;
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
@@ -110,6 +110,15 @@ impl Setting<'_> {
                 mapped: None,
                 host: target.host().cloned(),
             }),
+        }
+    }
+
+    /// Tells whether the sources that the host would use to reach the outside may be asked for.
+    pub(crate) fn may_need_default_sources(&self) -> bool {
+        match &self.0 {
+            Written::Text(text) => text.contains("_default_"),
+            Written::Addr(addr) => *addr.host() == Host::Word(Word::Default),
+            Written::Target(..) => false,
         }
     }
 

@@ -39,6 +39,13 @@ pub enum Cause {
     Unresolved(ResolveErrorKind),
     /// No interface of this host has the address (`EADDRNOTAVAIL`).
     NotOnThisHost(ForeignAddr),
+    /// The system did not bind the address (`EADDRNOTAVAIL`), and would a moment later: it
+    /// came to this host in between.
+    #[non_exhaustive]
+    Appeared {
+        /// The address.
+        ip: IpAddr,
+    },
     /// An interface had the address when the setting was resolved, and none has it any more
     /// (`EADDRNOTAVAIL`). It is told as it was then.
     Gone(LocalAddr),
@@ -55,9 +62,9 @@ pub enum Cause {
         /// The names of the interfaces that have it.
         zones: Vec<String>,
     },
-    /// The IPv6 address is that of another interface than the
-    /// [`device`](crate::BindOptions::device) (`EADDRNOTAVAIL`), which matters to `::1` and to
-    /// link-local addresses.
+    /// The address is that of another interface than the
+    /// [`device`](crate::BindOptions::device) (`EADDRNOTAVAIL`), which matters to `::1`, to
+    /// link-local addresses, and where the device is a VRF.
     #[non_exhaustive]
     OnAnotherDevice {
         /// The address.
@@ -152,8 +159,8 @@ pub enum Cause {
         /// The port.
         port: u16,
     },
-    /// Only connections in `TIME_WAIT` have the port (`EADDRINUSE`), of a server that did not
-    /// set `SO_REUSEADDR`.
+    /// The port is in use (`EADDRINUSE`), and only connections in `TIME_WAIT` are seen on it,
+    /// which are in the way if their server did not set `SO_REUSEADDR`.
     #[non_exhaustive]
     TimeWait {
         /// The port.
@@ -200,7 +207,11 @@ pub enum Cause {
     RefusedByPolicy(Policy),
     /// The system denies it (`EACCES`, `EPERM`), and does not tell whether for
     /// want of a privilege or by a policy.
-    Denied,
+    #[non_exhaustive]
+    Denied {
+        /// How far it came.
+        step: Step,
+    },
     /// The system has no sockets of the family (`EAFNOSUPPORT`), or no address of it.
     #[non_exhaustive]
     FamilyUnavailable {
@@ -212,8 +223,8 @@ pub enum Cause {
     /// The process has as many descriptors open as it may (`EMFILE`).
     #[non_exhaustive]
     TooManyOpenFiles {
-        /// How many that is, where it could be read (`RLIMIT_NOFILE`, getrlimit(2)).
-        limit: Option<u64>,
+        /// How many that is, where the system tells (Linux 6.2 and later).
+        open: Option<u64>,
     },
     /// The system has as many files open as it may (`ENFILE`; `fs.file-max`, proc(5)).
     TooManyOpenFilesInSystem,
@@ -287,10 +298,13 @@ pub enum Privilege {
 pub enum Policy {
     /// A security module: Landlock, SELinux or AppArmor (`EACCES`).
     SecurityModule,
-    /// A seccomp filter on the process, or a BPF program of its cgroup (`EPERM`).
+    /// A security module, or a seccomp filter that says `EACCES`: the process has one.
+    SecurityModuleOrFilter,
+    /// A seccomp filter on the process, or a BPF program (`EPERM`).
     Filter,
-    /// A BPF program of the process's cgroup (`EPERM`): it has no seccomp filter.
-    CgroupFilter,
+    /// A BPF program, of the process's cgroup or of a security module (`EPERM`): the process
+    /// has no seccomp filter.
+    Bpf,
 }
 
 /// Why a [family is not to be had](Cause::FamilyUnavailable).
@@ -343,6 +357,8 @@ impl Cause {
             | Self::NoCarrier(_)
             | Self::NotReady(_)
             | Self::Gone(_)
+            | Self::Appeared { .. }
+            | Self::HeldInvisibly { .. }
             | Self::TimeWait { .. }
             | Self::EphemeralPortsExhausted { .. }
             | Self::TooManyOpenFiles { .. }

@@ -5,14 +5,16 @@
 //! cannot be read is left out.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
+use std::path::Path;
 
 use super::netlink::{self, Answer, Link};
 use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
-use super::{Attempt, Errno, Privilege, Step};
+use super::{Attempt, Errno, Step};
 use crate::interfaces::{Interface, Interfaces};
 use crate::target::{BindTarget, Protocol};
 
@@ -40,23 +42,27 @@ pub(crate) struct Evidence {
     pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), DadState>>,
     /// Whether the kernel has IPv6.
     pub(crate) has_ipv6: Option<bool>,
-    /// The `*` of the `net.ipv6.conf.*.disable_ipv6` that is set.
-    pub(crate) ipv6_switch: Option<&'static str>,
+    /// What switches IPv6 off, where something does.
+    pub(crate) ipv6_switch: Ipv6Switch,
     /// The interfaces that have the addresses in question, and those they are part of, by index.
     pub(crate) links: HashMap<u32, Link>,
     /// The addresses in question that a route makes local.
     pub(crate) local_by_route: HashSet<IpAddr>,
     /// What the kernel says of the addresses of which it did not come to speak.
     pub(crate) verdicts: HashMap<SocketAddr, Errno>,
-    /// The index of the interface that the sockets are to be bound to; 0 for none.
-    pub(crate) device: u32,
+    /// The addresses in question that can be bound by now.
+    pub(crate) available_now: HashSet<SocketAddr>,
+    /// Whether the sockets are to be bound to an interface.
+    pub(crate) wants_device: bool,
+    /// That interface.
+    pub(crate) device: Option<Link>,
     pub(crate) tcp: Sockets,
     pub(crate) udp: Sockets,
     pub(crate) first_unprivileged_port: Option<u16>,
     pub(crate) capability: Option<Capability>,
     pub(crate) has_seccomp_filter: Option<bool>,
     pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
-    /// How many descriptors the process may have.
+    /// How many descriptors the process has.
     pub(crate) open_files: Option<u64>,
 }
 
@@ -72,9 +78,21 @@ pub(crate) enum DadState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
     Effective,
-    Lacking(Privilege),
+    Missing,
+    /// It has it in a user namespace that most likely does not own the network
+    /// namespace; sure only where the kernel has refused a port.
+    InAnotherUserNamespace,
     /// It has it in a user namespace that may own the network namespace or not.
     Uncertain,
+}
+
+/// What switches IPv6 off: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set (ip-sysctl).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ipv6Switch {
+    /// Of the loopback interface.
+    pub(crate) of_lo: Option<&'static str>,
+    /// Of every interface there is.
+    pub(crate) of_all: Option<&'static str>,
 }
 
 impl Evidence {
@@ -89,17 +107,17 @@ impl Evidence {
             interfaces: host.cloned(),
             ..Self::default()
         };
+        if let Some(name) = attempts.iter().find_map(|attempt| attempt.device) {
+            let question = netlink::link_question(0, Some(name));
+            evidence.wants_device = true;
+            evidence.device = ask(kernel, netlink::ROUTE, &question, netlink::link);
+        }
         evidence.read_limits(attempts);
         evidence.ask_for_verdicts(attempts, kernel);
         evidence.read_addresses(attempts, kernel);
-        if let Some(name) = attempts.iter().find_map(|attempt| attempt.device) {
-            let question = netlink::link_question(0, Some(name));
-            let link = ask(kernel, netlink::ROUTE, &question, netlink::link);
-            // Of an unknown one only its likes without a device are in the way.
-            evidence.device = link.map_or(u32::MAX, |link| link.index);
-        }
-        evidence.tcp = sockets_in_the_way(Protocol::Tcp, attempts, evidence.device, kernel);
-        evidence.udp = sockets_in_the_way(Protocol::Udp, attempts, evidence.device, kernel);
+        let device = evidence.device_index();
+        evidence.tcp = sockets_in_the_way(Protocol::Tcp, attempts, device, kernel);
+        evidence.udp = sockets_in_the_way(Protocol::Udp, attempts, device, kernel);
         evidence
     }
 
@@ -114,8 +132,12 @@ impl Evidence {
         }
         let limit = self.first_unprivileged_port.unwrap_or(0);
         let about_privilege = ports().any(|port| (1..limit).contains(&port));
-        let about_filters =
-            any(|errno| matches!(errno, Errno::NotPermitted | Errno::FamilyUnsupported));
+        let about_filters = any(|errno| {
+            matches!(
+                errno,
+                Errno::AccessDenied | Errno::NotPermitted | Errno::FamilyUnsupported
+            )
+        });
         if about_privilege || about_filters {
             let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
             self.capability = about_privilege.then(|| capability(&status)).flatten();
@@ -167,12 +189,17 @@ impl Evidence {
         if about_ipv6 {
             self.ipv6_addrs = ipv6_addrs();
             self.has_ipv6 = has_ipv6(self.ipv6_addrs.is_some());
-            self.ipv6_switch = ipv6_switch();
+            self.ipv6_switch = ipv6_switch(self.has_no_ipv6_address());
         }
         let Some(host) = self.interfaces.clone() else {
             return;
         };
         for addr in unavailable {
+            // What was read may be of a moment later than the refusal.
+            if kernel.try_address(addr).is_ok() {
+                self.available_now.insert(addr);
+                continue;
+            }
             match BindTarget::classify_socket(addr, &host) {
                 BindTarget::Local(local) => {
                     for index in local.interfaces().filter_map(Interface::index) {
@@ -181,6 +208,7 @@ impl Evidence {
                         self.read_link(master, kernel);
                     }
                 }
+                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX, kernel),
                 BindTarget::Foreign(foreign) if foreign.scope_id().is_none() => {
                     let question = netlink::route_question(foreign.ip());
                     let is_local = ask(kernel, netlink::ROUTE, &question, netlink::is_local_route);
@@ -205,6 +233,13 @@ impl Evidence {
 
     pub(crate) fn verdict_on(&self, addr: SocketAddr) -> Option<Errno> {
         self.verdicts.get(&addr).copied()
+    }
+
+    /// The index of the interface that the sockets are to be bound to; 0 for none.
+    pub(crate) fn device_index(&self) -> u32 {
+        // Of an unknown one only its likes without a device are in the way.
+        let unknown = if self.wants_device { u32::MAX } else { 0 };
+        self.device.as_ref().map_or(unknown, |device| device.index)
     }
 
     pub(crate) fn dad_state(&self, ip: IpAddr, index: u32) -> Option<DadState> {
@@ -273,7 +308,9 @@ fn ask_for_rows(
             let mut is_over = false;
             for answer in netlink::answers(datagram) {
                 match answer {
-                    Answer::Part(kind, body) => rows.extend(netlink::socket(kind, body)),
+                    Answer::Part(kind, body) => {
+                        rows.extend(netlink::socket(kind, body).map(|row| row.of(protocol)));
+                    }
                     Answer::Done => (is_done, is_over) = (true, true),
                     Answer::Refused => is_over = true,
                 }
@@ -296,53 +333,60 @@ fn sockets_in_the_way(
 ) -> Sockets {
     // Whom the kernel does not let share a port, or who does not want to.
     let attempts = attempts.iter().filter(|attempt| {
-        let is_in_use = matches!(attempt.errno(), Some((_, Errno::InUse)));
         attempt.protocol == protocol
             && attempt.addr.port() != 0
-            && (is_in_use || !attempt.shares_port)
+            && (attempt.is_in_use() || !attempt.shares_port)
     });
     let mut sockets = Sockets::default();
     if attempts.clone().next().is_none() || !cfg!(any(target_os = "linux", target_os = "android")) {
         return sockets;
     }
-    // To look at the others the kernel walks all its tables.
+    let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
+    ranges.sort_unstable();
+    ranges.dedup();
+    let is_in_question = |row: &Row| {
+        ranges
+            .iter()
+            .any(|(first, last)| (*first..=*last).contains(&row.port))
+    };
+    // The kernel can leave out all but one port.
+    let only_port = match ranges[..] {
+        [(first, last)] if first == last => first,
+        _ => 0,
+    };
+    // To look at those that do not listen the kernel walks all its tables.
     let (states, are_all) = match protocol {
         Protocol::Tcp => (State::LISTEN, false),
         Protocol::Udp => (u32::MAX, true),
     };
-    let mut ports: HashSet<u16> = HashSet::new();
-    for attempt in attempts.clone() {
-        let (first, last) = attempt.tried;
-        ports.extend(first..=last);
-    }
-    // The kernel can leave out all but one.
-    let only_port = ports.iter().copied().next().filter(|_| ports.len() == 1);
-    match ask_for_rows(kernel, protocol, states, only_port.unwrap_or(0)) {
-        Some(rows) => (sockets.rows, sockets.are_all) = (rows, are_all),
+    let rows = match ask_for_rows(kernel, protocol, states, only_port) {
+        Some(rows) => {
+            sockets.are_all = are_all;
+            rows
+        }
+        // Of TCP it does not have those that are bound and do nothing.
         None => match rows_of_proc(protocol) {
-            Some(rows) => (sockets.rows, sockets.are_all) = (rows, true),
+            Some(rows) => {
+                sockets.are_all = protocol == Protocol::Udp;
+                rows
+            }
             None => return sockets,
         },
-    }
-    sockets.rows.retain(|row| ports.contains(&row.port));
+    };
+    sockets.add(rows.into_iter().filter(is_in_question));
 
-    if !sockets.are_all {
-        let mut unexplained: HashSet<u16> = HashSet::new();
-        for attempt in attempts.clone() {
-            let (port, claim) = (attempt.addr.port(), attempt.claim(device));
-            let is_in_use = matches!(attempt.errno(), Some((_, Errno::InUse)));
-            // Of a range nobody is named.
-            let is_one = attempt.tried == (port, port);
-            if is_in_use && is_one && sockets.in_the_way(claim, port).next().is_none() {
-                unexplained.insert(port);
-            }
-        }
+    let unexplained: HashSet<u16> = attempts
+        .clone()
+        .filter(|attempt| attempt.is_in_use() && !attempt.leaves_no_port_of_a_range())
+        .map(|attempt| (attempt.addr.port(), attempt.claim(device)))
+        .filter(|(port, claim)| sockets.in_the_way(*claim, *port).next().is_none())
+        .map(|(port, _)| port)
+        .collect();
+    if !sockets.are_all && !unexplained.is_empty() {
         let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
         let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
         sockets.are_all = others.is_some();
-        sockets
-            .rows
-            .extend(others.unwrap_or_default().into_iter().flatten());
+        sockets.add(others.unwrap_or_default().into_iter().flatten());
     }
 
     let inodes =
@@ -363,6 +407,10 @@ fn first_unprivileged_port() -> Option<u16> {
         None
     }
 }
+
+/// The loopback interface is the first one of every network namespace
+/// (`LOOPBACK_IFINDEX` of net/flow.h).
+pub(super) const LOOPBACK_INDEX: u32 = 1;
 
 const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
@@ -389,7 +437,7 @@ pub(super) fn capability(status: &str) -> Option<Capability> {
     let effective = u64::from_str_radix(field(status, "CapEff")?, 16).ok()?;
     // CAP_NET_BIND_SERVICE of linux/capability.h
     if effective & 1 << 10 == 0 {
-        return Some(Capability::Lacking(Privilege::Missing));
+        return Some(Capability::Missing);
     }
     // It counts in the network namespaces that the process's user namespace, or
     // one below, owns (user_namespaces(7)). All are below the first, which has
@@ -399,10 +447,27 @@ pub(super) fn capability(status: &str) -> Option<Capability> {
         return Some(Capability::Effective);
     }
     // The sysctls of a network namespace belong to root of the user namespace that
-    // owns it. Where that is not root of this one, it owns another.
+    // owns it. Where this one has a root, and that is somebody it does not know, it
+    // owns another.
+    let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
+    let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+    let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
     Some(match owner(PORT_START) {
-        Some(0) | None => Capability::Uncertain,
-        Some(_) => Capability::Lacking(Privilege::InAnotherUserNamespace),
+        Some(uid) if maps(&map, 0) && (Some(uid) == unknown || !maps(&map, uid)) => {
+            Capability::InAnotherUserNamespace
+        }
+        _ => Capability::Uncertain,
+    })
+}
+
+/// Tells whether a user namespace knows `uid`, by its `uid_map` (`user_namespaces(7)`).
+pub(super) fn maps(uid_map: &str, uid: u32) -> bool {
+    uid_map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (numbers.next(), numbers.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => uid.checked_sub(first).is_some_and(|n| n < count),
+            _ => false,
+        }
     })
 }
 
@@ -424,21 +489,12 @@ fn owner(_: &str) -> Option<u32> {
     None
 }
 
-/// The soft limit of descriptors (`RLIMIT_NOFILE`).
-///
-/// Without a descriptor left the file that has it cannot be read. But then every
-/// number below the limit is in use, and few above, which are inherited ones.
+/// How many descriptors the process has open. The file that has the limit cannot be read
+/// without a descriptor; this can.
 fn open_files() -> Option<u64> {
-    if let Ok(limits) = fs::read_to_string("/proc/self/limits") {
-        let mut lines = limits.lines();
-        let line = lines.find(|line| line.starts_with("Max open files"))?;
-        return line.split_ascii_whitespace().nth(3)?.parse().ok();
-    }
-    // How many are open; 0 before Linux 6.2.
     let open = fs::metadata("/proc/self/fd").ok()?.len();
-    let is_open = |number: u64| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
-    let mut limits = (open.saturating_sub(64).max(1)..=open).rev();
-    limits.find(|limit| is_open(limit - 1))
+    // Before Linux 6.2.
+    (open != 0).then_some(open)
 }
 
 /// Reads the states of the IPv6 addresses of this host (`if_inet6`, proc(5)).
@@ -482,10 +538,26 @@ fn has_ipv6(is_there: bool) -> Option<bool> {
     }
 }
 
-/// Finds what switches IPv6 off, the widest first (ip-sysctl).
-fn ipv6_switch() -> Option<&'static str> {
-    ["all", "lo", "default"].into_iter().find(|interface| {
-        let path = format!("/proc/sys/net/ipv6/conf/{interface}/disable_ipv6");
-        fs::read_to_string(path).is_ok_and(|text| text.trim() == "1")
-    })
+/// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes
+/// a file for each.
+fn ipv6_switch(is_off: bool) -> Ipv6Switch {
+    let directory = Path::new("/proc/sys/net/ipv6/conf");
+    let is_set = |interface: &OsStr| {
+        let file = directory.join(interface).join("disable_ipv6");
+        fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
+    };
+    // These two are no interfaces.
+    let [all, default, lo] = ["all", "default", "lo"].map(OsStr::new);
+    let is_of_all = || {
+        let interfaces = fs::read_dir(directory).ok()?.map_while(Result::ok);
+        let mut names = interfaces.map(|entry| entry.file_name());
+        Some(names.all(|name| name == all || name == default || is_set(&name)))
+    };
+    let by_all = is_set(all).then_some("all");
+    let is_of_lo = is_set(lo);
+    let is_of_all = is_off && is_of_all().unwrap_or(false);
+    Ipv6Switch {
+        of_lo: is_of_lo.then(|| by_all.unwrap_or("lo")),
+        of_all: is_of_all.then(|| by_all.unwrap_or(if is_set(default) { "default" } else { "lo" })),
+    }
 }

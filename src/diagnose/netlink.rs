@@ -136,6 +136,8 @@ pub(crate) fn answers(mut datagram: &[u8]) -> impl Iterator<Item = Answer<'_>> {
         datagram = datagram.get(padded(len)..).unwrap_or_default();
         Some(match kind {
             NLMSG_ERROR => Answer::Refused,
+            // A dump may end in an error, as where the kernel has no table for it.
+            NLMSG_DONE if u32_at(body, 0).is_some_and(|error| error != 0) => Answer::Refused,
             NLMSG_DONE => Answer::Done,
             kind => Answer::Part(kind, body),
         })
@@ -200,7 +202,7 @@ pub(crate) fn socket(kind: u16, body: &[u8]) -> Option<Row> {
         ip: ip(8)?,
         port: u16::from_be_bytes(<[u8; 2]>::try_from(body.get(4..6)?).ok()?),
         only_v6,
-        device: u32_at(body, 40)?,
+        device: Some(u32_at(body, 40)?),
         // A connection in TIME_WAIT has no owner any more.
         uid: (state != State::TimeWait)
             .then(|| u32_at(body, 64))

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 
 use super::evidence::{Kernel, ask};
@@ -134,18 +135,33 @@ impl Surroundings {
                 ..Self::default()
             };
         }
+        let has_no_table = is_empty("/proc/thread-self/net/fib_trie");
+        if ip.is_unspecified() || ip.is_loopback() {
+            return Self {
+                interfaces,
+                has_no_table,
+                ..Self::default()
+            };
+        }
         let question = netlink::route_question(ip);
         let is_local = ask(kernel, netlink::ROUTE, &question, netlink::is_local_route);
         let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
         let nonlocal = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
-        let table = fs::read("/proc/thread-self/net/fib_trie");
         Self {
             interfaces,
             is_local_by_route: is_local == Some(true),
             is_nonlocal_bind: nonlocal.is_ok_and(|text| text.trim() == "1"),
-            has_no_table: ip.is_ipv4() && table.is_ok_and(|table| table.is_empty()),
+            has_no_table,
         }
     }
+}
+
+/// Tells whether a file has not a single byte.
+fn is_empty(path: &str) -> bool {
+    let read = |mut file: fs::File| file.read(&mut [0]);
+    fs::File::open(path)
+        .and_then(read)
+        .is_ok_and(|len| len == 0)
 }
 
 /// Looks at the host and notes what is odd about `addr`, which can be bound.

@@ -72,6 +72,7 @@ pub enum HolderState {
 /// A process that has a socket open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Process {
+    pub(crate) is_this: bool,
     pub(crate) pid: u32,
     pub(crate) command: Option<String>,
 }
@@ -116,7 +117,7 @@ impl Holder {
     /// Tells whether this very process has it open.
     #[must_use]
     pub fn is_this_process(&self) -> bool {
-        self.pid() == Some(std::process::id())
+        self.process.as_ref().is_some_and(|process| process.is_this)
     }
 }
 
@@ -131,7 +132,7 @@ impl fmt::Display for Holder {
         f.write_str(what)?;
         match (&self.process, self.uid) {
             (Some(_), _) if self.is_this_process() => f.write_str("this process")?,
-            (Some(Process { pid, command }), uid) => {
+            (Some(Process { pid, command, .. }), uid) => {
                 match command {
                     Some(command) => write!(f, "`{}` (process {pid}", shown(command))?,
                     None => write!(f, "a process (number {pid}")?,
@@ -163,7 +164,7 @@ pub(crate) struct Row {
     /// Not in the tables of `/proc`.
     pub(crate) only_v6: Option<bool>,
     /// The index of the interface it is bound to, 0 for none; not in the tables of `/proc`.
-    pub(crate) device: u32,
+    pub(crate) device: Option<u32>,
     pub(crate) uid: Option<u32>,
     /// 0 where no process has it open any more.
     pub(crate) inode: u64,
@@ -173,6 +174,8 @@ pub(crate) struct Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     Listen,
+    /// A UDP socket, which is in the way whatever it does.
+    Udp,
     Bound,
     TimeWait,
     Connection,
@@ -182,11 +185,16 @@ impl State {
     /// The bit of listening sockets in a request.
     pub(crate) const LISTEN: u32 = 1 << 10;
 
+    /// Tells whether nobody else can have the port beside it.
+    fn is_for_new_clients(self) -> bool {
+        matches!(self, Self::Listen | Self::Udp)
+    }
+
     /// Reads the number of `net/tcp_states.h`.
     pub(super) fn of(number: u8) -> Self {
         match number {
             6 => Self::TimeWait,
-            // Closed, as UDP sockets are, and bound without doing anything.
+            // Closed, and bound without doing anything.
             7 | 13 => Self::Bound,
             10 => Self::Listen,
             _ => Self::Connection,
@@ -210,16 +218,28 @@ impl Row {
             ip: hex_ip(ip)?,
             port: u16::from_str_radix(port, 16).ok()?,
             only_v6: None,
-            device: 0,
+            device: None,
             uid: (state != State::TimeWait).then_some(uid),
             inode,
         })
     }
 
+    /// The same row, of a table of `protocol`.
+    pub(super) fn of(self, protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Tcp => self,
+            // Its states are those of TCP by number only.
+            Protocol::Udp => Self {
+                state: State::Udp,
+                ..self
+            },
+        }
+    }
+
     /// Its address, canonical; the device it is bound to is its zone.
     fn addr(&self) -> SocketAddr {
         let scope_id = match self.ip {
-            IpAddr::V6(ip) if has_zone(ip) => self.device,
+            IpAddr::V6(ip) if has_zone(ip) => self.device.unwrap_or(0),
             _ => 0,
         };
         socket_addr(self.ip.to_canonical(), scope_id, self.port)
@@ -227,12 +247,13 @@ impl Row {
 
     /// Tells why this socket is in the way of `claim`.
     ///
-    /// A wildcard of which nobody says that it leaves out IPv4 counts as dual-stack.
+    /// A wildcard of which nobody says that it leaves out IPv4 counts as dual-stack, and a
+    /// socket of which nobody says that it is bound to an interface as bound to none.
     fn overlap(&self, claim: Claim) -> Option<Overlap> {
         claim.overlap(Claim::new(
             self.ip,
             self.only_v6.unwrap_or(false),
-            self.device,
+            self.device.unwrap_or(0),
         ))
     }
 }
@@ -273,20 +294,17 @@ pub(crate) fn rows_of_proc(protocol: Protocol) -> Option<Vec<Row>> {
             Err(_) if n == 1 => continue,
             Err(_) => return None,
         };
-        let lines = BufReader::new(file).lines().skip(1);
-        rows.extend(
-            lines
-                .map_while(Result::ok)
-                .filter_map(|line| Row::from_line(&line)),
-        );
+        for line in BufReader::new(file).lines().skip(1) {
+            rows.extend(Row::from_line(&line.ok()?).map(|row| row.of(protocol)));
+        }
     }
     Some(rows)
 }
 
-/// The sockets on one port of one protocol, as far as they were read.
+/// The sockets of one protocol that have one of the ports in question, as far as they were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
-    pub(crate) rows: Vec<Row>,
+    rows: HashMap<u16, Vec<Row>>,
     /// Whether sockets that do not listen would be among them.
     pub(crate) are_all: bool,
     /// The processes that have the sockets open, by inode.
@@ -297,29 +315,33 @@ pub(crate) struct Sockets {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     By(Vec<Holder>),
-    /// By nothing but connections that are over.
+    /// By nothing that is seen but connections that are over.
     ByTimeWait,
     ByNobodyVisible,
     Unknown,
 }
 
 impl Sockets {
+    pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = Row>) {
+        for row in rows {
+            self.rows.entry(row.port).or_default().push(row);
+        }
+    }
+
     /// Tells who has `port` against `claim`, which the kernel has refused.
     pub(crate) fn held(&self, claim: Claim, port: u16) -> Held {
-        let bound = self.holders(claim, port, |row, _| {
-            matches!(row.state, State::Listen | State::Bound)
-        });
-        if !bound.is_empty() {
-            return Held::By(bound);
+        let listeners = self.holders(claim, port, |row, _| row.state.is_for_new_clients());
+        if !listeners.is_empty() {
+            return Held::By(listeners);
         }
-        // A connection is in the way of nobody who sets SO_REUSEADDR, unless its
-        // owner did not set it.
-        let connections = self.holders(claim, port, |row, _| row.state == State::Connection);
-        if !connections.is_empty() {
-            return Held::By(connections);
-        }
+        // Without all of them, one that is not in the way may be taken for one that is: who
+        // sets SO_REUSEADDR has his connections in nobody's way.
         if !self.are_all {
             return Held::Unknown;
+        }
+        let others = self.holders(claim, port, |row, _| row.state != State::TimeWait);
+        if !others.is_empty() {
+            return Held::By(others);
         }
         match self.in_the_way(claim, port).next() {
             Some(_) => Held::ByTimeWait,
@@ -327,15 +349,14 @@ impl Sockets {
         }
     }
 
-    /// Tells who will be in the way of `claim` on `port`, of which the kernel has said nothing.
-    pub(crate) fn foreseen(&self, claim: Claim, port: u16, protocol: Protocol) -> Vec<Holder> {
+    /// Tells who will be in the way of `claim` on `port`, of which the kernel has said nothing:
+    /// the sockets that surely are.
+    pub(crate) fn foreseen(&self, claim: Claim, port: u16) -> Vec<Holder> {
         self.holders(claim, port, |row, overlap| {
-            // Others of TCP may have set SO_REUSEADDR, as the one that is wanted does.
-            let refuses = match protocol {
-                Protocol::Tcp => row.state == State::Listen,
-                Protocol::Udp => true,
-            };
-            refuses && (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
+            // Others may have set SO_REUSEADDR, as the one that is wanted does.
+            row.state.is_for_new_clients()
+                && (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
+                && (!claim.is_on_device() || row.device.is_some())
         })
     }
 
@@ -351,7 +372,7 @@ impl Sockets {
                 addr: row.addr(),
                 state: match row.state {
                     State::Listen => HolderState::Listening,
-                    State::Bound => HolderState::Bound,
+                    State::Udp | State::Bound => HolderState::Bound,
                     State::TimeWait | State::Connection => HolderState::Connected,
                 },
                 overlap,
@@ -366,7 +387,7 @@ impl Sockets {
         claim: Claim,
         port: u16,
     ) -> impl Iterator<Item = (&Row, Overlap)> {
-        let on_port = self.rows.iter().filter(move |row| row.port == port);
+        let on_port = self.rows.get(&port).into_iter().flatten();
         on_port.filter_map(move |row| Some((row, row.overlap(claim)?)))
     }
 
@@ -385,9 +406,16 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
     if inodes.is_empty() {
         return found;
     }
-    // By this name it is found in any mount of `/proc`.
-    look_into("self", std::process::id(), inodes, &mut found);
-    let Ok(entries) = fs::read_dir("/proc") else {
+    // By this name it is found in any mount of `/proc` that it is in.
+    let this = std::process::id();
+    look_into("self", this, inodes, &mut found);
+    for process in found.values_mut() {
+        process.is_this = true;
+    }
+    // In one of another pid namespace the numbers are others.
+    let number = fs::read_link("/proc/self").ok();
+    let are_ours = number.is_some_and(|number| number.as_os_str() == &*this.to_string());
+    let Some(entries) = are_ours.then(|| fs::read_dir("/proc").ok()).flatten() else {
         return found;
     };
     for entry in entries.map_while(Result::ok) {
@@ -417,6 +445,7 @@ fn look_into(name: &str, pid: u32, inodes: &HashSet<u64>, found: &mut HashMap<u6
         found.entry(inode).or_insert_with(|| {
             let comm = fs::read(format!("/proc/{name}/comm")).ok();
             Process {
+                is_this: false,
                 pid,
                 command: comm.map(|comm| {
                     let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);

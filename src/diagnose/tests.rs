@@ -6,7 +6,7 @@ use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
 
-use super::evidence::{capability, has_seccomp_filter, ipv6_addr};
+use super::evidence::{Ipv6Switch, capability, has_seccomp_filter, ipv6_addr, maps};
 use super::netlink::{self, Link};
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
@@ -32,8 +32,10 @@ fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attempt<'a> {
         only_v6: false,
         device: None,
         shares_port: false,
-        tried: (addr.port(), addr.port()),
+        ports: (addr.port(), addr.port()),
+        no_port_left: false,
         before: None,
+        dead: None,
         refused: Some((step, error)),
     }
 }
@@ -77,8 +79,9 @@ fn host() -> Interfaces {
     .collect()
 }
 
-fn link(name: &str, master: u32) -> Link {
+fn link(index: u32, name: &str, master: u32) -> Link {
     Link {
+        index,
         name: name.into(),
         up: true,
         running: true,
@@ -91,11 +94,11 @@ fn link(name: &str, master: u32) -> Link {
 fn an_address_in_a_vrf_names_it() {
     let vrf = Link {
         is_vrf: true,
-        ..link("vrf0", 0)
+        ..link(3, "vrf0", 0)
     };
     let evidence = Evidence {
         interfaces: Some(host()),
-        links: [(2, link("eth0", 3)), (3, vrf)].into(),
+        links: [(2, link(2, "eth0", 3)), (3, vrf)].into(),
         ..Evidence::default()
     };
     let cause = row(
@@ -117,17 +120,18 @@ fn an_address_in_a_vrf_names_it() {
     );
     // Of a socket that is bound to it this cannot be what is wrong.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let bound = Evidence {
+        device: evidence.links.get(&3).cloned(),
+        ..evidence.clone()
+    };
     let in_it = Attempt {
         device: Some("vrf0"),
         ..attempt("192.168.71.67:80", Step::Bind, &error)
     };
-    assert!(matches!(
-        causes(&in_it, &evidence)[..],
-        [Cause::ListedOnly(_)]
-    ));
+    assert!(matches!(causes(&in_it, &bound)[..], [Cause::ListedOnly(_)]));
     // A bridge is no VRF.
     let bridge = Evidence {
-        links: [(2, link("eth0", 3)), (3, link("br0", 0))].into(),
+        links: [(2, link(2, "eth0", 3)), (3, link(3, "br0", 0))].into(),
         ..evidence
     };
     let in_none = attempt("192.168.71.67:80", Step::Bind, &error);
@@ -189,12 +193,25 @@ fn a_filter_without_seccomp_is_that_of_the_cgroup() {
         Step::Bind,
         EPERM,
         &evidence,
-        "a BPF program of this process's cgroup refuses it; root would not help",
+        "a BPF program refuses it, of this process's cgroup or of a security module; root would not help",
     );
-    assert!(matches!(
-        cause,
-        Cause::RefusedByPolicy(Policy::CgroupFilter)
-    ));
+    assert!(matches!(cause, Cause::RefusedByPolicy(Policy::Bpf)));
+}
+
+#[test]
+fn a_port_whose_holder_is_not_shown_is_told_as_such() {
+    let mut evidence = Evidence::default();
+    evidence.tcp.are_all = true;
+    let cause = row(
+        "a port that no socket has any more, or one that an older kernel does not show",
+        "127.0.0.1:80",
+        Step::Bind,
+        EADDRINUSE,
+        &evidence,
+        "port 80 is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket",
+    );
+    assert!(matches!(cause, Cause::HeldInvisibly { port: 80, .. }));
+    assert!(cause.is_transient());
 }
 
 #[test]
@@ -276,7 +293,7 @@ fn lines_of_proc_are_read() {
             ip: [127, 0, 0, 1].into(),
             port: 8080,
             only_v6: None,
-            device: 0,
+            device: None,
             uid: Some(33),
             inode: 4711,
         }
@@ -306,12 +323,12 @@ fn lines_of_proc_are_read() {
 fn the_capability_is_read_where_it_counts() {
     assert_eq!(
         capability("Name:\tx\nCapEff:\t0000000000000000\n"),
-        Some(Capability::Lacking(Privilege::Missing))
+        Some(Capability::Missing)
     );
     // Bit 9 and bit 11 are others.
     assert_eq!(
         capability("CapEff:\t0000000000000a00\n"),
-        Some(Capability::Lacking(Privilege::Missing))
+        Some(Capability::Missing)
     );
     for status in [
         "",
@@ -331,6 +348,127 @@ fn the_capability_is_read_where_it_counts() {
 }
 
 #[test]
+fn a_user_namespace_knows_the_users_of_its_map() {
+    let rootless = "         0       1000          1\n         1     100000      65536\n";
+    assert!(maps(rootless, 0) && maps(rootless, 1) && maps(rootless, 65_536));
+    assert!(!maps(rootless, 65_537));
+    assert!(maps("0 0 4294967295", 65_534));
+    let single = "1000 65534 1";
+    assert!(maps(single, 1000) && !maps(single, 0) && !maps(single, 1001) && !maps(single, 65_534));
+    for map in ["", "0", "0 0", "zero 0 1", "0 0 many"] {
+        assert!(!maps(map, 0), "{map:?}");
+    }
+}
+
+#[test]
+fn an_address_that_appeared_is_called_no_permanent_mistake() {
+    let addr: SocketAddr = "192.168.71.67:80".parse().expect("an address");
+    let evidence = Evidence {
+        interfaces: Some(host()),
+        links: [(2, link(2, "eth0", 0))].into(),
+        available_now: [addr].into(),
+        ..Evidence::default()
+    };
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let causes = causes(&attempt("192.168.71.67:80", Step::Bind, &error), &evidence);
+    assert_eq!(
+        causes[0].to_string(),
+        "192.168.71.67 came to this host a moment too late; try again"
+    );
+    assert!(causes[0].is_transient());
+}
+
+#[test]
+fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
+    let vrf = Link {
+        is_vrf: true,
+        ..link(3, "vrf0", 0)
+    };
+    let evidence = Evidence {
+        interfaces: Some(host()),
+        links: [(2, link(2, "eth0", 0))].into(),
+        wants_device: true,
+        device: Some(vrf.clone()),
+        ..Evidence::default()
+    };
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let said = |addr: &str, evidence: &Evidence| {
+        let attempt = Attempt {
+            device: Some("vrf0"),
+            ..attempt(addr, Step::Bind, &error)
+        };
+        causes(&attempt, evidence)[0].to_string()
+    };
+    assert_eq!(
+        said("192.168.71.67:80", &evidence),
+        "the device `vrf0` does not have 192.168.71.67, which is on eth0"
+    );
+    assert_eq!(
+        said("127.0.0.2:80", &evidence),
+        "the device `vrf0` does not have 127.0.0.2, which is on lo"
+    );
+    let inside = Evidence {
+        links: [(2, link(2, "eth0", 3))].into(),
+        ..evidence
+    };
+    assert!(said("192.168.71.67:80", &inside).ends_with("does not take it for one of its own"));
+}
+
+#[test]
+fn a_dump_that_ends_in_an_error_is_none() {
+    let done = |error: i32| {
+        let mut message = 20u32.to_ne_bytes().to_vec();
+        message.extend(3u16.to_ne_bytes());
+        message.extend([0; 10]);
+        message.extend(error.to_ne_bytes());
+        message
+    };
+    let answers = |datagram: &[u8]| -> Vec<bool> {
+        let answers = netlink::answers(datagram);
+        answers
+            .map(|answer| matches!(answer, netlink::Answer::Done))
+            .collect()
+    };
+    assert_eq!(answers(&done(0)), [true]);
+    // ENOENT, where the kernel has no table of the protocol.
+    assert_eq!(answers(&done(-2)), [false]);
+}
+
+#[test]
+fn only_what_is_surely_in_the_way_is_foreseen() {
+    let row = |ip: [u8; 4], state, device| Row {
+        state,
+        ip: ip.into(),
+        port: 80,
+        only_v6: None,
+        device,
+        uid: None,
+        inode: 0,
+    };
+    let foreseen = |row: Row, device| {
+        let mut sockets = Sockets::default();
+        sockets.add([row]);
+        let claim = Claim::new([127, 0, 0, 1].into(), true, device);
+        sockets.foreseen(claim, 80).len()
+    };
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, Some(0)), 0), 1);
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Udp, Some(0)), 0), 1);
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Bound, Some(0)), 0), 0);
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], State::Connection, Some(0)), 0),
+        0
+    );
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], State::TimeWait, Some(0)), 0),
+        0
+    );
+    // Of a row of /proc it is not known which device it is bound to.
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, None), 0), 1);
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, None), 2), 0);
+    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, Some(3)), 2), 0);
+}
+
+#[test]
 fn a_denied_port_is_explained_as_far_as_it_is_known() {
     let error = io::Error::from_raw_os_error(EACCES);
     let because = |limit, capability| {
@@ -343,7 +481,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
         assert_eq!(causes.len(), 1);
         causes.remove(0)
     };
-    let lacking = Capability::Lacking(Privilege::Missing);
+    let lacking = Capability::Missing;
     assert!(matches!(
         because(Some(1024), Some(lacking)),
         Cause::PrivilegedPort {
@@ -357,14 +495,15 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
     assert!(is_policy(because(Some(80), Some(lacking))));
     assert!(matches!(
         because(Some(1024), Some(Capability::Uncertain)),
-        Cause::Denied
+        Cause::Denied { .. }
     ));
-    assert!(matches!(because(None, Some(lacking)), Cause::Denied));
+    assert!(matches!(because(None, Some(lacking)), Cause::Denied { .. }));
 }
 
 #[test]
 fn a_command_cannot_draw_on_the_terminal() {
     let process = Process {
+        is_this: false,
         pid: 4711,
         command: Some("\u{1b}[2Jx\n\u{202e}".into()),
     };
@@ -373,18 +512,13 @@ fn a_command_cannot_draw_on_the_terminal() {
         ip: [0, 0, 0, 0].into(),
         port: 80,
         only_v6: None,
-        device: 0,
+        device: None,
         uid: Some(33),
         inode: 7,
     };
-    let evidence = Evidence {
-        tcp: Sockets {
-            rows: vec![row],
-            are_all: false,
-            processes: HashMap::from([(7, process)]),
-        },
-        ..Evidence::default()
-    };
+    let mut evidence = Evidence::default();
+    evidence.tcp.add([row]);
+    evidence.tcp.processes = HashMap::from([(7, process)]);
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
     assert_eq!(
@@ -466,6 +600,7 @@ fn addrs() -> impl Strategy<Value = SocketAddr> {
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let state = prop_oneof![
         Just(State::Listen),
+        Just(State::Udp),
         Just(State::Bound),
         Just(State::TimeWait),
         Just(State::Connection),
@@ -483,7 +618,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
             ip: addr.ip(),
             port: addr.port(),
             only_v6,
-            device,
+            device: device.checked_sub(1),
             uid,
             inode,
         });
@@ -513,12 +648,14 @@ fn evidence() -> impl Strategy<Value = Evidence> {
     let capability = prop_oneof![
         Just(Capability::Effective),
         Just(Capability::Uncertain),
-        Just(Capability::Lacking(Privilege::Missing)),
+        Just(Capability::Missing),
+        Just(Capability::InAnotherUserNamespace),
     ];
-    let sockets = (rows(), any::<bool>()).prop_map(|(rows, are_all)| Sockets {
-        rows,
-        are_all,
-        processes: HashMap::new(),
+    let sockets = (rows(), any::<bool>()).prop_map(|(rows, are_all)| {
+        let mut sockets = Sockets::default();
+        sockets.add(rows);
+        sockets.are_all = are_all;
+        sockets
     });
     (
         (
@@ -543,7 +680,10 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 interfaces: has_host.then(host),
                 ipv6_addrs: state.map(|state| [((own, 2), state)].into()),
                 has_ipv6,
-                ipv6_switch: switched_off.then_some("all"),
+                ipv6_switch: Ipv6Switch {
+                    of_lo: switched_off.then_some("lo"),
+                    of_all: switched_off.then_some("all"),
+                },
                 links,
                 tcp,
                 first_unprivileged_port,
@@ -597,7 +737,7 @@ proptest! {
             ), "{:?}", first),
             (Errno::AccessDenied | Errno::NotPermitted, _) => prop_assert!(matches!(
                 first,
-                Cause::PrivilegedPort { .. } | Cause::RefusedByPolicy(_) | Cause::Denied
+                Cause::PrivilegedPort { .. } | Cause::RefusedByPolicy(_) | Cause::Denied { .. }
             ), "{:?}", first),
             (Errno::Unknown, _) => prop_assert!(matches!(first, Cause::Other { .. }), "{:?}", first),
             _ => prop_assert!(!matches!(
@@ -615,10 +755,10 @@ proptest! {
             let Cause::InUse { holders, port, .. } = cause else { continue };
             prop_assert_eq!(port, addr.port());
             for holder in holders {
-                let row = evidence.tcp.rows.iter().find(|row| {
-                    row.ip.to_canonical() == holder.addr().ip() && row.port == holder.addr().port()
-                });
-                prop_assert!(row.is_some(), "{:?} is none of the sockets", holder);
+                let claim = attempt.claim(0);
+                let mut rows = evidence.tcp.in_the_way(claim, port);
+                let is_it = |(row, _): (&Row, crate::Overlap)| row.ip.to_canonical() == holder.addr().ip();
+                prop_assert!(rows.any(is_it), "{:?} is none of the sockets", holder);
                 let wildcards = [addr.ip(), holder.addr().ip()].iter().any(IpAddr::is_unspecified);
                 prop_assert!(wildcards || addr.ip().to_canonical() == holder.addr().ip());
             }
@@ -635,13 +775,16 @@ proptest! {
             Cause::ZoneRequired { candidates, .. } => candidates.is_some(),
             Cause::NoSuchZone { zones, .. } => !zones.is_empty(),
             Cause::NoSuchDevice { known, .. } => known.is_some(),
-            Cause::TooManyOpenFiles { limit, .. } => limit.is_some(),
+            Cause::TooManyOpenFiles { open, .. } => open.is_some(),
             Cause::EphemeralPortsExhausted { range, .. } => range.is_some(),
             Cause::FamilyUnavailable { why, .. } => *why != Unavailable::Unknown,
-            Cause::RefusedByPolicy(policy) => *policy != Policy::Filter,
+            Cause::RefusedByPolicy(policy) => {
+                let port_0 = addr.port() == 0 && *policy == Policy::SecurityModule;
+                *policy != Policy::Filter && !port_0
+            }
             Cause::AddressUnavailable
             | Cause::MappedOnV6Only { .. }
-            | Cause::Denied
+            | Cause::Denied { .. }
             | Cause::TooManyOpenFilesInSystem
             | Cause::OutOfMemory
             | Cause::Other { .. } => false,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::Step;
 use super::cause::{Cause, Policy, Privilege, Unavailable};
 use super::sockets::Holder;
 use crate::interfaces::ThereAre;
@@ -23,8 +24,11 @@ impl fmt::Display for Cause {
                     None => Ok(()),
                 }
             }
+            Self::Appeared { ip } => {
+                write!(f, "{ip} came to this host a moment too late; try again")
+            }
             Self::Gone(local) => {
-                write!(f, "{local} a moment ago, is on no interface of this host any more")
+                write!(f, "{local} when it was looked up, is on no interface of this host any more")
             }
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
@@ -118,7 +122,7 @@ impl fmt::Display for Cause {
             ),
             Self::TimeWait { port } => write!(
                 f,
-                "port {port} is held by connections in TIME_WAIT of a server that did not set SO_REUSEADDR; try again in a minute"
+                "port {port} is in use, and only connections in TIME_WAIT are seen on it, as a server leaves that does not set SO_REUSEADDR; try again in a minute"
             ),
             Self::RangeInUse { first, last } => {
                 write!(f, "other sockets have every port from {first} to {last}")
@@ -160,18 +164,25 @@ impl fmt::Display for Cause {
             ),
             Self::RefusedByPolicy(policy) => {
                 f.write_str(match policy {
-                    Policy::SecurityModule => "a security policy refuses it (Landlock, SELinux or AppArmor)",
-                    Policy::Filter => "a filter on this process refuses it (seccomp, or a BPF program of its cgroup)",
-                    Policy::CgroupFilter => "a BPF program of this process's cgroup refuses it",
+                    Policy::SecurityModule => {
+                        "a security policy refuses it (Landlock, SELinux or AppArmor)"
+                    }
+                    Policy::SecurityModuleOrFilter => {
+                        "a security policy refuses it (Landlock, SELinux, AppArmor or a seccomp filter)"
+                    }
+                    Policy::Filter => "a filter refuses it (seccomp, or a BPF program)",
+                    Policy::Bpf => {
+                        "a BPF program refuses it, of this process's cgroup or of a security module"
+                    }
                 })?;
                 f.write_str("; root would not help")
             }
-            Self::Denied => f.write_str("the system denies it, for want of a privilege or by a policy"),
+            Self::Denied { .. } => f.write_str("the system denies it, for want of a privilege or by a policy"),
             Self::FamilyUnavailable { family, why } => write_unavailable(f, *family, *why),
-            Self::TooManyOpenFiles { limit } => {
+            Self::TooManyOpenFiles { open } => {
                 f.write_str("no file descriptor is left for the socket")?;
-                match limit {
-                    Some(limit) => write!(f, "; this process may have {limit}"),
+                match open {
+                    Some(open) => write!(f, "; this process has {open} open"),
                     None => Ok(()),
                 }
             }
@@ -304,13 +315,13 @@ impl Cause {
                 vec!["`ip route show table local` shows what the system takes for its own".to_owned()]
             }
             Self::RangeInUse { .. } if linux => {
-                vec!["`ss -lntup` shows who has them".to_owned()]
+                vec!["`ss -antup` shows root who has them".to_owned()]
             }
             Self::InUse { port, holders, .. } => {
                 let mut hints = vec!["port 0 takes any free port".to_owned()];
                 // What is in the sentence needs no command.
                 if linux && !holders.iter().any(|holder| holder.pid().is_some()) {
-                    hints.insert(0, format!("`ss -lntup 'sport = :{port}'` shows root who has it"));
+                    hints.insert(0, format!("`ss -antup 'sport = :{port}'` shows root who has it"));
                 }
                 hints
             }
@@ -330,14 +341,14 @@ impl Cause {
                     }
                 }
             }
-            Self::Denied if linux => vec![
+            Self::Denied { step: Step::Bind } if linux => vec![
                 "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE".to_owned(),
             ],
-            Self::Denied if cfg!(windows) => vec![
+            Self::Denied { .. } if cfg!(windows) => vec![
                 "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
                     .to_owned(),
             ],
-            Self::RefusedByPolicy(Policy::Filter | Policy::CgroupFilter) => vec![
+            Self::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![
                 "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters"
                     .to_owned(),
             ],

@@ -71,6 +71,10 @@ impl Claim {
         self.ip
     }
 
+    pub(crate) fn is_on_device(self) -> bool {
+        self.device != 0
+    }
+
     /// Tells why this socket cannot be opened beside `other` on one port, if so.
     pub(crate) fn overlap(self, other: Self) -> Option<Overlap> {
         if self.device != 0 && other.device != 0 && self.device != other.device {
