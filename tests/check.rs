@@ -2,11 +2,14 @@
 
 mod util;
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+#[cfg(target_os = "linux")]
+use std::net::TcpStream;
+use std::net::{SocketAddr, TcpListener};
 
+#[cfg(target_os = "linux")]
+use bindaddr::bind_udp;
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Check, Overlap, ParseErrorKind, bind, bind_udp, check,
-    check_udp,
+    BindOptions, BindTarget, Cause, Check, Overlap, ParseErrorKind, bind, check, check_udp,
 };
 #[cfg(target_os = "linux")]
 use util::netns::{in_namespace, ip, set};
