@@ -8,6 +8,8 @@ mod setting;
 mod listener;
 // What they say when they fail.
 mod failure;
+// Several settings together.
+mod list;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -16,10 +18,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Step};
 use crate::plan::{self, Absence, Clients, PlannedSocket};
+use crate::resolve::ThisHost;
 use crate::target::Protocol;
 use ask::{free_port, is_broadcast};
 pub use failure::{BindError, BindFailure};
-pub use listener::{Listener, Listeners, StdSocket};
+pub use list::{bind_all, bind_udp_all};
+pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
 pub use setting::Setting;
 pub(crate) use setting::Wanted;
 
@@ -270,19 +274,23 @@ impl BindOptions {
         protocol: Protocol,
         setting: &Setting<'_>,
     ) -> Result<Listeners<S>, BindError> {
-        let refused = |failure| BindError::new(protocol, setting.text(), vec![failure]);
-        let wanted = setting.wanted(None).map_err(|failure| refused(*failure))?;
+        let refused = |failures| BindError::new(protocol, vec![setting.text()], failures);
+        let wanted = setting
+            .read()
+            .and_then(|read| read.wanted(&ThisHost::default()));
+        let wanted = wanted.map_err(|failure| refused(vec![*failure]))?;
         if let Some(cause) = self.refusal() {
-            return Err(refused(BindFailure::new(
-                None,
-                Step::Check,
-                vec![cause],
-                None,
-            )));
+            let failure = BindFailure::new(None, Step::Check, vec![cause], None);
+            return Err(refused(vec![failure]));
         }
-        self.open_wanted(protocol, &wanted)
-            .map(Listeners::new)
-            .map_err(|failures| self.diagnose(protocol, setting, &wanted, failures))
+        let opened = self.open_wanted(protocol, &wanted);
+        if opened.failures.is_empty() {
+            return Ok(Listeners::new(opened.listeners));
+        }
+        let failed = opened.failures.into_iter().map(|failed| (0, failed));
+        let explained = self.explain(protocol, failed.collect(), |entry| (entry, &wanted));
+        let failures = explained.into_iter().map(|(_, failure)| failure);
+        Err(refused(failures.collect()))
     }
 
     /// Looks over what the kernel would take for something else.
@@ -300,21 +308,16 @@ impl BindOptions {
     }
 
     /// Opens what is wanted on the first port where nobody is in the way.
-    fn open_wanted<S: From<Socket>>(
-        &self,
-        protocol: Protocol,
-        wanted: &Wanted,
-    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
+    fn open_wanted<S: From<Socket>>(&self, protocol: Protocol, wanted: &Wanted) -> Opened<S> {
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
-            match self.open_all(protocol, self.planned(wanted, port)) {
-                Err(mut failed) if failed.iter().all(Failed::is_in_use) => {
-                    if port == last {
-                        failed.iter_mut().for_each(Failed::leaves_no_port);
-                        return Err(failed);
-                    }
-                }
-                opened => return opened,
+            let mut opened = self.open_on_one_port(protocol, self.planned(wanted, port));
+            if !opened.is_in_use() {
+                return opened;
+            }
+            if port == last {
+                opened.failures.iter_mut().for_each(Failed::leaves_no_port);
+                return opened;
             }
         }
         unreachable!("a range has a last port")
@@ -332,12 +335,12 @@ impl BindOptions {
         planned
     }
 
-    /// Opens every socket, or none and says why each of them failed.
-    fn open_all<S: From<Socket>>(
+    /// Opens the sockets on one port; if it is 0, on one of the kernel's choice.
+    fn open_on_one_port<S: From<Socket>>(
         &self,
         protocol: Protocol,
         mut planned: Vec<PlannedSocket>,
-    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
+    ) -> Opened<S> {
         if planned.len() < 2 || planned[0].addr.port() != 0 {
             return self.open_each(protocol, &planned);
         }
@@ -348,16 +351,23 @@ impl BindOptions {
         // the first address has the choice after all.
         let mut tries_left = 16;
         loop {
-            let port = free_port(protocol, planned[0].addr.ip())
-                .map_err(|(step, error)| vec![Failed::system(&planned[0], step, error)])?;
+            let port = match free_port(protocol, planned[0].addr.ip()) {
+                Ok(port) => port,
+                Err((step, error)) => {
+                    return Opened {
+                        listeners: Vec::new(),
+                        failures: vec![Failed::system(&planned[0], step, error)],
+                    };
+                }
+            };
             for socket in &mut planned {
                 socket.addr.set_port(port);
             }
             tries_left -= 1;
-            match self.open_each(protocol, &planned) {
-                // Somebody else took it in between.
-                Err(failed) if tries_left > 0 && failed.iter().all(Failed::is_in_use) => {}
-                opened => return opened,
+            let opened = self.open_each(protocol, &planned);
+            // Somebody else may have taken it in between.
+            if tries_left == 0 || !opened.is_in_use() {
+                return opened;
             }
         }
     }
@@ -366,27 +376,25 @@ impl BindOptions {
         &self,
         protocol: Protocol,
         planned: &[PlannedSocket],
-    ) -> Result<Vec<Listener<S>>, Vec<Failed>> {
-        let mut listeners = Vec::with_capacity(planned.len());
-        let mut failures = Vec::new();
+    ) -> Opened<S> {
+        let mut opened = Opened {
+            listeners: Vec::with_capacity(planned.len()),
+            failures: Vec::new(),
+        };
         for socket in planned {
             match self.open_one(protocol, socket) {
-                Ok(listener) => listeners.push(listener),
+                Ok(listener) => opened.listeners.push(listener),
                 Err(failed) => match (socket.absence, failed.absence()) {
                     (Absence::IsSkipped, (true, _) | (_, true)) => {}
                     (Absence::LeavesIpv4, (_, true)) => {
                         let ipv4 = plan::ipv4_wildcard(socket.addr.port());
                         return self.open_each(protocol, &[ipv4]);
                     }
-                    _ => failures.push(failed),
+                    _ => opened.failures.push(failed),
                 },
             }
         }
-        if failures.is_empty() {
-            Ok(listeners)
-        } else {
-            Err(failures)
-        }
+        opened
     }
 
     fn open_one<S: From<Socket>>(
@@ -448,17 +456,21 @@ impl BindOptions {
         Ok((socket, local_addr))
     }
 
-    /// Looks at the host again, and names what is wrong with each socket.
-    fn diagnose(
+    /// Looks at the host again, and names what is wrong with each socket, each of which comes
+    /// with the key to the setting that it is of.
+    fn explain<'w, K: Copy>(
         &self,
         protocol: Protocol,
-        setting: &Setting<'_>,
-        wanted: &Wanted,
-        failures: Vec<Failed>,
-    ) -> BindError {
-        let attempts: Vec<Attempt<'_>> = failures
+        failed: Vec<(K, Failed)>,
+        setting_of: impl Fn(K) -> (usize, &'w Wanted),
+    ) -> Vec<(K, BindFailure)> {
+        if failed.is_empty() {
+            return Vec::new();
+        }
+        let attempts: Vec<Attempt<'_>> = failed
             .iter()
-            .map(|failed| {
+            .map(|(key, failed)| {
+                let (_, wanted) = setting_of(*key);
                 let attempt = self.attempt(protocol, failed.planned(), wanted);
                 match failed {
                     Failed::Dead { dead, .. } => Attempt {
@@ -483,25 +495,27 @@ impl BindOptions {
             .iter()
             .map(|attempt| diagnose::causes(attempt, &evidence))
             .collect();
-        let explained = failures
-            .into_iter()
-            .zip(causes)
-            .map(|(failed, causes)| match failed {
-                Failed::Dead { planned, .. } => {
-                    BindFailure::new(Some(planned.addr), Step::Check, causes, None)
-                }
-                Failed::System {
-                    planned,
-                    step,
-                    error,
-                    ..
-                } => {
-                    // An option that the platform lacks is no error of the system.
-                    let error = error.raw_os_error().is_some().then_some(error);
-                    BindFailure::new(Some(planned.addr), step, causes, error)
-                }
-            });
-        BindError::new(protocol, setting.text(), explained.collect())
+        let failed = failed.into_iter().zip(causes);
+        failed
+            .map(|((key, failed), causes)| {
+                let (addr, step, error) = match failed {
+                    Failed::Dead { planned, .. } => (planned.addr, Step::Check, None),
+                    Failed::System {
+                        planned,
+                        step,
+                        error,
+                        ..
+                        // An option that the platform lacks is no error of the system.
+                    } => (
+                        planned.addr,
+                        step,
+                        error.raw_os_error().is_some().then_some(error),
+                    ),
+                };
+                let failure = BindFailure::new(Some(addr), step, causes, error);
+                (key, failure.of_entry(setting_of(key).0))
+            })
+            .collect()
     }
 
     /// What is wanted, of which nothing has come yet.
@@ -603,6 +617,19 @@ fn type_of(protocol: Protocol) -> Type {
     match protocol {
         Protocol::Tcp => Type::STREAM,
         Protocol::Udp => Type::DGRAM,
+    }
+}
+
+/// What came of opening sockets.
+struct Opened<S> {
+    listeners: Vec<Listener<S>>,
+    failures: Vec<Failed>,
+}
+
+impl<S> Opened<S> {
+    /// Tells whether others have the port, and nothing else is wrong.
+    fn is_in_use(&self) -> bool {
+        !self.failures.is_empty() && self.failures.iter().all(Failed::is_in_use)
     }
 }
 

@@ -6,9 +6,9 @@ use std::net::SocketAddr;
 
 use crate::bind::{BindOptions, Setting, Wanted, absence, dead_end};
 use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Kernel, Note, Step};
-use crate::interfaces::Interfaces;
 use crate::listen::shown;
-use crate::plan::{self, Absence, Claims, PlannedSocket};
+use crate::plan::{self, Absence, Claims, Listed, PlannedSocket};
+use crate::resolve::ThisHost;
 use crate::target::{BindTarget, Protocol};
 
 /// Says of a list of TCP settings what [`bind`](crate::bind()) would run into on this host,
@@ -19,7 +19,7 @@ use crate::target::{BindTarget, Protocol};
 /// disturbed. No port is taken from anyone: an address is tried on a UDP socket with port 0,
 /// which has a free port for a moment, and who has a port is read from the kernel's tables.
 ///
-/// The settings are taken to be bound one after the other, each by [`bind`](crate::bind()).
+/// The settings are taken to be bound together, by [`bind_all`](crate::bind_all()).
 /// What only binding would show is not found: a policy about TCP alone, such as Landlock's;
 /// TCP sockets that have a port without listening on it; and with
 /// [`reuse_port`](BindOptions::reuse_port) those that do not share theirs.
@@ -83,11 +83,12 @@ pub struct Check {
 }
 
 impl Check {
-    /// Tells whether no problem was found.
+    /// Tells whether no problem was found, and there is something to listen on.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let mut problems = self.settings.iter().flat_map(CheckedSetting::problems);
-        problems.next().is_none()
+        let mut sockets = self.settings.iter().flat_map(CheckedSetting::sockets);
+        problems.next().is_none() && sockets.next().is_some()
     }
 
     /// Returns what was found of each setting, in their order.
@@ -113,6 +114,7 @@ pub struct CheckedSetting {
     text: String,
     /// What is wrong before it comes to sockets.
     causes: Vec<Cause>,
+    skipped: Vec<Cause>,
     sockets: Vec<CheckedSocket>,
 }
 
@@ -127,6 +129,22 @@ impl CheckedSetting {
     #[must_use]
     pub fn sockets(&self) -> &[CheckedSocket] {
         &self.sockets
+    }
+
+    /// Returns why it is skipped, or some of its sockets are, if it
+    /// [may be absent](crate::ListenAddr::is_optional).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // TEST-NET-2 (RFC 5737), which no host has.
+    /// let check = bindaddr::check(["127.0.0.1:0", "-198.51.100.1:0"]);
+    /// assert!(check.is_ok());
+    /// assert_eq!(check.settings()[1].skipped().len(), 1);
+    /// ```
+    #[must_use]
+    pub fn skipped(&self) -> &[Cause] {
+        &self.skipped
     }
 
     /// Iterates over what is wrong with it and its sockets.
@@ -194,6 +212,9 @@ impl fmt::Display for CheckedSetting {
         for cause in &self.causes {
             writeln!(f, "  problem: {cause}")?;
         }
+        for cause in &self.skipped {
+            writeln!(f, "  skipped: {cause}")?;
+        }
         for socket in &self.sockets {
             match &socket.target {
                 // A problem or a note says it.
@@ -252,16 +273,26 @@ impl BindOptions {
         protocol: Protocol,
         settings: impl Iterator<Item = Setting<'a>>,
     ) -> Check {
-        let settings: Vec<Setting<'_>> = settings.collect();
-        let mut host = Interfaces::system().ok();
-        if settings.iter().any(Setting::may_need_default_sources) {
-            host = host.map(Interfaces::with_system_default_sources);
-        }
-        let host = host.as_ref();
-        let planned: Vec<Planned> = settings
-            .iter()
-            .map(|setting| self.plan(protocol, setting, host))
+        let here = ThisHost::default();
+        let host = here.snapshot().ok();
+        let mut planned: Vec<Planned> =
+            settings.map(|setting| self.plan(&setting, &here)).collect();
+        let mut fixed: Vec<Listed<'_>> = planned
+            .iter_mut()
+            .enumerate()
+            .filter(|(_, setting)| setting.has_one_port())
+            .map(|(number, setting)| Listed {
+                number,
+                is_optional: setting.is_optional,
+                sockets: &mut setting.sockets,
+            })
             .collect();
+        plan::fit_together(&mut fixed);
+        for setting in &mut planned {
+            let sockets = std::mem::take(&mut setting.sockets).into_iter();
+            let tried = sockets.filter_map(|socket| self.try_out(protocol, socket));
+            setting.tried = tried.collect();
+        }
         let attempts: Vec<Attempt<'_>> = planned
             .iter()
             .filter_map(|setting| Some((setting.wanted.as_ref()?, &setting.tried)))
@@ -303,35 +334,28 @@ impl BindOptions {
         let settings = planned.into_iter().zip(checked);
         Check {
             settings: settings
-                .map(|(setting, sockets)| CheckedSetting {
-                    text: setting.text,
-                    causes: setting.causes,
-                    sockets,
-                })
+                .map(|(setting, sockets)| setting.checked(sockets))
                 .collect(),
         }
     }
 
-    /// Finds the sockets of a setting, and asks the kernel about their addresses.
-    fn plan(
-        &self,
-        protocol: Protocol,
-        setting: &Setting<'_>,
-        host: Option<&Interfaces>,
-    ) -> Planned {
+    /// Finds the sockets of a setting.
+    fn plan(&self, setting: &Setting<'_>, here: &ThisHost) -> Planned {
         let mut planned = Planned {
             text: setting.text(),
+            is_optional: false,
             causes: self.refusal().into_iter().collect(),
             wanted: None,
+            sockets: Vec::new(),
             tried: Vec::new(),
         };
-        match setting.wanted(host) {
+        let wanted = setting.read().and_then(|read| {
+            planned.is_optional = read.is_optional();
+            read.wanted(here)
+        });
+        match wanted {
             Ok(wanted) if planned.causes.is_empty() => {
-                let sockets = self.planned(&wanted, *wanted.ports.start());
-                let tried = sockets
-                    .into_iter()
-                    .filter_map(|socket| self.try_out(protocol, socket));
-                planned.tried = tried.collect();
+                planned.sockets = self.planned(&wanted, *wanted.ports.start());
                 planned.wanted = Some(wanted);
             }
             Ok(_) => {}
@@ -373,9 +397,41 @@ impl BindOptions {
 /// What a setting stands for.
 struct Planned {
     text: String,
+    is_optional: bool,
     causes: Vec<Cause>,
     wanted: Option<Wanted>,
+    sockets: Vec<PlannedSocket>,
+    /// The sockets whose addresses the kernel was asked about.
     tried: Vec<Tried>,
+}
+
+impl Planned {
+    /// Tells whether there is one port that it must have.
+    fn has_one_port(&self) -> bool {
+        let ports = self.wanted.as_ref().map(|wanted| &wanted.ports);
+        ports.is_some_and(|ports| ports.start() == ports.end() && *ports.start() != 0)
+    }
+
+    /// Leaves out of an optional setting what this host does not have.
+    fn checked(self, sockets: Vec<CheckedSocket>) -> CheckedSetting {
+        let is_absent = |cause: &Cause| self.is_optional && cause.is_absence();
+        let (mut skipped, causes): (Vec<Cause>, Vec<Cause>) =
+            self.causes.into_iter().partition(is_absent);
+        let (absent, sockets): (Vec<_>, Vec<_>) = sockets
+            .into_iter()
+            .partition(|socket| socket.causes.first().is_some_and(is_absent));
+        skipped.extend(
+            absent
+                .into_iter()
+                .filter_map(|socket| socket.causes.into_iter().next()),
+        );
+        CheckedSetting {
+            text: self.text,
+            causes,
+            skipped,
+            sockets,
+        }
+    }
 }
 
 /// A socket whose address the kernel was asked about.

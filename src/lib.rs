@@ -21,8 +21,8 @@
 //! A text becomes a [`ListenAddr`], which says what was written. Resolved
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
 //! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
-//! the [`Cause`] of each that failed; [`check()`] finds the same without
-//! binding. [`BindTarget::dial`] lists the [`Dial`]s by which clients can connect.
+//! the [`Cause`] of each that failed; [`bind_all`] does so for a list, and
+//! [`check()`] finds the same without binding. [`BindTarget::dial`] lists the [`Dial`]s by which clients can connect.
 //!
 //! Everything is pure but [`Interfaces::system`],
 //! [`Interfaces::with_system_default_sources`] and the doors that use them:
@@ -61,13 +61,16 @@ mod reach;
 
 pub use crate::{
     bind::{
-        BindError, BindFailure, BindOptions, Listener, Listeners, Setting, StdSocket, bind,
-        bind_udp,
+        BindError, BindFailure, BindOptions, Listener, Listeners, Merged, Setting, Skipped,
+        StdSocket, bind, bind_all, bind_udp, bind_udp_all,
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},
     interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
-    listen::{Family, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone},
+    listen::{
+        EntryError, Family, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind,
+        ParseListError, Word, Zone,
+    },
     network::Network,
     reach::{Dial, DialFrom},
     resolve::{ResolveError, ResolveErrorKind},

@@ -4,6 +4,8 @@
 mod parse;
 // What is said of a text that is none.
 mod refusal;
+// Several of them in one setting.
+mod list;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -11,6 +13,7 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::network::Network;
+pub use list::{EntryError, ListenAddrs, ParseListError};
 use parse::PortRule;
 pub(crate) use refusal::shown;
 pub use refusal::{ParseError, ParseErrorKind};

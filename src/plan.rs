@@ -1,6 +1,6 @@
 //! Which sockets to open: [`Endpoint`]s and a port to [`PlannedSocket`]s.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::target::{Claim, Endpoint, Overlap, Standing, Wildcard, socket_addr};
@@ -113,6 +113,63 @@ fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
         Standing::Unknown | Standing::Foreign if may_be_broadcast => Clients::TheKernelKnows,
         Standing::Unknown | Standing::Foreign | Standing::Listed => Clients::MayCome,
     }
+}
+
+/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same
+/// port, so that both can be opened.
+fn make_room<'s>(sockets: impl Iterator<Item = &'s mut PlannedSocket>) {
+    // Of port 0 each takes one of its own.
+    let (v6, v4): (Vec<_>, Vec<_>) = sockets
+        .filter(|socket| socket.addr.ip().is_unspecified() && socket.addr.port() != 0)
+        .partition(|socket| socket.addr.is_ipv6());
+    let taken: HashSet<u16> = v4.iter().map(|socket| socket.addr.port()).collect();
+    for socket in v6 {
+        if taken.contains(&socket.addr.port()) {
+            socket.only_v6 = true;
+            // There is IPv4 already.
+            if socket.absence == Absence::LeavesIpv4 {
+                socket.absence = Absence::IsSkipped;
+            }
+        }
+    }
+}
+
+/// The sockets of one setting of a list, on the port that it must have.
+pub(crate) struct Listed<'s> {
+    /// Which of the settings it is.
+    pub(crate) number: usize,
+    /// Whether it may be absent as a whole.
+    pub(crate) is_optional: bool,
+    pub(crate) sockets: &'s mut Vec<PlannedSocket>,
+}
+
+/// Makes the sockets of a list fit together: makes room for both wildcards, and leaves each
+/// socket to one setting. Returns what was merged: the setting, the one that has the socket,
+/// and the address.
+pub(crate) fn fit_together(settings: &mut [Listed<'_>]) -> Vec<(usize, usize, SocketAddr)> {
+    make_room(settings.iter_mut().flat_map(|one| one.sockets.iter_mut()));
+    // The first setting has it, or the first one that cannot do without.
+    let mut owners: HashMap<(SocketAddr, bool), (bool, usize)> = HashMap::new();
+    for setting in &*settings {
+        for socket in &*setting.sockets {
+            let may_lack = setting.is_optional || socket.absence != Absence::Fails;
+            let claim = (may_lack, setting.number);
+            let owner = owners.entry((socket.addr, socket.only_v6)).or_insert(claim);
+            *owner = claim.min(*owner);
+        }
+    }
+    let mut merged = Vec::new();
+    for setting in settings {
+        let number = setting.number;
+        setting.sockets.retain(|socket| {
+            let (_, owner) = owners[&(socket.addr, socket.only_v6)];
+            if owner != number {
+                merged.push((number, owner, socket.addr));
+            }
+            owner == number
+        });
+    }
+    merged
 }
 
 /// The claims of a list of sockets on their ports, in its order.

@@ -1,5 +1,6 @@
 //! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
+use std::cell::OnceCell;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
@@ -59,7 +60,9 @@ impl BindTarget {
         let host = if wildcard_or_loopback {
             Interfaces::default()
         } else {
-            snapshot_for(&addr).map_err(|kind| ResolveError::new(text, kind))?
+            let here = ThisHost::default();
+            let host = here.snapshot_for(&addr);
+            host.map_err(|kind| ResolveError::new(text, kind))?.clone()
         };
         only_target(&addr, text, &host)
     }
@@ -157,29 +160,48 @@ impl ListenAddr {
     }
 }
 
-/// What the address stands for on `host`, whose default sources are known, or on this
-/// host, with the snapshot if one is needed for it.
-pub(crate) fn endpoints_on(
-    addr: &ListenAddr,
-    host: Option<&Interfaces>,
-) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
-    if addr.needs_interfaces() {
-        let host = match host {
-            Some(host) => host.clone(),
-            None => snapshot_for(addr)?,
-        };
-        Ok((endpoints(addr, &host)?, Some(host)))
-    } else {
-        Ok((endpoints(addr, &Interfaces::default())?, None))
+/// The interfaces of this host, read when they are first needed and then kept.
+#[derive(Default)]
+pub(crate) struct ThisHost {
+    plain: OnceCell<Interfaces>,
+    with_sources: OnceCell<Interfaces>,
+}
+
+impl ThisHost {
+    /// Returns the snapshot that says what `addr` stands for.
+    fn snapshot_for(&self, addr: &ListenAddr) -> Result<&Interfaces, ResolveErrorKind> {
+        let plain = self
+            .snapshot()
+            .map_err(ResolveErrorKind::InterfacesUnreadable)?;
+        Ok(match addr.host() {
+            Host::Word(Word::Default) => {
+                let with_sources = || plain.clone().with_system_default_sources();
+                self.with_sources.get_or_init(with_sources)
+            }
+            _ => plain,
+        })
+    }
+
+    pub(crate) fn snapshot(&self) -> Result<&Interfaces, InterfacesError> {
+        if let Some(host) = self.plain.get() {
+            return Ok(host);
+        }
+        let host = Interfaces::system()?;
+        Ok(self.plain.get_or_init(|| host))
     }
 }
 
-fn snapshot_for(addr: &ListenAddr) -> Result<Interfaces, ResolveErrorKind> {
-    let host = Interfaces::system().map_err(ResolveErrorKind::InterfacesUnreadable)?;
-    Ok(match addr.host() {
-        Host::Word(Word::Default) => host.with_system_default_sources(),
-        _ => host,
-    })
+/// What the address stands for on this host, with the snapshot if one is needed for it.
+pub(crate) fn endpoints_here(
+    addr: &ListenAddr,
+    host: &ThisHost,
+) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
+    if addr.needs_interfaces() {
+        let host = host.snapshot_for(addr)?;
+        Ok((endpoints(addr, host)?, Some(host.clone())))
+    } else {
+        Ok((endpoints(addr, &Interfaces::default())?, None))
+    }
 }
 
 /// What the address stands for: at least one endpoint, none of them twice.
@@ -453,6 +475,17 @@ pub enum ResolveErrorKind {
 }
 
 impl ResolveErrorKind {
+    /// Tells whether this host lacks what is named, rather than that the text is wrong.
+    pub(crate) fn is_absence(&self) -> bool {
+        matches!(
+            self,
+            Self::NoSuchInterface { .. }
+                | Self::NoAddress { .. }
+                | Self::NothingSelected { .. }
+                | Self::NoDefaultSource { .. }
+        )
+    }
+
     /// The system's error, where there is one; the kind's own sentence covers the rest.
     pub(crate) fn io_error(&self) -> Option<&std::io::Error> {
         match self {

@@ -7,7 +7,12 @@ mod util;
 use std::io;
 use std::net::SocketAddr;
 
-use bindaddr::{BindError, BindOptions, Cause, Check, Interface, Interfaces};
+use bindaddr::{
+    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind_all,
+    bind_udp_all,
+};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
 use socket2::{Domain, Socket, Type};
 use util::netns::{in_namespace, ip};
 
@@ -197,27 +202,99 @@ fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
                 for first in WANTED {
                     for second in WANTED {
                         let texts = [first, second].map(|host| format!("{host}:{PORT}"));
-                        let check = check(kind, &BindOptions::new(), &texts);
-                        let options = BindOptions::new();
-                        let opened = if kind == Type::STREAM {
+                        // Beside the IPv4 wildcard in one list the dual-stack one leaves out IPv4.
+                        let is_v4 = |host| matches!(host, "0.0.0.0" | "[::ffff:0.0.0.0]");
+                        let both =
+                            [first, second].contains(&"[::]") && (is_v4(first) || is_v4(second));
+                        let options = BindOptions::new().only_v6(both && first == "[::]");
+                        let (tcp, udp) = if kind == Type::STREAM {
                             (options.bind(&texts[0]).ok(), None)
                         } else {
                             (None, options.bind_udp(&texts[0]).ok())
                         };
-                        let fit = binds(kind, &options, &texts[1]);
-                        drop(opened);
-                        assert!(check.settings()[0].problems().next().is_none());
+                        assert!(tcp.is_some() || udp.is_some(), "{first}");
+                        let options = BindOptions::new().only_v6(both && second == "[::]");
+                        let is_fit = binds(kind, &options, &texts[1]).is_ok();
+                        drop((tcp, udp));
+
+                        let check = check(kind, &BindOptions::new(), &texts);
+                        let opened = if kind == Type::STREAM {
+                            bind_all(&texts)
+                                .map(|list| (list.as_slice().len(), list.merged().len()))
+                        } else {
+                            bind_udp_all(&texts)
+                                .map(|list| (list.as_slice().len(), list.merged().len()))
+                        };
                         let problem = check.settings()[1].problems().next();
-                        match (&fit, problem) {
-                            (Ok(()), None) => {}
-                            (Err(_), Some(Cause::Conflict { text, .. })) => {
+                        match (opened, problem) {
+                            (Ok((2, 0)), None) => assert!(is_fit, "{texts:?}"),
+                            // The kernel refuses the same twice.
+                            (Ok((1, 1)), None) => assert!(!is_fit, "{texts:?}"),
+                            (Err(err), Some(Cause::Conflict { text, .. })) => {
+                                assert!(!is_fit, "{texts:?}");
                                 assert_eq!(*text, texts[0]);
+                                assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
+                                assert_eq!(err.failures().count(), 1);
                             }
-                            (fit, problem) => panic!("{texts:?}: {fit:?}, {problem:?}"),
+                            other => panic!("{texts:?}: {other:?}"),
                         }
                     }
                 }
             }
+        },
+    );
+}
+
+#[test]
+fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
+    in_namespace(
+        "a_plan_opens_what_the_kernel_opens_and_drops_nothing",
+        || {
+            host();
+            let entry = (0..WANTED.len(), 0..3u16, any::<bool>());
+            let lists = prop::collection::vec(entry, 1..8);
+            let mut runner = TestRunner::new(Config {
+                cases: 2000,
+                failure_persistence: None,
+                ..Config::default()
+            });
+            let holds = runner.run(&lists, |list| {
+                let texts: Vec<String> = list
+                    .iter()
+                    .map(|(host, port, optional)| {
+                        let optional = if *optional { "-" } else { "" };
+                        format!("{optional}{}:{}", WANTED[*host], PORT + port)
+                    })
+                    .collect();
+                let check = BindOptions::new().check(&texts);
+                match bind_all(&texts) {
+                    Ok(listeners) => {
+                        // Every one of these has one socket.
+                        prop_assert_eq!(
+                            listeners.as_slice().len() + listeners.merged().len(),
+                            texts.len()
+                        );
+                        prop_assert!(listeners.skipped().is_empty());
+                        drop(listeners);
+                        prop_assert!(check.is_ok(), "{}", check);
+                    }
+                    Err(err) => {
+                        // Whatever the plan lets through, the kernel opens.
+                        for failure in err.failures() {
+                            prop_assert!(
+                                matches!(failure.cause(), Cause::Conflict { .. }),
+                                "{}",
+                                err
+                            );
+                        }
+                        prop_assert!(!check.is_ok());
+                        let told = check.settings().iter().flat_map(CheckedSetting::problems);
+                        prop_assert_eq!(told.count(), err.failures().count(), "{}\n{}", err, check);
+                    }
+                }
+                Ok(())
+            });
+            holds.unwrap_or_else(|err| panic!("{err}"));
         },
     );
 }

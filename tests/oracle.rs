@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use bindaddr::{BindTarget, Cause, ForeignReason, Interfaces, Network, bind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use util::netns::in_namespace;
+use util::netns::{in_namespace, wait_until_usable};
 
 /// A host to build.
 #[derive(Clone, Debug)]
@@ -133,6 +133,7 @@ impl Plan {
             .expect("ip reads");
         drop(stdin);
         ip.wait().expect("ip ends");
+        wait_until_usable();
     }
 }
 

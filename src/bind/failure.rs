@@ -42,27 +42,47 @@ pub struct BindError(Box<Details>);
 #[derive(Debug)]
 struct Details {
     protocol: Protocol,
-    text: String,
+    /// The settings; none if the list was empty.
+    texts: Vec<String>,
     first: BindFailure,
     others: Vec<BindFailure>,
 }
 
 impl BindError {
     /// `failures` has at least one.
-    pub(super) fn new(protocol: Protocol, text: String, mut failures: Vec<BindFailure>) -> Self {
+    pub(super) fn new(
+        protocol: Protocol,
+        texts: Vec<String>,
+        mut failures: Vec<BindFailure>,
+    ) -> Self {
         let first = failures.remove(0);
         Self(Box::new(Details {
             protocol,
-            text,
+            texts,
             first,
             others: failures,
         }))
     }
 
-    /// Returns the setting as it was written; the canonical text, if it was no text.
+    /// Returns the setting as it was written, of a list the one of the first failure; the
+    /// canonical text, if it was no text.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.0.text
+        self.text_of(&self.0.first)
+    }
+
+    /// Returns the setting that a failure is of, as it was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind_all(["127.0.0.1:0", "224.0.0.1:0", "nowhere"]).unwrap_err();
+    /// let texts: Vec<&str> = err.failures().map(|failure| err.text_of(failure)).collect();
+    /// assert_eq!(texts, ["nowhere"], "a text that is none is told before anything is opened");
+    /// ```
+    #[must_use]
+    pub fn text_of(&self, failure: &BindFailure) -> &str {
+        self.0.texts.get(failure.entry).map_or("", String::as_str)
     }
 
     /// Iterates over what failed: at least one.
@@ -141,23 +161,39 @@ impl BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 10;
         let Details {
             protocol,
-            text,
+            texts,
             first,
-            ..
+            others,
         } = &*self.0;
-        if let Cause::Text(err) = &first.cause {
-            // It names the text itself.
-            return err.fmt(f);
+        // These name themselves.
+        if let (Cause::Text(_), [_]) | (Cause::EmptyList, _) = (&first.cause, &texts[..]) {
+            return first.cause.fmt(f);
         }
         let protocol = match protocol {
             Protocol::Tcp => "",
             Protocol::Udp => "UDP ",
         };
-        write!(f, "cannot listen on {protocol}{}", shown(text))?;
-        for (n, failure) in self.failures().enumerate() {
+        if let [text] = &texts[..] {
+            write!(f, "cannot listen on {protocol}{}", shown(text))?;
+        } else {
+            let mut failed: Vec<usize> = self.failures().map(|failure| failure.entry).collect();
+            failed.dedup();
+            let (failed, all) = (failed.len(), texts.len());
+            if failed == all {
+                write!(f, "cannot listen on any of {all} {protocol}addresses")?;
+            } else {
+                write!(f, "cannot listen on {failed} of {all} {protocol}addresses")?;
+            }
+        }
+        for (n, failure) in self.failures().take(SHOWN).enumerate() {
             f.write_str(if n == 0 { ": " } else { "; " })?;
+            let text = self.text_of(failure);
+            if texts.len() > 1 && !matches!(failure.cause, Cause::Text(_)) {
+                write!(f, "{}: ", shown(text))?;
+            }
             match failure.addr {
                 Some(addr) if !text.ends_with(&addr.to_string()) => write!(f, "{addr}: ")?,
                 _ => {}
@@ -167,7 +203,10 @@ impl fmt::Display for BindError {
                 write!(f, "; also, {also}")?;
             }
         }
-        Ok(())
+        match (1 + others.len()).saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
     }
 }
 
@@ -200,6 +239,7 @@ impl From<BindError> for io::Error {
 /// ```
 #[derive(Debug)]
 pub struct BindFailure {
+    entry: usize,
     addr: Option<SocketAddr>,
     step: Step,
     cause: Cause,
@@ -217,12 +257,23 @@ impl BindFailure {
     ) -> Self {
         let mut causes = causes.into_iter();
         Self {
+            entry: 0,
             addr,
             step,
             cause: causes.next().unwrap_or(Cause::Other { step }),
             also: causes.collect(),
             error,
         }
+    }
+
+    pub(super) fn of_entry(self, entry: usize) -> Self {
+        Self { entry, ..self }
+    }
+
+    /// Returns which of the settings of a list it is of, from 0 on.
+    #[must_use]
+    pub fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Returns the address of the socket; `None` if the setting did not come to one.

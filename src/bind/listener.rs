@@ -3,8 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use super::BindOptions;
-use crate::diagnose::{self, Note};
+use super::{BindFailure, BindOptions};
+use crate::diagnose::{self, Cause, Note};
 use crate::interfaces::Interfaces;
 use crate::plan::PlannedSocket;
 use crate::target::{BindTarget, Protocol};
@@ -34,6 +34,7 @@ pub struct Listener<S = TcpListener> {
     foreign: bool,
     protocol: Protocol,
     freebind: bool,
+    entry: usize,
 }
 
 impl<S> Listener<S> {
@@ -51,7 +52,26 @@ impl<S> Listener<S> {
             foreign: planned.foreign,
             protocol,
             freebind,
+            entry: 0,
         }
+    }
+
+    pub(super) fn of_entry(self, entry: usize) -> Self {
+        Self { entry, ..self }
+    }
+
+    /// Returns which of the settings of a list it is of, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind_all(["localhost:0", "127.0.0.1:0"])?;
+    /// assert_eq!(listeners.as_slice().last().map(bindaddr::Listener::entry), Some(1));
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn entry(&self) -> usize {
+        self.entry
     }
 
     /// Returns the address the socket is bound to, with the port it was given.
@@ -224,7 +244,8 @@ mod sealed {
     impl Sealed for std::net::UdpSocket {}
 }
 
-/// The sockets that a setting stands for: at least one, all on one port.
+/// The sockets that a setting or a list of them stands for: at least one. Those of one
+/// setting are all on one port.
 ///
 /// # Examples
 ///
@@ -237,14 +258,36 @@ mod sealed {
 #[derive(Debug)]
 pub struct Listeners<S = TcpListener> {
     listeners: Vec<Listener<S>>,
+    /// What became of the rest of a list, if anything is to be said of it.
+    rest: Option<Box<Rest>>,
+}
+
+#[derive(Debug)]
+struct Rest {
+    skipped: Vec<Skipped>,
+    merged: Vec<Merged>,
 }
 
 impl<S> Listeners<S> {
     pub(super) fn new(listeners: Vec<Listener<S>>) -> Self {
-        Self { listeners }
+        Self {
+            listeners,
+            rest: None,
+        }
     }
 
-    /// Borrows the sockets: at least one.
+    pub(super) fn of_list(
+        listeners: Vec<Listener<S>>,
+        skipped: Vec<Skipped>,
+        merged: Vec<Merged>,
+    ) -> Self {
+        Self {
+            listeners,
+            rest: Some(Box::new(Rest { skipped, merged })),
+        }
+    }
+
+    /// Borrows the sockets: at least one, in the order of the settings.
     #[must_use]
     pub fn as_slice(&self) -> &[Listener<S>] {
         &self.listeners
@@ -253,6 +296,27 @@ impl<S> Listeners<S> {
     /// Iterates over the sockets.
     pub fn iter(&self) -> std::slice::Iter<'_, Listener<S>> {
         self.listeners.iter()
+    }
+
+    /// Returns what this host does not have of the settings that may be absent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // TEST-NET-2 (RFC 5737), which no host has.
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.skipped)
+    }
+
+    /// Returns what stands twice in a list and was opened once.
+    #[must_use]
+    pub fn merged(&self) -> &[Merged] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.merged)
     }
 }
 
@@ -271,5 +335,99 @@ impl<'a, S> IntoIterator for &'a Listeners<S> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
+    }
+}
+
+/// A socket of a setting that [may be absent](crate::ListenAddr::is_optional), and is.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Cause;
+///
+/// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+/// let skipped = &listeners.skipped()[0];
+/// assert!(matches!(skipped.cause(), Cause::NotOnThisHost(_)));
+/// assert_eq!((skipped.entry(), skipped.addr()), (1, Some(([198, 51, 100, 1], 0).into())));
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Debug)]
+pub struct Skipped {
+    text: String,
+    failure: BindFailure,
+}
+
+impl Skipped {
+    pub(super) fn new(text: String, failure: BindFailure) -> Self {
+        Self { text, failure }
+    }
+
+    /// Returns the setting as it was written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns which of the settings it is, from 0 on.
+    #[must_use]
+    pub fn entry(&self) -> usize {
+        self.failure.entry()
+    }
+
+    /// Returns the address of the socket; `None` if the setting did not come to one.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.failure.addr()
+    }
+
+    /// Returns why this host does not have it.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        self.failure.cause()
+    }
+}
+
+/// A socket that two settings of a list stand for, and that was opened once.
+///
+/// # Examples
+///
+/// ```
+/// let port = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr().port();
+/// let text = format!("127.0.0.1:{port}");
+/// let listeners = bindaddr::bind_all([&text, &text])?;
+/// assert_eq!(listeners.as_slice().len(), 1);
+/// let merged = listeners.merged()[0];
+/// assert_eq!((merged.entry(), merged.into_entry()), (1, 0));
+/// assert_eq!(merged.addr().port(), port);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Merged {
+    entry: usize,
+    into: usize,
+    addr: SocketAddr,
+}
+
+impl Merged {
+    pub(super) fn new(entry: usize, into: usize, addr: SocketAddr) -> Self {
+        Self { entry, into, addr }
+    }
+
+    /// Returns which of the settings was merged, from 0 on.
+    #[must_use]
+    pub fn entry(self) -> usize {
+        self.entry
+    }
+
+    /// Returns which of the settings has the socket, from 0 on.
+    #[must_use]
+    pub fn into_entry(self) -> usize {
+        self.into
+    }
+
+    /// Returns the address of the socket.
+    #[must_use]
+    pub fn addr(self) -> SocketAddr {
+        self.addr
     }
 }

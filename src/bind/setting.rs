@@ -7,8 +7,8 @@ use std::ops::RangeInclusive;
 use super::BindFailure;
 use crate::diagnose::{Cause, Step};
 use crate::interfaces::Interfaces;
-use crate::listen::{Host, ListenAddr, Word};
-use crate::resolve::endpoints_on;
+use crate::listen::{Host, ListenAddr};
+use crate::resolve::{ThisHost, endpoints_here};
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
@@ -94,17 +94,27 @@ pub(crate) struct Wanted {
     pub(crate) host: Option<Interfaces>,
 }
 
-impl Setting<'_> {
-    /// Finds out what is wanted on `host`, or on this host, whose interfaces are read only
-    /// where they must be.
-    pub(crate) fn wanted(&self, host: Option<&Interfaces>) -> Result<Wanted, Box<BindFailure>> {
-        match &self.0 {
-            Written::Text(text) => match text.parse() {
-                Ok(addr) => wanted_by(&addr, host),
-                Err(err) => Err(refused(Step::Parse, Cause::Text(err))),
-            },
-            Written::Addr(addr) => wanted_by(addr, host),
-            Written::Target(target, port) => Ok(Wanted {
+/// A setting that has been read.
+pub(crate) enum Read<'a> {
+    Addr(Cow<'a, ListenAddr>),
+    Target(&'a BindTarget, u16),
+}
+
+impl Read<'_> {
+    /// Tells whether it may be absent on this host.
+    pub(crate) fn is_optional(&self) -> bool {
+        match self {
+            Self::Addr(addr) => addr.is_optional(),
+            Self::Target(..) => false,
+        }
+    }
+
+    /// Finds out what is wanted on this host, whose interfaces are read only where they
+    /// must be.
+    pub(crate) fn wanted(&self, host: &ThisHost) -> Result<Wanted, Box<BindFailure>> {
+        match self {
+            Self::Addr(addr) => wanted_by(addr, host),
+            Self::Target(target, port) => Ok(Wanted {
                 endpoints: vec![target.endpoint()],
                 ports: *port..=*port,
                 mapped: None,
@@ -112,14 +122,18 @@ impl Setting<'_> {
             }),
         }
     }
+}
 
-    /// Tells whether the sources that the host would use to reach the outside may be asked for.
-    pub(crate) fn may_need_default_sources(&self) -> bool {
-        match &self.0 {
-            Written::Text(text) => text.contains("_default_"),
-            Written::Addr(addr) => *addr.host() == Host::Word(Word::Default),
-            Written::Target(..) => false,
-        }
+impl Setting<'_> {
+    pub(crate) fn read(&self) -> Result<Read<'_>, Box<BindFailure>> {
+        Ok(match &self.0 {
+            Written::Text(text) => Read::Addr(Cow::Owned(
+                text.parse()
+                    .map_err(|err| refused(Step::Parse, Cause::Text(err)))?,
+            )),
+            Written::Addr(addr) => Read::Addr(Cow::Borrowed(addr)),
+            Written::Target(target, port) => Read::Target(target, *port),
+        })
     }
 
     /// Returns the setting as it was written, in canonical words if it was no text.
@@ -143,9 +157,9 @@ fn refused(step: Step, cause: Cause) -> Box<BindFailure> {
     Box::new(BindFailure::new(None, step, vec![cause], None))
 }
 
-fn wanted_by(addr: &ListenAddr, host: Option<&Interfaces>) -> Result<Wanted, Box<BindFailure>> {
-    let (endpoints, host) =
-        endpoints_on(addr, host).map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
+fn wanted_by(addr: &ListenAddr, host: &ThisHost) -> Result<Wanted, Box<BindFailure>> {
+    let (endpoints, host) = endpoints_here(addr, host)
+        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
     let mapped = match addr.host() {
         Host::Ip {
             ip: IpAddr::V6(ip), ..

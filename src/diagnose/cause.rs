@@ -174,6 +174,8 @@ pub enum Cause {
         /// The last one.
         last: u16,
     },
+    /// The list of settings has none.
+    EmptyList,
     /// Another setting of the list claims the port.
     #[non_exhaustive]
     Conflict {
@@ -345,6 +347,23 @@ pub enum Unavailable {
 }
 
 impl Cause {
+    /// Tells whether this host lacks the address or its family, which an optional setting may do
+    /// without.
+    pub(crate) fn is_absence(&self) -> bool {
+        match self {
+            Self::Unresolved(kind) => kind.is_absence(),
+            Self::NotOnThisHost(_)
+            | Self::Gone(_)
+            | Self::RoutedNotAssigned(_)
+            | Self::OtherZone { .. }
+            | Self::NoSuchZone { .. }
+            | Self::NoLoopback { .. }
+            | Self::AddressUnavailable
+            | Self::FamilyUnavailable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Tells whether trying again may help although nobody mends anything.
     pub(crate) fn is_transient(&self) -> bool {
         match self {

@@ -127,6 +127,7 @@ impl fmt::Display for Cause {
             Self::RangeInUse { first, last } => {
                 write!(f, "other sockets have every port from {first} to {last}")
             }
+            Self::EmptyList => f.write_str("there is nothing to listen on: the list is empty"),
             Self::Conflict {
                 ip,
                 other,

@@ -1,6 +1,6 @@
 //! What a socket claims of its port: [`Claim`], and why two of them exclude each other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Why two sockets cannot have one port at once, seen from the one that came too late.
 ///
@@ -67,6 +67,11 @@ impl Claim {
         }
     }
 
+    /// The claim of a socket that is bound to no device but the zone of its address.
+    pub(crate) fn of_socket(addr: SocketAddr, only_v6: bool) -> Self {
+        Self::new(addr.ip(), only_v6, zone(addr))
+    }
+
     pub(crate) fn ip(self) -> IpAddr {
         self.ip
     }
@@ -97,6 +102,14 @@ impl Claim {
             _ => None,
         };
         other_is_wider.or(this_is_wider)
+    }
+}
+
+/// The scope id of an address; 0 for none.
+pub(crate) fn zone(addr: SocketAddr) -> u32 {
+    match addr {
+        SocketAddr::V4(_) => 0,
+        SocketAddr::V6(v6) => v6.scope_id(),
     }
 }
 

@@ -79,6 +79,27 @@ pub(crate) fn ip(args: &str) {
     let output = command.output().expect("iproute2 is installed");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {args}: {stderr}");
+    wait_until_usable();
+}
+
+/// Waits until no IPv6 address is tentative any more: without a look for duplicates,
+/// too, the kernel makes a new one usable a moment later. A test that wants them tentative
+/// has switched the look on.
+pub(crate) fn wait_until_usable() {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let is_tentative = |line: &str| {
+        let flags = line.split_ascii_whitespace().nth(4).unwrap_or_default();
+        // IFA_F_TENTATIVE of linux/if_addr.h
+        u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x40 != 0)
+    };
+    for _ in 0..1000 {
+        let is_waited_for = read("/proc/sys/net/ipv6/conf/default/accept_dad").trim() == "0";
+        let addrs = read("/proc/thread-self/net/if_inet6");
+        if !is_waited_for || !addrs.lines().any(is_tentative) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Tells whether a TCP connection from this namespace to `to` comes about.

@@ -1,0 +1,302 @@
+//! Several listen addresses in one setting: [`ListenAddrs`], and the error of a list with mistakes.
+
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
+
+use super::ListenAddr;
+use super::parse::{self, PortRule};
+use super::refusal::ParseError;
+
+/// The listen addresses of a setting that may have several: at least one.
+///
+/// In a text they stand apart by commas, by white space, or by both. An entry
+/// that is empty is a mistake, as where a variable between two commas was unset.
+///
+/// The [`Display`](fmt::Display) form is canonical and parses back to the same value.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::ListenAddrs;
+///
+/// let addrs: ListenAddrs = "127.0.0.1:8080, [::1]:8080".parse()?;
+/// assert_eq!(addrs.as_slice().len(), 2);
+/// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:8080");
+/// assert_eq!("*:80 *:443".parse::<ListenAddrs>()?.to_string(), "*:80, *:443");
+/// # Ok::<(), bindaddr::ParseListError>(())
+/// ```
+///
+/// # Example: errors
+///
+/// ```
+/// use bindaddr::ListenAddrs;
+///
+/// let err = "127.0.0.1:-1,*:80,[::1]:65536".parse::<ListenAddrs>().unwrap_err();
+/// assert_eq!(
+///     err.to_string(),
+///     "entry 1 of 3: invalid listen address \"127.0.0.1:-1\": the port `-1` has a sign; write \
+///      digits only; entry 3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; \
+///      ports end at 65535",
+/// );
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ListenAddrs {
+    addrs: Vec<ListenAddr>,
+}
+
+impl ListenAddrs {
+    /// Parses a list whose entries may leave out their ports.
+    ///
+    /// A port in an entry wins over `port`.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseListError`] with every entry that is no listen address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs = ListenAddrs::parse_with_default_port("127.0.0.1, [::1]:9090", 8080)?;
+    /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:9090");
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
+    pub fn parse_with_default_port(text: &str, port: u16) -> Result<Self, ParseListError> {
+        parse_all([text], PortRule::Default(port))
+    }
+
+    /// Parses the texts of a sequence, as of a flag that may be repeated, each of which may
+    /// be a list itself.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseListError`] with every entry that is no listen address. The sequence must
+    /// not be empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs = ListenAddrs::parse_each(["127.0.0.1:80", "[::1]:80 *:443"])?;
+    /// assert_eq!(addrs.as_slice().len(), 3);
+    /// assert!(ListenAddrs::parse_each(<[&str; 0]>::default()).is_err());
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
+    pub fn parse_each<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T>,
+    ) -> Result<Self, ParseListError> {
+        parse_all(texts, PortRule::Required)
+    }
+
+    /// Borrows the addresses: at least one.
+    #[must_use]
+    pub fn as_slice(&self) -> &[ListenAddr] {
+        &self.addrs
+    }
+
+    /// Iterates over the addresses.
+    pub fn iter(&self) -> std::slice::Iter<'_, ListenAddr> {
+        self.addrs.iter()
+    }
+}
+
+fn parse_all<T: AsRef<str>>(
+    texts: impl IntoIterator<Item = T>,
+    rule: PortRule,
+) -> Result<ListenAddrs, ParseListError> {
+    let mut addrs = Vec::new();
+    let mut faults = Vec::new();
+    let mut entry = 0;
+    for text in texts {
+        let text = text.as_ref();
+        for (offset, part) in entries(text) {
+            entry += 1;
+            match parse::parse(part, rule) {
+                Ok(addr) => addrs.push(addr),
+                Err(error) => faults.push(EntryError {
+                    entry,
+                    offset,
+                    error,
+                }),
+            }
+        }
+    }
+    if let (0, Err(error)) = (entry, parse::parse("", rule)) {
+        entry = 1;
+        faults.push(EntryError {
+            entry,
+            offset: 0,
+            error,
+        });
+    }
+    if faults.is_empty() {
+        Ok(ListenAddrs { addrs })
+    } else {
+        Err(ParseListError {
+            entries: entry,
+            faults,
+        })
+    }
+}
+
+/// The entries of a list, each with its place in bytes. What stands between two commas is
+/// at least one entry, if an empty one.
+fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    // Both lie in `text`.
+    let place = move |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    text.split(',').flat_map(move |between| {
+        let is_empty = between.trim_ascii().is_empty();
+        let parts = between.split_ascii_whitespace();
+        let empty = is_empty.then(|| between.trim_ascii_end());
+        parts.chain(empty).map(move |part| (place(part), part))
+    })
+}
+
+impl FromStr for ListenAddrs {
+    type Err = ParseListError;
+
+    /// Parses a list whose entries have ports.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseListError`] with every entry that is no listen address.
+    fn from_str(text: &str) -> Result<Self, ParseListError> {
+        parse_all([text], PortRule::Required)
+    }
+}
+
+impl TryFrom<&str> for ListenAddrs {
+    type Error = ParseListError;
+
+    fn try_from(text: &str) -> Result<Self, ParseListError> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for ListenAddrs {
+    type Error = ParseListError;
+
+    fn try_from(text: String) -> Result<Self, ParseListError> {
+        text.parse()
+    }
+}
+
+impl From<ListenAddr> for ListenAddrs {
+    fn from(addr: ListenAddr) -> Self {
+        Self { addrs: vec![addr] }
+    }
+}
+
+impl fmt::Display for ListenAddrs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, addr) in self.addrs.iter().enumerate() {
+            let joint = if n == 0 { "" } else { ", " };
+            write!(f, "{joint}{addr}")?;
+        }
+        Ok(())
+    }
+}
+
+impl IntoIterator for ListenAddrs {
+    type Item = ListenAddr;
+    type IntoIter = std::vec::IntoIter<ListenAddr>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.addrs.into_iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a ListenAddrs {
+    type Item = &'a ListenAddr;
+    type IntoIter = std::slice::Iter<'a, ListenAddr>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+/// A list with entries that are no listen addresses: all of them are told.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::ListenAddrs;
+///
+/// let err = "127.0.0.1:80, localhost".parse::<ListenAddrs>().unwrap_err();
+/// let faults = err.faults();
+/// assert_eq!((faults[0].entry(), faults[0].offset()), (2, 14));
+/// assert_eq!(faults[0].error().text(), "localhost");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParseListError {
+    entries: usize,
+    faults: Vec<EntryError>,
+}
+
+impl ParseListError {
+    /// Returns what is wrong, in the order of the list: at least one entry.
+    #[must_use]
+    pub fn faults(&self) -> &[EntryError] {
+        &self.faults
+    }
+}
+
+impl fmt::Display for ParseListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 8;
+        for (n, fault) in self.faults.iter().take(SHOWN).enumerate() {
+            let joint = if n == 0 { "" } else { "; " };
+            f.write_str(joint)?;
+            if self.entries > 1 {
+                write!(f, "entry {} of {}: ", fault.entry, self.entries)?;
+            }
+            write!(f, "{}", fault.error)?;
+        }
+        match self.faults.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more entries are none"),
+        }
+    }
+}
+
+impl Error for ParseListError {}
+
+/// An entry of a list that is no listen address.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{ListenAddrs, ParseErrorKind};
+///
+/// let err = ",*:80".parse::<ListenAddrs>().unwrap_err();
+/// assert_eq!(err.faults()[0].error().kind(), ParseErrorKind::Empty);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryError {
+    entry: usize,
+    offset: usize,
+    error: ParseError,
+}
+
+impl EntryError {
+    /// Returns which entry it is, from 1 on.
+    #[must_use]
+    pub fn entry(&self) -> usize {
+        self.entry
+    }
+
+    /// Returns where the entry begins, in bytes of its text.
+    #[must_use]
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+
+    /// Returns what is wrong with it.
+    #[must_use]
+    pub fn error(&self) -> &ParseError {
+        &self.error
+    }
+}

@@ -1,0 +1,431 @@
+//! Several settings together: `ListenAddrs` and `bind_all`.
+
+mod util;
+
+use std::net::SocketAddr;
+
+use bindaddr::{
+    BindError, BindOptions, Cause, ListenAddr, ListenAddrs, Listener, Listeners, ParseErrorKind,
+    Step, bind, bind_all, bind_udp_all, check,
+};
+use proptest::prelude::*;
+#[cfg(target_os = "linux")]
+use util::netns::{in_namespace, ip, set};
+
+fn list(text: &str) -> Vec<String> {
+    let addrs: ListenAddrs = text.parse().unwrap_or_else(|err| panic!("{text:?}: {err}"));
+    addrs.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn entries_stand_apart_by_commas_and_white_space() {
+    for text in [
+        "*:80,localhost:443",
+        "*:80, localhost:443",
+        "*:80 ,localhost:443",
+        "*:80 localhost:443",
+        "  *:80\tlocalhost:443\n",
+        "80\r\n\tlocalhost:443",
+    ] {
+        assert_eq!(list(text), ["*:80", "localhost:443"], "{text:?}");
+    }
+    assert_eq!(list("-[::1]:80"), ["-[::1]:80"]);
+    assert_eq!(list(" 80 "), ["*:80"]);
+    let with_default = ListenAddrs::parse_with_default_port("127.0.0.1 [::1]:9090 eth0", 8080);
+    assert_eq!(
+        with_default.unwrap().to_string(),
+        "127.0.0.1:8080, [::1]:9090, eth0:8080"
+    );
+    let each = ListenAddrs::parse_each(["80,443", "localhost:8080"]).unwrap();
+    assert_eq!(each.to_string(), "*:80, *:443, localhost:8080");
+}
+
+#[test]
+fn every_faulty_entry_is_told_with_its_place() {
+    for (text, faults) in [
+        ("", vec![(1, 0, ParseErrorKind::Empty)]),
+        (" \t ", vec![(1, 0, ParseErrorKind::Empty)]),
+        ("80,", vec![(2, 3, ParseErrorKind::Empty)]),
+        (",80", vec![(1, 0, ParseErrorKind::Empty)]),
+        ("80,,443", vec![(2, 3, ParseErrorKind::Empty)]),
+        ("80, ,443", vec![(2, 3, ParseErrorKind::Empty)]),
+        (
+            "80 localhost [::1]:70000 443 :80",
+            vec![
+                (2, 3, ParseErrorKind::MissingPort),
+                (3, 13, ParseErrorKind::PortTooLarge),
+                (5, 29, ParseErrorKind::EmptyHost),
+            ],
+        ),
+        ("80;443", vec![(1, 0, ParseErrorKind::InvalidCharacter)]),
+    ] {
+        let err = text.parse::<ListenAddrs>().expect_err(text);
+        let found: Vec<_> = err
+            .faults()
+            .iter()
+            .map(|fault| (fault.entry(), fault.offset(), fault.error().kind()))
+            .collect();
+        assert_eq!(found, faults, "{text:?}: {err}");
+        for fault in err.faults() {
+            let written = &text[fault.offset()..];
+            assert!(written.starts_with(fault.error().text()), "{text:?}");
+        }
+    }
+    let err = "80 70000".parse::<ListenAddrs>().unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "entry 2 of 2: invalid listen address \"70000\": the port `70000` is too large; ports end at 65535"
+    );
+    // Ten thousand of them make no long message.
+    let many = "70000 ".repeat(10_000);
+    let err = many.parse::<ListenAddrs>().unwrap_err();
+    assert_eq!(err.faults().len(), 10_000);
+    let message = err.to_string();
+    assert!(
+        message.len() < 2000 && message.ends_with("; and 9992 more entries are none"),
+        "{message}"
+    );
+    assert_eq!(list(&"80 ".repeat(10_000)).len(), 10_000);
+}
+
+proptest! {
+    #[test]
+    fn a_list_is_read_back_as_it_was_written(ports in prop::collection::vec(any::<u16>(), 1..9)) {
+        let texts = ports.iter().map(|port| match port % 4 {
+            0 => format!("*:{port}"),
+            1 => format!("-[fe80::1%eth{port}]:{port}"),
+            2 => format!("ipv4@10.0.0.0/8:{port}"),
+            _ => format!("localhost:{port}"),
+        });
+        let addrs = ListenAddrs::parse_each(texts).expect("each is one");
+        prop_assert_eq!(addrs.to_string().parse::<ListenAddrs>(), Ok(addrs.clone()));
+        let joined: Vec<String> = addrs.iter().map(ToString::to_string).collect();
+        prop_assert_eq!(joined.join(" ").parse::<ListenAddrs>(), Ok(addrs));
+    }
+
+    #[test]
+    fn no_text_breaks_the_list(text in any::<String>()) {
+        match text.parse::<ListenAddrs>() {
+            Ok(addrs) => prop_assert_eq!(addrs.to_string().parse(), Ok(addrs)),
+            Err(err) => for fault in err.faults() {
+                prop_assert!(text[fault.offset()..].starts_with(fault.error().text()));
+            }
+        }
+    }
+}
+
+fn addrs<S>(listeners: &Listeners<S>) -> Vec<SocketAddr> {
+    listeners.iter().map(Listener::local_addr).collect()
+}
+
+#[track_caller]
+fn fails<const N: usize>(settings: [&str; N]) -> BindError {
+    bind_all(settings).expect_err("it fails")
+}
+
+#[test]
+fn all_settings_are_opened_in_their_order() {
+    let listeners = bind_all(["127.0.0.1:0", "localhost:0", "127.0.0.1:0"]).unwrap();
+    let entries: Vec<usize> = listeners.iter().map(Listener::entry).collect();
+    assert!(
+        entries == [0, 1, 1, 2] || entries == [0, 1, 2],
+        "{entries:?}"
+    );
+    assert!(listeners.skipped().is_empty() && listeners.merged().is_empty());
+    let ports: std::collections::HashSet<u16> =
+        addrs(&listeners).iter().map(SocketAddr::port).collect();
+    assert_eq!(ports.len(), 3, "each its own");
+    assert_eq!(bind_udp_all(["127.0.0.1:0"]).unwrap().as_slice().len(), 1);
+
+    // Whatever is a setting, and lists of them.
+    let text: ListenAddrs = "127.0.0.1:0 127.0.0.1:0".parse().unwrap();
+    assert_eq!(bind_all(&text).unwrap().as_slice().len(), 2);
+    assert_eq!(bind_all(text).unwrap().as_slice().len(), 2);
+    let addr: ListenAddr = "127.0.0.1:0".parse().unwrap();
+    assert_eq!(bind_all([addr.clone()]).unwrap().as_slice().len(), 1);
+    assert_eq!(bind_all(vec![&addr, &addr]).unwrap().as_slice().len(), 2);
+}
+
+#[test]
+fn what_is_no_setting_is_told_before_anything_is_opened() {
+    let err = fails([
+        "127.0.0.1:0",
+        "127.0.0.1",
+        "no-such-name:80",
+        "-no-such-name:80",
+    ]);
+    assert_eq!(
+        err.to_string().split(": no interface").next(),
+        Some(
+            "cannot listen on 2 of 4 addresses: \
+             invalid listen address \"127.0.0.1\": the port is missing; write `127.0.0.1:8080`; \
+             no-such-name:80"
+        )
+    );
+    let entries: Vec<usize> = err.failures().map(bindaddr::BindFailure::entry).collect();
+    assert_eq!(entries, [1, 2]);
+    assert_eq!((err.step(), err.text()), (Step::Parse, "127.0.0.1"));
+    let err = bind_all(<[&str; 0]>::default()).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "there is nothing to listen on: the list is empty"
+    );
+    assert_eq!((err.step(), err.text()), (Step::Check, ""));
+    assert!(!check(<[&str; 0]>::default()).is_ok());
+    let err = BindOptions::new().device("l/o").bind_all(["127.0.0.1:0"]);
+    if cfg!(target_os = "linux") {
+        assert!(matches!(
+            err.unwrap_err().cause(),
+            Cause::InvalidDevice { .. }
+        ));
+    }
+}
+
+#[test]
+fn what_may_be_absent_is_skipped_where_it_is() {
+    // TEST-NET-2 (RFC 5737), which no host has.
+    let listeners = bind_all(["-198.51.100.1:0", "127.0.0.1:0", "-no-such-name:80"]).unwrap();
+    assert_eq!(addrs(&listeners).len(), 1);
+    let skipped = listeners.skipped();
+    assert_eq!(skipped.len(), 2);
+    let of = |text: &str| skipped.iter().find(|one| one.text() == text).expect(text);
+    assert!(matches!(
+        of("-198.51.100.1:0").cause(),
+        Cause::NotOnThisHost(_)
+    ));
+    assert!(matches!(
+        of("-no-such-name:80").cause(),
+        Cause::Unresolved(_)
+    ));
+
+    let err = fails(["-198.51.100.1:0", "-no-such-name:80"]);
+    let message = err.to_string();
+    assert!(
+        message.starts_with("cannot listen on any of 2 addresses: -no-such-name:80: "),
+        "{message}"
+    );
+    assert!(
+        message.contains("; -198.51.100.1:0: no interface of this host has 198.51.100.1"),
+        "{message}"
+    );
+    assert!(!check(["-198.51.100.1:0"]).is_ok());
+
+    // In use is another matter.
+    let held = bind("127.0.0.1:0").unwrap();
+    let taken = held.as_slice()[0].local_addr();
+    let err = fails([&*format!("-{taken}"), "127.0.0.1:0"]);
+    assert!(matches!(err.cause(), Cause::InUse { .. }), "{err:?}");
+    let err = fails(["-198.51.100.1:0", "224.0.0.1:0"]);
+    assert_eq!(
+        err.failures().count(),
+        1,
+        "what is skipped is no failure: {err}"
+    );
+}
+
+#[test]
+fn all_are_opened_or_none_and_every_failure_is_told() {
+    let held = [bind("127.0.0.1:0").unwrap(), bind("127.0.0.1:0").unwrap()];
+    let free = bind("127.0.0.1:0").unwrap().as_slice()[0].local_addr();
+    let taken = held
+        .iter()
+        .map(|held| held.as_slice()[0].local_addr().to_string());
+    let mut texts: Vec<String> = taken.collect();
+    texts.insert(1, free.to_string());
+    let err = bind_all(&texts).unwrap_err();
+    let failed: Vec<&str> = err.failures().map(|failure| err.text_of(failure)).collect();
+    assert_eq!(failed, [&*texts[0], &*texts[2]]);
+    assert!(err.to_string().starts_with(&format!(
+        "cannot listen on 2 of 3 addresses: {}: ",
+        texts[0]
+    )));
+    bind(free).expect("it was closed again");
+
+    let mut many: Vec<String> = (1..=12).map(|n| format!("198.51.100.{n}:0")).collect();
+    many.push("127.0.0.1:0".into());
+    let message = bind_all(&many).unwrap_err().to_string();
+    assert!(
+        message.starts_with("cannot listen on 12 of 13 addresses: "),
+        "{message}"
+    );
+    assert!(message.ends_with("; and 2 more"), "{message}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn wildcards_of_both_families_share_a_port() {
+    in_namespace("wildcards_of_both_families_share_a_port", || {
+        for settings in [
+            ["0.0.0.0:80", "[::]:80"],
+            ["[::]:80", "0.0.0.0:80"],
+            ["*:80", "0.0.0.0:80"],
+        ] {
+            let listeners = bind_all(settings).unwrap();
+            assert_eq!(listeners.as_slice().len(), 2);
+            assert!(check(settings).settings().iter().all(|one| {
+                one.problems()
+                    .all(|cause| matches!(cause, Cause::InUse { .. }))
+            }));
+            for text in ["127.0.0.1:80", "[::1]:80"] {
+                std::net::TcpStream::connect(text).unwrap();
+            }
+            drop(listeners);
+            assert!(check(settings).is_ok());
+        }
+        // Port 0 is no port to share.
+        let listeners = bind_all(["0.0.0.0:0", "[::]:0"]).unwrap();
+        let host = bindaddr::Interfaces::system().unwrap();
+        let target = listeners.as_slice()[1].target(&host);
+        assert_eq!(
+            target,
+            bindaddr::BindTarget::Any(bindaddr::Wildcard::DualStack)
+        );
+        drop(listeners);
+
+        // A host without IPv6 has IPv4 already.
+        util::sandbox::refuse_family(10, 97);
+        assert_eq!(
+            bind_all(["0.0.0.0:80", "*:80"]).unwrap().as_slice().len(),
+            1
+        );
+        assert_eq!(
+            bind_all(["0.0.0.0:80", "-[::]:80"])
+                .unwrap()
+                .skipped()
+                .len(),
+            1
+        );
+        assert_eq!(fails(["0.0.0.0:80", "[::]:80"]).failures().count(), 1);
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_conflict_is_told_by_both_before_anything_is_opened() {
+    in_namespace(
+        "a_conflict_is_told_by_both_before_anything_is_opened",
+        || {
+            ip("addr add 10.0.0.1/32 dev lo");
+            for (settings, says) in [
+                (
+                    ["0.0.0.0:80", "10.0.0.1:80"],
+                    "10.0.0.1:80: it cannot stand beside `0.0.0.0:80` of the same list, which covers every IPv4 address",
+                ),
+                (
+                    ["10.0.0.1:80", "*:80"],
+                    "*:80: [::]:80: it cannot stand beside `10.0.0.1:80` of the same list, and the dual-stack `::` covers IPv4, too",
+                ),
+                (
+                    ["[::]:80", "ipv4@lo:80"],
+                    "ipv4@lo:80: 10.0.0.1:80: it cannot stand beside `[::]:80` of the same list, which is dual-stack and covers IPv4, too; \
+                 ipv4@lo:80: 127.0.0.1:80: it cannot stand beside `[::]:80` of the same list, which is dual-stack and covers IPv4, too",
+                ),
+            ] {
+                let err = fails(settings);
+                assert_eq!(
+                    err.to_string(),
+                    format!("cannot listen on 1 of 2 addresses: {says}")
+                );
+                assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+            }
+            bind("*:80").expect("nothing is left open");
+            // Several are all told.
+            let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
+            assert_eq!(err.failures().count(), 2);
+        },
+    );
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_stands_twice_is_opened_once() {
+    in_namespace("what_stands_twice_is_opened_once", || {
+        ip("addr add 10.0.0.1/32 dev lo");
+        let listeners = bind_all([
+            "ipv4@lo:80",
+            "10.0.0.1:80",
+            "[::ffff:10.0.0.1]:80",
+            "*:443",
+            "443",
+        ])
+        .unwrap();
+        let addrs: Vec<String> = addrs(&listeners).iter().map(ToString::to_string).collect();
+        assert_eq!(addrs, ["10.0.0.1:80", "127.0.0.1:80", "[::]:443"]);
+        let merged: Vec<(usize, usize)> = listeners
+            .merged()
+            .iter()
+            .map(|merged| (merged.entry(), merged.into_entry()))
+            .collect();
+        assert_eq!(merged, [(1, 0), (2, 0), (4, 3)]);
+        drop(listeners);
+        assert!(check(["10.0.0.1:80", "10.0.0.1:80"]).is_ok());
+        // The one that cannot do without has it.
+        set("net/ipv6/conf/all/disable_ipv6", "1");
+        for settings in [["localhost:80", "[::1]:80"], ["-[::1]:80", "[::1]:80"]] {
+            let err = fails(settings);
+            assert_eq!(err.text(), "[::1]:80");
+            assert!(!check(settings).is_ok());
+        }
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn who_must_have_a_port_comes_first() {
+    in_namespace("who_must_have_a_port_comes_first", || {
+        // Of three ports the kernel would look at two.
+        set("net/ipv4/ip_local_port_range", "8000 8003");
+        let settings = ["127.0.0.1:0", "127.0.0.1:8000-8002", "127.0.0.1:8000"];
+        for _ in 0..20 {
+            let listeners = bind_all(settings).unwrap();
+            let ports: Vec<u16> = addrs(&listeners).iter().map(SocketAddr::port).collect();
+            assert!(matches!(ports[..], [8002 | 8003, 8001, 8000]), "{ports:?}");
+        }
+        let err = fails(["127.0.0.1:8000-8001", "127.0.0.1:8000", "127.0.0.1:8001"]);
+        assert!(matches!(
+            err.cause(),
+            Cause::RangeInUse {
+                first: 8000,
+                last: 8001,
+                ..
+            }
+        ));
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_optional_interface_may_lack_an_address() {
+    in_namespace("an_optional_interface_may_lack_an_address", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/dad_transmits", "100");
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 2001:db8::1/64 dev eth0");
+        // It is on this host, if not yet: that is no absence.
+        let err = fails(["-[2001:db8::1]:80", "127.0.0.1:80"]);
+        assert!(matches!(err.cause(), Cause::Tentative(_)), "{err:?}");
+        let listeners = bind_all([
+            "-ipv4@eth0:80",
+            "-ipv4@eth1:80",
+            "-ipv6@10.0.0.0/8:80",
+            "127.0.0.1:80",
+        ]);
+        // The last but one is a mistake, and no absence.
+        let err = listeners.unwrap_err();
+        assert!(matches!(err.cause(), Cause::Text(_)), "{err}");
+        let listeners = bind_all([
+            "-ipv4@eth0:80",
+            "-ipv4@eth1:80",
+            "-10.1.0.0/16:80",
+            "127.0.0.1:80",
+        ])
+        .unwrap();
+        assert_eq!(
+            (listeners.as_slice().len(), listeners.skipped().len()),
+            (2, 2)
+        );
+    });
+}
