@@ -10,9 +10,12 @@ mod listener;
 mod failure;
 // Several settings together.
 mod list;
+// Trying again until they can be opened.
+mod wait;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -26,6 +29,8 @@ pub use list::{bind_all, bind_udp_all};
 pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
 pub use setting::Setting;
 pub(crate) use setting::Wanted;
+pub use wait::Waiting;
+use wait::Watch;
 
 /// Opens the TCP listeners that a setting stands for, with the default [`BindOptions`].
 ///
@@ -120,6 +125,8 @@ pub struct BindOptions {
     freebind: bool,
     nonblocking: bool,
     device: Option<String>,
+    wait: Duration,
+    watch: Option<Watch>,
 }
 
 impl BindOptions {
@@ -254,7 +261,8 @@ impl BindOptions {
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
     pub fn bind<'a>(&self, setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
-        self.open(Protocol::Tcp, &setting.into())
+        let setting = setting.into();
+        self.keep_trying(|| self.open(Protocol::Tcp, &setting))
     }
 
     /// Binds the UDP sockets that a setting stands for, as [`bind_udp()`] does.
@@ -266,7 +274,8 @@ impl BindOptions {
         &self,
         setting: impl Into<Setting<'a>>,
     ) -> Result<Listeners<UdpSocket>, BindError> {
-        self.open(Protocol::Udp, &setting.into())
+        let setting = setting.into();
+        self.keep_trying(|| self.open(Protocol::Udp, &setting))
     }
 
     fn open<S: From<Socket>>(

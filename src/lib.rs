@@ -62,7 +62,7 @@ mod reach;
 pub use crate::{
     bind::{
         BindError, BindFailure, BindOptions, Listener, Listeners, Merged, Setting, Skipped,
-        StdSocket, bind, bind_all, bind_udp, bind_udp_all,
+        StdSocket, Waiting, bind, bind_all, bind_udp, bind_udp_all,
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},

@@ -94,7 +94,8 @@ impl BindOptions {
         &self,
         settings: impl IntoIterator<Item = S>,
     ) -> Result<Listeners, BindError> {
-        self.open_list(Protocol::Tcp, settings.into_iter().map(Into::into))
+        let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
+        self.keep_trying(|| self.open_list(Protocol::Tcp, &settings))
     }
 
     /// Binds the UDP sockets of several settings, as [`bind_udp_all`] does.
@@ -106,15 +107,15 @@ impl BindOptions {
         &self,
         settings: impl IntoIterator<Item = S>,
     ) -> Result<Listeners<UdpSocket>, BindError> {
-        self.open_list(Protocol::Udp, settings.into_iter().map(Into::into))
+        let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
+        self.keep_trying(|| self.open_list(Protocol::Udp, &settings))
     }
 
-    fn open_list<'a, S: From<Socket>>(
+    fn open_list<S: From<Socket>>(
         &self,
         protocol: Protocol,
-        settings: impl Iterator<Item = Setting<'a>>,
+        settings: &[Setting<'_>],
     ) -> Result<Listeners<S>, BindError> {
-        let settings: Vec<Setting<'_>> = settings.collect();
         let texts: Vec<String> = settings.iter().map(Setting::text).collect();
         let refused = |failures| BindError::new(protocol, texts.clone(), failures);
         let of_all = |cause| refused(vec![BindFailure::new(None, Step::Check, vec![cause], None)]);

@@ -9,7 +9,7 @@ use super::sockets::{Holder, HolderState};
 use crate::interfaces::InterfaceAddr;
 use crate::listen::{Family, ParseError};
 use crate::resolve::ResolveErrorKind;
-use crate::target::{ForeignAddr, LocalAddr, Overlap};
+use crate::target::{ForeignAddr, ForeignReason, LocalAddr, Overlap};
 
 /// Why a socket could not be opened.
 ///
@@ -364,13 +364,41 @@ impl Cause {
         }
     }
 
+    /// Tells whether waiting may cure it: what is missing may come, and what lingers goes.
+    pub(crate) fn comes_with_time(&self) -> bool {
+        match self {
+            Self::Unresolved(kind) => kind.is_absence(),
+            Self::NotOnThisHost(foreign) => !matches!(
+                foreign.reason(),
+                ForeignReason::Multicast
+                    | ForeignReason::LimitedBroadcast
+                    | ForeignReason::DirectedBroadcast { .. }
+                    | ForeignReason::ThisNetwork
+            ),
+            Self::InUse { holders, .. } => are_connections(holders),
+            Self::FamilyUnavailable { why, .. } => *why == Unavailable::LoopbackDown,
+            Self::Appeared { .. }
+            | Self::Gone(_)
+            | Self::RoutedNotAssigned(_)
+            | Self::OtherZone { .. }
+            | Self::NoSuchZone { .. }
+            | Self::NoSuchDevice { .. }
+            | Self::NoLoopback { .. }
+            | Self::Tentative(_)
+            | Self::InterfaceDown(_)
+            | Self::NoCarrier(_)
+            | Self::NotReady(_)
+            | Self::AddressUnavailable
+            | Self::HeldInvisibly { .. }
+            | Self::TimeWait { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Tells whether trying again may help although nobody mends anything.
     pub(crate) fn is_transient(&self) -> bool {
         match self {
-            Self::InUse { holders, .. } => {
-                let gone_soon = |holder: &Holder| holder.state() == HolderState::Connected;
-                !holders.is_empty() && holders.iter().all(gone_soon)
-            }
+            Self::InUse { holders, .. } => are_connections(holders),
             Self::Tentative(_)
             | Self::InterfaceDown(_)
             | Self::NoCarrier(_)
@@ -395,4 +423,10 @@ impl Cause {
             _ => io::ErrorKind::InvalidInput,
         }
     }
+}
+
+/// Tells whether only connections have the port, which end some day.
+fn are_connections(holders: &[Holder]) -> bool {
+    let is_connection = |holder: &Holder| holder.state() == HolderState::Connected;
+    !holders.is_empty() && holders.iter().all(is_connection)
 }

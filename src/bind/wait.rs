@@ -1,0 +1,168 @@
+//! Trying again until an address has come: [`BindOptions::wait`].
+
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{BindError, BindFailure, BindOptions};
+use crate::diagnose::Cause;
+
+/// What [`BindOptions::on_wait`] is told: what is waited for, and how long.
+///
+/// # Examples
+///
+/// ```
+/// use std::ops::ControlFlow;
+/// use std::time::Duration;
+///
+/// use bindaddr::BindOptions;
+///
+/// let options = BindOptions::new().wait(Duration::from_secs(5)).on_wait(|waiting| {
+///     eprintln!("{} ({:.1?} left)", waiting.error(), waiting.left());
+///     ControlFlow::Break(()) // enough of it
+/// });
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// assert!(options.bind("198.51.100.1:0").is_err());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Waiting<'a> {
+    error: &'a BindError,
+    waited: Duration,
+    timeout: Duration,
+}
+
+impl<'a> Waiting<'a> {
+    /// Returns why the last try failed.
+    #[must_use]
+    pub fn error(&self) -> &'a BindError {
+        self.error
+    }
+
+    /// Returns how long it has been tried.
+    #[must_use]
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Returns how long it will be tried on.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.timeout.saturating_sub(self.waited)
+    }
+}
+
+/// Whom to tell of the waiting.
+#[derive(Clone)]
+pub(super) struct Watch(Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>);
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// The pause after the first try, which doubles up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+impl BindOptions {
+    /// Sets how long to keep trying while what fails may come with time.
+    ///
+    /// That is an address or an interface that is not there yet, as at boot, an IPv6 address
+    /// that is still tentative, an interface that is down or has no carrier, and connections
+    /// of a server that is gone. Whatever waiting does not mend fails at once: a port that
+    /// another server has, a missing privilege, a mistake in the text. The default is not to
+    /// wait.
+    ///
+    /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
+    /// as the last try took.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new().wait(Duration::from_secs(30));
+    /// options.bind("127.0.0.1:0")?; // it is there at once
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn wait(mut self, timeout: Duration) -> Self {
+        self.wait = timeout;
+        self
+    }
+
+    /// Sets whom to tell, after each try, of what is [waited](Self::wait) for; by
+    /// [`ControlFlow::Break`] it ends the waiting, and the last error is returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicBool, Ordering};
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let stopped = Arc::new(AtomicBool::new(true)); // by a signal, say
+    /// let seen = stopped.clone();
+    /// let options = BindOptions::new().wait(Duration::from_secs(30)).on_wait(move |_| {
+    ///     match seen.load(Ordering::Relaxed) {
+    ///         true => ControlFlow::Break(()),
+    ///         false => ControlFlow::Continue(()),
+    ///     }
+    /// });
+    /// assert!(options.bind("198.51.100.1:0").is_err());
+    /// ```
+    #[must_use]
+    pub fn on_wait(
+        mut self,
+        watch: impl Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.watch = Some(Watch(Arc::new(watch)));
+        self
+    }
+
+    /// Tries until it works, what is wrong does not mend itself, or time is up.
+    pub(super) fn keep_trying<T>(
+        &self,
+        mut attempt: impl FnMut() -> Result<T, BindError>,
+    ) -> Result<T, BindError> {
+        if self.wait.is_zero() {
+            return attempt();
+        }
+        let begun = Instant::now();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = Instant::now();
+            let error = match attempt() {
+                Err(error) if comes_with_time(&error) => error,
+                result => return result,
+            };
+            let took = tried.elapsed();
+            let waiting = Waiting {
+                error: &error,
+                waited: begun.elapsed(),
+                timeout: self.wait,
+            };
+            let left = waiting.left();
+            let watch = self.watch.as_ref();
+            if left.is_zero() || watch.is_some_and(|watch| (watch.0)(&waiting).is_break()) {
+                return Err(error);
+            }
+            // On a large host a try is dear, and the host has other things to do.
+            thread::sleep(pause.max(took).min(left));
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn comes_with_time(error: &BindError) -> bool {
+    let mut causes = error.failures().flat_map(BindFailure::causes);
+    causes.all(Cause::comes_with_time)
+}

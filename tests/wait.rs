@@ -1,0 +1,194 @@
+//! Waiting for what is not there yet, in namespaces where it comes later.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bindaddr::{BindError, BindOptions, Cause, Listeners, bind};
+use socket2::{Domain, Socket, Type};
+use util::netns::{in_namespace, ip, set};
+
+const LONG: Duration = Duration::from_secs(30);
+
+fn cable() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+}
+
+/// Waits for `text` while `change` happens 300 ms later, and tells how long after a plain
+/// bind of `addr` would have worked it was bound.
+#[track_caller]
+fn lag(text: &'static str, addr: &str, change: impl FnOnce()) -> Duration {
+    assert!(bind(text).is_err(), "{text} is not there yet");
+    let waiter = thread::spawn(move || {
+        let bound = BindOptions::new().wait(LONG).bind(text);
+        (bound.map(drop), Instant::now())
+    });
+    thread::sleep(Duration::from_millis(300));
+    assert!(!waiter.is_finished(), "it waits");
+    change();
+    let addr: SocketAddr = addr.parse().expect("an address");
+    let usable = loop {
+        if TcpListener::bind(addr).is_ok() {
+            break Instant::now();
+        }
+        thread::sleep(Duration::from_millis(1));
+    };
+    let (bound, at) = waiter.join().expect("it does not panic");
+    bound.unwrap_or_else(|err| panic!("{text}: {err}"));
+    at.saturating_duration_since(usable)
+}
+
+/// Half a second is generous: it is 50 milliseconds and a try, on a machine that is not busy.
+#[track_caller]
+fn assert_soon(what: &str, lag: Duration) {
+    println!("{what}: bound {lag:?} after a plain bind would have worked");
+    assert!(lag < Duration::from_millis(500), "{what}: {lag:?}");
+}
+
+#[test]
+fn an_address_that_comes_later_is_bound_soon() {
+    in_namespace("an_address_that_comes_later_is_bound_soon", || {
+        cable();
+        let lag = lag("10.0.0.1:80", "10.0.0.1:0", || {
+            ip("addr add 10.0.0.1/24 dev eth0")
+        });
+        assert_soon("an address", lag);
+    });
+}
+
+#[test]
+fn an_interface_that_comes_later_is_bound_soon() {
+    in_namespace("an_interface_that_comes_later_is_bound_soon", || {
+        let lag = lag("ipv4@eth0:80", "10.0.0.1:0", || {
+            cable();
+            ip("addr add 10.0.0.1/24 dev eth0");
+        });
+        assert_soon("an interface", lag);
+    });
+}
+
+#[test]
+fn a_tentative_address_is_bound_soon_after_it_is_usable() {
+    in_namespace(
+        "a_tentative_address_is_bound_soon_after_it_is_usable",
+        || {
+            set("net/ipv6/conf/default/accept_dad", "1");
+            cable();
+            ip("addr add 2001:db8::1/64 dev eth0");
+            let lag = lag("[2001:db8::1]:80", "[2001:db8::1]:0", || {});
+            assert_soon("a tentative address", lag);
+        },
+    );
+}
+
+#[test]
+fn connections_that_linger_are_waited_for() {
+    in_namespace("connections_that_linger_are_waited_for", || {
+        // A server that does not set SO_REUSEADDR, and is gone.
+        let addr: SocketAddr = "127.0.0.1:80".parse().unwrap();
+        let server = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        server.bind(&addr.into()).unwrap();
+        server.listen(1).unwrap();
+        let client = TcpStream::connect(addr).unwrap();
+        let (accepted, _) = server.accept().unwrap();
+        drop(server);
+        let waiter = thread::spawn(|| BindOptions::new().wait(LONG).bind("127.0.0.1:80").map(drop));
+        thread::sleep(Duration::from_millis(200));
+        assert!(!waiter.is_finished(), "it waits");
+        // Who closes last has nothing in TIME_WAIT.
+        drop(client);
+        thread::sleep(Duration::from_millis(50));
+        drop(accepted);
+        waiter.join().unwrap().unwrap();
+    });
+}
+
+/// Binds with a long wait what fails, and tells how long that took.
+#[track_caller]
+fn fails_at_once(text: &str) -> BindError {
+    let begun = Instant::now();
+    let err = BindOptions::new().wait(LONG).bind(text).expect_err(text);
+    assert!(begun.elapsed() < LONG / 2, "{text} was waited for");
+    err
+}
+
+#[test]
+fn what_waiting_does_not_cure_fails_at_once() {
+    in_namespace("what_waiting_does_not_cure_fails_at_once", || {
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let held = bind("0.0.0.0:80").unwrap();
+        assert!(matches!(
+            fails_at_once("127.0.0.1:80").cause(),
+            Cause::InUse { .. }
+        ));
+        // The address may come, and the port is another server's all the same.
+        let err = fails_at_once("10.0.0.2:80");
+        assert!(matches!(err.cause(), Cause::NotOnThisHost(_)), "{err:?}");
+        for text in [
+            "224.0.0.1:80",
+            "10.0.0.255:80",
+            "0.1.2.3:8080",
+            "127.0.0.1",
+            ":80",
+        ] {
+            fails_at_once(text);
+        }
+        let begun = Instant::now();
+        let conflict = BindOptions::new()
+            .wait(LONG)
+            .bind_all(["0.0.0.0:81", "10.0.0.1:81"]);
+        assert!(conflict.is_err() && begun.elapsed() < LONG / 2);
+        drop(held);
+    });
+}
+
+#[test]
+fn waiting_is_told_and_ends() {
+    in_namespace("waiting_is_told_and_ends", || {
+        type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;
+        let told: Told = Arc::default();
+        let seen = told.clone();
+        let timeout = Duration::from_millis(200);
+        let options = BindOptions::new().wait(timeout).on_wait(move |waiting| {
+            let entry = (
+                waiting.error().to_string(),
+                waiting.waited(),
+                waiting.left(),
+            );
+            seen.lock().unwrap().push(entry);
+            ControlFlow::Continue(())
+        });
+        let begun = Instant::now();
+        let err = options.bind("10.0.0.1:80").unwrap_err();
+        assert!(begun.elapsed() >= timeout);
+        let told = told.lock().unwrap();
+        assert!((3..=40).contains(&told.len()), "{}", told.len());
+        for (sentence, waited, left) in told.iter() {
+            assert_eq!(*sentence, err.to_string());
+            assert!(*waited + *left >= timeout);
+        }
+        assert!(told.windows(2).all(|pair| pair[0].1 < pair[1].1));
+
+        let begun = Instant::now();
+        let cancelled = BindOptions::new()
+            .wait(LONG)
+            .on_wait(|_| ControlFlow::Break(()));
+        let results: [Result<Listeners, BindError>; 2] = [
+            cancelled.bind("10.0.0.1:80"),
+            cancelled.bind_all(["10.0.0.1:80", "127.0.0.1:80"]),
+        ];
+        assert!(results.iter().all(Result::is_err));
+        assert!(cancelled.bind_udp("10.0.0.1:80").is_err());
+        assert!(cancelled.bind_udp_all(["eth9:80"]).is_err());
+        assert!(begun.elapsed() < LONG / 2, "it was cancelled");
+        bind("127.0.0.1:80").expect("nothing is left open");
+    });
+}
