@@ -4,6 +4,8 @@
 mod ask;
 // What the doors take.
 mod setting;
+// Which of the addresses that it names.
+mod choice;
 // What they give.
 mod listener;
 // What they say when they fail.
@@ -24,6 +26,8 @@ use crate::plan::{self, Absence, Clients, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::Protocol;
 use ask::{free_port, is_broadcast};
+pub use choice::Choice;
+use choice::Resolver;
 pub use failure::{BindError, BindFailure};
 pub use list::{bind_all, bind_udp_all};
 pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
@@ -127,6 +131,8 @@ pub struct BindOptions {
     device: Option<String>,
     wait: Duration,
     watch: Option<Watch>,
+    choice: Choice,
+    resolver: Option<Resolver>,
 }
 
 impl BindOptions {
@@ -284,20 +290,23 @@ impl BindOptions {
         setting: &Setting<'_>,
     ) -> Result<Listeners<S>, BindError> {
         let refused = |failures| BindError::new(protocol, vec![setting.text()], failures);
+        let options = setting.options(self);
         let wanted = setting
             .read()
-            .and_then(|read| read.wanted(&ThisHost::default()));
-        let wanted = wanted.map_err(|failure| refused(vec![*failure]))?;
-        if let Some(cause) = self.refusal() {
+            .and_then(|read| read.wanted(&ThisHost::default(), &options))
+            .map_err(|failure| refused(vec![*failure]))?;
+        if let Some(cause) = options.refusal() {
             let failure = BindFailure::new(None, Step::Check, vec![cause], None);
             return Err(refused(vec![failure]));
         }
-        let opened = self.open_wanted(protocol, &wanted);
+        let opened = options.open_wanted(protocol, &wanted);
         if opened.failures.is_empty() {
             return Ok(Listeners::new(opened.listeners));
         }
         let failed = opened.failures.into_iter().map(|failed| (0, failed));
-        let explained = self.explain(protocol, failed.collect(), |entry| (entry, &wanted));
+        let explained = explain(protocol, failed.collect(), |entry| {
+            (entry, &wanted, &options)
+        });
         let failures = explained.into_iter().map(|(_, failure)| failure);
         Err(refused(failures.collect()))
     }
@@ -465,68 +474,6 @@ impl BindOptions {
         Ok((socket, local_addr))
     }
 
-    /// Looks at the host again, and names what is wrong with each socket, each of which comes
-    /// with the key to the setting that it is of.
-    fn explain<'w, K: Copy>(
-        &self,
-        protocol: Protocol,
-        failed: Vec<(K, Failed)>,
-        setting_of: impl Fn(K) -> (usize, &'w Wanted),
-    ) -> Vec<(K, BindFailure)> {
-        if failed.is_empty() {
-            return Vec::new();
-        }
-        let attempts: Vec<Attempt<'_>> = failed
-            .iter()
-            .map(|(key, failed)| {
-                let (_, wanted) = setting_of(*key);
-                let attempt = self.attempt(protocol, failed.planned(), wanted);
-                match failed {
-                    Failed::Dead { dead, .. } => Attempt {
-                        dead: Some(*dead),
-                        ..attempt
-                    },
-                    Failed::System {
-                        step,
-                        error,
-                        no_port_left,
-                        ..
-                    } => Attempt {
-                        refused: Some((*step, error)),
-                        no_port_left: *no_port_left,
-                        ..attempt
-                    },
-                }
-            })
-            .collect();
-        let evidence = Evidence::read(&attempts, None, self);
-        let causes: Vec<Vec<Cause>> = attempts
-            .iter()
-            .map(|attempt| diagnose::causes(attempt, &evidence))
-            .collect();
-        let failed = failed.into_iter().zip(causes);
-        failed
-            .map(|((key, failed), causes)| {
-                let (addr, step, error) = match failed {
-                    Failed::Dead { planned, .. } => (planned.addr, Step::Check, None),
-                    Failed::System {
-                        planned,
-                        step,
-                        error,
-                        ..
-                        // An option that the platform lacks is no error of the system.
-                    } => (
-                        planned.addr,
-                        step,
-                        error.raw_os_error().is_some().then_some(error),
-                    ),
-                };
-                let failure = BindFailure::new(Some(addr), step, causes, error);
-                (key, failure.of_entry(setting_of(key).0))
-            })
-            .collect()
-    }
-
     /// What is wanted, of which nothing has come yet.
     pub(crate) fn attempt<'a>(
         &'a self,
@@ -539,6 +486,7 @@ impl BindOptions {
             addr: planned.addr,
             only_v6: planned.only_v6,
             device: self.device.as_deref(),
+            kernel: self,
             shares_port: self.reuse_port,
             ports: (*wanted.ports.start(), *wanted.ports.end()),
             no_port_left: false,
@@ -548,9 +496,79 @@ impl BindOptions {
         }
     }
 
+    /// The index of the interface that sockets are bound to, 0 for none; `None` if it is not
+    /// known.
+    pub(crate) fn device_claim(&self) -> Option<u32> {
+        match &self.device {
+            None => Some(0),
+            Some(name) => diagnose::device(name, self).map(|device| device.index),
+        }
+    }
+
     pub(crate) fn is_freebind(&self) -> bool {
         self.freebind
     }
+}
+
+/// Looks at the host again, and names what is wrong with each socket, each of which comes
+/// with the key to the setting that it is of.
+fn explain<'w, K: Copy>(
+    protocol: Protocol,
+    failed: Vec<(K, Failed)>,
+    setting_of: impl Fn(K) -> (usize, &'w Wanted, &'w BindOptions),
+) -> Vec<(K, BindFailure)> {
+    if failed.is_empty() {
+        return Vec::new();
+    }
+    let attempts: Vec<Attempt<'_>> = failed
+        .iter()
+        .map(|(key, failed)| {
+            let (_, wanted, options) = setting_of(*key);
+            let attempt = options.attempt(protocol, failed.planned(), wanted);
+            match failed {
+                Failed::Dead { dead, .. } => Attempt {
+                    dead: Some(*dead),
+                    ..attempt
+                },
+                Failed::System {
+                    step,
+                    error,
+                    no_port_left,
+                    ..
+                } => Attempt {
+                    refused: Some((*step, error)),
+                    no_port_left: *no_port_left,
+                    ..attempt
+                },
+            }
+        })
+        .collect();
+    let evidence = Evidence::read(&attempts, None);
+    let causes: Vec<Vec<Cause>> = attempts
+        .iter()
+        .map(|attempt| diagnose::causes(attempt, &evidence))
+        .collect();
+    let failed = failed.into_iter().zip(causes);
+    failed
+        .map(|((key, failed), causes)| {
+            let (addr, step, error) = match failed {
+                Failed::Dead { planned, .. } => (planned.addr, Step::Check, None),
+                Failed::System {
+                    planned,
+                    step,
+                    error,
+                    ..
+                    // An option that the platform lacks is no error of the system.
+                } => (
+                    planned.addr,
+                    step,
+                    error.raw_os_error().is_some().then_some(error),
+                ),
+            };
+            let failure = BindFailure::new(Some(addr), step, causes, error);
+            (key, failure.of_entry(setting_of(key).0))
+        })
+        .collect()
 }
 
 /// Tells whether Linux would bind an address to which no client can connect.

@@ -1,5 +1,6 @@
 //! The same findings without keeping a socket: [`check`], for a setting before a restart.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -284,26 +285,30 @@ impl BindOptions {
             .map(|(number, setting)| Listed {
                 number,
                 is_optional: setting.is_optional,
+                device: setting.options.device_claim(),
+                freebind: setting.options.is_freebind(),
                 sockets: &mut setting.sockets,
             })
             .collect();
         plan::fit_together(&mut fixed);
         for setting in &mut planned {
             let sockets = std::mem::take(&mut setting.sockets).into_iter();
-            let tried = sockets.filter_map(|socket| self.try_out(protocol, socket));
+            let tried = sockets.filter_map(|socket| setting.options.try_out(protocol, socket));
             setting.tried = tried.collect();
         }
         let attempts: Vec<Attempt<'_>> = planned
             .iter()
-            .filter_map(|setting| Some((setting.wanted.as_ref()?, &setting.tried)))
-            .flat_map(|(wanted, tried)| tried.iter().map(move |tried| (wanted, tried)))
-            .map(|(wanted, tried)| Attempt {
-                dead: tried.dead,
-                refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
-                ..self.attempt(protocol, &tried.socket, wanted)
+            .filter_map(|setting| Some((setting, setting.wanted.as_ref()?)))
+            .flat_map(|(setting, wanted)| {
+                let tried = setting.tried.iter();
+                tried.map(move |tried| Attempt {
+                    dead: tried.dead,
+                    refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
+                    ..setting.options.attempt(protocol, &tried.socket, wanted)
+                })
             })
             .collect();
-        let evidence = Evidence::read(&attempts, host, self);
+        let evidence = Evidence::read(&attempts, host);
 
         let mut list = List {
             evidence: &evidence,
@@ -324,7 +329,8 @@ impl BindOptions {
                 target: host.map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
                 causes,
                 notes: if attempt.refused.is_none() && attempt.dead.is_none() {
-                    diagnose::notes(attempt.addr, protocol, self.is_freebind(), host, self)
+                    let freebind = setting.options.is_freebind();
+                    diagnose::notes(attempt.addr, protocol, freebind, host, self)
                 } else {
                     Vec::new()
                 },
@@ -340,22 +346,24 @@ impl BindOptions {
     }
 
     /// Finds the sockets of a setting.
-    fn plan(&self, setting: &Setting<'_>, here: &ThisHost) -> Planned {
+    fn plan(&self, setting: &Setting<'_>, here: &ThisHost) -> Planned<'_> {
+        let options = setting.options(self);
         let mut planned = Planned {
             text: setting.text(),
             is_optional: false,
-            causes: self.refusal().into_iter().collect(),
+            causes: options.refusal().into_iter().collect(),
+            options,
             wanted: None,
             sockets: Vec::new(),
             tried: Vec::new(),
         };
         let wanted = setting.read().and_then(|read| {
             planned.is_optional = read.is_optional();
-            read.wanted(here)
+            read.wanted(here, &planned.options)
         });
         match wanted {
             Ok(wanted) if planned.causes.is_empty() => {
-                planned.sockets = self.planned(&wanted, *wanted.ports.start());
+                planned.sockets = planned.options.planned(&wanted, *wanted.ports.start());
                 planned.wanted = Some(wanted);
             }
             Ok(_) => {}
@@ -395,9 +403,10 @@ impl BindOptions {
 }
 
 /// What a setting stands for.
-struct Planned {
+struct Planned<'o> {
     text: String,
     is_optional: bool,
+    options: Cow<'o, BindOptions>,
     causes: Vec<Cause>,
     wanted: Option<Wanted>,
     sockets: Vec<PlannedSocket>,
@@ -405,7 +414,7 @@ struct Planned {
     tried: Vec<Tried>,
 }
 
-impl Planned {
+impl Planned<'_> {
     /// Tells whether there is one port that it must have.
     fn has_one_port(&self) -> bool {
         let ports = self.wanted.as_ref().map(|wanted| &wanted.ports);
@@ -479,7 +488,7 @@ impl<'a> List<'a> {
         for (attempt, (addr, _)) in attempts.iter().zip(&placed) {
             // A free port and a shared one leave room for others.
             if port != 0 && !attempt.shares_port {
-                let claim = attempt.claim(self.evidence.device_index());
+                let claim = self.evidence.claim(attempt);
                 self.claims.add(self.placed.len(), claim, port);
                 self.placed.push((*addr, text));
             }
@@ -497,7 +506,7 @@ impl<'a> List<'a> {
         if attempt.shares_port {
             return None;
         }
-        let claim = attempt.claim(self.evidence.device_index());
+        let claim = self.evidence.claim(attempt);
         let (number, overlap) = self.claims.conflict(claim, port)?;
         let (other, text) = self.placed[number];
         Some(Cause::Conflict {

@@ -24,11 +24,11 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, has_zone};
-use crate::target::{BindTarget, Claim, ForeignReason, LocalAddr, Protocol};
+use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
 use evidence::{Capability, DadState, LOOPBACK_INDEX};
-pub(crate) use evidence::{Evidence, Kernel};
+pub(crate) use evidence::{Evidence, Kernel, device};
 pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
 use sockets::Held;
@@ -91,6 +91,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) only_v6: bool,
     /// The interface it is to be bound to.
     pub(crate) device: Option<&'a str>,
+    /// Who asks the kernel with the options of the socket.
+    pub(crate) kernel: &'a dyn Kernel,
     /// Whether others may have the port as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
     /// The first and the last port that it may have.
@@ -126,16 +128,6 @@ impl Attempt<'_> {
     fn leaves_no_port_of_a_range(&self) -> bool {
         let (first, last) = self.ports;
         first < last && self.no_port_left
-    }
-
-    /// What the socket claims, where `device` is the index of the interface it is bound to.
-    pub(crate) fn claim(&self, device: u32) -> Claim {
-        let device = match self.addr {
-            // A zone is a device, and the last one set.
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => v6.scope_id(),
-            _ => device,
-        };
-        Claim::new(self.addr.ip(), self.only_v6, device)
     }
 }
 
@@ -234,7 +226,7 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         return cause;
     }
     match BindTarget::classify_socket(addr, host) {
-        BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, evidence),
+        BindTarget::Local(local) if ip.is_ipv6() => ipv6_not_ready(local, attempt, evidence),
         BindTarget::Local(local) => ipv4_not_bound(local, attempt, evidence),
         BindTarget::Loopback(_) => no_loopback(ip, host, evidence),
         BindTarget::Any(_) => Cause::Other { step: Step::Bind },
@@ -268,7 +260,7 @@ fn on_another_device(
     evidence: &Evidence,
 ) -> Option<Cause> {
     let name = attempt.device?;
-    let device = evidence.device.as_ref()?;
+    let device = evidence.devices.get(name)?;
     let ip = attempt.addr.ip();
     let is_on_one_interface = match attempt.addr {
         SocketAddr::V4(_) => false,
@@ -298,7 +290,7 @@ fn on_another_device(
     })
 }
 
-fn ipv6_not_ready(local: LocalAddr, evidence: &Evidence) -> Cause {
+fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let links = || local.interfaces().filter_map(Interface::index);
     let is = |wanted: DadState| {
         links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted))
@@ -315,14 +307,14 @@ fn ipv6_not_ready(local: LocalAddr, evidence: &Evidence) -> Cause {
             _ => Cause::Tentative(local),
         };
     }
-    match vrf_of(&local, evidence) {
+    match vrf_of(&local, attempt, evidence) {
         Some(vrf) => Cause::InVrf { addr: local, vrf },
         None => Cause::NotReady(local),
     }
 }
 
 fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
-    if let Some(vrf) = vrf_of(&local, evidence) {
+    if let Some(vrf) = vrf_of(&local, attempt, evidence) {
         return Cause::InVrf { addr: local, vrf };
     }
     let is_known =
@@ -337,8 +329,9 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
 }
 
 /// The VRF that has an address, other than the one that the socket is bound to.
-fn vrf_of(local: &LocalAddr, evidence: &Evidence) -> Option<String> {
-    let device = evidence.device.as_ref().map_or(0, |device| device.index);
+fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<String> {
+    let device = attempt.device.and_then(|name| evidence.devices.get(name));
+    let device = device.map_or(0, |device| device.index);
     let links = local.interfaces().filter_map(Interface::index);
     links
         .filter_map(|index| evidence.links.get(&index))
@@ -429,7 +422,7 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         let (first, last) = attempt.ports;
         return Cause::RangeInUse { first, last };
     }
-    let claim = attempt.claim(evidence.device_index());
+    let claim = evidence.claim(attempt);
     let holders = match evidence.sockets(attempt.protocol).held(claim, port) {
         Held::By(holders) => holders,
         Held::Unknown => Vec::new(),
@@ -466,7 +459,7 @@ pub(crate) fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence
         return Vec::new();
     }
     let sockets = evidence.sockets(attempt.protocol);
-    sockets.foreseen(attempt.claim(evidence.device_index()), port)
+    sockets.foreseen(evidence.claim(attempt), port)
 }
 
 fn access_denied(port: u16, evidence: &Evidence) -> Cause {

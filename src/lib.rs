@@ -61,7 +61,7 @@ mod reach;
 
 pub use crate::{
     bind::{
-        BindError, BindFailure, BindOptions, Listener, Listeners, Merged, Setting, Skipped,
+        BindError, BindFailure, BindOptions, Choice, Listener, Listeners, Merged, Setting, Skipped,
         StdSocket, Waiting, bind, bind_all, bind_udp, bind_udp_all,
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},

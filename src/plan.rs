@@ -115,31 +115,16 @@ fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
     }
 }
 
-/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same
-/// port, so that both can be opened.
-fn make_room<'s>(sockets: impl Iterator<Item = &'s mut PlannedSocket>) {
-    // Of port 0 each takes one of its own.
-    let (v6, v4): (Vec<_>, Vec<_>) = sockets
-        .filter(|socket| socket.addr.ip().is_unspecified() && socket.addr.port() != 0)
-        .partition(|socket| socket.addr.is_ipv6());
-    let taken: HashSet<u16> = v4.iter().map(|socket| socket.addr.port()).collect();
-    for socket in v6 {
-        if taken.contains(&socket.addr.port()) {
-            socket.only_v6 = true;
-            // There is IPv4 already.
-            if socket.absence == Absence::LeavesIpv4 {
-                socket.absence = Absence::IsSkipped;
-            }
-        }
-    }
-}
-
 /// The sockets of one setting of a list, on the port that it must have.
 pub(crate) struct Listed<'s> {
     /// Which of the settings it is.
     pub(crate) number: usize,
     /// Whether it may be absent as a whole.
     pub(crate) is_optional: bool,
+    /// The index of the interface that its sockets are bound to, 0 for none; `None` if it is
+    /// not known.
+    pub(crate) device: Option<u32>,
+    pub(crate) freebind: bool,
     pub(crate) sockets: &'s mut Vec<PlannedSocket>,
 }
 
@@ -147,29 +132,61 @@ pub(crate) struct Listed<'s> {
 /// socket to one setting. Returns what was merged: the setting, the one that has the socket,
 /// and the address.
 pub(crate) fn fit_together(settings: &mut [Listed<'_>]) -> Vec<(usize, usize, SocketAddr)> {
-    make_room(settings.iter_mut().flat_map(|one| one.sockets.iter_mut()));
+    make_room(settings);
     // The first setting has it, or the first one that cannot do without.
-    let mut owners: HashMap<(SocketAddr, bool), (bool, usize)> = HashMap::new();
+    let mut owners = HashMap::new();
     for setting in &*settings {
         for socket in &*setting.sockets {
             let may_lack = setting.is_optional || socket.absence != Absence::Fails;
             let claim = (may_lack, setting.number);
-            let owner = owners.entry((socket.addr, socket.only_v6)).or_insert(claim);
+            let owner = owners.entry(setting.identity(socket)).or_insert(claim);
             *owner = claim.min(*owner);
         }
     }
     let mut merged = Vec::new();
     for setting in settings {
-        let number = setting.number;
-        setting.sockets.retain(|socket| {
-            let (_, owner) = owners[&(socket.addr, socket.only_v6)];
-            if owner != number {
-                merged.push((number, owner, socket.addr));
+        let mut sockets = std::mem::take(setting.sockets);
+        sockets.retain(|socket| {
+            let (_, owner) = owners[&setting.identity(socket)];
+            if owner != setting.number {
+                merged.push((setting.number, owner, socket.addr));
             }
-            owner == number
+            owner == setting.number
         });
+        *setting.sockets = sockets;
     }
     merged
+}
+
+impl Listed<'_> {
+    /// What makes two sockets the same one.
+    fn identity(&self, socket: &PlannedSocket) -> (SocketAddr, bool, Option<u32>, bool) {
+        (socket.addr, socket.only_v6, self.device, self.freebind)
+    }
+}
+
+/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same port and
+/// device, so that both can be opened.
+fn make_room(settings: &mut [Listed<'_>]) {
+    let is_wildcard = |socket: &PlannedSocket| socket.addr.ip().is_unspecified();
+    let mut taken = HashSet::new();
+    for setting in &*settings {
+        let sockets = setting.sockets.iter();
+        let v4 = sockets.filter(|socket| is_wildcard(socket) && socket.addr.is_ipv4());
+        taken.extend(v4.map(|socket| (setting.device, socket.addr.port())));
+    }
+    for setting in settings {
+        for socket in setting.sockets.iter_mut() {
+            let is_v6 = is_wildcard(socket) && socket.addr.is_ipv6();
+            if is_v6 && taken.contains(&(setting.device, socket.addr.port())) {
+                socket.only_v6 = true;
+                // There is IPv4 already.
+                if socket.absence == Absence::LeavesIpv4 {
+                    socket.absence = Absence::IsSkipped;
+                }
+            }
+        }
+    }
 }
 
 /// The claims of a list of sockets on their ports, in its order.

@@ -1,14 +1,15 @@
 //! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
 use std::cell::OnceCell;
+use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::interfaces::{Interface, Interfaces, InterfacesError, ThereAre};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::network::{is_global, is_private};
+use crate::network::{common_prefix_len, is_global, is_private};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
 impl BindTarget {
@@ -214,8 +215,7 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
         }),
         Host::Localhost => match addr.family() {
             None => Endpoint::Localhost,
-            Some(Family::Ipv4) => Endpoint::literal([127, 0, 0, 1].into(), 0),
-            Some(Family::Ipv6) => Endpoint::literal([0, 0, 0, 0, 0, 0, 0, 1].into(), 0),
+            Some(family) => Endpoint::loopback(family),
         },
         Host::Ip { ip, zone } => literal(addr, *ip, zone.as_ref(), host)?,
         Host::Name(name) => return of_interface(addr, named(host, name)?),
@@ -274,7 +274,13 @@ fn of_interface(
     if endpoints.is_empty() {
         return Err(ResolveErrorKind::NoAddress {
             interface: interface.name().to_owned(),
+            running: interface.is_running(),
             family: addr.family(),
+            known: interface
+                .addrs()
+                .iter()
+                .map(|addr| addr.ip().to_string())
+                .collect(),
         });
     }
     Ok(endpoints)
@@ -294,10 +300,29 @@ fn select(
             selector => ResolveErrorKind::NothingSelected {
                 selector: selector.to_string(),
                 family: addr.family(),
+                known: what_there_is(addr, host),
             },
         });
     }
     Ok(endpoints)
+}
+
+/// The addresses of the host of the family that was asked for, those next to a network first.
+fn what_there_is(addr: &ListenAddr, host: &Interfaces) -> Vec<String> {
+    let network = match addr.host() {
+        Host::Network(network) => Some(network.first()),
+        _ => None,
+    };
+    let admits = |ip: &IpAddr| match network {
+        Some(first) => ip.is_ipv4() == first.is_ipv4(),
+        None => addr.admits(Family::of(*ip)),
+    };
+    let entries = host.iter().flat_map(Interface::addrs);
+    let mut ips: Vec<IpAddr> = entries.map(InterfaceAddr::ip).filter(admits).collect();
+    if let Some(first) = network {
+        ips.sort_by_key(|ip| Reverse(common_prefix_len(*ip, first)));
+    }
+    ips.iter().map(ToString::to_string).collect()
 }
 
 /// The addresses of `interfaces` that are `wanted` and of the family asked for.
@@ -426,22 +451,38 @@ pub enum ResolveErrorKind {
         known: Vec<String>,
     },
     /// The interface has no address, or none of the family that `ipv4@` or `ipv6@` asks for.
-    #[error("the interface `{}` has no {}address", shown(interface), Asked(*family))]
+    #[error(
+        "the interface `{}`{} has no {}address{}",
+        shown(interface),
+        if *running { "" } else { ", which is not running," },
+        Asked(*family),
+        Others(known)
+    )]
     #[non_exhaustive]
     NoAddress {
         /// The name of the interface.
         interface: String,
+        /// Whether it is up and has a carrier.
+        running: bool,
         /// The family asked for.
         family: Option<Family>,
+        /// The addresses that it has, of the other family.
+        known: Vec<String>,
     },
     /// No address of the host is of that network or kind.
-    #[error("no {}address of this host is in `{selector}`", Asked(*family))]
+    #[error(
+        "no {}address of this host is in `{selector}`; {}",
+        Asked(*family),
+        ThereAre(known)
+    )]
     #[non_exhaustive]
     NothingSelected {
         /// The network or the word.
         selector: String,
         /// The family asked for.
         family: Option<Family>,
+        /// The addresses there are of that family, those of a network's neighbourhood first.
+        known: Vec<String>,
     },
     /// No address is known that the host would use to reach the outside (`_default_`).
     #[error("this host has no {}address by which it reaches the outside", Asked(*family))]
@@ -469,6 +510,30 @@ pub enum ResolveErrorKind {
         /// The name of the interface.
         interface: String,
     },
+    /// No interface has the name, and looking it up failed ([`BindOptions::lookup`]).
+    ///
+    /// [`BindOptions::lookup`]: crate::BindOptions::lookup
+    #[error(
+        "no interface is called `{}`, and looking the name up failed",
+        shown(name)
+    )]
+    #[non_exhaustive]
+    LookupFailed {
+        /// The name.
+        name: String,
+        /// The resolver's error.
+        source: std::io::Error,
+    },
+    /// No interface has the name, and it was looked up and has no address, or none of the
+    /// family asked for.
+    #[error("the name `{}` has no {}address", shown(name), Asked(*family))]
+    #[non_exhaustive]
+    NameWithoutAddress {
+        /// The name.
+        name: String,
+        /// The family asked for.
+        family: Option<Family>,
+    },
     /// The interfaces of this host could not be read.
     #[error("the interfaces of this host cannot be read")]
     InterfacesUnreadable(InterfacesError),
@@ -490,7 +555,20 @@ impl ResolveErrorKind {
     pub(crate) fn io_error(&self) -> Option<&std::io::Error> {
         match self {
             Self::InterfacesUnreadable(err) => Some(err.io_error()),
+            Self::LookupFailed { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// A clause that lists what there is instead, where there is anything.
+struct Others<'a>(&'a [String]);
+
+impl fmt::Display for Others<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            others => write!(f, "; {}", ThereAre(others)),
         }
     }
 }

@@ -293,6 +293,17 @@ pub(crate) enum Standing {
 }
 
 impl Endpoint {
+    /// The loopback address of a family.
+    pub(crate) fn loopback(family: Family) -> Self {
+        Self::literal(
+            match family {
+                Family::Ipv4 => Ipv4Addr::LOCALHOST.into(),
+                Family::Ipv6 => Ipv6Addr::LOCALHOST.into(),
+            },
+            0,
+        )
+    }
+
     /// An address of which no snapshot has told anything.
     pub(crate) fn literal(ip: IpAddr, scope_id: u32) -> Self {
         Self::Ip {

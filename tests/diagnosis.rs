@@ -1041,6 +1041,9 @@ fn an_address_that_no_client_reaches() {
 fn a_device_that_does_not_fit() {
     in_namespace("a_device_that_does_not_fit", || {
         cable();
+        // Of their own they have addresses a moment later.
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.1.1/24 dev far0");
         let err = row_with(
             &BindOptions::new().device("eth0"),
             "::1 and a `device` that does not have it",

@@ -490,6 +490,7 @@ fn a_device_is_bound_to() {
     in_namespace("a_device_is_bound_to", || {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.1.1/24 dev far0");
         let on = |name: &str| BindOptions::new().device(name);
         let held = [
             on("eth0").bind("0.0.0.0:80").unwrap(),

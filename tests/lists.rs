@@ -5,8 +5,8 @@ mod util;
 use std::net::SocketAddr;
 
 use bindaddr::{
-    BindError, BindOptions, Cause, ListenAddr, ListenAddrs, Listener, Listeners, ParseErrorKind,
-    Step, bind, bind_all, bind_udp_all, check,
+    BindError, BindOptions, Cause, Choice, ListenAddr, ListenAddrs, Listener, Listeners,
+    ParseErrorKind, ResolveErrorKind, Setting, Step, bind, bind_all, bind_udp_all, check,
 };
 use proptest::prelude::*;
 #[cfg(target_os = "linux")]
@@ -427,5 +427,182 @@ fn an_optional_interface_may_lack_an_address() {
             (listeners.as_slice().len(), listeners.skipped().len()),
             (2, 2)
         );
+    });
+}
+
+#[test]
+fn a_server_with_one_socket_chooses() {
+    let only = BindOptions::new().choose(Choice::Only);
+    let first = BindOptions::new().choose(Choice::First);
+    for text in ["127.0.0.1:0", "*:0", "0.0.0.0:0", "ipv4@localhost:0"] {
+        assert_eq!(addrs(&only.bind(text).unwrap()).len(), 1, "{text}");
+        assert_eq!(addrs(&first.bind(text).unwrap()).len(), 1, "{text}");
+    }
+    assert_eq!(
+        only.bind("localhost:0").unwrap_err().to_string(),
+        "cannot listen on localhost:0: it names 2 addresses and one is wanted; write one of them, or read it as a `ListenAddr`",
+    );
+    let ip = |listeners: &Listeners| addrs(listeners)[0].ip().to_string();
+    assert_eq!(ip(&first.bind("localhost:0").unwrap()), "127.0.0.1");
+    assert!(!only.check(["localhost:0"]).is_ok());
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_first_address_of_an_interface_is_ipv4() {
+    in_namespace("the_first_address_of_an_interface_is_ipv4", || {
+        ip("link add name any type veth peer name far0");
+        ip("link set any up");
+        ip("link set far0 up");
+        ip("addr add 2001:db8::1/64 dev any");
+        let first = BindOptions::new().choose(Choice::First);
+        let bound = |text: &str| addrs(&first.bind(text).unwrap())[0].ip().to_string();
+        // An interface may be called so; it is no wildcard.
+        assert_eq!(bound("any:80"), "2001:db8::1");
+        ip("addr add 10.0.0.2/24 dev any");
+        ip("addr add 10.0.0.1/24 dev any");
+        assert_eq!(bound("any:80"), "10.0.0.1");
+        assert_eq!(bound("ipv6@any:80"), "2001:db8::1");
+        let all = bind("any:80").unwrap();
+        assert_eq!(
+            all.as_slice().len(),
+            4,
+            "a link-local one as well: {:?}",
+            addrs(&all)
+        );
+        let err = BindOptions::new()
+            .choose(Choice::Only)
+            .bind("ipv4@any:81")
+            .unwrap_err();
+        assert!(matches!(
+            err.cause(),
+            Cause::Unresolved(ResolveErrorKind::SeveralAddresses { count: 2, .. })
+        ));
+    });
+}
+
+#[test]
+fn a_name_is_looked_up_only_where_that_is_asked_for() {
+    let resolver = |name: &str| match name {
+        "db.internal" => Ok(vec![
+            "::1".parse().expect("an address"),
+            "127.0.0.1".parse().expect("an address"),
+            "::ffff:127.0.0.1".parse().expect("an address"),
+        ]),
+        "far.example" => Ok(vec![[198, 51, 100, 1].into()]),
+        "all.example" => Ok(vec![[0, 0, 0, 0].into()]),
+        _ => Err(std::io::Error::other("no such name")),
+    };
+    let options = BindOptions::new().lookup_with(resolver);
+    let ips = |listeners: &Listeners| -> Vec<String> {
+        addrs(listeners)
+            .iter()
+            .map(|addr| addr.ip().to_string())
+            .collect()
+    };
+    assert_eq!(
+        ips(&options.bind("ipv4@db.internal:0").unwrap()),
+        ["127.0.0.1"]
+    );
+    match options.bind("db.internal:0") {
+        Ok(listeners) => assert_eq!(ips(&listeners), ["127.0.0.1", "::1"]),
+        // Where there is no IPv6.
+        Err(err) => assert!(
+            matches!(err.cause(), Cause::FamilyUnavailable { .. }),
+            "{err}"
+        ),
+    }
+    let err = options.bind("far.example:0").unwrap_err();
+    let sentence = "cannot listen on far.example:0: 198.51.100.1:0: no interface of this host has 198.51.100.1; ";
+    assert!(err.to_string().starts_with(sentence), "{err}");
+    for (text, sentence) in [
+        (
+            "ipv6@far.example:0",
+            "the name `far.example` has no IPv6 address",
+        ),
+        // A name widens nothing.
+        ("all.example:0", "the name `all.example` has no address"),
+        (
+            "nowhere.example:0",
+            "no interface is called `nowhere.example`, and looking the name up failed",
+        ),
+    ] {
+        let err = options.bind(text).unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            format!("cannot listen on {text}: {sentence}")
+        );
+        assert_eq!(err.step(), Step::Resolve);
+    }
+    let err = options.bind("nowhere.example:0").unwrap_err();
+    let source = std::error::Error::source(&err).expect("the resolver's words stay reachable");
+    assert_eq!(source.to_string(), "no such name");
+    // What looks like an address, and the names that are not DNS's, never get there.
+    let never = BindOptions::new().lookup_with(|name| panic!("{name} was looked up"));
+    for text in ["host.1:0", "eth9.100:0", "a.0x7f:0"] {
+        let err = never.bind(text).unwrap_err();
+        assert!(
+            matches!(
+                err.cause(),
+                Cause::Unresolved(ResolveErrorKind::NoSuchInterface { .. })
+            ),
+            "{err}"
+        );
+    }
+    never.bind("localhost:0").unwrap();
+    assert!(matches!(
+        bind("db.internal:0").unwrap_err().cause(),
+        Cause::Unresolved(ResolveErrorKind::NoSuchInterface { .. })
+    ));
+    // The system's resolver; this name it has without asking anybody (RFC 6761).
+    let system = BindOptions::new().lookup().bind("www.localhost:0");
+    if let Ok(listeners) = system {
+        assert!(addrs(&listeners).iter().all(|addr| addr.ip().is_loopback()));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_setting_has_options_of_its_own() {
+    in_namespace("a_setting_has_options_of_its_own", || {
+        for name in ["v0", "v1"] {
+            ip(&format!("link add name {name} type veth peer name {name}p"));
+            ip(&format!("link set {name} up"));
+        }
+        let on = |text: &'static str, device: &str| Setting::from(text).device(device);
+        // Each device is apart.
+        let listeners = bind_all([on("0.0.0.0:80", "v0"), on("0.0.0.0:80", "v1")]).unwrap();
+        assert_eq!(listeners.as_slice().len(), 2);
+        assert!(listeners.merged().is_empty());
+        drop(listeners);
+        // Without one it is not.
+        let err = bind_all([on("0.0.0.0:80", "v0"), Setting::from("0.0.0.0:80")]).unwrap_err();
+        assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
+        // Room is made beside the wildcard of the same device only, lest IPv4 is lost elsewhere.
+        let listeners = bind_all([on("0.0.0.0:80", "v0"), on("[::]:80", "v0")]).unwrap();
+        assert_eq!(listeners.as_slice().len(), 2);
+        drop(listeners);
+        let err = bind_all([on("0.0.0.0:80", "v0"), Setting::from("[::]:80")]).unwrap_err();
+        assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
+
+        let err = bind_all([on("0.0.0.0:80", "v9"), Setting::from("127.0.0.1:81")]).unwrap_err();
+        assert!(matches!(err.cause(), Cause::NoSuchDevice { .. }), "{err}");
+        assert_eq!(err.step(), Step::Option("device"));
+        bind("0.0.0.0:80").expect("nothing is left open to every interface");
+        let err = bind_all([on("0.0.0.0:80", "v/9"), on("127.0.0.1:81", "v0")]).unwrap_err();
+        assert_eq!(err.failures().count(), 1);
+
+        let freely = |text: &'static str| Setting::from(text).freebind(true);
+        let listeners =
+            bind_all([freely("198.51.100.1:80"), Setting::from("127.0.0.1:80")]).unwrap();
+        assert_eq!(listeners.as_slice()[0].notes().len(), 1);
+        let err =
+            bind_all([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
+        assert_eq!((err.failures().count(), err.text()), (1, "198.51.100.2:81"));
+        // Of all, save one.
+        let options = BindOptions::new().freebind(true);
+        let strict = Setting::from("198.51.100.3:81").freebind(false);
+        assert!(options.bind(strict.clone()).is_err() && options.bind("198.51.100.3:81").is_ok());
+        assert!(!options.check([strict]).is_ok());
     });
 }

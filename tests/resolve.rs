@@ -148,7 +148,7 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "ipv6@tun0:80",
-            "cannot resolve ipv6@tun0:80: the interface `tun0` has no IPv6 address",
+            "cannot resolve ipv6@tun0:80: the interface `tun0` has no IPv6 address; there is `10.8.0.1`",
         ),
         (
             "bare0:80",
@@ -156,11 +156,12 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "198.18.0.0/15:80",
-            "cannot resolve 198.18.0.0/15:80: no address of this host is in `198.18.0.0/15`",
+            "cannot resolve 198.18.0.0/15:80: no address of this host is in `198.18.0.0/15`; there are \
+             `192.168.71.67`, `203.0.113.80`, `172.20.0.1`, `127.0.0.1`, `10.9.9.1`, `10.8.0.1`, `100.100.1.2`",
         ),
         (
             "_public_:80",
-            "cannot resolve _public_:80: no address of this host is in `_public_`",
+            "cannot resolve _public_:80: no address of this host is in `_public_`; there are `10.9.9.1`, `fd00:9::1`",
         ),
         (
             "_default_:80",
@@ -179,7 +180,7 @@ fn every_failure_has_its_sentence() {
         .collect();
     assert_eq!(
         resolve_err("ipv4@_public_:80", &dns),
-        "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`",
+        "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`; there is none",
     );
     assert_eq!(
         resolve("_default_:80", &dns.with_default_source(ip("2620:fe::fe"))),
@@ -196,6 +197,16 @@ fn every_failure_has_its_sentence() {
         resolve_err("veth07x:80", &many),
         "cannot resolve veth07x:80: no interface with an address is called `veth07x`; there are \
          `veth07`, `veth01`, `veth02`, `veth03`, `veth04`, `veth05`, `veth06`, `veth08` and 12 more",
+    );
+    let down: Interfaces = [Interface::new("eth0", 2)
+        .with_addr(ip("10.0.0.1"), 8)
+        .with_running(false)]
+    .into_iter()
+    .collect();
+    assert_eq!(
+        resolve_err("ipv6@eth0:80", &down),
+        "cannot resolve ipv6@eth0:80: the interface `eth0`, which is not running, has no IPv6 address; \
+         there is `10.0.0.1`",
     );
     let unnumbered: Interfaces = [Interface::new("eth0", 0).with_addr(ip("fe80::1"), 64)]
         .into_iter()

@@ -57,7 +57,7 @@ fn an_address_that_comes_later_is_bound_soon() {
     in_namespace("an_address_that_comes_later_is_bound_soon", || {
         cable();
         let lag = lag("10.0.0.1:80", "10.0.0.1:0", || {
-            ip("addr add 10.0.0.1/24 dev eth0")
+            ip("addr add 10.0.0.1/24 dev eth0");
         });
         assert_soon("an address", lag);
     });

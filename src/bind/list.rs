@@ -1,12 +1,13 @@
 //! Opening the sockets of several settings together: [`bind_all`].
 
+use std::borrow::Cow;
 use std::net::{SocketAddr, UdpSocket};
 
 use socket2::Socket;
 
 use super::listener::{Listener, Listeners, Merged, Skipped};
 use super::setting::{Setting, Wanted};
-use super::{BindError, BindFailure, BindOptions, Failed, Opened};
+use super::{BindError, BindFailure, BindOptions, Failed, Opened, explain};
 use crate::diagnose::{Cause, Step};
 use crate::plan::{self, Claims, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
@@ -122,9 +123,6 @@ impl BindOptions {
         if settings.is_empty() {
             return Err(of_all(Cause::EmptyList));
         }
-        if let Some(cause) = self.refusal() {
-            return Err(of_all(cause));
-        }
 
         let mut list = List::default();
         let host = ThisHost::default();
@@ -143,19 +141,16 @@ impl BindOptions {
             let Opened {
                 listeners,
                 failures,
-            } = self.open_entry(protocol, entry);
+            } = entry.open(protocol);
             opened.extend(listeners.into_iter().map(|one| one.of_entry(entry.number)));
             failed.extend(failures.into_iter().map(|failed| (at, failed)));
         }
-        let (absent, failures): (Vec<_>, Vec<_>) = self
-            .explain(protocol, failed, |at| {
-                let entry = &list.entries[at];
-                (entry.number, &entry.wanted)
-            })
-            .into_iter()
-            .partition(|(at, failure)| {
-                list.entries[*at].is_optional && failure.cause().is_absence()
-            });
+        let (absent, failures): (Vec<_>, Vec<_>) = explain(protocol, failed, |at| {
+            let entry = &list.entries[at];
+            (entry.number, &entry.wanted, &*entry.options)
+        })
+        .into_iter()
+        .partition(|(at, failure)| list.entries[*at].is_optional && failure.cause().is_absence());
         list.skipped
             .extend(absent.into_iter().map(|(_, failure)| failure));
         if !failures.is_empty() {
@@ -174,23 +169,36 @@ impl BindOptions {
     }
 
     /// Finds out what a setting of a list stands for.
-    fn read_entry(&self, number: usize, setting: &Setting<'_>, host: &ThisHost, list: &mut List) {
+    fn read_entry<'o>(
+        &'o self,
+        number: usize,
+        setting: &Setting<'_>,
+        host: &ThisHost,
+        list: &mut List<'o>,
+    ) {
+        let options = setting.options(self);
         let mut is_optional = false;
         let wanted = setting.read().and_then(|read| {
             is_optional = read.is_optional();
-            read.wanted(host)
+            read.wanted(host, &options)
         });
-        match wanted {
-            Ok(wanted) => {
-                let planned = self.planned(&wanted, *wanted.ports.start());
+        match (wanted, options.refusal()) {
+            (Ok(wanted), None) => {
+                let planned = options.planned(&wanted, *wanted.ports.start());
                 list.entries.push(Entry {
                     number,
                     is_optional,
+                    device: options.device_claim(),
+                    options,
                     wanted,
                     planned,
                 });
             }
-            Err(failure) => {
+            (Ok(_), Some(cause)) => {
+                let failure = BindFailure::new(None, Step::Check, vec![cause], None);
+                list.failures.push(failure.of_entry(number));
+            }
+            (Err(failure), _) => {
                 let is_skipped = is_optional && failure.cause().is_absence();
                 let to = if is_skipped {
                     &mut list.skipped
@@ -201,37 +209,42 @@ impl BindOptions {
             }
         }
     }
-
-    /// Opens what can be of an entry.
-    fn open_entry<S: From<Socket>>(&self, protocol: Protocol, entry: &Entry) -> Opened<S> {
-        if entry.is_range() {
-            self.open_wanted(protocol, &entry.wanted)
-        } else {
-            self.open_on_one_port(protocol, entry.planned.clone())
-        }
-    }
 }
 
 /// The settings of a list, as far as they have been gone through.
 #[derive(Default)]
-struct List {
-    entries: Vec<Entry>,
+struct List<'o> {
+    entries: Vec<Entry<'o>>,
     skipped: Vec<BindFailure>,
     failures: Vec<BindFailure>,
     merged: Vec<Merged>,
 }
 
 /// A setting of a list that stands for sockets.
-struct Entry {
+struct Entry<'o> {
     /// Which of the settings it is.
     number: usize,
     is_optional: bool,
+    options: Cow<'o, BindOptions>,
+    /// The index of the interface that its sockets are bound to, 0 for none; `None` if that
+    /// is not known.
+    device: Option<u32>,
     wanted: Wanted,
     /// Its sockets, on the first of its ports.
     planned: Vec<PlannedSocket>,
 }
 
-impl Entry {
+impl Entry<'_> {
+    /// Opens what can be of it.
+    fn open<S: From<Socket>>(&self, protocol: Protocol) -> Opened<S> {
+        if self.is_range() {
+            self.options.open_wanted(protocol, &self.wanted)
+        } else {
+            self.options
+                .open_on_one_port(protocol, self.planned.clone())
+        }
+    }
+
     fn is_range(&self) -> bool {
         self.wanted.ports.start() < self.wanted.ports.end()
     }
@@ -246,7 +259,7 @@ impl Entry {
     }
 }
 
-impl List {
+impl List<'_> {
     /// Merges what stands twice and finds what excludes each other.
     fn plan(&mut self, texts: &[String]) {
         let fixed = self.entries.iter_mut().filter(|entry| entry.port() != 0);
@@ -254,6 +267,8 @@ impl List {
             .map(|entry| Listed {
                 number: entry.number,
                 is_optional: entry.is_optional,
+                device: entry.device,
+                freebind: entry.options.is_freebind(),
                 sockets: &mut entry.planned,
             })
             .collect();
@@ -264,12 +279,17 @@ impl List {
         let mut claims = Claims::default();
         let mut claimed: Vec<(SocketAddr, usize)> = Vec::new();
         for Listed {
-            number, sockets, ..
+            number,
+            device,
+            sockets,
+            ..
         } in fixed
         {
+            // The kernel will say what is wrong with an unknown device.
+            let Some(device) = device else { continue };
             for socket in sockets {
                 let addr = socket.addr;
-                let claim = Claim::of_socket(addr, socket.only_v6);
+                let claim = Claim::of_socket(addr, socket.only_v6).on_device(device);
                 if let Some((other, overlap)) = claims.conflict(claim, addr.port()) {
                     let (other, other_entry) = claimed[other];
                     let cause = Cause::Conflict {

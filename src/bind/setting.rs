@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::BindFailure;
+use super::{BindFailure, BindOptions};
 use crate::diagnose::{Cause, Step};
 use crate::interfaces::Interfaces;
 use crate::listen::{Host, ListenAddr};
-use crate::resolve::{ThisHost, endpoints_here};
+use crate::resolve::ThisHost;
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
@@ -26,7 +26,12 @@ use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Setting<'a>(Written<'a>);
+pub struct Setting<'a> {
+    written: Written<'a>,
+    /// What it has of its own, whatever the options of all say.
+    freebind: Option<bool>,
+    device: Option<String>,
+}
 
 #[derive(Clone, Debug)]
 enum Written<'a> {
@@ -35,33 +40,43 @@ enum Written<'a> {
     Target(Cow<'a, BindTarget>, u16),
 }
 
+impl<'a> From<Written<'a>> for Setting<'a> {
+    fn from(written: Written<'a>) -> Self {
+        Self {
+            written,
+            freebind: None,
+            device: None,
+        }
+    }
+}
+
 impl<'a> From<&'a str> for Setting<'a> {
     fn from(text: &'a str) -> Self {
-        Self(Written::Text(text.into()))
+        Written::Text(text.into()).into()
     }
 }
 
 impl<'a> From<&'a String> for Setting<'a> {
     fn from(text: &'a String) -> Self {
-        Self(Written::Text(text.into()))
+        Written::Text(text.into()).into()
     }
 }
 
 impl From<String> for Setting<'_> {
     fn from(text: String) -> Self {
-        Self(Written::Text(text.into()))
+        Written::Text(text.into()).into()
     }
 }
 
 impl<'a> From<&'a ListenAddr> for Setting<'a> {
     fn from(addr: &'a ListenAddr) -> Self {
-        Self(Written::Addr(Cow::Borrowed(addr)))
+        Written::Addr(Cow::Borrowed(addr)).into()
     }
 }
 
 impl From<ListenAddr> for Setting<'_> {
     fn from(addr: ListenAddr) -> Self {
-        Self(Written::Addr(Cow::Owned(addr)))
+        Written::Addr(Cow::Owned(addr)).into()
     }
 }
 
@@ -73,13 +88,13 @@ impl From<SocketAddr> for Setting<'_> {
 
 impl<'a> From<(&'a BindTarget, u16)> for Setting<'a> {
     fn from((target, port): (&'a BindTarget, u16)) -> Self {
-        Self(Written::Target(Cow::Borrowed(target), port))
+        Written::Target(Cow::Borrowed(target), port).into()
     }
 }
 
 impl From<(BindTarget, u16)> for Setting<'_> {
     fn from((target, port): (BindTarget, u16)) -> Self {
-        Self(Written::Target(Cow::Owned(target), port))
+        Written::Target(Cow::Owned(target), port).into()
     }
 }
 
@@ -111,26 +126,103 @@ impl Read<'_> {
 
     /// Finds out what is wanted on this host, whose interfaces are read only where they
     /// must be.
-    pub(crate) fn wanted(&self, host: &ThisHost) -> Result<Wanted, Box<BindFailure>> {
-        match self {
-            Self::Addr(addr) => wanted_by(addr, host),
-            Self::Target(target, port) => Ok(Wanted {
-                endpoints: vec![target.endpoint()],
-                ports: *port..=*port,
-                mapped: None,
-                host: target.host().cloned(),
-            }),
-        }
+    pub(crate) fn wanted(
+        &self,
+        host: &ThisHost,
+        options: &BindOptions,
+    ) -> Result<Wanted, Box<BindFailure>> {
+        let addr = match self {
+            Self::Addr(addr) => addr,
+            Self::Target(target, port) => {
+                return Ok(Wanted {
+                    endpoints: vec![target.endpoint()],
+                    ports: *port..=*port,
+                    mapped: None,
+                    host: target.host().cloned(),
+                });
+            }
+        };
+        let (endpoints, host) = options
+            .endpoints_of(addr, host)
+            .and_then(|(endpoints, host)| Ok((options.chosen(addr, endpoints)?, host)))
+            .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
+        let mapped = match addr.host() {
+            Host::Ip {
+                ip: IpAddr::V6(ip), ..
+            } => ip.to_ipv4_mapped().is_some().then_some(*ip),
+            _ => None,
+        };
+        Ok(Wanted {
+            endpoints,
+            ports: addr.ports(),
+            mapped,
+            host,
+        })
     }
 }
 
 impl Setting<'_> {
+    /// Sets for this setting alone whether an address may be bound that the host does not
+    /// have yet, as [`BindOptions::freebind`] does for all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Setting;
+    ///
+    /// let later = Setting::from("198.51.100.1:0").freebind(true);
+    /// bindaddr::bind_all([Setting::from("127.0.0.1:0"), later])?;
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn freebind(mut self, free: bool) -> Self {
+        self.freebind = Some(free);
+        self
+    }
+
+    /// Sets for this setting alone the interface that its sockets are bound to, as
+    /// [`BindOptions::device`] does for all.
+    ///
+    /// Where that fails it is an error, and no socket is left open to every interface.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Setting;
+    ///
+    /// bindaddr::bind(Setting::from("0.0.0.0:0").device("lo"))?;
+    /// assert!(bindaddr::bind(Setting::from("0.0.0.0:0").device("no-such-one")).is_err());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn device(mut self, name: impl Into<String>) -> Self {
+        self.device = Some(name.into());
+        self
+    }
+
+    /// Returns the options with what the setting has of its own.
+    pub(crate) fn options<'o>(&self, of_all: &'o BindOptions) -> Cow<'o, BindOptions> {
+        if self.freebind.is_none() && self.device.is_none() {
+            return Cow::Borrowed(of_all);
+        }
+        let mut options = of_all.clone();
+        options.freebind = self.freebind.unwrap_or(options.freebind);
+        options.device = self.device.clone().or(options.device);
+        Cow::Owned(options)
+    }
+
     pub(crate) fn read(&self) -> Result<Read<'_>, Box<BindFailure>> {
-        Ok(match &self.0 {
-            Written::Text(text) => Read::Addr(Cow::Owned(
-                text.parse()
-                    .map_err(|err| refused(Step::Parse, Cause::Text(err)))?,
-            )),
+        Ok(match &self.written {
+            Written::Text(text) => {
+                let addr = text.parse();
+                Read::Addr(Cow::Owned(
+                    addr.map_err(|err| refused(Step::Parse, Cause::Text(err)))?,
+                ))
+            }
             Written::Addr(addr) => Read::Addr(Cow::Borrowed(addr)),
             Written::Target(target, port) => Read::Target(target, *port),
         })
@@ -138,7 +230,7 @@ impl Setting<'_> {
 
     /// Returns the setting as it was written, in canonical words if it was no text.
     pub(crate) fn text(&self) -> String {
-        match &self.0 {
+        match &self.written {
             Written::Text(text) => text.to_string(),
             Written::Addr(addr) => addr.to_string(),
             Written::Target(target, port) => match target.endpoint() {
@@ -155,21 +247,4 @@ impl Setting<'_> {
 
 fn refused(step: Step, cause: Cause) -> Box<BindFailure> {
     Box::new(BindFailure::new(None, step, vec![cause], None))
-}
-
-fn wanted_by(addr: &ListenAddr, host: &ThisHost) -> Result<Wanted, Box<BindFailure>> {
-    let (endpoints, host) = endpoints_here(addr, host)
-        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
-    let mapped = match addr.host() {
-        Host::Ip {
-            ip: IpAddr::V6(ip), ..
-        } => ip.to_ipv4_mapped().is_some().then_some(*ip),
-        _ => None,
-    };
-    Ok(Wanted {
-        endpoints,
-        ports: addr.ports(),
-        mapped,
-        host,
-    })
 }

@@ -55,7 +55,9 @@ impl<'a> Waiting<'a> {
 
 /// Whom to tell of the waiting.
 #[derive(Clone)]
-pub(super) struct Watch(Arc<dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync>);
+pub(super) struct Watch(Arc<Tell>);
+
+type Tell = dyn Fn(&Waiting<'_>) -> ControlFlow<()> + Send + Sync;
 
 impl fmt::Debug for Watch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

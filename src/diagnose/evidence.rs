@@ -16,7 +16,7 @@ use super::netlink::{self, Answer, Link};
 use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
 use super::{Attempt, Errno, Step};
 use crate::interfaces::{Interface, Interfaces};
-use crate::target::{BindTarget, Protocol};
+use crate::target::{BindTarget, Claim, Protocol};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
 pub(crate) trait Kernel {
@@ -52,10 +52,8 @@ pub(crate) struct Evidence {
     pub(crate) verdicts: HashMap<SocketAddr, Errno>,
     /// The addresses in question that can be bound by now.
     pub(crate) available_now: HashSet<SocketAddr>,
-    /// Whether the sockets are to be bound to an interface.
-    pub(crate) wants_device: bool,
-    /// That interface.
-    pub(crate) device: Option<Link>,
+    /// The interfaces that sockets are to be bound to, by the names that were set.
+    pub(crate) devices: HashMap<String, Link>,
     pub(crate) tcp: Sockets,
     pub(crate) udp: Sockets,
     pub(crate) first_unprivileged_port: Option<u16>,
@@ -98,26 +96,27 @@ pub(crate) struct Ipv6Switch {
 impl Evidence {
     /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
     /// only if `host` is not known.
-    pub(crate) fn read(
-        attempts: &[Attempt<'_>],
-        host: Option<&Interfaces>,
-        kernel: &dyn Kernel,
-    ) -> Self {
+    pub(crate) fn read(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
         let mut evidence = Self {
             interfaces: host.cloned(),
             ..Self::default()
         };
-        if let Some(name) = attempts.iter().find_map(|attempt| attempt.device) {
-            let question = netlink::link_question(0, Some(name));
-            evidence.wants_device = true;
-            evidence.device = ask(kernel, netlink::ROUTE, &question, netlink::link);
+        let Some(kernel) = attempts.first().map(|attempt| attempt.kernel) else {
+            return evidence;
+        };
+        for name in attempts.iter().filter_map(|attempt| attempt.device) {
+            if !evidence.devices.contains_key(name) {
+                let device = device(name, kernel);
+                evidence
+                    .devices
+                    .extend(device.map(|device| (name.to_owned(), device)));
+            }
         }
         evidence.read_limits(attempts);
-        evidence.ask_for_verdicts(attempts, kernel);
+        evidence.ask_for_verdicts(attempts);
         evidence.read_addresses(attempts, kernel);
-        let device = evidence.device_index();
-        evidence.tcp = sockets_in_the_way(Protocol::Tcp, attempts, device, kernel);
-        evidence.udp = sockets_in_the_way(Protocol::Udp, attempts, device, kernel);
+        evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts, kernel);
+        evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts, kernel);
         evidence
     }
 
@@ -152,11 +151,11 @@ impl Evidence {
     }
 
     /// Asks about the addresses of those that the kernel refused before it looked at them.
-    fn ask_for_verdicts(&mut self, attempts: &[Attempt<'_>], kernel: &dyn Kernel) {
+    fn ask_for_verdicts(&mut self, attempts: &[Attempt<'_>]) {
         for attempt in attempts {
             let refused = attempt.errno();
             if let Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) = refused {
-                if let Err((Step::Bind, error)) = kernel.try_address(attempt.addr) {
+                if let Err((Step::Bind, error)) = attempt.kernel.try_address(attempt.addr) {
                     self.verdicts.insert(attempt.addr, Errno::of(&error));
                 }
             }
@@ -173,7 +172,7 @@ impl Evidence {
             for errno in [refused, verdict].into_iter().flatten() {
                 match errno {
                     Errno::NotAvailable => {
-                        unavailable.push(attempt.addr);
+                        unavailable.push(attempt);
                         about_interfaces = true;
                         about_ipv6 |= attempt.addr.is_ipv6();
                     }
@@ -194,9 +193,10 @@ impl Evidence {
         let Some(host) = self.interfaces.clone() else {
             return;
         };
-        for addr in unavailable {
+        for attempt in unavailable {
+            let addr = attempt.addr;
             // What was read may be of a moment later than the refusal.
-            if kernel.try_address(addr).is_ok() {
+            if attempt.kernel.try_address(addr).is_ok() {
                 self.available_now.insert(addr);
                 continue;
             }
@@ -231,15 +231,92 @@ impl Evidence {
         }
     }
 
+    /// The sockets on the ports of the attempts.
+    fn sockets_in_the_way(
+        &self,
+        protocol: Protocol,
+        attempts: &[Attempt<'_>],
+        kernel: &dyn Kernel,
+    ) -> Sockets {
+        // Whom the kernel does not let share a port, or who does not want to.
+        let attempts = attempts.iter().filter(|attempt| {
+            attempt.protocol == protocol
+                && attempt.addr.port() != 0
+                && (attempt.is_in_use() || !attempt.shares_port)
+        });
+        let mut sockets = Sockets::default();
+        if attempts.clone().next().is_none()
+            || !cfg!(any(target_os = "linux", target_os = "android"))
+        {
+            return sockets;
+        }
+        let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
+        ranges.sort_unstable();
+        ranges.dedup();
+        let is_in_question = |row: &Row| {
+            ranges
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&row.port))
+        };
+        // The kernel can leave out all but one port.
+        let only_port = match ranges[..] {
+            [(first, last)] if first == last => first,
+            _ => 0,
+        };
+        // To look at those that do not listen the kernel walks all its tables.
+        let (states, are_all) = match protocol {
+            Protocol::Tcp => (State::LISTEN, false),
+            Protocol::Udp => (u32::MAX, true),
+        };
+        let rows = match ask_for_rows(kernel, protocol, states, only_port) {
+            Some(rows) => {
+                sockets.are_all = are_all;
+                rows
+            }
+            // Of TCP it does not have those that are bound and do nothing.
+            None => match rows_of_proc(protocol) {
+                Some(rows) => {
+                    sockets.are_all = protocol == Protocol::Udp;
+                    rows
+                }
+                None => return sockets,
+            },
+        };
+        sockets.add(rows.into_iter().filter(is_in_question));
+
+        let unexplained: HashSet<u16> = attempts
+            .clone()
+            .filter(|attempt| attempt.is_in_use() && !attempt.leaves_no_port_of_a_range())
+            .map(|attempt| (attempt.addr.port(), self.claim(attempt)))
+            .filter(|(port, claim)| sockets.in_the_way(*claim, *port).next().is_none())
+            .map(|(port, _)| port)
+            .collect();
+        if !sockets.are_all && !unexplained.is_empty() {
+            let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
+            let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
+            sockets.are_all = others.is_some();
+            sockets.add(others.unwrap_or_default().into_iter().flatten());
+        }
+
+        let inodes =
+            attempts.flat_map(|attempt| sockets.inodes(self.claim(attempt), attempt.addr.port()));
+        sockets.processes = processes_with(&inodes.collect());
+        sockets
+    }
+
     pub(crate) fn verdict_on(&self, addr: SocketAddr) -> Option<Errno> {
         self.verdicts.get(&addr).copied()
     }
 
-    /// The index of the interface that the sockets are to be bound to; 0 for none.
-    pub(crate) fn device_index(&self) -> u32 {
-        // Of an unknown one only its likes without a device are in the way.
-        let unknown = if self.wants_device { u32::MAX } else { 0 };
-        self.device.as_ref().map_or(unknown, |device| device.index)
+    /// What a socket claims of its port.
+    pub(crate) fn claim(&self, attempt: &Attempt<'_>) -> Claim {
+        let device = attempt.device.map(|name| self.devices.get(name));
+        let device = match device {
+            None => 0,
+            // Of an unknown one only its likes without a device are in the way.
+            Some(device) => device.map_or(u32::MAX, |device| device.index),
+        };
+        Claim::of_socket(attempt.addr, attempt.only_v6).on_device(device)
     }
 
     pub(crate) fn dad_state(&self, ip: IpAddr, index: u32) -> Option<DadState> {
@@ -324,75 +401,10 @@ fn ask_for_rows(
     Some(rows)
 }
 
-/// The sockets on the ports of the attempts.
-fn sockets_in_the_way(
-    protocol: Protocol,
-    attempts: &[Attempt<'_>],
-    device: u32,
-    kernel: &dyn Kernel,
-) -> Sockets {
-    // Whom the kernel does not let share a port, or who does not want to.
-    let attempts = attempts.iter().filter(|attempt| {
-        attempt.protocol == protocol
-            && attempt.addr.port() != 0
-            && (attempt.is_in_use() || !attempt.shares_port)
-    });
-    let mut sockets = Sockets::default();
-    if attempts.clone().next().is_none() || !cfg!(any(target_os = "linux", target_os = "android")) {
-        return sockets;
-    }
-    let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
-    ranges.sort_unstable();
-    ranges.dedup();
-    let is_in_question = |row: &Row| {
-        ranges
-            .iter()
-            .any(|(first, last)| (*first..=*last).contains(&row.port))
-    };
-    // The kernel can leave out all but one port.
-    let only_port = match ranges[..] {
-        [(first, last)] if first == last => first,
-        _ => 0,
-    };
-    // To look at those that do not listen the kernel walks all its tables.
-    let (states, are_all) = match protocol {
-        Protocol::Tcp => (State::LISTEN, false),
-        Protocol::Udp => (u32::MAX, true),
-    };
-    let rows = match ask_for_rows(kernel, protocol, states, only_port) {
-        Some(rows) => {
-            sockets.are_all = are_all;
-            rows
-        }
-        // Of TCP it does not have those that are bound and do nothing.
-        None => match rows_of_proc(protocol) {
-            Some(rows) => {
-                sockets.are_all = protocol == Protocol::Udp;
-                rows
-            }
-            None => return sockets,
-        },
-    };
-    sockets.add(rows.into_iter().filter(is_in_question));
-
-    let unexplained: HashSet<u16> = attempts
-        .clone()
-        .filter(|attempt| attempt.is_in_use() && !attempt.leaves_no_port_of_a_range())
-        .map(|attempt| (attempt.addr.port(), attempt.claim(device)))
-        .filter(|(port, claim)| sockets.in_the_way(*claim, *port).next().is_none())
-        .map(|(port, _)| port)
-        .collect();
-    if !sockets.are_all && !unexplained.is_empty() {
-        let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
-        let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
-        sockets.are_all = others.is_some();
-        sockets.add(others.unwrap_or_default().into_iter().flatten());
-    }
-
-    let inodes =
-        attempts.flat_map(|attempt| sockets.inodes(attempt.claim(device), attempt.addr.port()));
-    sockets.processes = processes_with(&inodes.collect());
-    sockets
+/// Asks for the interface called `name`, by any of its names.
+pub(crate) fn device(name: &str, kernel: &dyn Kernel) -> Option<Link> {
+    let question = netlink::link_question(0, Some(name));
+    ask(kernel, netlink::ROUTE, &question, netlink::link)
 }
 
 /// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).

@@ -11,6 +11,7 @@ use super::netlink::{self, Link};
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
 use super::*;
+use crate::target::Claim;
 
 const DOCS: &str = include_str!("../../docs/diagnosis.md");
 
@@ -24,6 +25,19 @@ const EADDRINUSE: i32 = 98;
 const EADDRNOTAVAIL: i32 = 99;
 const ENOBUFS: i32 = 105;
 
+/// A kernel that tells nothing.
+struct Nobody;
+
+impl Kernel for Nobody {
+    fn netlink(&self, _: i32, _: &[u8], _: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+        Err((Step::Bind, io::ErrorKind::Unsupported.into()))
+    }
+}
+
 fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attempt<'a> {
     let addr: SocketAddr = addr.parse().expect("an address");
     Attempt {
@@ -31,6 +45,7 @@ fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attempt<'a> {
         addr,
         only_v6: false,
         device: None,
+        kernel: &Nobody,
         shares_port: false,
         ports: (addr.port(), addr.port()),
         no_port_left: false,
@@ -121,7 +136,7 @@ fn an_address_in_a_vrf_names_it() {
     // Of a socket that is bound to it this cannot be what is wrong.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let bound = Evidence {
-        device: evidence.links.get(&3).cloned(),
+        devices: HashMap::from([("vrf0".to_owned(), evidence.links[&3].clone())]),
         ..evidence.clone()
     };
     let in_it = Attempt {
@@ -387,8 +402,7 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
     let evidence = Evidence {
         interfaces: Some(host()),
         links: [(2, link(2, "eth0", 0))].into(),
-        wants_device: true,
-        device: Some(vrf.clone()),
+        devices: HashMap::from([("vrf0".to_owned(), vrf)]),
         ..Evidence::default()
     };
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
@@ -755,7 +769,7 @@ proptest! {
             let Cause::InUse { holders, port, .. } = cause else { continue };
             prop_assert_eq!(port, addr.port());
             for holder in holders {
-                let claim = attempt.claim(0);
+                let claim = evidence.claim(&attempt);
                 let mut rows = evidence.tcp.in_the_way(claim, port);
                 let is_it = |(row, _): (&Row, crate::Overlap)| row.ip.to_canonical() == holder.addr().ip();
                 prop_assert!(rows.any(is_it), "{:?} is none of the sockets", holder);

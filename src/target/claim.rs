@@ -72,6 +72,18 @@ impl Claim {
         Self::new(addr.ip(), only_v6, zone(addr))
     }
 
+    /// The same claim of a socket that is bound to a device, where no zone says which.
+    pub(crate) fn on_device(self, device: u32) -> Self {
+        Self {
+            device: if self.device == 0 {
+                device
+            } else {
+                self.device
+            },
+            ..self
+        }
+    }
+
     pub(crate) fn ip(self) -> IpAddr {
         self.ip
     }

@@ -1,0 +1,201 @@
+//! Which of the addresses that a setting names are bound: names in DNS, and [`Choice`].
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use super::BindOptions;
+use crate::interfaces::Interfaces;
+use crate::listen::{Family, Host, ListenAddr};
+use crate::resolve::{ResolveErrorKind, ThisHost, endpoints_here};
+use crate::target::Endpoint;
+
+/// Which of the addresses that a setting names are bound.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindOptions, Choice};
+///
+/// let one = BindOptions::new().choose(Choice::First).bind("localhost:0")?;
+/// assert_eq!(one.as_slice()[0].local_addr().ip(), std::net::Ipv4Addr::LOCALHOST);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Choice {
+    /// Every one of them.
+    #[default]
+    Every,
+    /// The only one; several are an error. It is for servers that take a single socket.
+    Only,
+    /// The first one: IPv4 before IPv6, then by interface, then by address.
+    First,
+}
+
+/// Who looks up names in DNS.
+#[derive(Clone)]
+pub(super) struct Resolver(Arc<LookUp>);
+
+type LookUp = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
+}
+
+impl BindOptions {
+    /// Sets which of the addresses that a setting names are bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindOptions, Cause, Choice, ResolveErrorKind};
+    ///
+    /// let err = BindOptions::new().choose(Choice::Only).bind("localhost:0").unwrap_err();
+    /// assert!(matches!(
+    ///     err.cause(),
+    ///     Cause::Unresolved(ResolveErrorKind::SeveralAddresses { count: 2, .. })
+    /// ));
+    /// ```
+    #[must_use]
+    pub fn choose(mut self, choice: Choice) -> Self {
+        self.choice = choice;
+        self
+    }
+
+    /// Looks up the names that no interface has, by the system's resolver.
+    ///
+    /// All addresses of a name are bound. Without this option such a name is an error, for a
+    /// listen address that depends on DNS opens something else when DNS is changed. A name
+    /// whose last label is a number is never looked up.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// bindaddr::BindOptions::new().lookup().bind("www.example.org:80")?;
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn lookup(self) -> Self {
+        self.lookup_with(|name| Ok((name, 0).to_socket_addrs()?.map(|addr| addr.ip()).collect()))
+    }
+
+    /// Looks up the names that no interface has, by `resolver`, as [`lookup`](Self::lookup)
+    /// does by the system's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = bindaddr::BindOptions::new().lookup_with(|name| {
+    ///     assert_eq!(name, "db.internal");
+    ///     Ok(vec![[127, 0, 0, 1].into()])
+    /// });
+    /// assert_eq!(options.bind("db.internal:0")?.as_slice().len(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn lookup_with(
+        mut self,
+        resolver: impl Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Resolver(Arc::new(resolver)));
+        self
+    }
+
+    /// What the address stands for on this host, or by its name.
+    pub(super) fn endpoints_of(
+        &self,
+        addr: &ListenAddr,
+        host: &ThisHost,
+    ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
+        match (endpoints_here(addr, host), addr.host(), &self.resolver) {
+            (
+                Err(
+                    ResolveErrorKind::NoSuchInterface { .. }
+                    | ResolveErrorKind::InterfacesUnreadable(_),
+                ),
+                Host::Name(name),
+                Some(resolver),
+            ) if !ends_in_a_number(name) => Ok((looked_up(addr, name, resolver)?, None)),
+            (found, ..) => found,
+        }
+    }
+
+    /// The endpoints that are chosen of those that a setting names.
+    pub(super) fn chosen(
+        &self,
+        addr: &ListenAddr,
+        mut endpoints: Vec<Endpoint>,
+    ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+        let is_both = endpoints == [Endpoint::Localhost];
+        match self.choice {
+            Choice::Only if is_both || endpoints.len() > 1 => {
+                return Err(ResolveErrorKind::SeveralAddresses {
+                    count: endpoints.len().max(2),
+                });
+            }
+            Choice::Every | Choice::Only => {}
+            Choice::First if is_both => {
+                let family = addr.family().unwrap_or(Family::Ipv4);
+                endpoints = vec![Endpoint::loopback(family)];
+            }
+            Choice::First => endpoints.truncate(1),
+        }
+        Ok(endpoints)
+    }
+}
+
+/// Tells whether the last label of a name is a number in any writing, which resolvers take
+/// for an address.
+fn ends_in_a_number(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+    let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
+    last.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(is_hex)
+}
+
+fn looked_up(
+    addr: &ListenAddr,
+    name: &str,
+    resolver: &Resolver,
+) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    let found = (resolver.0)(name).map_err(|source| ResolveErrorKind::LookupFailed {
+        name: name.to_owned(),
+        source,
+    })?;
+    let mut seen = HashSet::new();
+    let mut ips: Vec<IpAddr> = found
+        .into_iter()
+        .map(|ip| ip.to_canonical())
+        // A name widens nothing.
+        .filter(|ip| !ip.is_unspecified() && addr.admits(Family::of(*ip)) && seen.insert(*ip))
+        .collect();
+    ips.sort_by_key(IpAddr::is_ipv6);
+    if ips.is_empty() {
+        return Err(ResolveErrorKind::NameWithoutAddress {
+            name: name.to_owned(),
+            family: addr.family(),
+        });
+    }
+    Ok(ips.into_iter().map(|ip| Endpoint::literal(ip, 0)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ends_in_a_number;
+
+    #[test]
+    fn names_that_look_like_addresses_are_told() {
+        for name in ["127.1", "eth0.100", "1", "0x7f", "a.0x7F", "a.1.", "a.0x"] {
+            assert!(ends_in_a_number(name), "{name}");
+        }
+        for name in ["example.org", "a1", "1.a", "x7f", "db-1.internal", "0x7g"] {
+            assert!(!ends_in_a_number(name), "{name}");
+        }
+    }
+}
