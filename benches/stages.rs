@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr};
+use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, Network};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 fn parse(c: &mut Criterion) {
@@ -85,6 +85,33 @@ fn classify(c: &mut Criterion) {
     group.finish();
 }
 
+/// Texts against addresses: each of the two doubled.
+fn resolve(c: &mut Criterion) {
+    let mut group = c.benchmark_group("resolve");
+    for (texts, addresses) in [(1_000, 10_000), (2_000, 10_000), (1_000, 20_000)] {
+        let host = host_of(addresses);
+        let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
+        for kind in ["literals", "networks"] {
+            let addrs: Vec<ListenAddr> = (0..texts)
+                .map(|n| Ipv4Addr::from_bits(first + 4 * n))
+                .map(|ip| match kind {
+                    "literals" => format!("{ip}:80"),
+                    _ => format!("{}:80", Network::containing(ip.into(), 30)),
+                })
+                .map(|text| text.parse().expect("it is one"))
+                .collect();
+            let id = BenchmarkId::new(kind, format!("{texts}x{addresses}"));
+            group.bench_with_input(id, &addrs, |b, addrs| {
+                b.iter(|| {
+                    let targets = addrs.iter().flat_map(|addr| addr.resolve(&host));
+                    targets.map(|targets| targets.len()).sum::<usize>()
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
 fn enumerate(c: &mut Criterion) {
     let mut group = c.benchmark_group("enumerate");
     group.bench_function("ours", |b| {
@@ -138,5 +165,5 @@ fn bind(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(stages, parse, classify, enumerate, bind);
+criterion_group!(stages, parse, classify, resolve, enumerate, bind);
 criterion_main!(stages);

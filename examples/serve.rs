@@ -1,20 +1,40 @@
-//! Serves a small page on a listen address: `cargo run --example serve -- 0.0.0.0:5000`.
+//! Serves a small page on listen addresses: `cargo run --example serve -- 0.0.0.0:5000`.
 //!
-//! It says what the text means on this host, opens the sockets, prints every URL
-//! by which the page can be opened and from where, and serves until stopped.
-//! Without a text it takes any free port of this host only.
+//! It takes any number of them, each of which may be a list, says what each means on this
+//! host, opens the sockets, prints every URL by which the page can be opened and from where,
+//! and serves until stopped. Without any it takes a free port of this host only. With
+//! `--wait` in front it waits up to ten seconds for what is not there yet.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use bindaddr::{BindError, Interfaces, ListenAddr};
+use bindaddr::{BindError, BindOptions, Interfaces, ListenAddrs};
 
 fn main() -> ExitCode {
-    let text = std::env::args().nth(1);
-    match serve(text.as_deref().unwrap_or("localhost:0")) {
+    let mut options = BindOptions::new();
+    let mut texts: Vec<String> = std::env::args().skip(1).collect();
+    if texts.first().is_some_and(|first| first == "--wait") {
+        texts.remove(0);
+        options = options.wait(Duration::from_secs(10)).on_wait(|waiting| {
+            eprint!("\rwaiting, {:.0?} left", waiting.left());
+            ControlFlow::Continue(())
+        });
+    }
+    if texts.is_empty() {
+        texts.push("localhost:0".to_owned());
+    }
+    let addrs = match ListenAddrs::parse_each(texts) {
+        Ok(addrs) => addrs,
+        Err(err) => {
+            eprintln!("error: {err}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match serve(&addrs, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("error: {err}");
@@ -26,7 +46,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(text: &str) -> Result<(), BindError> {
+fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
     // Without the interfaces less can be said, and binding works all the same.
     let host = match Interfaces::system() {
         Ok(host) => Some(host.with_system_default_sources()),
@@ -35,14 +55,19 @@ fn serve(text: &str) -> Result<(), BindError> {
             None
         }
     };
-    // What is wrong with the text is for bind to say.
-    if let (Some(host), Ok(addr)) = (&host, text.parse::<ListenAddr>()) {
-        for target in addr.resolve(host).unwrap_or_default() {
-            println!("{text} means {target}");
+    if let Some(host) = &host {
+        for addr in addrs {
+            // What is wrong with it is for bind to say.
+            for target in addr.resolve(host).unwrap_or_default() {
+                println!("{addr} means {target}");
+            }
         }
     }
 
-    let listeners = bindaddr::bind(text)?;
+    let listeners = options.bind_all(addrs)?;
+    for skipped in listeners.skipped() {
+        println!("not listening on {}: {}", skipped.text(), skipped.cause());
+    }
     for listener in &listeners {
         let addr = listener.local_addr();
         println!("listening on {addr}");

@@ -17,14 +17,16 @@ mod wait;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::slice;
 use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Step};
-use crate::plan::{self, Absence, Clients, PlannedSocket};
+use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::Protocol;
+pub(crate) use ask::Tried;
 use ask::{free_port, is_broadcast};
 pub use choice::Choice;
 use choice::Resolver;
@@ -268,7 +270,9 @@ impl BindOptions {
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
     pub fn bind<'a>(&self, setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
         let setting = setting.into();
-        self.keep_trying(|| self.open(Protocol::Tcp, &setting))
+        self.keep_trying(slice::from_ref(&setting), || {
+            self.open(Protocol::Tcp, &setting)
+        })
     }
 
     /// Binds the UDP sockets that a setting stands for, as [`bind_udp()`] does.
@@ -281,7 +285,9 @@ impl BindOptions {
         setting: impl Into<Setting<'a>>,
     ) -> Result<Listeners<UdpSocket>, BindError> {
         let setting = setting.into();
-        self.keep_trying(|| self.open(Protocol::Udp, &setting))
+        self.keep_trying(slice::from_ref(&setting), || {
+            self.open(Protocol::Udp, &setting)
+        })
     }
 
     fn open<S: From<Socket>>(
@@ -293,12 +299,14 @@ impl BindOptions {
         let options = setting.options(self);
         let wanted = setting
             .read()
-            .and_then(|read| read.wanted(&ThisHost::default(), &options))
-            .map_err(|failure| refused(vec![*failure]))?;
-        if let Some(cause) = options.refusal() {
-            let failure = BindFailure::new(None, Step::Check, vec![cause], None);
-            return Err(refused(vec![failure]));
-        }
+            .and_then(|read| read.wanted(&ThisHost::default(), &options));
+        let wanted = match (wanted, options.refusal()) {
+            (Ok(wanted), None) => wanted,
+            (wanted, refusal) => {
+                let failures = wanted.err().into_iter().map(|failure| *failure);
+                return Err(refused(failures.chain(refusal).collect()));
+            }
+        };
         let opened = options.open_wanted(protocol, &wanted);
         if opened.failures.is_empty() {
             return Ok(Listeners::new(opened.listeners));
@@ -312,7 +320,7 @@ impl BindOptions {
     }
 
     /// Looks over what the kernel would take for something else.
-    pub(crate) fn refusal(&self) -> Option<Cause> {
+    pub(crate) fn refusal(&self) -> Option<BindFailure> {
         // Where there is no such option, that is what is wrong.
         if cfg!(any(target_os = "linux", target_os = "android")) {
             let odd = self
@@ -320,7 +328,8 @@ impl BindOptions {
                 .as_deref()
                 .filter(|name| !is_device_name(name))?;
             let name = odd.to_owned();
-            return Some(Cause::InvalidDevice { name });
+            let cause = Cause::InvalidDevice { name };
+            return Some(BindFailure::new(None, Step::Check, vec![cause], None));
         }
         None
     }
@@ -329,8 +338,9 @@ impl BindOptions {
     fn open_wanted<S: From<Socket>>(&self, protocol: Protocol, wanted: &Wanted) -> Opened<S> {
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
-            let mut opened = self.open_on_one_port(protocol, self.planned(wanted, port));
-            if !opened.is_in_use() {
+            let planned = self.planned(wanted, port);
+            let mut opened = self.open_on_one_port(protocol, planned, wanted.is_optional);
+            if !opened.is_in_use(wanted.is_optional) {
                 return opened;
             }
             if port == last {
@@ -358,6 +368,7 @@ impl BindOptions {
         &self,
         protocol: Protocol,
         mut planned: Vec<PlannedSocket>,
+        is_optional: bool,
     ) -> Opened<S> {
         if planned.len() < 2 || planned[0].addr.port() != 0 {
             return self.open_each(protocol, &planned);
@@ -384,7 +395,7 @@ impl BindOptions {
             tries_left -= 1;
             let opened = self.open_each(protocol, &planned);
             // Somebody else may have taken it in between.
-            if tries_left == 0 || !opened.is_in_use() {
+            if tries_left == 0 || !opened.is_in_use(is_optional) {
                 return opened;
             }
         }
@@ -496,13 +507,19 @@ impl BindOptions {
         }
     }
 
-    /// The index of the interface that sockets are bound to, 0 for none; `None` if it is not
-    /// known.
-    pub(crate) fn device_claim(&self) -> Option<u32> {
-        match &self.device {
-            None => Some(0),
-            Some(name) => diagnose::device(name, self).map(|device| device.index),
+    /// The interface that sockets are bound to.
+    pub(crate) fn device_claim(&self) -> Device {
+        let Some(name) = &self.device else {
+            return Device::None;
+        };
+        match diagnose::device(name, self) {
+            Some(device) => Device::Index(device.index),
+            None => Device::Name(name.clone()),
         }
+    }
+
+    pub(crate) fn shares_port(&self) -> bool {
+        self.reuse_port
     }
 
     pub(crate) fn is_freebind(&self) -> bool {
@@ -572,7 +589,7 @@ fn explain<'w, K: Copy>(
 }
 
 /// Tells whether Linux would bind an address to which no client can connect.
-pub(crate) fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
+fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
     if protocol == Protocol::Udp {
         return None;
     }
@@ -654,9 +671,13 @@ struct Opened<S> {
 }
 
 impl<S> Opened<S> {
-    /// Tells whether others have the port, and nothing else is wrong.
-    fn is_in_use(&self) -> bool {
-        !self.failures.is_empty() && self.failures.iter().all(Failed::is_in_use)
+    /// Tells whether others have the port, and nothing else is wrong save what an optional
+    /// setting may lack.
+    fn is_in_use(&self, is_optional: bool) -> bool {
+        let matters =
+            |failed: &&Failed| !(is_optional && matches!(failed.absence(), (true, _) | (_, true)));
+        let mut failures = self.failures.iter().filter(matters).peekable();
+        failures.peek().is_some() && failures.all(Failed::is_in_use)
     }
 }
 
@@ -717,7 +738,7 @@ impl Failed {
 }
 
 /// Tells whether the host lacks the address, and whether it lacks the family.
-pub(crate) fn absence(step: Step, error: &io::Error) -> (bool, bool) {
+fn absence(step: Step, error: &io::Error) -> (bool, bool) {
     let errno = Errno::of(error);
     (
         (step, errno) == (Step::Bind, Errno::NotAvailable),

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
-use crate::bind::{BindOptions, Setting, Wanted, absence, dead_end};
-use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Kernel, Note, Step};
+use crate::bind::{BindFailure, BindOptions, Setting, Tried, Wanted};
+use crate::diagnose::{self, Attempt, Cause, Evidence, Note};
 use crate::listen::shown;
-use crate::plan::{self, Absence, Claims, Listed, PlannedSocket};
+use crate::plan::{self, Claims, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::{BindTarget, Protocol};
 
@@ -116,6 +115,7 @@ pub struct CheckedSetting {
     /// What is wrong before it comes to sockets.
     causes: Vec<Cause>,
     skipped: Vec<Cause>,
+    merged: Vec<SocketAddr>,
     sockets: Vec<CheckedSocket>,
 }
 
@@ -146,6 +146,13 @@ impl CheckedSetting {
     #[must_use]
     pub fn skipped(&self) -> &[Cause] {
         &self.skipped
+    }
+
+    /// Returns the addresses that another setting of the list stands for, too, and which are
+    /// opened for that one.
+    #[must_use]
+    pub fn merged(&self) -> &[SocketAddr] {
+        &self.merged
     }
 
     /// Iterates over what is wrong with it and its sockets.
@@ -215,6 +222,9 @@ impl fmt::Display for CheckedSetting {
         }
         for cause in &self.skipped {
             writeln!(f, "  skipped: {cause}")?;
+        }
+        for addr in &self.merged {
+            writeln!(f, "  {addr}: opened for another setting")?;
         }
         for socket in &self.sockets {
             match &socket.target {
@@ -290,7 +300,10 @@ impl BindOptions {
                 sockets: &mut setting.sockets,
             })
             .collect();
-        plan::fit_together(&mut fixed);
+        let merged = plan::fit_together(&mut fixed);
+        for (setting, _, addr) in merged {
+            planned[setting].merged.push(addr);
+        }
         for setting in &mut planned {
             let sockets = std::mem::take(&mut setting.sockets).into_iter();
             let tried = sockets.filter_map(|socket| setting.options.try_out(protocol, socket));
@@ -301,11 +314,7 @@ impl BindOptions {
             .filter_map(|setting| Some((setting, setting.wanted.as_ref()?)))
             .flat_map(|(setting, wanted)| {
                 let tried = setting.tried.iter();
-                tried.map(move |tried| Attempt {
-                    dead: tried.dead,
-                    refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
-                    ..setting.options.attempt(protocol, &tried.socket, wanted)
-                })
+                tried.map(move |tried| setting.options.attempt_of(protocol, tried, wanted))
             })
             .collect();
         let evidence = Evidence::read(&attempts, host);
@@ -316,26 +325,38 @@ impl BindOptions {
             placed: Vec::new(),
         };
         let mut rest = &attempts[..];
-        let mut checked = Vec::with_capacity(planned.len());
+        let mut of_settings = Vec::with_capacity(planned.len());
         for setting in &planned {
             let (attempts, others) = rest.split_at(setting.tried.len());
+            of_settings.push(attempts);
             rest = others;
-            let found = list
-                .place(&setting.text, attempts)
+        }
+        // As they are opened: who must have a port comes before who has a choice.
+        let mut order: Vec<usize> = (0..planned.len()).collect();
+        order.sort_by_key(|n| planned[*n].turn());
+        let mut checked: Vec<Vec<CheckedSocket>> = planned.iter().map(|_| Vec::new()).collect();
+        for n in order {
+            let (setting, attempts) = (&planned[n], of_settings[n]);
+            let found = list.place(&setting.text, attempts);
+            let sockets = found
                 .into_iter()
-                .zip(attempts);
-            let sockets = found.map(|((addr, causes), attempt)| CheckedSocket {
-                addr,
-                target: host.map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
-                causes,
-                notes: if attempt.refused.is_none() && attempt.dead.is_none() {
+                .zip(attempts)
+                .map(|((addr, causes), attempt)| {
+                    let is_open = attempt.refused.is_none() && attempt.dead.is_none();
                     let freebind = setting.options.is_freebind();
-                    diagnose::notes(attempt.addr, protocol, freebind, host, self)
-                } else {
-                    Vec::new()
-                },
-            });
-            checked.push(sockets.collect::<Vec<_>>());
+                    CheckedSocket {
+                        addr,
+                        target: host
+                            .map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
+                        causes,
+                        notes: if is_open {
+                            diagnose::notes(attempt.addr, protocol, freebind, host, self)
+                        } else {
+                            Vec::new()
+                        },
+                    }
+                });
+            checked[n] = sockets.collect();
         }
         let settings = planned.into_iter().zip(checked);
         Check {
@@ -351,10 +372,13 @@ impl BindOptions {
         let mut planned = Planned {
             text: setting.text(),
             is_optional: false,
-            causes: options.refusal().into_iter().collect(),
+            causes: options
+                .refusal()
+                .map_or_else(Vec::new, BindFailure::into_causes),
             options,
             wanted: None,
             sockets: Vec::new(),
+            merged: Vec::new(),
             tried: Vec::new(),
         };
         let wanted = setting.read().and_then(|read| {
@@ -374,32 +398,6 @@ impl BindOptions {
         }
         planned
     }
-
-    /// Asks the kernel about the address of a socket; `None` if it may be absent and is.
-    fn try_out(&self, protocol: Protocol, socket: PlannedSocket) -> Option<Tried> {
-        let mut socket = socket;
-        let mut error = self.try_address(socket.addr).err();
-        let (lacks_address, lacks_family) = match &error {
-            Some((step, error)) => absence(*step, error),
-            None => (false, false),
-        };
-        match socket.absence {
-            Absence::IsSkipped if lacks_address || lacks_family => return None,
-            Absence::LeavesIpv4 if lacks_family => {
-                socket = plan::ipv4_wildcard(socket.addr.port());
-                error = self.try_address(socket.addr).err();
-            }
-            _ => {}
-        }
-        let dead = dead_end(protocol, &socket);
-        Some(Tried {
-            socket,
-            dead,
-            // All UDP ports of the address being taken is no matter here, and of a dead
-            // address the kernel is not asked.
-            error: error.filter(|(_, error)| dead.is_none() && Errno::of(error) != Errno::InUse),
-        })
-    }
 }
 
 /// What a setting stands for.
@@ -410,6 +408,8 @@ struct Planned<'o> {
     causes: Vec<Cause>,
     wanted: Option<Wanted>,
     sockets: Vec<PlannedSocket>,
+    /// The sockets that other settings stand for, too, and have.
+    merged: Vec<SocketAddr>,
     /// The sockets whose addresses the kernel was asked about.
     tried: Vec<Tried>,
 }
@@ -421,14 +421,26 @@ impl Planned<'_> {
         ports.is_some_and(|ports| ports.start() == ports.end() && *ports.start() != 0)
     }
 
+    /// Its place in the order of opening.
+    fn turn(&self) -> (bool, bool) {
+        let is_range = |wanted: &Wanted| wanted.ports.start() < wanted.ports.end();
+        (
+            !self.has_one_port(),
+            !self.wanted.as_ref().is_some_and(is_range),
+        )
+    }
+
     /// Leaves out of an optional setting what this host does not have.
     fn checked(self, sockets: Vec<CheckedSocket>) -> CheckedSetting {
         let is_absent = |cause: &Cause| self.is_optional && cause.is_absence();
         let (mut skipped, causes): (Vec<Cause>, Vec<Cause>) =
             self.causes.into_iter().partition(is_absent);
-        let (absent, sockets): (Vec<_>, Vec<_>) = sockets
-            .into_iter()
-            .partition(|socket| socket.causes.first().is_some_and(is_absent));
+        // A conflict is one whether the address is there or not.
+        let is_conflict = |cause: &Cause| matches!(cause, Cause::Conflict { .. });
+        let (absent, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().partition(|socket| {
+            let first = socket.causes.first();
+            first.is_some_and(is_absent) && !socket.causes.iter().any(is_conflict)
+        });
         skipped.extend(
             absent
                 .into_iter()
@@ -438,16 +450,10 @@ impl Planned<'_> {
             text: self.text,
             causes,
             skipped,
+            merged: self.merged,
             sockets,
         }
     }
-}
-
-/// A socket whose address the kernel was asked about.
-struct Tried {
-    socket: PlannedSocket,
-    dead: Option<DeadEnd>,
-    error: Option<(Step, io::Error)>,
 }
 
 /// The sockets of a list, as far as they have been gone through.
@@ -482,18 +488,25 @@ impl<'a> List<'a> {
         if is_range && found.is_none() {
             let is_told = |cause: &Cause| matches!(cause, Cause::RangeInUse { .. });
             if !placed.iter().flat_map(|(_, causes)| causes).any(is_told) {
-                placed[0].1.push(Cause::RangeInUse { first, last });
+                let told = diagnose::range_in_use(&attempts[0], self.evidence);
+                placed[0].1.push(told);
             }
         }
         for (attempt, (addr, _)) in attempts.iter().zip(&placed) {
-            // A free port and a shared one leave room for others.
-            if port != 0 && !attempt.shares_port {
+            // A free port leaves room for others.
+            if port != 0 && self.has_claim(attempt) {
                 let claim = self.evidence.claim(attempt);
                 self.claims.add(self.placed.len(), claim, port);
                 self.placed.push((*addr, text));
             }
         }
         placed
+    }
+
+    /// Tells whether it is known to leave no room for others on its port.
+    fn has_claim(&self, attempt: &Attempt<'_>) -> bool {
+        let is_known = |name| self.evidence.devices.contains_key(name);
+        !attempt.shares_port && attempt.device.is_none_or(is_known)
     }
 
     fn is_free(&self, attempt: &Attempt<'_>, port: u16) -> bool {
@@ -503,7 +516,7 @@ impl<'a> List<'a> {
 
     /// The setting before it that leaves no room for a socket on `port`.
     fn conflict(&self, attempt: &Attempt<'_>, port: u16) -> Option<Cause> {
-        if attempt.shares_port {
+        if !self.has_claim(attempt) {
             return None;
         }
         let claim = self.evidence.claim(attempt);

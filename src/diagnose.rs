@@ -419,8 +419,7 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         };
     }
     if attempt.leaves_no_port_of_a_range() {
-        let (first, last) = attempt.ports;
-        return Cause::RangeInUse { first, last };
+        return range_in_use(attempt, evidence);
     }
     let claim = evidence.claim(attempt);
     let holders = match evidence.sockets(attempt.protocol).held(claim, port) {
@@ -442,7 +441,7 @@ fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
     if first < last {
         let is_held = |port| !holders_next(attempt, port, evidence).is_empty();
         let are_held = (first..=last).all(is_held);
-        return are_held.then_some(Cause::RangeInUse { first, last });
+        return are_held.then(|| range_in_use(attempt, evidence));
     }
     let holders = holders_next(attempt, first, evidence);
     (!holders.is_empty()).then(|| Cause::InUse {
@@ -450,6 +449,17 @@ fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
         port: first,
         holders,
     })
+}
+
+/// Who has the ports of a range, one for each.
+pub(crate) fn range_in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let (first, last) = attempt.ports;
+    let holder = |port| holders_next(attempt, port, evidence).into_iter().next();
+    Cause::RangeInUse {
+        first,
+        last,
+        holders: (first..=last).filter_map(holder).collect(),
+    }
 }
 
 /// Finds who will be in the way on `port`.

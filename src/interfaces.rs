@@ -253,6 +253,30 @@ impl Interfaces {
             .map(|(interface, _)| interface)
     }
 
+    /// Iterates over the addresses inside `network`, each with its interface, without a scan
+    /// of all.
+    pub(crate) fn inside(
+        &self,
+        network: Network,
+    ) -> impl Iterator<Item = (&Interface, &InterfaceAddr)> {
+        let places = &self.snapshot.places;
+        let key = move |place: &Place| {
+            let ip = self.at(*place).1.ip;
+            (neighbourhood(ip), ip)
+        };
+        let (first, last) = (network.first(), network.last());
+        // A network may span loopback, link-local and other addresses, which are apart.
+        let kinds = [(false, false), (false, true), (true, false)];
+        kinds.into_iter().flat_map(move |(loopback, link_local)| {
+            let kind = (first.is_ipv6(), loopback, link_local);
+            let start = places.partition_point(|place| key(place) < (kind, first));
+            let inside = places[start..].iter();
+            inside
+                .take_while(move |place| key(place) <= (kind, last))
+                .map(|place| self.at(*place))
+        })
+    }
+
     /// Finds the address whose directed broadcast `ip` is, be it all ones or configured.
     pub(crate) fn broadcast_of(&self, ip: Ipv4Addr) -> Option<(&Interface, &InterfaceAddr)> {
         let mut subnets = self.subnets_of(IpAddr::V4(ip));

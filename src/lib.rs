@@ -30,8 +30,8 @@
 //!
 //! # Scope of this crate
 //!
-//! It opens sockets and stops there: accept loops and TLS are the runtime's, and
-//! names in DNS are looked up by nobody here. Unix sockets are std's.
+//! It opens sockets and stops there: accept loops and TLS are the runtime's. Names in
+//! DNS are looked up only by [`BindOptions::lookup`]. Unix sockets are std's.
 //!
 //! # Platforms
 //!

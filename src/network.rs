@@ -64,6 +64,25 @@ impl Network {
         ip.is_ipv4() == self.first.is_ipv4() && Self::containing(ip, self.prefix_len) == self
     }
 
+    /// Returns the network's last address.
+    pub(crate) fn last(self) -> IpAddr {
+        let host_bits = u32::from(bits_of(self.first) - self.prefix_len);
+        match self.first {
+            IpAddr::V4(first) => {
+                let host = u32::MAX
+                    .checked_shl(host_bits)
+                    .map_or(u32::MAX, |mask| !mask);
+                Ipv4Addr::from_bits(first.to_bits() | host).into()
+            }
+            IpAddr::V6(first) => {
+                let host = u128::MAX
+                    .checked_shl(host_bits)
+                    .map_or(u128::MAX, |mask| !mask);
+                Ipv6Addr::from_bits(first.to_bits() | host).into()
+            }
+        }
+    }
+
     /// Returns the all-ones address, which is the broadcast of an IPv4 subnet of
     /// /30 or larger. A /31 has none (RFC 3021), and neither has IPv6.
     pub(crate) fn broadcast(self) -> Option<Ipv4Addr> {
@@ -110,15 +129,25 @@ pub(crate) fn common_prefix_len(a: IpAddr, b: IpAddr) -> u32 {
     }
 }
 
-/// Tells whether `ip` is private: RFC 1918, RFC 4193, or shared by RFC 6598.
-pub(crate) fn is_private(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, ..] = ip.octets();
-            ip.is_private() || (a == 100 && b & 0xc0 == 64)
-        }
-        IpAddr::V6(ip) => ip.is_unique_local(),
-    }
+/// The loopback networks (RFC 1122, section 3.2.1.3; RFC 4291, section 2.5.3).
+pub(crate) fn loopback_networks() -> [Network; 2] {
+    [
+        Network::containing(Ipv4Addr::LOCALHOST.into(), 8),
+        Network::containing(Ipv6Addr::LOCALHOST.into(), 128),
+    ]
+}
+
+/// The private networks: those of RFC 1918, that of RFC 6598, and the unique local one of
+/// RFC 4193.
+pub(crate) fn private_networks() -> [Network; 5] {
+    let v4 = |octets: [u8; 4], len| Network::containing(octets.into(), len);
+    [
+        v4([10, 0, 0, 0], 8),
+        v4([172, 16, 0, 0], 12),
+        v4([192, 168, 0, 0], 16),
+        v4([100, 64, 0, 0], 10),
+        Network::containing(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 7),
+    ]
 }
 
 /// Tells whether `ip` is globally reachable unicast, as the IANA special-purpose
@@ -127,7 +156,7 @@ pub(crate) fn is_global(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => {
             let [a, b, c, d] = ip.octets();
-            !(is_private(IpAddr::V4(ip))
+            !(private_networks().iter().any(|private| private.contains(ip.into()))
                 || ip.is_loopback()
                 || ip.is_link_local()
                 || ip.is_documentation()

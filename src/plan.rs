@@ -121,11 +121,29 @@ pub(crate) struct Listed<'s> {
     pub(crate) number: usize,
     /// Whether it may be absent as a whole.
     pub(crate) is_optional: bool,
-    /// The index of the interface that its sockets are bound to, 0 for none; `None` if it is
-    /// not known.
-    pub(crate) device: Option<u32>,
+    pub(crate) device: Device,
     pub(crate) freebind: bool,
     pub(crate) sockets: &'s mut Vec<PlannedSocket>,
+}
+
+/// The interface that sockets are bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Device {
+    None,
+    Index(u32),
+    /// Its index is not known.
+    Name(String),
+}
+
+impl Device {
+    /// The index, 0 for none; `None` if it is not known.
+    pub(crate) fn index(&self) -> Option<u32> {
+        match self {
+            Self::None => Some(0),
+            Self::Index(index) => Some(*index),
+            Self::Name(_) => None,
+        }
+    }
 }
 
 /// Makes the sockets of a list fit together: makes room for both wildcards, and leaves each
@@ -137,8 +155,14 @@ pub(crate) fn fit_together(settings: &mut [Listed<'_>]) -> Vec<(usize, usize, So
     let mut owners = HashMap::new();
     for setting in &*settings {
         for socket in &*setting.sockets {
-            let may_lack = setting.is_optional || socket.absence != Absence::Fails;
-            let claim = (may_lack, setting.number);
+            // Of what may be lacked, a setting that tells so comes before one that does not.
+            let need = match socket.absence {
+                _ if setting.is_optional => 2,
+                Absence::Fails => 0,
+                Absence::LeavesIpv4 => 1,
+                Absence::IsSkipped => 3,
+            };
+            let claim = (need, setting.number);
             let owner = owners.entry(setting.identity(socket)).or_insert(claim);
             *owner = claim.min(*owner);
         }
@@ -160,8 +184,13 @@ pub(crate) fn fit_together(settings: &mut [Listed<'_>]) -> Vec<(usize, usize, So
 
 impl Listed<'_> {
     /// What makes two sockets the same one.
-    fn identity(&self, socket: &PlannedSocket) -> (SocketAddr, bool, Option<u32>, bool) {
-        (socket.addr, socket.only_v6, self.device, self.freebind)
+    fn identity(&self, socket: &PlannedSocket) -> (SocketAddr, bool, Device, bool) {
+        (
+            socket.addr,
+            socket.only_v6,
+            self.device.clone(),
+            self.freebind,
+        )
     }
 }
 
@@ -173,12 +202,12 @@ fn make_room(settings: &mut [Listed<'_>]) {
     for setting in &*settings {
         let sockets = setting.sockets.iter();
         let v4 = sockets.filter(|socket| is_wildcard(socket) && socket.addr.is_ipv4());
-        taken.extend(v4.map(|socket| (setting.device, socket.addr.port())));
+        taken.extend(v4.map(|socket| (setting.device.clone(), socket.addr.port())));
     }
     for setting in settings {
         for socket in setting.sockets.iter_mut() {
             let is_v6 = is_wildcard(socket) && socket.addr.is_ipv6();
-            if is_v6 && taken.contains(&(setting.device, socket.addr.port())) {
+            if is_v6 && taken.contains(&(setting.device.clone(), socket.addr.port())) {
                 socket.only_v6 = true;
                 // There is IPv4 already.
                 if socket.absence == Absence::LeavesIpv4 {

@@ -1,7 +1,6 @@
 //! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
 use std::cell::OnceCell;
-use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::error::Error;
 use std::fmt;
@@ -9,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::network::{common_prefix_len, is_global, is_private};
+use crate::network::{Network, is_global, loopback_networks, private_networks};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
 impl BindTarget {
@@ -219,14 +218,37 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
         },
         Host::Ip { ip, zone } => literal(addr, *ip, zone.as_ref(), host)?,
         Host::Name(name) => return of_interface(addr, named(host, name)?),
-        Host::Network(network) => return select(addr, host, |ip| network.contains(ip)),
-        Host::Word(word) => {
-            return select(addr, host, |ip| match word {
-                Word::Local => ip.is_loopback(),
-                Word::Private => is_private(ip),
-                Word::Public => is_global(ip),
-                Word::Default => host.default_sources().contains(&ip),
-            });
+        Host::Network(network) => return select(addr, host, host.inside(*network)),
+        Host::Word(Word::Local) => {
+            return select(
+                addr,
+                host,
+                loopback_networks()
+                    .into_iter()
+                    .flat_map(|one| host.inside(one)),
+            );
+        }
+        Host::Word(Word::Private) => {
+            return select(
+                addr,
+                host,
+                private_networks()
+                    .into_iter()
+                    .flat_map(|one| host.inside(one)),
+            );
+        }
+        Host::Word(Word::Public) => {
+            let all = host
+                .iter()
+                .flat_map(|one| one.addrs().iter().map(move |addr| (one, addr)));
+            return select(addr, host, all.filter(|(_, addr)| is_global(addr.ip())));
+        }
+        Host::Word(Word::Default) => {
+            let sources = host
+                .default_sources()
+                .iter()
+                .map(|ip| Network::containing(*ip, u8::MAX));
+            return select(addr, host, sources.flat_map(|one| host.inside(one)));
         }
     };
     Ok(vec![endpoint])
@@ -270,45 +292,50 @@ fn of_interface(
     addr: &ListenAddr,
     interface: &Interface,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
-    let endpoints = selected(addr, std::iter::once(interface), |_| true);
+    let endpoints = selected(
+        addr,
+        interface.addrs().iter().map(|entry| (interface, entry)),
+    );
     if endpoints.is_empty() {
+        let addrs = interface.addrs().iter();
         return Err(ResolveErrorKind::NoAddress {
             interface: interface.name().to_owned(),
             running: interface.is_running(),
             family: addr.family(),
-            known: interface
-                .addrs()
-                .iter()
-                .map(|addr| addr.ip().to_string())
-                .collect(),
+            known: addrs.map(|addr| addr.ip().to_string()).collect(),
         });
     }
     Ok(endpoints)
 }
 
-fn select(
+fn select<'h>(
     addr: &ListenAddr,
-    host: &Interfaces,
-    wanted: impl Fn(IpAddr) -> bool,
+    host: &'h Interfaces,
+    entries: impl Iterator<Item = (&'h Interface, &'h InterfaceAddr)>,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
-    let endpoints = selected(addr, host.iter(), wanted);
+    let endpoints = selected(addr, entries);
     if endpoints.is_empty() {
         return Err(match addr.host() {
             Host::Word(Word::Default) => ResolveErrorKind::NoDefaultSource {
                 family: addr.family(),
             },
-            selector => ResolveErrorKind::NothingSelected {
-                selector: selector.to_string(),
-                family: addr.family(),
-                known: what_there_is(addr, host),
-            },
+            selector => {
+                let (known, more) = what_there_is(addr, host);
+                ResolveErrorKind::NothingSelected {
+                    selector: selector.to_string(),
+                    family: addr.family(),
+                    known,
+                    more,
+                }
+            }
         });
     }
     Ok(endpoints)
 }
 
-/// The addresses of the host of the family that was asked for, those next to a network first.
-fn what_there_is(addr: &ListenAddr, host: &Interfaces) -> Vec<String> {
+/// Up to eight addresses of the host of the family that was asked for, those next to a
+/// network first, and how many more there are.
+fn what_there_is(addr: &ListenAddr, host: &Interfaces) -> (Vec<String>, usize) {
     let network = match addr.host() {
         Host::Network(network) => Some(network.first()),
         _ => None,
@@ -317,30 +344,38 @@ fn what_there_is(addr: &ListenAddr, host: &Interfaces) -> Vec<String> {
         Some(first) => ip.is_ipv4() == first.is_ipv4(),
         None => addr.admits(Family::of(*ip)),
     };
-    let entries = host.iter().flat_map(Interface::addrs);
-    let mut ips: Vec<IpAddr> = entries.map(InterfaceAddr::ip).filter(admits).collect();
-    if let Some(first) = network {
-        ips.sort_by_key(|ip| Reverse(common_prefix_len(*ip, first)));
-    }
-    ips.iter().map(ToString::to_string).collect()
-}
-
-/// The addresses of `interfaces` that are `wanted` and of the family asked for.
-fn selected<'h>(
-    addr: &ListenAddr,
-    interfaces: impl Iterator<Item = &'h Interface>,
-    wanted: impl Fn(IpAddr) -> bool,
-) -> Vec<Endpoint> {
-    let mut endpoints = Vec::new();
-    for interface in interfaces {
-        for entry in interface.addrs() {
-            if addr.admits(Family::of(entry.ip())) && wanted(entry.ip()) {
-                endpoints.push(on_interface(entry.ip(), interface));
-            }
+    let all = || {
+        let entries = host.iter().flat_map(Interface::addrs);
+        entries.map(InterfaceAddr::ip).filter(admits)
+    };
+    let mut known = network.map_or_else(Vec::new, |first| host.nearest(first, 8));
+    for ip in all() {
+        if known.len() == 8 {
+            break;
+        }
+        if !known.contains(&ip) {
+            known.push(ip);
         }
     }
-    // IPv4 first; within a family the order of the interfaces stands.
-    endpoints.sort_by_key(|endpoint| matches!(endpoint, Endpoint::Ip { ip, .. } if ip.is_ipv6()));
+    let more = all().count().saturating_sub(known.len());
+    (known.iter().map(ToString::to_string).collect(), more)
+}
+
+/// The addresses that are of the family asked for: IPv4 first, then by interface, then by
+/// address.
+fn selected<'h>(
+    addr: &ListenAddr,
+    entries: impl Iterator<Item = (&'h Interface, &'h InterfaceAddr)>,
+) -> Vec<Endpoint> {
+    let mut found: Vec<(&Interface, IpAddr)> = entries
+        .map(|(interface, entry)| (interface, entry.ip()))
+        .filter(|(_, ip)| addr.admits(Family::of(*ip)))
+        .collect();
+    found.sort_by_key(|(interface, ip)| (ip.is_ipv6(), interface.index(), interface.name(), *ip));
+    let mut endpoints: Vec<Endpoint> = found
+        .into_iter()
+        .map(|(interface, ip)| on_interface(ip, interface))
+        .collect();
     // An address that two interfaces have is one address, save where a zone tells them apart.
     let mut seen = HashSet::new();
     endpoints.retain(|endpoint| match endpoint {
@@ -471,9 +506,10 @@ pub enum ResolveErrorKind {
     },
     /// No address of the host is of that network or kind.
     #[error(
-        "no {}address of this host is in `{selector}`; {}",
+        "no {}address of this host is in `{selector}`; {}{}",
         Asked(*family),
-        ThereAre(known)
+        ThereAre(known),
+        More(*more)
     )]
     #[non_exhaustive]
     NothingSelected {
@@ -481,8 +517,10 @@ pub enum ResolveErrorKind {
         selector: String,
         /// The family asked for.
         family: Option<Family>,
-        /// The addresses there are of that family, those of a network's neighbourhood first.
+        /// Up to eight addresses that there are of that family, the nearest to a network first.
         known: Vec<String>,
+        /// How many more there are.
+        more: usize,
     },
     /// No address is known that the host would use to reach the outside (`_default_`).
     #[error("this host has no {}address by which it reaches the outside", Asked(*family))]
@@ -514,19 +552,22 @@ pub enum ResolveErrorKind {
     ///
     /// [`BindOptions::lookup`]: crate::BindOptions::lookup
     #[error(
-        "no interface is called `{}`, and looking the name up failed",
-        shown(name)
+        "no interface is called `{}`, and looking the name up failed; {}",
+        shown(name),
+        ThereAre(known)
     )]
     #[non_exhaustive]
     LookupFailed {
         /// The name.
         name: String,
+        /// The names of the interfaces there are, the likeliest one first.
+        known: Vec<String>,
         /// The resolver's error.
         source: std::io::Error,
     },
     /// No interface has the name, and it was looked up and has no address, or none of the
     /// family asked for.
-    #[error("the name `{}` has no {}address", shown(name), Asked(*family))]
+    #[error("the name `{}` has no {}address to bind", shown(name), Asked(*family))]
     #[non_exhaustive]
     NameWithoutAddress {
         /// The name.
@@ -548,6 +589,8 @@ impl ResolveErrorKind {
                 | Self::NoAddress { .. }
                 | Self::NothingSelected { .. }
                 | Self::NoDefaultSource { .. }
+                | Self::LookupFailed { .. }
+                | Self::NameWithoutAddress { .. }
         )
     }
 
@@ -557,6 +600,18 @@ impl ResolveErrorKind {
             Self::InterfacesUnreadable(err) => Some(err.io_error()),
             Self::LookupFailed { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// How many more there are, where there are any.
+struct More(usize);
+
+impl fmt::Display for More {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
     }
 }

@@ -201,7 +201,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((problems(&found, 0), problems(&found, 1)), (vec![], vec![]));
         assert_eq!(
             problems(&found, 2),
-            ["other sockets have every port from 4000 to 4002"]
+            ["other sockets have every port from 4000 to 4002: this process has 3"]
         );
         for text in ["127.0.0.1:4000-4010", "127.0.0.2:4000-4010"] {
             let bound = bind(text).unwrap();
@@ -232,7 +232,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         let found = check(["localhost:4002-4003"]);
         assert_eq!(
             problems(&found, 0),
-            ["other sockets have every port from 4002 to 4003"]
+            ["other sockets have every port from 4002 to 4003: this process has 1"]
         );
         assert!(bind("localhost:4002-4003").is_err());
         drop(other);

@@ -127,6 +127,37 @@ fn serve_says_what_is_wrong_and_exits_with_1() {
 }
 
 #[test]
+fn serve_takes_a_list_with_an_interface() {
+    netns::in_namespace("serve_takes_a_list_with_an_interface", || {
+        netns::ip("link add name eth0 type veth peer name far0");
+        netns::ip("link set eth0 up");
+        netns::ip("addr add 192.168.71.67/16 dev eth0");
+        let mut command = example("serve");
+        command.args(["ipv4@eth0:5000, -ipv4@eth1:5000", "127.0.0.1:5000"]);
+        let mut server = Server(
+            command
+                .stdout(Stdio::piped())
+                .spawn()
+                .expect("the example runs"),
+        );
+        let lines = BufReader::new(server.0.stdout.take().expect("it is piped")).lines();
+        let printed: Vec<String> = lines.take(7).map(|line| line.expect("text")).collect();
+        assert_eq!(
+            printed,
+            [
+                "ipv4@eth0:5000 means 192.168.71.67, an address of eth0 (not running)",
+                "127.0.0.1:5000 means this host only, by 127.0.0.1",
+                "not listening on -ipv4@eth1:5000: no interface with an address is called `eth1`; there are `eth0`, `lo`",
+                "listening on 192.168.71.67:5000",
+                "  http://192.168.71.67:5000/  from the network, through eth0",
+                "listening on 127.0.0.1:5000",
+                "  http://127.0.0.1:5000/  from this host, through lo",
+            ]
+        );
+    });
+}
+
+#[test]
 fn config_reads_host_and_port_apart() {
     let (run, stdout, stderr) = output(&mut example("config"));
     assert!(run.status.success(), "{stderr}");

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BindOptions, at, name_of, type_of};
-use crate::diagnose::{Errno, Kernel, Step};
+use super::{BindOptions, Wanted, absence, at, dead_end, name_of, type_of};
+use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step};
+use crate::plan::{self, Absence, PlannedSocket};
 use crate::target::Protocol;
 
 /// Asks the kernel whether `addr` is a broadcast of one of its subnets.
@@ -54,6 +55,55 @@ fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, (Step, io::Er
     // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
     socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
     Ok(name_of(&socket).map_err(at(Step::Name))?.port())
+}
+
+/// A socket whose address the kernel was asked about.
+pub(crate) struct Tried {
+    pub(crate) socket: PlannedSocket,
+    pub(crate) dead: Option<DeadEnd>,
+    pub(crate) error: Option<(Step, io::Error)>,
+}
+
+impl BindOptions {
+    /// Asks the kernel about the address of a socket; `None` if it may be absent and is.
+    pub(crate) fn try_out(&self, protocol: Protocol, socket: PlannedSocket) -> Option<Tried> {
+        let mut socket = socket;
+        let mut error = self.try_address(socket.addr).err();
+        let (lacks_address, lacks_family) = match &error {
+            Some((step, error)) => absence(*step, error),
+            None => (false, false),
+        };
+        match socket.absence {
+            Absence::IsSkipped if lacks_address || lacks_family => return None,
+            Absence::LeavesIpv4 if lacks_family => {
+                socket = plan::ipv4_wildcard(socket.addr.port());
+                error = self.try_address(socket.addr).err();
+            }
+            _ => {}
+        }
+        let dead = dead_end(protocol, &socket);
+        Some(Tried {
+            socket,
+            dead,
+            // All UDP ports of the address being taken is no matter here, and of a dead
+            // address the kernel is not asked.
+            error: error.filter(|(_, error)| dead.is_none() && Errno::of(error) != Errno::InUse),
+        })
+    }
+
+    /// What came of asking.
+    pub(crate) fn attempt_of<'a>(
+        &'a self,
+        protocol: Protocol,
+        tried: &'a Tried,
+        wanted: &'a Wanted,
+    ) -> Attempt<'a> {
+        Attempt {
+            dead: tried.dead,
+            refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
+            ..self.attempt(protocol, &tried.socket, wanted)
+        }
+    }
 }
 
 impl Kernel for BindOptions {

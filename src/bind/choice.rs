@@ -7,6 +7,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use super::BindOptions;
+use crate::diagnose;
 use crate::interfaces::Interfaces;
 use crate::listen::{Family, Host, ListenAddr};
 use crate::resolve::{ResolveErrorKind, ThisHost, endpoints_here};
@@ -71,7 +72,13 @@ impl BindOptions {
     ///
     /// All addresses of a name are bound. Without this option such a name is an error, for a
     /// listen address that depends on DNS opens something else when DNS is changed. A name
-    /// whose last label is a number is never looked up.
+    /// whose last label is a number or `localhost` is never looked up, nor is any where the
+    /// interfaces cannot be read.
+    ///
+    /// # Platform notes
+    ///
+    /// On Linux and Android an interface without any address is known to be one. Elsewhere
+    /// its name is looked up.
     ///
     /// # Examples
     ///
@@ -112,23 +119,33 @@ impl BindOptions {
         addr: &ListenAddr,
         host: &ThisHost,
     ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
-        match (endpoints_here(addr, host), addr.host(), &self.resolver) {
-            (
-                Err(
-                    ResolveErrorKind::NoSuchInterface { .. }
-                    | ResolveErrorKind::InterfacesUnreadable(_),
-                ),
-                Host::Name(name),
-                Some(resolver),
-            ) if !ends_in_a_number(name) => Ok((looked_up(addr, name, resolver)?, None)),
-            (found, ..) => found,
+        let (name, known) = match (endpoints_here(addr, host), addr.host()) {
+            (Err(ResolveErrorKind::NoSuchInterface { name, known }), Host::Name(_)) => {
+                (name, known)
+            }
+            (found, _) => return found,
+        };
+        // The snapshot has the interfaces with an address only.
+        if let Some(link) = diagnose::device(&name, self) {
+            return Err(ResolveErrorKind::NoAddress {
+                interface: name,
+                running: link.up && link.running,
+                family: addr.family(),
+                known: Vec::new(),
+            });
+        }
+        match &self.resolver {
+            Some(resolver) if !is_never_looked_up(&name) => {
+                Ok((looked_up(addr, &name, known, resolver)?, None))
+            }
+            _ => Err(ResolveErrorKind::NoSuchInterface { name, known }),
         }
     }
 
     /// The endpoints that are chosen of those that a setting names.
     pub(super) fn chosen(
         &self,
-        addr: &ListenAddr,
+        family: Option<Family>,
         mut endpoints: Vec<Endpoint>,
     ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
         let is_both = endpoints == [Endpoint::Localhost];
@@ -140,8 +157,7 @@ impl BindOptions {
             }
             Choice::Every | Choice::Only => {}
             Choice::First if is_both => {
-                let family = addr.family().unwrap_or(Family::Ipv4);
-                endpoints = vec![Endpoint::loopback(family)];
+                endpoints = vec![Endpoint::loopback(family.unwrap_or(Family::Ipv4))];
             }
             Choice::First => endpoints.truncate(1),
         }
@@ -149,23 +165,27 @@ impl BindOptions {
     }
 }
 
-/// Tells whether the last label of a name is a number in any writing, which resolvers take
-/// for an address.
-fn ends_in_a_number(name: &str) -> bool {
+/// Tells whether a name is none of DNS: the last label is `localhost` (RFC 6761, section
+/// 6.3), or a number in any writing, which resolvers take for an address.
+fn is_never_looked_up(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     let last = name.rsplit('.').next().unwrap_or(name);
     let is_hex = |digits: &str| digits.bytes().all(|b| b.is_ascii_hexdigit());
     let hex = last.strip_prefix("0x").or(last.strip_prefix("0X"));
-    last.bytes().all(|b| b.is_ascii_digit()) || hex.is_some_and(is_hex)
+    last.eq_ignore_ascii_case("localhost")
+        || last.bytes().all(|b| b.is_ascii_digit())
+        || hex.is_some_and(is_hex)
 }
 
 fn looked_up(
     addr: &ListenAddr,
     name: &str,
+    known: Vec<String>,
     resolver: &Resolver,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
     let found = (resolver.0)(name).map_err(|source| ResolveErrorKind::LookupFailed {
         name: name.to_owned(),
+        known,
         source,
     })?;
     let mut seen = HashSet::new();
@@ -175,7 +195,8 @@ fn looked_up(
         // A name widens nothing.
         .filter(|ip| !ip.is_unspecified() && addr.admits(Family::of(*ip)) && seen.insert(*ip))
         .collect();
-    ips.sort_by_key(IpAddr::is_ipv6);
+    // IPv4 first, and whatever the order in which a server rotates them.
+    ips.sort();
     if ips.is_empty() {
         return Err(ResolveErrorKind::NameWithoutAddress {
             name: name.to_owned(),
@@ -187,15 +208,26 @@ fn looked_up(
 
 #[cfg(test)]
 mod tests {
-    use super::ends_in_a_number;
+    use super::is_never_looked_up;
 
     #[test]
     fn names_that_look_like_addresses_are_told() {
         for name in ["127.1", "eth0.100", "1", "0x7f", "a.0x7F", "a.1.", "a.0x"] {
-            assert!(ends_in_a_number(name), "{name}");
+            assert!(is_never_looked_up(name), "{name}");
         }
-        for name in ["example.org", "a1", "1.a", "x7f", "db-1.internal", "0x7g"] {
-            assert!(!ends_in_a_number(name), "{name}");
+        for name in ["localhost", "localhost.", "LOCALHOST.", "www.LocalHost"] {
+            assert!(is_never_looked_up(name), "{name}");
+        }
+        for name in [
+            "example.org",
+            "a1",
+            "1.a",
+            "x7f",
+            "db-1.internal",
+            "0x7g",
+            "localhost.a",
+        ] {
+            assert!(!is_never_looked_up(name), "{name}");
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Opening the sockets of several settings together: [`bind_all`].
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
 
 use socket2::Socket;
 
 use super::listener::{Listener, Listeners, Merged, Skipped};
 use super::setting::{Setting, Wanted};
-use super::{BindError, BindFailure, BindOptions, Failed, Opened, explain};
-use crate::diagnose::{Cause, Step};
-use crate::plan::{self, Claims, Listed, PlannedSocket};
+use super::{BindError, BindFailure, BindOptions, Failed, Opened, Tried, explain};
+use crate::diagnose::{self, Attempt, Cause, Evidence, Step};
+use crate::plan::{self, Claims, Device, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
-use crate::target::{Claim, Protocol};
+use crate::target::{Claim, Overlap, Protocol};
 
 /// Opens the TCP listeners of several settings, all of them or none, with the default
 /// [`BindOptions`].
@@ -96,7 +98,7 @@ impl BindOptions {
         settings: impl IntoIterator<Item = S>,
     ) -> Result<Listeners, BindError> {
         let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
-        self.keep_trying(|| self.open_list(Protocol::Tcp, &settings))
+        self.keep_trying(&settings, || self.open_list(Protocol::Tcp, &settings))
     }
 
     /// Binds the UDP sockets of several settings, as [`bind_udp_all`] does.
@@ -109,7 +111,7 @@ impl BindOptions {
         settings: impl IntoIterator<Item = S>,
     ) -> Result<Listeners<UdpSocket>, BindError> {
         let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
-        self.keep_trying(|| self.open_list(Protocol::Udp, &settings))
+        self.keep_trying(&settings, || self.open_list(Protocol::Udp, &settings))
     }
 
     fn open_list<S: From<Socket>>(
@@ -131,6 +133,9 @@ impl BindOptions {
         }
         list.plan(&texts);
         if !list.failures.is_empty() {
+            // It fails, so nothing is opened; the others are looked at.
+            list.look_ahead(protocol);
+            list.failures.sort_by_key(BindFailure::entry);
             return Err(refused(list.failures));
         }
 
@@ -145,27 +150,31 @@ impl BindOptions {
             opened.extend(listeners.into_iter().map(|one| one.of_entry(entry.number)));
             failed.extend(failures.into_iter().map(|failed| (at, failed)));
         }
-        let (absent, failures): (Vec<_>, Vec<_>) = explain(protocol, failed, |at| {
+        if failed
+            .iter()
+            .any(|(at, _)| !list.entries[*at].is_optional())
+        {
+            // Clients should not get in while the causes are found.
+            opened.clear();
+        }
+        for (at, failure) in explain(protocol, failed, |at| {
             let entry = &list.entries[at];
             (entry.number, &entry.wanted, &*entry.options)
-        })
-        .into_iter()
-        .partition(|(at, failure)| list.entries[*at].is_optional && failure.cause().is_absence());
-        list.skipped
-            .extend(absent.into_iter().map(|(_, failure)| failure));
-        if !failures.is_empty() {
-            return Err(refused(
-                failures.into_iter().map(|(_, failure)| failure).collect(),
-            ));
+        }) {
+            let is_skipped = list.entries[at].is_optional() && failure.cause().is_absence();
+            list.take(is_skipped, failure);
+        }
+        list.failures.sort_by_key(BindFailure::entry);
+        list.skipped.sort_by_key(BindFailure::entry);
+        if !list.failures.is_empty() {
+            return Err(refused(list.failures));
         }
         if opened.is_empty() {
             // What was skipped is all there was.
             return Err(refused(list.skipped));
         }
         opened.sort_by_key(Listener::entry);
-        let skipped = list.skipped.into_iter();
-        let skipped = skipped.map(|failure| Skipped::new(texts[failure.entry()].clone(), failure));
-        Ok(Listeners::of_list(opened, skipped.collect(), list.merged))
+        Ok(list.into_listeners(&texts, opened))
     }
 
     /// Finds out what a setting of a list stands for.
@@ -182,31 +191,26 @@ impl BindOptions {
             is_optional = read.is_optional();
             read.wanted(host, &options)
         });
-        match (wanted, options.refusal()) {
+        let refusal = options.refusal();
+        match (wanted, &refusal) {
             (Ok(wanted), None) => {
                 let planned = options.planned(&wanted, *wanted.ports.start());
                 list.entries.push(Entry {
                     number,
-                    is_optional,
                     device: options.device_claim(),
                     options,
                     wanted,
                     planned,
                 });
             }
-            (Ok(_), Some(cause)) => {
-                let failure = BindFailure::new(None, Step::Check, vec![cause], None);
-                list.failures.push(failure.of_entry(number));
-            }
+            (Ok(_), Some(_)) => {}
             (Err(failure), _) => {
                 let is_skipped = is_optional && failure.cause().is_absence();
-                let to = if is_skipped {
-                    &mut list.skipped
-                } else {
-                    &mut list.failures
-                };
-                to.push(failure.of_entry(number));
+                list.take(is_skipped, failure.of_entry(number));
             }
+        }
+        if let Some(failure) = refusal {
+            list.take(false, failure.of_entry(number));
         }
     }
 }
@@ -224,11 +228,8 @@ struct List<'o> {
 struct Entry<'o> {
     /// Which of the settings it is.
     number: usize,
-    is_optional: bool,
     options: Cow<'o, BindOptions>,
-    /// The index of the interface that its sockets are bound to, 0 for none; `None` if that
-    /// is not known.
-    device: Option<u32>,
+    device: Device,
     wanted: Wanted,
     /// Its sockets, on the first of its ports.
     planned: Vec<PlannedSocket>,
@@ -241,12 +242,25 @@ impl Entry<'_> {
             self.options.open_wanted(protocol, &self.wanted)
         } else {
             self.options
-                .open_on_one_port(protocol, self.planned.clone())
+                .open_on_one_port(protocol, self.planned.clone(), self.is_optional())
         }
+    }
+
+    fn is_optional(&self) -> bool {
+        self.wanted.is_optional
     }
 
     fn is_range(&self) -> bool {
         self.wanted.ports.start() < self.wanted.ports.end()
+    }
+
+    /// What a socket of it claims of its port; `None` if it shares it, or that is not known.
+    fn claim(&self, socket: &PlannedSocket) -> Option<Claim> {
+        if self.options.shares_port() {
+            return None;
+        }
+        let device = self.device.index()?;
+        Some(Claim::of_socket(socket.addr, socket.only_v6).on_device(device))
     }
 
     /// The port that it must have and no other; 0 for none.
@@ -266,8 +280,8 @@ impl List<'_> {
         let mut fixed: Vec<Listed<'_>> = fixed
             .map(|entry| Listed {
                 number: entry.number,
-                is_optional: entry.is_optional,
-                device: entry.device,
+                is_optional: entry.wanted.is_optional,
+                device: entry.device.clone(),
                 freebind: entry.options.is_freebind(),
                 sockets: &mut entry.planned,
             })
@@ -278,33 +292,114 @@ impl List<'_> {
             .collect();
         let mut claims = Claims::default();
         let mut claimed: Vec<(SocketAddr, usize)> = Vec::new();
-        for Listed {
-            number,
-            device,
-            sockets,
-            ..
-        } in fixed
-        {
-            // The kernel will say what is wrong with an unknown device.
-            let Some(device) = device else { continue };
-            for socket in sockets {
+        for entry in self.entries.iter().filter(|entry| entry.port() != 0) {
+            for socket in &entry.planned {
+                let Some(claim) = entry.claim(socket) else {
+                    continue;
+                };
                 let addr = socket.addr;
-                let claim = Claim::of_socket(addr, socket.only_v6).on_device(device);
                 if let Some((other, overlap)) = claims.conflict(claim, addr.port()) {
                     let (other, other_entry) = claimed[other];
-                    let cause = Cause::Conflict {
-                        ip: addr.ip(),
-                        other,
-                        text: texts[other_entry].clone(),
-                        overlap,
-                    };
-                    let failure = BindFailure::new(Some(addr), Step::Check, vec![cause], None);
-                    self.failures.push(failure.of_entry(number));
+                    let failure = conflict(addr, other, &texts[other_entry], overlap);
+                    self.failures.push(failure.of_entry(entry.number));
                 }
                 claims.add(claimed.len(), claim, addr.port());
-                claimed.push((addr, number));
+                claimed.push((addr, entry.number));
             }
         }
+        // A range that the list itself leaves no port.
+        for entry in self.entries.iter().filter(|entry| entry.is_range()) {
+            let conflict_on = |port| {
+                entry.planned.iter().find_map(|socket| {
+                    let (other, overlap) = claims.conflict(entry.claim(socket)?, port)?;
+                    let mut addr = socket.addr;
+                    addr.set_port(port);
+                    let (other, other_entry) = claimed[other];
+                    Some(conflict(addr, other, &texts[other_entry], overlap))
+                })
+            };
+            if entry
+                .wanted
+                .ports
+                .clone()
+                .all(|port| conflict_on(port).is_some())
+            {
+                let failure = conflict_on(*entry.wanted.ports.start());
+                self.failures
+                    .extend(failure.map(|failure| failure.of_entry(entry.number)));
+            }
+        }
+    }
+
+    /// Finds what else is wrong, without opening anything.
+    fn look_ahead(&mut self, protocol: Protocol) {
+        let failed: HashSet<usize> = self.failures.iter().map(BindFailure::entry).collect();
+        let others = self
+            .entries
+            .iter()
+            .filter(|entry| !failed.contains(&entry.number));
+        let tried: Vec<(&Entry<'_>, Tried)> = others
+            .flat_map(|entry| {
+                let sockets = entry.planned.iter().cloned();
+                sockets.filter_map(move |socket| {
+                    Some((entry, entry.options.try_out(protocol, socket)?))
+                })
+            })
+            .collect();
+        let attempts: Vec<Attempt<'_>> = tried
+            .iter()
+            .map(|(entry, tried)| entry.options.attempt_of(protocol, tried, &entry.wanted))
+            .collect();
+        let evidence = Evidence::read(&attempts, None);
+        let mut found = Vec::new();
+        for ((entry, tried), attempt) in tried.iter().zip(&attempts) {
+            let causes = diagnose::causes(attempt, &evidence);
+            let Some(first) = causes.first() else {
+                continue;
+            };
+            if !(entry.is_optional() && first.is_absence()) {
+                let addr = Some(tried.socket.addr);
+                let failure = BindFailure::new(addr, Step::Check, causes, None);
+                found.push(failure.of_entry(entry.number));
+            }
+        }
+        self.failures.extend(found);
+    }
+
+    fn take(&mut self, is_skipped: bool, failure: BindFailure) {
+        if is_skipped {
+            self.skipped.push(failure);
+        } else {
+            self.failures.push(failure);
+        }
+    }
+
+    fn into_listeners<S>(self, texts: &[String], opened: Vec<Listener<S>>) -> Listeners<S> {
+        let skipped = self.skipped.into_iter().map(Arc::new);
+        let mut skipped: Vec<Skipped> = skipped
+            .map(|failure| {
+                let entry = failure.entry();
+                Skipped::new(entry, texts[entry].clone(), failure)
+            })
+            .collect();
+        // What was merged into a setting that is skipped is not open; of an optional one it is
+        // skipped as well, and `localhost` does without.
+        let entries = self.entries.iter();
+        let optional = entries.filter(|entry| entry.is_optional());
+        let optional: HashSet<usize> = optional.map(|entry| entry.number).collect();
+        let mut merged = self.merged;
+        merged.retain(|one| {
+            let into = skipped.iter().find(|skipped| {
+                (skipped.entry(), skipped.addr()) == (one.into_entry(), Some(one.addr()))
+            });
+            let is_open = into.is_none();
+            let into = into.filter(|_| optional.contains(&one.entry()));
+            let also = into.map(|into| into.of_entry(one.entry(), texts[one.entry()].clone()));
+            skipped.extend(also);
+            is_open
+        });
+        skipped.sort_by_key(Skipped::entry);
+        Listeners::of_list(opened, skipped, merged)
     }
 
     /// The places of the entries in the order in which they are opened: who must have a
@@ -317,4 +412,14 @@ impl List<'_> {
         });
         order
     }
+}
+
+fn conflict(addr: SocketAddr, other: SocketAddr, text: &str, overlap: Overlap) -> BindFailure {
+    let cause = Cause::Conflict {
+        ip: addr.ip(),
+        other,
+        text: text.to_owned(),
+        overlap,
+    };
+    BindFailure::new(Some(addr), Step::Check, vec![cause], None)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use super::{BindFailure, BindOptions};
 use crate::diagnose::{self, Cause, Note};
@@ -353,13 +354,23 @@ impl<'a, S> IntoIterator for &'a Listeners<S> {
 /// ```
 #[derive(Debug)]
 pub struct Skipped {
+    entry: usize,
     text: String,
-    failure: BindFailure,
+    failure: Arc<BindFailure>,
 }
 
 impl Skipped {
-    pub(super) fn new(text: String, failure: BindFailure) -> Self {
-        Self { text, failure }
+    pub(super) fn new(entry: usize, text: String, failure: Arc<BindFailure>) -> Self {
+        Self {
+            entry,
+            text,
+            failure,
+        }
+    }
+
+    /// The same of another setting that stands for the same socket.
+    pub(super) fn of_entry(&self, entry: usize, text: String) -> Self {
+        Self::new(entry, text, self.failure.clone())
     }
 
     /// Returns the setting as it was written.
@@ -371,7 +382,7 @@ impl Skipped {
     /// Returns which of the settings it is, from 0 on.
     #[must_use]
     pub fn entry(&self) -> usize {
-        self.failure.entry()
+        self.entry
     }
 
     /// Returns the address of the socket; `None` if the setting did not come to one.

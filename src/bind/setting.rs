@@ -100,6 +100,8 @@ impl From<(BindTarget, u16)> for Setting<'_> {
 
 /// What a setting stands for on this host.
 pub(crate) struct Wanted {
+    /// Whether it may be absent on this host.
+    pub(crate) is_optional: bool,
     pub(crate) endpoints: Vec<Endpoint>,
     /// The ports to try in turn.
     pub(crate) ports: RangeInclusive<u16>,
@@ -134,8 +136,11 @@ impl Read<'_> {
         let addr = match self {
             Self::Addr(addr) => addr,
             Self::Target(target, port) => {
+                let endpoints = options.chosen(None, vec![target.endpoint()]);
                 return Ok(Wanted {
-                    endpoints: vec![target.endpoint()],
+                    is_optional: false,
+                    endpoints: endpoints
+                        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?,
                     ports: *port..=*port,
                     mapped: None,
                     host: target.host().cloned(),
@@ -144,7 +149,7 @@ impl Read<'_> {
         };
         let (endpoints, host) = options
             .endpoints_of(addr, host)
-            .and_then(|(endpoints, host)| Ok((options.chosen(addr, endpoints)?, host)))
+            .and_then(|(endpoints, host)| Ok((options.chosen(addr.family(), endpoints)?, host)))
             .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
         let mapped = match addr.host() {
             Host::Ip {
@@ -153,6 +158,7 @@ impl Read<'_> {
             _ => None,
         };
         Ok(Wanted {
+            is_optional: addr.is_optional(),
             endpoints,
             ports: addr.ports(),
             mapped,
@@ -204,9 +210,13 @@ impl Setting<'_> {
         self
     }
 
+    pub(crate) fn has_own_options(&self) -> bool {
+        self.freebind.is_some() || self.device.is_some()
+    }
+
     /// Returns the options with what the setting has of its own.
     pub(crate) fn options<'o>(&self, of_all: &'o BindOptions) -> Cow<'o, BindOptions> {
-        if self.freebind.is_none() && self.device.is_none() {
+        if !self.has_own_options() {
             return Cow::Borrowed(of_all);
         }
         let mut options = of_all.clone();

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{BindError, BindFailure, BindOptions};
-use crate::diagnose::Cause;
+use super::{BindError, BindFailure, BindOptions, Setting};
+use crate::diagnose::{Cause, Errno, Kernel, Step};
 
 /// What [`BindOptions::on_wait`] is told: what is waited for, and how long.
 ///
@@ -68,6 +68,8 @@ impl fmt::Debug for Watch {
 /// The pause after the first try, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// How long nothing but the missing addresses is asked about.
+const WHOLE_TRY: Duration = Duration::from_secs(1);
 
 impl BindOptions {
     /// Sets how long to keep trying while what fails may come with time.
@@ -79,7 +81,8 @@ impl BindOptions {
     /// wait.
     ///
     /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
-    /// as the last try took.
+    /// as the last try took. While an address is missing, that is what is asked about, and
+    /// the other sockets of a list are not opened.
     ///
     /// # Examples
     ///
@@ -131,8 +134,11 @@ impl BindOptions {
     }
 
     /// Tries until it works, what is wrong does not mend itself, or time is up.
+    ///
+    /// `settings` are those that are tried.
     pub(super) fn keep_trying<T>(
         &self,
+        settings: &[Setting<'_>],
         mut attempt: impl FnMut() -> Result<T, BindError>,
     ) -> Result<T, BindError> {
         if self.wait.is_zero() {
@@ -140,27 +146,49 @@ impl BindOptions {
         }
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
+        // What is asked about addresses here has no setting's own options.
+        let may_ask = !settings.iter().any(Setting::has_own_options);
         loop {
             let tried = Instant::now();
             let error = match attempt() {
                 Err(error) if comes_with_time(&error) => error,
                 result => return result,
             };
-            let took = tried.elapsed();
-            let waiting = Waiting {
-                error: &error,
-                waited: begun.elapsed(),
-                timeout: self.wait,
-            };
-            let left = waiting.left();
-            let watch = self.watch.as_ref();
-            if left.is_zero() || watch.is_some_and(|watch| (watch.0)(&waiting).is_break()) {
-                return Err(error);
-            }
             // On a large host a try is dear, and the host has other things to do.
-            thread::sleep(pause.max(took).min(left));
-            pause = (2 * pause).min(LONGEST_PAUSE);
+            let mut rest = pause.max(tried.elapsed());
+            loop {
+                let waiting = Waiting {
+                    error: &error,
+                    waited: begun.elapsed(),
+                    timeout: self.wait,
+                };
+                let left = waiting.left();
+                let watch = self.watch.as_ref();
+                if left.is_zero() || watch.is_some_and(|watch| (watch.0)(&waiting).is_break()) {
+                    return Err(error);
+                }
+                thread::sleep(rest.min(left));
+                pause = (2 * pause).min(LONGEST_PAUSE);
+                rest = pause;
+                // To open the rest of a list and close it again would take in clients and
+                // drop them. The whole is tried now and then, for the cause may be another.
+                let is_due = tried.elapsed() > WHOLE_TRY || left < rest;
+                if is_due || !(may_ask && self.lacks_an_address(&error)) {
+                    break;
+                }
+            }
         }
+    }
+
+    /// Asks whether an address of those that failed is missing still.
+    fn lacks_an_address(&self, error: &BindError) -> bool {
+        let missing = error.failures().filter_map(|failure| {
+            let errno = failure.io_error().map(Errno::of)?;
+            let is_missing = (failure.step(), errno) == (Step::Bind, Errno::NotAvailable);
+            failure.addr().filter(|_| is_missing)
+        });
+        let mut missing = missing.map(|addr| self.try_address(addr));
+        missing.any(|asked| asked.is_err())
     }
 }
 

@@ -173,6 +173,8 @@ pub enum Cause {
         first: u16,
         /// The last one.
         last: u16,
+        /// Who has them, one for each port of which that could be read.
+        holders: Vec<Holder>,
     },
     /// The list of settings has none.
     EmptyList,

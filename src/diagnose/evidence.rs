@@ -298,8 +298,11 @@ impl Evidence {
             sockets.add(others.unwrap_or_default().into_iter().flatten());
         }
 
-        let inodes =
-            attempts.flat_map(|attempt| sockets.inodes(self.claim(attempt), attempt.addr.port()));
+        let inodes = attempts.flat_map(|attempt| {
+            let (first, last) = attempt.ports;
+            let (claim, sockets) = (self.claim(attempt), &sockets);
+            (first..=last).flat_map(move |port| sockets.inodes(claim, port))
+        });
         sockets.processes = processes_with(&inodes.collect());
         sockets
     }

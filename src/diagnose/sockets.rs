@@ -121,6 +121,27 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Says who it is, in words.
+    pub(super) fn who(&self) -> String {
+        match (&self.process, self.uid) {
+            (Some(_), _) if self.is_this_process() => "this process".to_owned(),
+            (Some(Process { pid, command, .. }), uid) => {
+                let who = match command {
+                    Some(command) => format!("`{}` (process {pid}", shown(command)),
+                    None => format!("a process (number {pid}"),
+                };
+                match uid {
+                    Some(uid) => format!("{who} of user {uid})"),
+                    None => format!("{who})"),
+                }
+            }
+            (None, Some(uid)) => format!("user {uid}"),
+            (None, None) => "somebody".to_owned(),
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     /// Writes who it is, and on which address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -129,22 +150,7 @@ impl fmt::Display for Holder {
             HolderState::Bound => "a bound socket of ",
             HolderState::Connected => "a connection of ",
         };
-        f.write_str(what)?;
-        match (&self.process, self.uid) {
-            (Some(_), _) if self.is_this_process() => f.write_str("this process")?,
-            (Some(Process { pid, command, .. }), uid) => {
-                match command {
-                    Some(command) => write!(f, "`{}` (process {pid}", shown(command))?,
-                    None => write!(f, "a process (number {pid}")?,
-                }
-                match uid {
-                    Some(uid) => write!(f, " of user {uid})")?,
-                    None => f.write_str(")")?,
-                }
-            }
-            (None, Some(uid)) => write!(f, "user {uid}")?,
-            (None, None) => f.write_str("somebody")?,
-        }
+        write!(f, "{what}{}", self.who())?;
         match self.addr {
             SocketAddr::V4(v4) => write!(f, " on {}", v4.ip()),
             SocketAddr::V6(v6) => match v6.scope_id() {

@@ -1,5 +1,6 @@
 //! What a [`Cause`] says: its sentence, and the hints of what else would help.
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -124,8 +125,13 @@ impl fmt::Display for Cause {
                 f,
                 "port {port} is in use, and only connections in TIME_WAIT are seen on it, as a server leaves that does not set SO_REUSEADDR; try again in a minute"
             ),
-            Self::RangeInUse { first, last } => {
-                write!(f, "other sockets have every port from {first} to {last}")
+            Self::RangeInUse {
+                first,
+                last,
+                holders,
+            } => {
+                write!(f, "other sockets have every port from {first} to {last}")?;
+                write_counts(f, holders)
             }
             Self::EmptyList => f.write_str("there is nothing to listen on: the list is empty"),
             Self::Conflict {
@@ -136,7 +142,10 @@ impl fmt::Display for Cause {
             } => {
                 let text = shown(text);
                 write!(f, "it cannot stand beside `{text}` of the same list")?;
-                write_overlap(f, *ip, other.ip(), *overlap)
+                match overlap {
+                    Overlap::SameAddress => write!(f, ", which has {other}"),
+                    _ => write_overlap(f, *ip, other.ip(), *overlap),
+                }
             }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(
                 f,
@@ -233,6 +242,27 @@ fn write_in_use(
     }
 }
 
+/// Writes how many ports each has, who has the most first.
+fn write_counts(f: &mut fmt::Formatter<'_>, holders: &[Holder]) -> fmt::Result {
+    let mut counts: Vec<(usize, String)> = Vec::new();
+    for holder in holders {
+        let who = holder.who();
+        match counts.iter_mut().find(|(_, known)| *known == who) {
+            Some((count, _)) => *count += 1,
+            None => counts.push((1, who)),
+        }
+    }
+    counts.sort_by_key(|(count, _)| Reverse(*count));
+    for (n, (count, who)) in counts.iter().take(3).enumerate() {
+        let joint = if n == 0 { ": " } else { ", " };
+        write!(f, "{joint}{who} has {count}")?;
+    }
+    match counts.len().saturating_sub(3) {
+        0 => Ok(()),
+        more => write!(f, ", and {more} more have others"),
+    }
+}
+
 /// Writes why a socket on `other` is in the way of one on `ip`.
 fn write_overlap(
     f: &mut fmt::Formatter<'_>,
@@ -315,7 +345,9 @@ impl Cause {
             Self::LocalRouteMissing(_) | Self::ListedOnly(_) if linux => {
                 vec!["`ip route show table local` shows what the system takes for its own".to_owned()]
             }
-            Self::RangeInUse { .. } if linux => {
+            Self::RangeInUse { holders, .. }
+                if linux && !holders.iter().any(|holder| holder.pid().is_some()) =>
+            {
                 vec!["`ss -antup` shows root who has them".to_owned()]
             }
             Self::InUse { port, holders, .. } => {

@@ -113,7 +113,6 @@ fn parse_all<T: AsRef<str>>(
     for text in texts {
         let text = text.as_ref();
         for (offset, part) in entries(text) {
-            entry += 1;
             match parse::parse(part, rule) {
                 Ok(addr) => addrs.push(addr),
                 Err(error) => faults.push(EntryError {
@@ -122,15 +121,16 @@ fn parse_all<T: AsRef<str>>(
                     error,
                 }),
             }
+            entry += 1;
         }
     }
     if let (0, Err(error)) = (entry, parse::parse("", rule)) {
-        entry = 1;
         faults.push(EntryError {
             entry,
             offset: 0,
             error,
         });
+        entry = 1;
     }
     if faults.is_empty() {
         Ok(ListenAddrs { addrs })
@@ -227,7 +227,7 @@ impl<'a> IntoIterator for &'a ListenAddrs {
 ///
 /// let err = "127.0.0.1:80, localhost".parse::<ListenAddrs>().unwrap_err();
 /// let faults = err.faults();
-/// assert_eq!((faults[0].entry(), faults[0].offset()), (2, 14));
+/// assert_eq!((faults[0].entry(), faults[0].offset()), (1, 14));
 /// assert_eq!(faults[0].error().text(), "localhost");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,13 +251,13 @@ impl fmt::Display for ParseListError {
             let joint = if n == 0 { "" } else { "; " };
             f.write_str(joint)?;
             if self.entries > 1 {
-                write!(f, "entry {} of {}: ", fault.entry, self.entries)?;
+                write!(f, "entry {} of {}: ", fault.entry + 1, self.entries)?;
             }
             write!(f, "{}", fault.error)?;
         }
         match self.faults.len().saturating_sub(SHOWN) {
             0 => Ok(()),
-            more => write!(f, "; and {more} more entries are none"),
+            more => write!(f, "; and {more} more entries are wrong"),
         }
     }
 }
@@ -282,13 +282,13 @@ pub struct EntryError {
 }
 
 impl EntryError {
-    /// Returns which entry it is, from 1 on.
+    /// Returns which entry it is, from 0 on.
     #[must_use]
     pub fn entry(&self) -> usize {
         self.entry
     }
 
-    /// Returns where the entry begins, in bytes of its text.
+    /// Returns where the entry begins, in bytes of the text that it came in.
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
