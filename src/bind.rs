@@ -8,6 +8,8 @@ mod setting;
 mod choice;
 // What they give.
 mod listener;
+// What came of it.
+mod outcome;
 // What they say when they fail.
 mod failure;
 // Several settings together.
@@ -22,7 +24,7 @@ use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Step};
+use crate::diagnose::{self, Attempt, Cause, DeadEnd, Step};
 use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::Protocol;
@@ -33,6 +35,7 @@ use choice::Resolver;
 pub use failure::{BindError, BindFailure};
 pub use list::{bind_all, bind_udp_all};
 pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
+use outcome::{Failed, Opened, absence, explain};
 pub use setting::Setting;
 pub(crate) use setting::Wanted;
 pub use wait::Waiting;
@@ -527,67 +530,6 @@ impl BindOptions {
     }
 }
 
-/// Looks at the host again, and names what is wrong with each socket, each of which comes
-/// with the key to the setting that it is of.
-fn explain<'w, K: Copy>(
-    protocol: Protocol,
-    failed: Vec<(K, Failed)>,
-    setting_of: impl Fn(K) -> (usize, &'w Wanted, &'w BindOptions),
-) -> Vec<(K, BindFailure)> {
-    if failed.is_empty() {
-        return Vec::new();
-    }
-    let attempts: Vec<Attempt<'_>> = failed
-        .iter()
-        .map(|(key, failed)| {
-            let (_, wanted, options) = setting_of(*key);
-            let attempt = options.attempt(protocol, failed.planned(), wanted);
-            match failed {
-                Failed::Dead { dead, .. } => Attempt {
-                    dead: Some(*dead),
-                    ..attempt
-                },
-                Failed::System {
-                    step,
-                    error,
-                    no_port_left,
-                    ..
-                } => Attempt {
-                    refused: Some((*step, error)),
-                    no_port_left: *no_port_left,
-                    ..attempt
-                },
-            }
-        })
-        .collect();
-    let evidence = Evidence::read(&attempts, None);
-    let causes: Vec<Vec<Cause>> = attempts
-        .iter()
-        .map(|attempt| diagnose::causes(attempt, &evidence))
-        .collect();
-    let failed = failed.into_iter().zip(causes);
-    failed
-        .map(|((key, failed), causes)| {
-            let (addr, step, error) = match failed {
-                Failed::Dead { planned, .. } => (planned.addr, Step::Check, None),
-                Failed::System {
-                    planned,
-                    step,
-                    error,
-                    ..
-                    // An option that the platform lacks is no error of the system.
-                } => (
-                    planned.addr,
-                    step,
-                    error.raw_os_error().is_some().then_some(error),
-                ),
-            };
-            let failure = BindFailure::new(Some(addr), step, causes, error);
-            (key, failure.of_entry(setting_of(key).0))
-        })
-        .collect()
-}
-
 /// Tells whether Linux would bind an address to which no client can connect.
 fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
     if protocol == Protocol::Udp {
@@ -662,86 +604,4 @@ fn type_of(protocol: Protocol) -> Type {
         Protocol::Tcp => Type::STREAM,
         Protocol::Udp => Type::DGRAM,
     }
-}
-
-/// What came of opening sockets.
-struct Opened<S> {
-    listeners: Vec<Listener<S>>,
-    failures: Vec<Failed>,
-}
-
-impl<S> Opened<S> {
-    /// Tells whether others have the port, and nothing else is wrong save what an optional
-    /// setting may lack.
-    fn is_in_use(&self, is_optional: bool) -> bool {
-        let matters =
-            |failed: &&Failed| !(is_optional && matches!(failed.absence(), (true, _) | (_, true)));
-        let mut failures = self.failures.iter().filter(matters).peekable();
-        failures.peek().is_some() && failures.all(Failed::is_in_use)
-    }
-}
-
-/// Why a socket was not opened, its cause yet to be found.
-enum Failed {
-    /// The system was not asked.
-    Dead {
-        planned: PlannedSocket,
-        dead: DeadEnd,
-    },
-    /// The system refused a step.
-    System {
-        planned: PlannedSocket,
-        step: Step,
-        error: io::Error,
-        /// Whether it refused all ports of the setting so, this one being the last.
-        no_port_left: bool,
-    },
-}
-
-impl Failed {
-    fn system(planned: &PlannedSocket, step: Step, error: io::Error) -> Self {
-        Self::System {
-            planned: planned.clone(),
-            step,
-            error,
-            no_port_left: false,
-        }
-    }
-
-    fn planned(&self) -> &PlannedSocket {
-        match self {
-            Self::Dead { planned, .. } | Self::System { planned, .. } => planned,
-        }
-    }
-
-    fn leaves_no_port(&mut self) {
-        if let Self::System { no_port_left, .. } = self {
-            *no_port_left = true;
-        }
-    }
-
-    fn is_in_use(&self) -> bool {
-        match self {
-            Self::Dead { .. } => false,
-            Self::System { step, error, .. } => {
-                matches!(step, Step::Bind | Step::Listen) && Errno::of(error) == Errno::InUse
-            }
-        }
-    }
-
-    fn absence(&self) -> (bool, bool) {
-        match self {
-            Self::Dead { .. } => (false, false),
-            Self::System { step, error, .. } => absence(*step, error),
-        }
-    }
-}
-
-/// Tells whether the host lacks the address, and whether it lacks the family.
-fn absence(step: Step, error: &io::Error) -> (bool, bool) {
-    let errno = Errno::of(error);
-    (
-        (step, errno) == (Step::Bind, Errno::NotAvailable),
-        (step, errno) == (Step::Socket, Errno::FamilyUnsupported),
-    )
 }

@@ -756,3 +756,36 @@ fn a_check_agrees_with_the_list() {
         .unwrap();
     assert_eq!(first.as_slice().len(), 1);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn interfaces_of_every_sort_are_named() {
+    in_namespace("interfaces_of_every_sort_are_named", || {
+        for (n, name) in ["br-lan", "eth0.100", "any", "v-0.a_b"]
+            .into_iter()
+            .enumerate()
+        {
+            ip(&format!("link add name {name} type veth peer name p{n}"));
+            ip(&format!("link set {name} up"));
+            ip(&format!("link set p{n} up"));
+            ip(&format!("addr add 10.0.{n}.1/24 dev {name}"));
+            ip(&format!("addr add 10.0.{n}.2/24 label {name}:x dev {name}"));
+            // The same on each.
+            ip(&format!("addr add fe80::77/64 dev {name}"));
+            let text = format!("ipv4@{name}:80");
+            let bound = bind(&text).unwrap_or_else(|err| panic!("{err}"));
+            let expected =
+                [1, 2].map(|host| SocketAddr::from(([10, 0, u8::try_from(n).unwrap(), host], 80)));
+            assert_eq!(addrs(&bound), expected);
+        }
+        let zones = ["br-lan", "eth0.100", "any"].map(|name| format!("[fe80::77%{name}]:81"));
+        let bound = bind_all(&zones).unwrap();
+        assert_eq!(bound.as_slice().len(), 3, "each zone is apart");
+        drop(bound);
+        let private = bind("10.0.2.0/23:80").unwrap();
+        assert_eq!(private.as_slice().len(), 4);
+        drop(private);
+        assert_eq!(bind("ipv4@_private_:80").unwrap().as_slice().len(), 8);
+        assert_eq!(bind("ipv4@_local_:80").unwrap().as_slice().len(), 1);
+    });
+}
