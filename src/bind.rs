@@ -515,7 +515,7 @@ impl BindOptions {
         let Some(name) = &self.device else {
             return Device::None;
         };
-        match diagnose::device(name, self) {
+        match diagnose::device(name) {
             Some(device) => Device::Index(device.index),
             None => Device::Name(name.clone()),
         }

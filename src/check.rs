@@ -350,7 +350,7 @@ impl BindOptions {
                             .map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
                         causes,
                         notes: if is_open {
-                            diagnose::notes(attempt.addr, protocol, freebind, host, self)
+                            diagnose::notes(attempt.addr, protocol, freebind, host)
                         } else {
                             Vec::new()
                         },

@@ -9,8 +9,8 @@ mod words;
 mod errno;
 // What the host says after a failure.
 mod evidence;
-// What Linux tells over netlink.
-mod netlink;
+// What Linux tells of sockets over netlink.
+mod sock_diag;
 // Which sockets have a port.
 mod sockets;
 // What is odd about a socket that was opened.

@@ -3,6 +3,8 @@
 
 // One interface of the snapshot.
 mod interface;
+// Those of a Linux host.
+mod rtnetlink;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
 use crate::network::{Network, bits_of, common_prefix_len};
-pub use interface::{Interface, InterfaceAddr};
+pub use interface::{AddrState, Interface, InterfaceAddr};
 
 /// A snapshot of a host's interfaces and their addresses.
 ///
@@ -80,9 +82,10 @@ impl Interfaces {
     ///
     /// # Platform notes
     ///
-    /// - Linux: an IPv4 address goes by its label, getifaddrs(3). What stands
-    ///   before a `:` in it is the interface; a label without a `:` that is not the
-    ///   interface's name, which `ifconfig` never makes, counts as an interface of its own.
+    /// - Linux: the kernel is asked over netlink, rtnetlink(7). The other systems are read
+    ///   through if-addrs.
+    /// - Android: an IPv4 address goes by its label, getifaddrs(3). What stands
+    ///   before a `:` in it is the interface.
     /// - Windows: addresses that are deprecated or tentative are left out.
     ///
     /// # Examples
@@ -95,6 +98,11 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
+        if cfg!(target_os = "linux") {
+            if let Ok(interfaces) = rtnetlink::interfaces() {
+                return Ok(interfaces.into_iter().collect());
+            }
+        }
         let entries = if_addrs::get_if_addrs().map_err(|source| InterfacesError { source })?;
         Ok(entries.iter().map(from_entry).collect())
     }

@@ -40,6 +40,8 @@
 
 // A CIDR network, and the arithmetic of prefixes.
 mod network;
+// What Linux tells over netlink.
+mod netlink;
 // What was written: text to ListenAddr.
 mod listen;
 // The host's interfaces, read or made up.
@@ -66,7 +68,7 @@ pub use crate::{
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},
-    interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError},
+    interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{
         EntryError, Family, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind,
         ParseListError, Word, Zone,

@@ -5,8 +5,9 @@ mod util;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bindaddr::{Interface, Interfaces};
+use bindaddr::{AddrState, Interface, InterfaceAddr, Interfaces};
 use proptest::prelude::*;
+use util::netns::{in_namespace, ip as run_ip, set};
 use util::{interfaces, ip, near_ips, office};
 
 fn names<'a>(interfaces: impl Iterator<Item = &'a Interface>) -> Vec<&'a str> {
@@ -84,6 +85,127 @@ fn this_host_is_read() {
             );
         }
     }
+}
+
+/// Holds what is read here against if-addrs, address by address.
+#[track_caller]
+fn assert_as_if_addrs_reads() {
+    let host = Interfaces::system().unwrap();
+    let theirs = if_addrs::get_if_addrs().unwrap();
+    let mut ours = 0;
+    for interface in host.iter() {
+        for addr in interface.addrs() {
+            ours += 1;
+            let entry = theirs.iter().find(|entry| {
+                entry.index == interface.index()
+                    && entry.ip() == addr.ip()
+                    && (addr.peer().is_some() || prefix_len(entry) == addr.prefix_len())
+            });
+            let entry = entry.unwrap_or_else(|| panic!("{interface} {addr} is not of if-addrs"));
+            assert_eq!(entry.is_oper_up(), interface.is_running(), "{interface}");
+            let label = entry.name.split(':').next();
+            assert_eq!(label, Some(interface.name()), "{entry:?}");
+        }
+    }
+    assert_eq!(ours, theirs.len());
+}
+
+fn prefix_len(entry: &if_addrs::Interface) -> u8 {
+    match &entry.addr {
+        if_addrs::IfAddr::V4(addr) => addr.prefixlen,
+        if_addrs::IfAddr::V6(addr) => addr.prefixlen,
+    }
+}
+
+#[test]
+fn the_kernel_tells_what_if_addrs_tells() {
+    in_namespace("the_kernel_tells_what_if_addrs_tells", || {
+        assert_as_if_addrs_reads();
+        run_ip("link add name eth0 type veth peer name far0");
+        run_ip("addr add 10.0.0.1/24 dev eth0");
+        run_ip("addr add 10.0.0.2/24 brd 10.0.0.200 dev eth0 label eth0:web");
+        run_ip("addr add 10.0.0.1/16 dev eth0");
+        run_ip("addr add 10.9.9.9/32 dev lo");
+        run_ip("addr add 10.8.0.1 peer 10.8.0.2 dev far0");
+        run_ip("addr add fd00::1 peer fd00::2 dev far0");
+        // Down, and IPv6 looks for duplicates for ever.
+        assert_as_if_addrs_reads();
+        run_ip("link set eth0 up");
+        assert_as_if_addrs_reads();
+        run_ip("link set far0 up");
+        run_ip("addr add fd01::1/64 dev eth0");
+        assert_as_if_addrs_reads();
+        // The interfaces that have IPv6 are no longer all.
+        set("net/ipv6/conf/far0/disable_ipv6", "1");
+        assert_as_if_addrs_reads();
+        run_ip("link set eth0 mtu 1000"); // less than IPv6 takes
+        assert_as_if_addrs_reads();
+        set("net/ipv6/conf/all/disable_ipv6", "1");
+        assert_as_if_addrs_reads();
+        // More than one datagram of the kernel's holds.
+        let mut batch = String::new();
+        for n in 0..200 {
+            batch += &format!("link add d{n} type veth peer name p{n}\n");
+            batch +=
+                &format!("addr add 10.100.{n}.1/32 dev d{n}\naddr add 10.101.{n}.1/24 dev p{n}\n");
+            batch += &format!("link set d{n} up\n");
+            batch += &(0..4)
+                .map(|m| format!("addr add 10.102.{n}.{m}/32 dev lo\n"))
+                .collect::<String>();
+        }
+        util::netns::ip_batch(&batch);
+        assert_as_if_addrs_reads();
+        assert_eq!(Interfaces::system().unwrap().iter().count(), 403);
+    });
+}
+
+#[test]
+fn an_address_has_a_state_and_a_peer() {
+    in_namespace("an_address_has_a_state_and_a_peer", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        run_ip("link add name eth0 type veth peer name far0");
+        run_ip("link set eth0 up");
+        run_ip("link set far0 up");
+        set("net/ipv6/conf/far0/accept_dad", "0");
+        set("net/ipv6/conf/eth0/use_tempaddr", "2");
+        run_ip("addr add 2001:db8:9::1/64 dev far0 nodad");
+        run_ip("addr add 2001:db8::1/64 dev eth0 nodad mngtmpaddr");
+        run_ip("addr add 2001:db8:1::1/64 dev eth0 nodad preferred_lft 0");
+        run_ip("addr add 2001:db8:9::1/64 dev eth0"); // its neighbour has it
+        run_ip("addr add 10.8.0.1 peer 10.8.0.2/32 dev eth0");
+        run_ip("addr add 10.8.1.1 peer 10.8.2.0/24 dev eth0");
+        let addrs = || -> Vec<InterfaceAddr> {
+            let host = Interfaces::system().unwrap();
+            host.by_name("eth0").unwrap().addrs().to_vec()
+        };
+        let find = |text: &str| {
+            addrs()
+                .into_iter()
+                .find(|addr| addr.ip() == ip(text))
+                .unwrap()
+        };
+        assert_eq!(find("2001:db8:9::1").state(), AddrState::Tentative);
+        assert_eq!(find("2001:db8::1").state(), AddrState::Preferred);
+        assert!(!find("2001:db8::1").is_temporary());
+        assert_eq!(find("2001:db8:1::1").state(), AddrState::Deprecated);
+        assert_eq!(find("10.8.0.1").peer(), Some(ip("10.8.0.2")));
+        assert_eq!(find("10.8.0.1").state(), AddrState::Preferred);
+        assert_eq!(find("10.8.1.1").to_string(), "10.8.1.1/32");
+        assert_eq!(find("10.8.1.1").peer(), Some(ip("10.8.2.0")));
+        let temporary = addrs()
+            .into_iter()
+            .find(InterfaceAddr::is_temporary)
+            .unwrap();
+        assert!(
+            temporary.to_string().starts_with("2001:db8::"),
+            "{temporary}"
+        );
+        let begun = std::time::Instant::now();
+        while find("2001:db8:9::1").state() != AddrState::Duplicate {
+            assert!(begun.elapsed().as_secs() < 30, "{:?}", addrs());
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    });
 }
 
 proptest! {

@@ -1,8 +1,7 @@
 //! What is asked of the kernel through sockets of its own.
 
-use std::io::{self, Read, Write};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -107,31 +106,6 @@ impl BindOptions {
 }
 
 impl Kernel for BindOptions {
-    fn netlink(
-        &self,
-        protocol: i32,
-        question: &[u8],
-        is_over: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> io::Result<()> {
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
-        // the kernel (netlink(7)).
-        let mut socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
-        // The kernel answers at once; this is for one that does not.
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        socket.write_all(question)?;
-        // The kernel fills up to 32 KiB of it.
-        let mut datagram = vec![0; 1 << 15];
-        loop {
-            let len = socket.read(&mut datagram)?;
-            if len == 0 || is_over(&datagram[..len]) {
-                return Ok(());
-            }
-        }
-    }
-
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
         // On UDP and port 0 it is in nobody's way; with SO_REUSEPORT it could get
         // the port of a server that set it, too.

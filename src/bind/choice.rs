@@ -126,7 +126,7 @@ impl BindOptions {
             (found, _) => return found,
         };
         // The snapshot has the interfaces with an address only.
-        if let Some(link) = diagnose::device(&name, self) {
+        if let Some(link) = diagnose::device(&name) {
             return Err(ResolveErrorKind::NoAddress {
                 interface: name,
                 running: link.up && link.running,

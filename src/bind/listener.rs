@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use super::{BindFailure, BindOptions};
+use super::BindFailure;
 use crate::diagnose::{self, Cause, Note};
 use crate::interfaces::Interfaces;
 use crate::plan::PlannedSocket;
@@ -118,8 +118,7 @@ impl<S> Listener<S> {
     /// ```
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
-        let kernel = BindOptions::new();
-        diagnose::notes(self.local_addr, self.protocol, self.freebind, None, &kernel)
+        diagnose::notes(self.local_addr, self.protocol, self.freebind, None)
     }
 
     /// Says what the socket's address is on the host of a snapshot.

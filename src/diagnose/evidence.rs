@@ -12,23 +12,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use super::netlink::{self, Answer, Link};
+use super::sock_diag;
 use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
 use super::{Attempt, Errno, Step};
 use crate::interfaces::{Interface, Interfaces};
+use crate::netlink::{self, Link, Netlink};
 use crate::target::{BindTarget, Claim, Protocol};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
 pub(crate) trait Kernel {
-    /// Puts a question over netlink, and shows each datagram of the answer to
-    /// `is_over` until that says so.
-    fn netlink(
-        &self,
-        protocol: i32,
-        question: &[u8],
-        is_over: &mut dyn FnMut(&[u8]) -> bool,
-    ) -> io::Result<()>;
-
     /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
 }
@@ -101,12 +93,12 @@ impl Evidence {
             interfaces: host.cloned(),
             ..Self::default()
         };
-        let Some(kernel) = attempts.first().map(|attempt| attempt.kernel) else {
+        if attempts.is_empty() {
             return evidence;
-        };
+        }
         for name in attempts.iter().filter_map(|attempt| attempt.device) {
             if !evidence.devices.contains_key(name) {
-                let device = device(name, kernel);
+                let device = device(name);
                 evidence
                     .devices
                     .extend(device.map(|device| (name.to_owned(), device)));
@@ -114,9 +106,9 @@ impl Evidence {
         }
         evidence.read_limits(attempts);
         evidence.ask_for_verdicts(attempts);
-        evidence.read_addresses(attempts, kernel);
-        evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts, kernel);
-        evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts, kernel);
+        evidence.read_addresses(attempts);
+        evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts);
+        evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts);
         evidence
     }
 
@@ -162,7 +154,7 @@ impl Evidence {
         }
     }
 
-    fn read_addresses(&mut self, attempts: &[Attempt<'_>], kernel: &dyn Kernel) {
+    fn read_addresses(&mut self, attempts: &[Attempt<'_>]) {
         let mut unavailable = Vec::new();
         let mut about_interfaces = false;
         let mut about_ipv6 = false;
@@ -203,15 +195,15 @@ impl Evidence {
             match BindTarget::classify_socket(addr, &host) {
                 BindTarget::Local(local) => {
                     for index in local.interfaces().filter_map(Interface::index) {
-                        self.read_link(index, kernel);
+                        self.read_link(index);
                         let master = self.links.get(&index).map_or(0, |link| link.master);
-                        self.read_link(master, kernel);
+                        self.read_link(master);
                     }
                 }
-                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX, kernel),
+                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign) if foreign.scope_id().is_none() => {
                     let question = netlink::route_question(foreign.ip());
-                    let is_local = ask(kernel, netlink::ROUTE, &question, netlink::is_local_route);
+                    let is_local = netlink::ask_one(&question, netlink::is_local_route);
                     if is_local == Some(true) {
                         self.local_by_route.insert(foreign.ip());
                     }
@@ -221,23 +213,18 @@ impl Evidence {
         }
     }
 
-    fn read_link(&mut self, index: u32, kernel: &dyn Kernel) {
+    fn read_link(&mut self, index: u32) {
         if index == 0 || self.links.contains_key(&index) {
             return;
         }
         let question = netlink::link_question(index, None);
-        if let Some(link) = ask(kernel, netlink::ROUTE, &question, netlink::link) {
+        if let Some(link) = netlink::ask_one(&question, netlink::link) {
             self.links.insert(index, link);
         }
     }
 
     /// The sockets on the ports of the attempts.
-    fn sockets_in_the_way(
-        &self,
-        protocol: Protocol,
-        attempts: &[Attempt<'_>],
-        kernel: &dyn Kernel,
-    ) -> Sockets {
+    fn sockets_in_the_way(&self, protocol: Protocol, attempts: &[Attempt<'_>]) -> Sockets {
         // Whom the kernel does not let share a port, or who does not want to.
         let attempts = attempts.iter().filter(|attempt| {
             attempt.protocol == protocol
@@ -268,7 +255,7 @@ impl Evidence {
             Protocol::Tcp => (State::LISTEN, false),
             Protocol::Udp => (u32::MAX, true),
         };
-        let rows = match ask_for_rows(kernel, protocol, states, only_port) {
+        let rows = match ask_for_rows(protocol, states, only_port) {
             Some(rows) => {
                 sockets.are_all = are_all;
                 rows
@@ -292,7 +279,7 @@ impl Evidence {
             .map(|(port, _)| port)
             .collect();
         if !sockets.are_all && !unexplained.is_empty() {
-            let others = |port: &u16| ask_for_rows(kernel, protocol, !State::LISTEN, *port);
+            let others = |port: &u16| ask_for_rows(protocol, !State::LISTEN, *port);
             let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
             sockets.are_all = others.is_some();
             sockets.add(others.unwrap_or_default().into_iter().flatten());
@@ -349,65 +336,26 @@ impl Evidence {
     }
 }
 
-/// Asks for one thing.
-pub(super) fn ask<T>(
-    kernel: &dyn Kernel,
-    protocol: i32,
-    question: &[u8],
-    read: fn(u16, &[u8]) -> Option<T>,
-) -> Option<T> {
-    let mut found = None;
-    let asked = kernel.netlink(protocol, question, &mut |datagram| {
-        for answer in netlink::answers(datagram) {
-            if let Answer::Part(kind, body) = answer {
-                found = found.take().or_else(|| read(kind, body));
-            }
-        }
-        true
-    });
-    asked.ok()?;
-    found
-}
-
 /// Asks for sockets; `None` unless all of them were told.
-fn ask_for_rows(
-    kernel: &dyn Kernel,
-    protocol: Protocol,
-    states: u32,
-    port: u16,
-) -> Option<Vec<Row>> {
+fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> {
     let number = match protocol {
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
+    let mut netlink = Netlink::open(netlink::SOCK_DIAG).ok()?;
     let mut rows = Vec::new();
     for ipv6 in [false, true] {
-        let mut is_done = false;
-        let question = netlink::sockets_question(ipv6, number, states, port);
-        let asked = kernel.netlink(netlink::SOCK_DIAG, &question, &mut |datagram| {
-            let mut is_over = false;
-            for answer in netlink::answers(datagram) {
-                match answer {
-                    Answer::Part(kind, body) => {
-                        rows.extend(netlink::socket(kind, body).map(|row| row.of(protocol)));
-                    }
-                    Answer::Done => (is_done, is_over) = (true, true),
-                    Answer::Refused => is_over = true,
-                }
-            }
-            is_over
-        });
-        if asked.is_err() || !is_done {
-            return None;
-        }
+        let question = sock_diag::question(ipv6, number, states, port);
+        let found = netlink.all(&question, sock_diag::socket).ok()?;
+        rows.extend(found.into_iter().map(|row| row.of(protocol)));
     }
     Some(rows)
 }
 
 /// Asks for the interface called `name`, by any of its names.
-pub(crate) fn device(name: &str, kernel: &dyn Kernel) -> Option<Link> {
+pub(crate) fn device(name: &str) -> Option<Link> {
     let question = netlink::link_question(0, Some(name));
-    ask(kernel, netlink::ROUTE, &question, netlink::link)
+    netlink::ask_one(&question, netlink::link)
 }
 
 /// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).

@@ -5,9 +5,8 @@ use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 
-use super::evidence::{Kernel, ask};
-use super::netlink;
 use crate::interfaces::Interfaces;
+use crate::netlink;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
 
 /// What is odd about an address that can be bound.
@@ -123,7 +122,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    fn read(ip: IpAddr, host: Option<&Interfaces>, kernel: &dyn Kernel) -> Self {
+    fn read(ip: IpAddr, host: Option<&Interfaces>) -> Self {
         let interfaces = host.cloned().or_else(|| Interfaces::system().ok());
         // What an interface has needs no other reason.
         let is_listed = interfaces
@@ -144,7 +143,7 @@ impl Surroundings {
             };
         }
         let question = netlink::route_question(ip);
-        let is_local = ask(kernel, netlink::ROUTE, &question, netlink::is_local_route);
+        let is_local = netlink::ask_one(&question, netlink::is_local_route);
         let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
         let nonlocal = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
         Self {
@@ -170,9 +169,8 @@ pub(crate) fn notes(
     protocol: Protocol,
     freebind: bool,
     host: Option<&Interfaces>,
-    kernel: &dyn Kernel,
 ) -> Vec<Note> {
-    let around = Surroundings::read(addr.ip().to_canonical(), host, kernel);
+    let around = Surroundings::read(addr.ip().to_canonical(), host);
     notes_on(addr, protocol, freebind, &around)
 }
 

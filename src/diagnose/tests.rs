@@ -7,10 +7,10 @@ use std::net::Ipv6Addr;
 use proptest::prelude::*;
 
 use super::evidence::{Ipv6Switch, capability, has_seccomp_filter, ipv6_addr, maps};
-use super::netlink::{self, Link};
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
 use super::*;
+use crate::netlink::{self, Link};
 use crate::target::Claim;
 
 const DOCS: &str = include_str!("../../docs/diagnosis.md");
@@ -29,10 +29,6 @@ const ENOBUFS: i32 = 105;
 struct Nobody;
 
 impl Kernel for Nobody {
-    fn netlink(&self, _: i32, _: &[u8], _: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
     fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Err((Step::Bind, io::ErrorKind::Unsupported.into()))
     }
@@ -811,13 +807,13 @@ proptest! {
     fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         for answer in netlink::answers(&bytes) {
             if let netlink::Answer::Part(kind, body) = answer {
-                let _ = (netlink::link(kind, body), netlink::socket(kind, body));
-                let _ = netlink::is_local_route(kind, body);
+                let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
+                let _ = (netlink::is_local_route(kind, body), netlink::addr(kind, body));
             }
         }
         for kind in [16, 20, 24] {
-            let _ = (netlink::link(kind, &bytes), netlink::socket(kind, &bytes));
-            let _ = netlink::is_local_route(kind, &bytes);
+            let _ = (netlink::link(kind, &bytes), sock_diag::socket(kind, &bytes));
+            let _ = (netlink::is_local_route(kind, &bytes), netlink::addr(kind, &bytes));
         }
         let _ = ipv6_addr(&bytes);
         let text = String::from_utf8_lossy(&bytes);

@@ -85,6 +85,24 @@ impl Interface {
         self
     }
 
+    /// Adds an address of which more is known.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{AddrState, Interface, InterfaceAddr};
+    ///
+    /// let addr = InterfaceAddr::new("2001:db8::10".parse()?, 64).with_state(AddrState::Tentative);
+    /// let eth0 = Interface::new("eth0", 2).with_interface_addr(addr);
+    /// assert_eq!(eth0.addrs()[0].state(), AddrState::Tentative);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_interface_addr(mut self, addr: InterfaceAddr) -> Self {
+        self.addrs.push(addr);
+        self
+    }
+
     /// Sets whether the interface is up and has a carrier.
     #[must_use]
     pub fn with_running(mut self, running: bool) -> Self {
@@ -167,17 +185,71 @@ pub struct InterfaceAddr {
     pub(super) prefix_len: u8,
     pub(super) broadcast: Option<Ipv4Addr>,
     pub(super) peer: Option<IpAddr>,
+    state: AddrState,
+    temporary: bool,
+}
+
+/// How far an address is usable: its state in the life of an IPv6 address (RFC 4862, section 5.5.4).
+///
+/// An IPv4 address is always [`Preferred`](Self::Preferred).
+///
+/// # Platform notes
+///
+/// Read on Linux. Elsewhere every address counts as preferred.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{AddrState, InterfaceAddr};
+///
+/// let addr = InterfaceAddr::new("10.0.0.1".parse()?, 8);
+/// assert_eq!(addr.state(), AddrState::Preferred);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AddrState {
+    /// It is used for whatever is opened.
+    #[default]
+    Preferred,
+    /// It takes connections, and will be gone before long.
+    Deprecated,
+    /// Whether another host has it is being looked for; until then it cannot be bound, and
+    /// nobody can connect to it. On an interface without a carrier that takes for ever.
+    Tentative,
+    /// Another host has it; it cannot be bound, and nobody can connect to it.
+    Duplicate,
 }
 
 impl InterfaceAddr {
-    fn new(ip: IpAddr, prefix_len: u8) -> Self {
+    /// Makes up an address with the length of its subnet's prefix, in bits.
+    ///
+    /// A length beyond the address counts as its whole length.
+    #[must_use]
+    pub fn new(ip: IpAddr, prefix_len: u8) -> Self {
         let ip = ip.to_canonical();
         Self {
             ip,
             prefix_len: prefix_len.min(bits_of(ip)),
             broadcast: None,
             peer: None,
+            state: AddrState::Preferred,
+            temporary: false,
         }
+    }
+
+    /// Sets how far the address is usable.
+    #[must_use]
+    pub fn with_state(mut self, state: AddrState) -> Self {
+        self.state = state;
+        self
+    }
+
+    /// Sets whether the address is a temporary one.
+    #[must_use]
+    pub fn with_temporary(mut self, temporary: bool) -> Self {
+        self.temporary = temporary;
+        self
     }
 
     /// Returns the address; never an IPv4-mapped one.
@@ -196,12 +268,44 @@ impl InterfaceAddr {
     ///
     /// # Platform notes
     ///
-    /// if-addrs tells it on interfaces that could broadcast only, and in one field
-    /// with the broadcast address: of the system, a snapshot knows the peer of an
+    /// Linux tells it. Elsewhere if-addrs does, on interfaces that could broadcast only, and in
+    /// one field with the broadcast address: of the system, a snapshot knows the peer of an
     /// IPv4 host route (`/32`) on such an interface, and no other.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
+    }
+
+    /// Returns how far the address is usable.
+    #[must_use]
+    pub fn state(&self) -> AddrState {
+        self.state
+    }
+
+    /// Tells whether the address is a temporary one, made up for privacy and given up after
+    /// hours or days (RFC 8981).
+    ///
+    /// # Platform notes
+    ///
+    /// Read on Linux. Elsewhere it says no.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("2001:db8::8d1f:77".parse()?, 64).with_temporary(true);
+    /// assert!(addr.is_temporary());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.temporary
+    }
+
+    /// Tells whether it takes connections.
+    pub(crate) fn is_usable(&self) -> bool {
+        matches!(self.state, AddrState::Preferred | AddrState::Deprecated)
     }
 
     /// Returns the subnet that the address lies in.

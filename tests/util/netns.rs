@@ -82,6 +82,19 @@ pub(crate) fn ip(args: &str) {
     wait_until_usable();
 }
 
+/// Runs the lines of `batch` as `ip -batch` does.
+#[track_caller]
+pub(crate) fn ip_batch(batch: &str) {
+    let mut command = Command::new("ip");
+    command.args(["-batch", "-"]).stdin(Stdio::piped());
+    let mut ip = command.spawn().expect("iproute2 is installed");
+    let mut stdin = ip.stdin.take().expect("it is piped");
+    stdin.write_all(batch.as_bytes()).expect("ip reads");
+    drop(stdin);
+    assert!(ip.wait().expect("it ends").success());
+    wait_until_usable();
+}
+
 /// Waits until no IPv6 address is tentative any more: without a look for duplicates,
 /// too, the kernel makes a new one usable a moment later. A test that wants them tentative
 /// has switched the look on.

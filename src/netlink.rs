@@ -1,0 +1,366 @@
+//! What Linux tells over netlink, in its own bytes: requests out, answers in.
+//!
+//! rtnetlink(7) tells addresses, links and routes. The answers are read leniently:
+//! what is cut short or unknown is left out.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
+
+/// `NETLINK_ROUTE` of linux/netlink.h.
+pub(crate) const ROUTE: i32 = 0;
+/// `NETLINK_SOCK_DIAG` of linux/netlink.h.
+pub(crate) const SOCK_DIAG: i32 = 4;
+
+pub(crate) const AF_INET: u8 = 2;
+pub(crate) const AF_INET6: u8 = 10;
+
+// linux/netlink.h
+const NLMSG_ERROR: u16 = 2;
+const NLMSG_DONE: u16 = 3;
+const NLM_F_REQUEST: u16 = 1;
+pub(crate) const NLM_F_DUMP: u16 = 0x300;
+/// What is told has changed while it was told.
+const NLM_F_DUMP_INTR: u16 = 0x10;
+/// Nested attributes may be marked by the highest bits of their type.
+const NLA_TYPE_MASK: u16 = 0x3fff;
+
+// linux/rtnetlink.h, linux/if_addr.h, linux/if_link.h and linux/if.h
+const RTM_NEWLINK: u16 = 16;
+const RTM_GETLINK: u16 = 18;
+const RTM_NEWADDR: u16 = 20;
+const RTM_GETADDR: u16 = 22;
+const IFA_ADDRESS: u16 = 1;
+const IFA_LOCAL: u16 = 2;
+const IFA_BROADCAST: u16 = 4;
+const IFA_FLAGS: u16 = 8;
+const RTM_NEWROUTE: u16 = 24;
+const RTM_GETROUTE: u16 = 26;
+const RTM_F_FIB_MATCH: u32 = 0x2000;
+const RTA_DST: u16 = 1;
+const RTN_LOCAL: u8 = 2;
+const IFLA_IFNAME: u16 = 3;
+const IFLA_MASTER: u16 = 10;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_EXT_MASK: u16 = 29;
+const RTEXT_FILTER_SKIP_STATS: u32 = 8;
+const IFLA_INFO_KIND: u16 = 1;
+const IFF_UP: u32 = 1;
+const IFF_RUNNING: u32 = 0x40;
+
+/// A network interface, as the kernel has it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) index: u32,
+    pub(crate) name: String,
+    pub(crate) up: bool,
+    pub(crate) running: bool,
+    /// The index of the interface it is part of, a bridge or a VRF; 0 for none.
+    pub(crate) master: u32,
+    pub(crate) is_vrf: bool,
+}
+
+/// An address of an interface, as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Addr {
+    /// Of the interface.
+    pub(crate) index: u32,
+    pub(crate) ip: IpAddr,
+    pub(crate) prefix_len: u8,
+    pub(crate) broadcast: Option<Ipv4Addr>,
+    /// The other end of a point-to-point link, or the network of it.
+    pub(crate) peer: Option<IpAddr>,
+    /// `IFA_F_*` of `linux/if_addr.h`.
+    pub(crate) flags: u32,
+}
+
+/// The question for all addresses of the host.
+pub(crate) fn addrs_question() -> Vec<u8> {
+    message(RTM_GETADDR, NLM_F_DUMP, &[0; 8])
+}
+
+/// The question for all links. Asked about one family, the kernel tells little of each link,
+/// and nothing of those that do not have the family.
+pub(crate) fn links_question(family: u8) -> Vec<u8> {
+    let mut ifinfomsg = vec![0; 16];
+    ifinfomsg[0] = family;
+    let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+    push_attribute(&mut ifinfomsg, IFLA_EXT_MASK, &mask);
+    message(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg)
+}
+
+/// The question for a link, by its index or its name.
+pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
+    let mut ifinfomsg = vec![0; 16];
+    ifinfomsg[4..8].copy_from_slice(&index.to_ne_bytes());
+    if let Some(name) = name {
+        push_attribute(
+            &mut ifinfomsg,
+            IFLA_IFNAME,
+            &[name.as_bytes(), &[0]].concat(),
+        );
+    }
+    message(RTM_GETLINK, 0, &ifinfomsg)
+}
+
+/// The question for the route to `ip`.
+pub(crate) fn route_question(ip: IpAddr) -> Vec<u8> {
+    let (family, bits, dst) = match ip {
+        IpAddr::V4(ip) => (AF_INET, 32, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (AF_INET6, 128, ip.octets().to_vec()),
+    };
+    let mut rtmsg = vec![family, bits, 0, 0, 0, 0, 0, 0];
+    // Without this flag the kernel looks for a source address as well, among all
+    // addresses of the interface.
+    rtmsg.extend(RTM_F_FIB_MATCH.to_ne_bytes());
+    push_attribute(&mut rtmsg, RTA_DST, &dst);
+    message(RTM_GETROUTE, 0, &rtmsg)
+}
+
+fn push_attribute(to: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let len = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
+    to.extend(len.to_ne_bytes());
+    to.extend(kind.to_ne_bytes());
+    to.extend(value);
+    to.resize(padded(to.len()), 0);
+}
+
+pub(crate) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
+    let len = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
+    let mut message = Vec::with_capacity(16 + body.len());
+    message.extend(len.to_ne_bytes());
+    message.extend(kind.to_ne_bytes());
+    message.extend((NLM_F_REQUEST | flags).to_ne_bytes());
+    // A sequence number and the sender, which the kernel fills in.
+    message.extend(1u32.to_ne_bytes());
+    message.extend([0; 4]);
+    message.extend(body);
+    message
+}
+
+/// What a datagram of the kernel's says.
+pub(crate) enum Answer<'a> {
+    /// A part of the answer, and its type.
+    Part(u16, &'a [u8]),
+    /// The dump is over.
+    Done,
+    /// The question is refused, by an error of the system.
+    Refused(i32),
+    /// The dump is of no one moment.
+    Interrupted,
+}
+
+/// Splits a datagram into its messages; what is cut short ends it.
+pub(crate) fn answers(mut datagram: &[u8]) -> impl Iterator<Item = Answer<'_>> {
+    std::iter::from_fn(move || {
+        let len = usize::try_from(u32_at(datagram, 0)?).ok()?;
+        let (kind, flags) = (u16_at(datagram, 4)?, u16_at(datagram, 6)?);
+        let body = datagram.get(16..len)?;
+        datagram = datagram.get(padded(len)..).unwrap_or_default();
+        Some(match kind {
+            // A dump may end in an error, too, as where the kernel has no table for it.
+            NLMSG_ERROR | NLMSG_DONE if error_in(body) != 0 => Answer::Refused(error_in(body)),
+            _ if flags & NLM_F_DUMP_INTR != 0 => Answer::Interrupted,
+            NLMSG_ERROR | NLMSG_DONE => Answer::Done,
+            kind => Answer::Part(kind, body),
+        })
+    })
+}
+
+/// The number of the error that a message has, 0 for none.
+fn error_in(body: &[u8]) -> i32 {
+    let negative = body
+        .first_chunk()
+        .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
+    negative.wrapping_neg()
+}
+
+/// A socket on which the kernel is asked.
+///
+/// After an error it may have answers left to an earlier question.
+pub(crate) struct Netlink {
+    socket: Socket,
+    /// The kernel fills up to 32 KiB of it.
+    datagram: Box<[u8; 1 << 15]>,
+}
+
+impl Netlink {
+    pub(crate) fn open(protocol: i32) -> io::Result<Self> {
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
+        // the kernel (netlink(7)).
+        let socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
+        // The kernel answers at once; this is for one that does not.
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Self {
+            socket,
+            datagram: Box::new([0; 1 << 15]),
+        })
+    }
+
+    /// Puts a question, and goes through the answers until `each` has enough.
+    fn ask(
+        &mut self,
+        question: &[u8],
+        mut each: impl FnMut(Answer<'_>) -> ControlFlow<io::Result<()>>,
+    ) -> io::Result<()> {
+        self.socket.write_all(question)?;
+        loop {
+            let len = self.socket.read(&mut self.datagram[..])?;
+            if len == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            for answer in answers(&self.datagram[..len]) {
+                if let ControlFlow::Break(result) = each(answer) {
+                    return result;
+                }
+            }
+        }
+    }
+
+    /// Asks for all things of a kind.
+    ///
+    /// # Errors
+    ///
+    /// [`Interrupted`](io::ErrorKind::Interrupted) where they changed meanwhile.
+    pub(crate) fn all<T>(
+        &mut self,
+        question: &[u8],
+        read: fn(u16, &[u8]) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        let mut found = Vec::new();
+        self.ask(question, |answer| match answer {
+            Answer::Part(kind, body) => {
+                found.extend(read(kind, body));
+                ControlFlow::Continue(())
+            }
+            Answer::Interrupted => ControlFlow::Break(Err(io::ErrorKind::Interrupted.into())),
+            Answer::Refused(error) => ControlFlow::Break(Err(io::Error::from_raw_os_error(error))),
+            Answer::Done => ControlFlow::Break(Ok(())),
+        })?;
+        Ok(found)
+    }
+}
+
+/// Asks for one thing of rtnetlink(7).
+pub(crate) fn ask_one<T>(question: &[u8], read: fn(u16, &[u8]) -> Option<T>) -> Option<T> {
+    let mut found = None;
+    let asked = Netlink::open(ROUTE).and_then(|mut netlink| {
+        netlink.ask(question, |answer| {
+            if let Answer::Part(kind, body) = answer {
+                found = read(kind, body);
+            }
+            ControlFlow::Break(Ok(()))
+        })
+    });
+    asked.ok().and(found)
+}
+
+/// Reads a link out of a part of an answer.
+pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
+    if kind != RTM_NEWLINK {
+        return None;
+    }
+    let flags = u32_at(body, 8)?;
+    let mut link = Link {
+        index: u32_at(body, 4)?,
+        up: flags & IFF_UP != 0,
+        running: flags & IFF_RUNNING != 0,
+        ..Link::default()
+    };
+    for (kind, value) in attributes(body.get(16..)?) {
+        match kind {
+            IFLA_IFNAME => link.name = text(value),
+            IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or(0),
+            IFLA_LINKINFO => {
+                link.is_vrf = attributes(value)
+                    .any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "vrf");
+            }
+            _ => {}
+        }
+    }
+    Some(link)
+}
+
+/// Reads an address out of a part of an answer.
+pub(crate) fn addr(kind: u16, body: &[u8]) -> Option<Addr> {
+    if kind != RTM_NEWADDR {
+        return None;
+    }
+    let [family, prefix_len, flags, _scope] = *body.first_chunk()?;
+    let (mut addr, mut local, mut broadcast) = (None, None, None);
+    let mut flags = u32::from(flags);
+    for (kind, value) in attributes(body.get(8..)?) {
+        match kind {
+            IFA_ADDRESS => addr = ip(family, value),
+            IFA_LOCAL => local = ip(family, value),
+            IFA_BROADCAST => broadcast = ip(family, value),
+            IFA_FLAGS => flags = u32_at(value, 0).unwrap_or(flags),
+            _ => {}
+        }
+    }
+    // Where there is a peer, `addr` is the peer's.
+    let ip = local.or(addr)?;
+    Some(Addr {
+        index: u32_at(body, 4)?,
+        ip,
+        prefix_len,
+        broadcast: match broadcast {
+            Some(IpAddr::V4(broadcast)) => Some(broadcast),
+            _ => None,
+        },
+        peer: addr.filter(|peer| *peer != ip),
+        flags,
+    })
+}
+
+/// Reads an address of a family.
+pub(crate) fn ip(family: u8, bytes: &[u8]) -> Option<IpAddr> {
+    match family {
+        AF_INET => Some(Ipv4Addr::from(*bytes.first_chunk::<4>()?).into()),
+        AF_INET6 => Some(Ipv6Addr::from(*bytes.first_chunk::<16>()?).into()),
+        _ => None,
+    }
+}
+
+/// Reads out of a part of an answer whether a route makes its destination local.
+pub(crate) fn is_local_route(kind: u16, body: &[u8]) -> Option<bool> {
+    (kind == RTM_NEWROUTE)
+        .then(|| body.get(7).map(|kind| *kind == RTN_LOCAL))
+        .flatten()
+}
+
+pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & NLA_TYPE_MASK;
+        let value = bytes.get(4..len)?;
+        bytes = bytes.get(padded(len)..).unwrap_or_default();
+        Some((kind, value))
+    })
+}
+
+/// Messages and attributes begin at multiples of four bytes.
+fn padded(len: usize) -> usize {
+    len.saturating_add(3) & !3
+}
+
+pub(crate) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*bytes))
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+fn text(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0);
+    String::from_utf8_lossy(&bytes[..end.unwrap_or(bytes.len())]).into_owned()
+}
