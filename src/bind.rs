@@ -34,6 +34,7 @@ pub use choice::Choice;
 use choice::Resolver;
 pub use failure::{BindError, BindFailure};
 pub use list::{bind_all, bind_udp_all};
+pub(crate) use listener::Followed;
 pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
 use outcome::{Failed, Opened, absence, explain};
 pub use setting::Setting;
@@ -300,9 +301,11 @@ impl BindOptions {
     ) -> Result<Listeners<S>, BindError> {
         let refused = |failures| BindError::new(protocol, vec![setting.text()], failures);
         let options = setting.options(self);
-        let wanted = setting
-            .read()
-            .and_then(|read| read.wanted(&ThisHost::default(), &options));
+        let mut followed = None;
+        let wanted = setting.read().and_then(|read| {
+            followed = read.followed(0, &options);
+            read.wanted(&ThisHost::default(), &options)
+        });
         let wanted = match (wanted, options.refusal()) {
             (Ok(wanted), None) => wanted,
             (wanted, refusal) => {
@@ -312,7 +315,7 @@ impl BindOptions {
         };
         let opened = options.open_wanted(protocol, &wanted);
         if opened.failures.is_empty() {
-            return Ok(Listeners::new(opened.listeners));
+            return Ok(Listeners::new(opened.listeners, followed));
         }
         let failed = opened.failures.into_iter().map(|failed| (0, failed));
         let explained = explain(protocol, failed.collect(), |entry| {
@@ -440,7 +443,15 @@ impl BindOptions {
         }
         self.open_socket(protocol, planned.addr, planned.only_v6)
             .map(|(socket, local_addr)| {
-                Listener::new(socket.into(), local_addr, planned, protocol, self.freebind)
+                let device = self.device.as_deref();
+                Listener::new(
+                    socket.into(),
+                    local_addr,
+                    planned,
+                    protocol,
+                    self.freebind,
+                    device,
+                )
             })
             .map_err(|(step, error)| Failed::system(planned, step, error))
     }

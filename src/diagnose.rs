@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, has_zone};
+use crate::netlink::LinkKind;
 use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
@@ -267,7 +268,7 @@ fn on_another_device(
         SocketAddr::V6(v6) if v6.scope_id() != 0 => return None,
         SocketAddr::V6(v6) => v6.ip().is_loopback() || v6.ip().is_unicast_link_local(),
     };
-    if !is_on_one_interface && !device.is_vrf {
+    if !is_on_one_interface && device.kind != LinkKind::Vrf {
         return None;
     }
     let mut owners: Vec<&Interface> = host.with_ip(ip).collect();
@@ -336,8 +337,8 @@ fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Opti
     links
         .filter_map(|index| evidence.links.get(&index))
         .filter_map(|link| match evidence.links.get(&link.master) {
-            _ if link.is_vrf => Some(link),
-            Some(master) if master.is_vrf => Some(master),
+            _ if link.kind == LinkKind::Vrf => Some(link),
+            Some(master) if master.kind == LinkKind::Vrf => Some(master),
             _ => None,
         })
         .find(|vrf| vrf.index != device)

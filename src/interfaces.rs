@@ -186,6 +186,12 @@ impl Interfaces {
         self.snapshot.interfaces.iter()
     }
 
+    /// Iterates over the addresses of all interfaces, each with its interface.
+    pub(crate) fn addrs(&self) -> impl Iterator<Item = (&Interface, &InterfaceAddr)> {
+        self.iter()
+            .flat_map(|interface| interface.addrs.iter().map(move |addr| (interface, addr)))
+    }
+
     /// Tells whether there is no interface in the snapshot.
     ///
     /// # Examples

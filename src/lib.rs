@@ -22,11 +22,11 @@
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
 //! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
 //! the [`Cause`] of each that failed; [`bind_all`] does so for a list, and
-//! [`check()`] finds the same without binding. [`BindTarget::dial`] lists the [`Dial`]s by which clients can connect.
+//! [`check()`] finds the same without binding. [`Reach`] says who can connect, and by which addresses, and [`Hold`] whether that still holds.
 //!
 //! Everything is pure but [`Interfaces::system`],
 //! [`Interfaces::with_system_default_sources`] and the doors that use them:
-//! [`BindTarget::parse`], [`bind()`] and [`check()`], those for UDP, and [`Listener::notes`].
+//! [`BindTarget::parse`], [`bind()`] and [`check()`], those for UDP, [`Listener::notes`] and [`Listeners::lint`].
 //!
 //! # Scope of this crate
 //!
@@ -60,6 +60,11 @@ mod diagnose;
 mod check;
 // Who can connect.
 mod reach;
+// Whether that still holds.
+mod hold;
+// Being told when to look.
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use crate::{
     bind::{
@@ -68,16 +73,20 @@ pub use crate::{
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},
+    hold::{Action, Change, ChangeKind, Hold},
     interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{
         EntryError, Family, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind,
         ParseListError, Word, Zone,
     },
     network::Network,
-    reach::{Dial, DialFrom},
+    reach::{Banner, Container, Dial, DialFrom, Exposure, Finding, Lint, Lints, Reach},
     resolve::{ResolveError, ResolveErrorKind},
     target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Overlap, Wildcard},
 };
+
+#[cfg(feature = "watch")]
+pub use crate::watch::Watch;
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/design.md")]
@@ -86,6 +95,10 @@ pub mod design {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/diagnosis.md")]
 pub mod diagnosis {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/exposure.md")]
+pub mod exposure {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/platforms.md")]

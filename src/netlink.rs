@@ -46,6 +46,7 @@ const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
+const IFLA_LINK_NETNSID: u16 = 37;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
 const IFF_UP: u32 = 1;
@@ -60,7 +61,20 @@ pub(crate) struct Link {
     pub(crate) running: bool,
     /// The index of the interface it is part of, a bridge or a VRF; 0 for none.
     pub(crate) master: u32,
-    pub(crate) is_vrf: bool,
+    /// Not told where one family is asked about.
+    pub(crate) kind: LinkKind,
+    /// Its other end is in another network namespace. Not told where one family is asked about.
+    pub(crate) ends_elsewhere: bool,
+}
+
+/// What is behind a link, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LinkKind {
+    #[default]
+    Other,
+    /// A process is behind it (`tun` or `tap`).
+    Tun,
+    Vrf,
 }
 
 /// An address of an interface, as the kernel has it.
@@ -184,7 +198,7 @@ fn error_in(body: &[u8]) -> i32 {
 pub(crate) struct Netlink {
     socket: Socket,
     /// The kernel fills up to 32 KiB of it.
-    datagram: Box<[u8; 1 << 15]>,
+    datagram: Vec<u8>,
 }
 
 impl Netlink {
@@ -199,7 +213,7 @@ impl Netlink {
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         Ok(Self {
             socket,
-            datagram: Box::new([0; 1 << 15]),
+            datagram: vec![0; 1 << 15],
         })
     }
 
@@ -211,7 +225,7 @@ impl Netlink {
     ) -> io::Result<()> {
         self.socket.write_all(question)?;
         loop {
-            let len = self.socket.read(&mut self.datagram[..])?;
+            let len = self.socket.read(&mut self.datagram)?;
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -276,10 +290,15 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = text(value),
+            IFLA_LINK_NETNSID => link.ends_elsewhere = true,
             IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
-                link.is_vrf = attributes(value)
-                    .any(|(kind, value)| kind == IFLA_INFO_KIND && text(value) == "vrf");
+                let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
+                link.kind = match kind.map(|(_, kind)| text(kind)).as_deref() {
+                    Some("tun") => LinkKind::Tun,
+                    Some("vrf") => LinkKind::Vrf,
+                    _ => LinkKind::Other,
+                };
             }
             _ => {}
         }

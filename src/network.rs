@@ -137,15 +137,15 @@ pub(crate) fn loopback_networks() -> [Network; 2] {
     ]
 }
 
-/// The private networks: those of RFC 1918, that of RFC 6598, and the unique local one of
-/// RFC 4193.
+/// The private networks: the shared one of RFC 6598, those of RFC 1918, and the unique
+/// local one of RFC 4193.
 pub(crate) fn private_networks() -> [Network; 5] {
     let v4 = |octets: [u8; 4], len| Network::containing(octets.into(), len);
     [
+        v4([100, 64, 0, 0], 10),
         v4([10, 0, 0, 0], 8),
         v4([172, 16, 0, 0], 12),
         v4([192, 168, 0, 0], 16),
-        v4([100, 64, 0, 0], 10),
         Network::containing(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0).into(), 7),
     ]
 }

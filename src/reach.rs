@@ -1,188 +1,239 @@
-//! Who can connect, and by which addresses: [`Dial`].
+//! Who can connect, and by which addresses: [`Reach`].
+
+// An address by which clients connect.
+mod dial;
+// How far an address reaches.
+mod exposure;
+// What a server prints of it.
+mod banner;
+// What an operator may not expect of it.
+mod lint;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::interfaces::{Interface, Interfaces};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
-use crate::target::{BindTarget, socket_addr};
+use crate::network::Network;
+use crate::target::BindTarget;
+pub use banner::Banner;
+pub use dial::{Dial, DialFrom};
+pub use exposure::Exposure;
+pub use lint::{Container, Finding, Lint, Lints};
+pub(crate) use lint::{Surroundings, find};
 
-/// An address by which a client can connect to a server.
+/// Who can connect to a server: the addresses to dial, the best first, and how far it is exposed.
+///
+/// A wildcard is never among the addresses: those that the host has now stand in its place, and
+/// 127.0.0.1 stands for all of its network, which Linux answers on. An
+/// address that nobody can connect to is left out: of a foreign target, of a loopback interface
+/// that is down, and an IPv6 address that is tentative or a duplicate.
+///
+/// The best are those from this host; then those of the network, on interfaces that run before
+/// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
+/// addresses before temporary ones, and IPv4 before IPv6; then those of the link.
+///
+/// The [`Display`](fmt::Display) form has a line for each of the first ten addresses, and one for
+/// how far it is exposed; `{:#}` has all addresses, with what is odd about them.
 ///
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Interface, Interfaces};
+/// use bindaddr::Interfaces;
 ///
-/// let host: Interfaces = [
-///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
-///     Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16),
-/// ]
-/// .into_iter()
-/// .collect();
-/// let dials = BindTarget::parse_with("0.0.0.0", &host)?.dial(5000, &host);
-/// let lines: Vec<String> =
-///     dials.iter().map(|dial| format!("{} from {}", dial.url("http"), dial.from())).collect();
-/// assert_eq!(
-///     lines,
-///     [
-///         "http://127.0.0.1:5000/ from this host",
-///         "http://192.168.71.67:5000/ from the network",
-///     ],
-/// );
+/// let host = Interfaces::system()?.with_system_default_sources();
+/// let listeners = bindaddr::bind("0.0.0.0:0")?;
+/// let reach = listeners.reach(&host);
+/// print!("{}", reach.banner("http"));
+/// for url in reach.urls("http") {
+///     assert!(!url.contains("0.0.0.0"));
+/// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Dial {
-    addr: SocketAddr,
-    from: DialFrom,
-    interface: Option<String>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    dials: Vec<Dial>,
+    exposure: Exposure,
+    /// The wildcard's addresses may be others tomorrow.
+    is_any: bool,
 }
 
-/// From where an address to dial works.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::{BindTarget, DialFrom, Interfaces};
-///
-/// let dials = BindTarget::parse("127.0.0.1")?.dial(80, &Interfaces::default());
-/// assert_eq!(dials[0].from(), DialFrom::ThisHost);
-/// # Ok::<(), bindaddr::ResolveError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum DialFrom {
-    /// From the host itself: a loopback address.
-    ThisHost,
-    /// From the hosts on the same link: a link-local address.
-    Link,
-    /// From wherever the network carries a packet to the address.
-    Network,
-}
-
-impl fmt::Display for DialFrom {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ThisHost => "this host",
-            Self::Link => "the link",
-            Self::Network => "the network",
-        })
-    }
-}
-
-impl Dial {
-    fn new(ip: IpAddr, port: u16, interface: Option<&Interface>) -> Self {
-        let (from, scope_id) = match ip {
-            _ if ip.is_loopback() => (DialFrom::ThisHost, 0),
-            IpAddr::V4(v4) if v4.is_link_local() => (DialFrom::Link, 0),
-            IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-                let index = interface.and_then(Interface::index);
-                (DialFrom::Link, index.unwrap_or(0))
-            }
-            _ => (DialFrom::Network, 0),
+impl Reach {
+    /// Puts together what several sockets are reached by.
+    pub(crate) fn of_all(reaches: impl IntoIterator<Item = Self>, host: &Interfaces) -> Self {
+        let mut all = Self {
+            dials: Vec::new(),
+            exposure: Exposure::ThisHost,
+            is_any: false,
         };
-        Self {
-            addr: socket_addr(ip, scope_id, port),
-            from,
-            interface: interface.map(|interface| interface.name().to_owned()),
+        for reach in reaches {
+            all.dials.extend(reach.dials);
+            all.exposure = all.exposure.max(reach.exposure);
+            all.is_any |= reach.is_any;
         }
+        all.dials
+            .sort_by_cached_key(|dial| dial.rank(host.default_sources()));
+        let mut seen = HashSet::new();
+        all.dials.retain(|dial| seen.insert(dial.addr()));
+        all
     }
 
-    /// Returns the address and the port. The scope id of a link-local address
-    /// is this host's; a client has to name an interface of its own.
+    /// Returns the addresses by which clients can connect, the best first.
     #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    pub fn dials(&self) -> &[Dial] {
+        &self.dials
     }
 
-    /// Returns from where the address works.
-    #[must_use]
-    pub fn from(&self) -> DialFrom {
-        self.from
-    }
-
-    /// Returns the name of the interface that has the address, where one has.
-    #[must_use]
-    pub fn interface(&self) -> Option<&str> {
-        self.interface.as_deref()
-    }
-
-    /// Returns a URL of the address, as in `http://192.168.71.67:5000/`.
-    ///
-    /// An IPv6 address stands in brackets. A link-local one has its zone, by the
-    /// name of this host's interface, behind `%25` (RFC 6874): curl opens it, and
-    /// browsers do not.
-    #[must_use]
-    pub fn url(&self, scheme: &str) -> String {
-        let port = self.addr.port();
-        match (self.addr, &self.interface) {
-            (SocketAddr::V4(v4), _) => format!("{scheme}://{v4}/"),
-            (SocketAddr::V6(v6), Some(zone)) if self.from == DialFrom::Link => {
-                format!("{scheme}://[{}%25{}]:{port}/", v6.ip(), encoded(zone))
-            }
-            (SocketAddr::V6(v6), _) => format!("{scheme}://[{}]:{port}/", v6.ip()),
-        }
-    }
-}
-
-/// Writes a zone as RFC 6874 has it: unreserved characters, and `%` before the bytes of others.
-fn encoded(zone: &str) -> String {
-    zone.bytes()
-        .map(|byte| match char::from(byte) {
-            c if c.is_ascii_alphanumeric() || "-._~".contains(c) => c.to_string(),
-            _ => format!("%{byte:02X}"),
-        })
-        .collect()
-}
-
-impl BindTarget {
-    /// Returns the addresses by which clients can connect to a server on `port`
-    /// of this target: loopback first and link-local last, IPv4 before IPv6.
-    ///
-    /// A wildcard is never among them: each address of the host stands in its
-    /// place. A foreign address has none.
+    /// Iterates over the URLs of the addresses, the best first.
     ///
     /// # Examples
     ///
     /// ```
     /// use bindaddr::{BindTarget, Interfaces};
     ///
-    /// let dials = BindTarget::parse("localhost")?.dial(8080, &Interfaces::default());
-    /// assert_eq!(dials[0].url("http"), "http://127.0.0.1:8080/");
-    /// assert_eq!(dials[1].url("http"), "http://[::1]:8080/");
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// let reach = BindTarget::parse("127.0.0.1")?.reach(8080, &Interfaces::system()?);
+    /// assert_eq!(reach.urls("http").next().as_deref(), Some("http://127.0.0.1:8080/"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn urls(&self, scheme: &str) -> impl Iterator<Item = String> {
+        self.dials.iter().map(move |dial| dial.url(scheme))
+    }
+
+    /// Returns from how far away clients may connect: of several sockets, the farthest.
+    #[must_use]
+    pub fn exposure(&self) -> Exposure {
+        self.exposure
+    }
+}
+
+impl fmt::Display for Reach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = if f.alternate() { usize::MAX } else { SHOWN };
+        for dial in self.dials.iter().take(shown) {
+            dial.fmt(f)?;
+            f.write_str("\n")?;
+        }
+        write_rest(f, self.dials.len().saturating_sub(shown))?;
+        if self.dials.is_empty() {
+            f.write_str("nobody can connect now\n")?;
+        }
+        write!(f, "exposed to {}", self.exposure)?;
+        if self.is_any {
+            f.write_str(" now, and by every address that this host is given later")?;
+        }
+        f.write_str("\n")
+    }
+}
+
+/// How many addresses people read.
+const SHOWN: usize = 10;
+
+fn write_rest(f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
+    match rest {
+        0 => Ok(()),
+        rest => writeln!(f, "and {rest} more"),
+    }
+}
+
+impl BindTarget {
+    /// Says who can connect to a server on `port` of this target, the host being that of a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse("localhost")?.reach(8080, &host);
+    /// assert_eq!(reach.dials()[0].url("http"), "http://127.0.0.1:8080/");
+    /// // Who has no interface has no address to dial.
+    /// let nowhere = BindTarget::parse("localhost")?.reach(8080, &Interfaces::default());
+    /// assert!(nowhere.dials().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn dial(&self, port: u16, host: &Interfaces) -> Vec<Dial> {
-        let mut dials: Vec<Dial> = match self {
+    pub fn reach(&self, port: u16, host: &Interfaces) -> Reach {
+        self.reach_on_device(port, None, host)
+    }
+
+    /// The same of a socket that is bound to an interface.
+    pub(crate) fn reach_on_device(
+        &self,
+        port: u16,
+        device: Option<&str>,
+        host: &Interfaces,
+    ) -> Reach {
+        let dials: Vec<Dial> = match self {
             Self::Any(wildcard) => host
-                .iter()
-                .flat_map(|interface| interface.addrs().iter().map(move |addr| (interface, addr)))
+                .addrs()
                 .filter(|(_, addr)| wildcard.takes(Family::of(addr.ip())))
-                .map(|(interface, addr)| Dial::new(addr.ip(), port, Some(interface)))
+                .filter_map(|owner| dial(owner.1.ip(), port, [owner], host))
                 .collect(),
             Self::Loopback(addrs) => addrs
                 .ips()
-                .map(|ip| Dial::new(ip, port, host.with_ip(ip).next()))
+                .filter_map(|ip| dial(ip, port, [], host))
                 .collect(),
             Self::Local(local) => {
-                vec![Dial::new(local.ip(), port, local.interfaces().next())]
+                let ip = local.ip();
+                let owners = local.interfaces();
+                let owners = owners.filter_map(|owner| Some((owner, owner.entry(ip)?)));
+                dial(ip, port, owners, host).into_iter().collect()
             }
             Self::Foreign(_) => Vec::new(),
         };
-        dials.sort_by_key(|dial| {
-            let rank = match dial.from {
-                DialFrom::ThisHost => 0,
-                DialFrom::Network => 1,
-                // Last, for it takes a zone of the client's own.
-                DialFrom::Link => 2,
-            };
-            (rank, dial.addr.is_ipv6())
+        let is_loopback = |device: &str| host.loopbacks().iter().any(|lo| lo.name() == device);
+        let only_here = device.is_some_and(is_loopback);
+        let dials = dials.into_iter().filter_map(|dial| {
+            // What a host sends to itself comes in through the interface that has the address, as
+            // Linux sees it, and nothing else comes in through the loopback interface.
+            let is_own = device.is_none() || device == dial.interface();
+            match (is_own, only_here) {
+                (true, false) => Some(dial),
+                (true, true) => Some(dial.only_from(DialFrom::ThisHost)),
+                (false, true) => None,
+                (false, false) => {
+                    (dial.from() == DialFrom::Network).then(|| dial.only_from(DialFrom::Device))
+                }
+            }
         });
-        let mut seen = HashSet::new();
-        dials.retain(|dial| seen.insert(dial.addr));
-        dials
+        let reach = Reach {
+            dials: dials.collect(),
+            exposure: self.exposure(host),
+            is_any: self.is_any(),
+        };
+        Reach::of_all([reach], host)
     }
+}
+
+/// Says how `ip` is dialled, if somebody can connect to it; `owners` have it.
+fn dial<'a>(
+    ip: IpAddr,
+    port: u16,
+    owners: impl IntoIterator<Item = (&'a Interface, &'a InterfaceAddr)>,
+    host: &Interfaces,
+) -> Option<Dial> {
+    if ip.is_loopback() {
+        // All of 127.0.0.0/8 is taken care of by the one entry that the interface has.
+        let own = host.inside(Network::containing(ip, if ip.is_ipv4() { 8 } else { 128 }));
+        let takes_it = |(interface, addr): &(&Interface, &InterfaceAddr)| {
+            interface.is_running() && addr.subnet().contains(ip)
+        };
+        let owner = own.into_iter().find(takes_it)?;
+        return Some(Dial::new(ip, port, Some(owner)));
+    }
+    let is_usable = |(interface, addr): &(&Interface, &InterfaceAddr)| {
+        // IPv6 has no route to its own address where the interface is down, and IPv4 has.
+        addr.is_usable() && (ip.is_ipv4() || interface.is_up())
+    };
+    let usable = owners.into_iter().filter(is_usable);
+    let owner = usable.min_by_key(|(interface, _)| !interface.is_running())?;
+    Some(Dial::new(ip, port, Some(owner)))
+}
+
+/// A socket, for whoever looks at what it is open to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OpenSocket<'a> {
+    pub(crate) addr: SocketAddr,
+    pub(crate) target: &'a BindTarget,
 }

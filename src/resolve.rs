@@ -150,12 +150,19 @@ impl ListenAddr {
             .collect())
     }
 
+    /// Tells whether it stands for other addresses when the host has others.
+    pub(crate) fn is_selector(&self) -> bool {
+        matches!(
+            self.host(),
+            Host::Name(_) | Host::Network(_) | Host::Word(_)
+        )
+    }
+
     /// Tells whether only the interfaces say which sockets the address stands for.
     fn needs_interfaces(&self) -> bool {
         match self.host() {
-            Host::Any | Host::Localhost => false,
             Host::Ip { zone, .. } => matches!(zone, Some(Zone::Name(_))),
-            Host::Name(_) | Host::Network(_) | Host::Word(_) => true,
+            _ => self.is_selector(),
         }
     }
 }
@@ -238,10 +245,8 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
             );
         }
         Host::Word(Word::Public) => {
-            let all = host
-                .iter()
-                .flat_map(|one| one.addrs().iter().map(move |addr| (one, addr)));
-            return select(addr, host, all.filter(|(_, addr)| is_global(addr.ip())));
+            let global = host.addrs().filter(|(_, addr)| is_global(addr.ip()));
+            return select(addr, host, global);
         }
         Host::Word(Word::Default) => {
             let sources = host

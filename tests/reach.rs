@@ -1,15 +1,24 @@
-//! `BindTarget::dial`: the addresses by which clients can connect.
+//! `Reach`: the addresses by which clients can connect, and how far a target is exposed.
 
 mod util;
 
-use bindaddr::{BindTarget, DialFrom, Interfaces};
-use util::netns::{connects, in_namespace, ip as run_ip};
-use util::{ip, office};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use bindaddr::{
+    AddrState, BindTarget, DialFrom, Exposure, Interface, InterfaceAddr, Interfaces, Network, Reach,
+};
+use proptest::prelude::*;
+use util::{interfaces, ip, near_ips, office};
+
+#[track_caller]
+fn reach(text: &str, host: &Interfaces) -> Reach {
+    let target = BindTarget::parse_with(text, host).expect(text);
+    target.reach(5000, host)
+}
 
 fn urls(text: &str, host: &Interfaces) -> Vec<String> {
-    let target = BindTarget::parse_with(text, host).expect(text);
-    let dials = target.dial(5000, host);
-    dials
+    reach(text, host)
+        .dials()
         .iter()
         .map(|dial| {
             format!(
@@ -29,11 +38,11 @@ fn a_wildcard_is_dialled_by_each_address() {
         "http://127.0.0.1:5000/ this host lo",
         "http://203.0.113.80:5000/ the network lo",
         "http://192.168.71.67:5000/ the network eth0",
-        "http://172.20.0.1:5000/ the network eth0.100",
         "http://10.9.9.1:5000/ the network wg0",
         "http://10.8.0.1:5000/ the network tun0",
         "http://100.100.1.2:5000/ the network tailscale0",
     ];
+    let down = "http://172.20.0.1:5000/ the network eth0.100";
     let v6 = [
         "http://[::1]:5000/ this host lo",
         "http://[2001:db8:1::10]:5000/ the network eth0",
@@ -41,14 +50,20 @@ fn a_wildcard_is_dialled_by_each_address() {
         "http://[fe80::77%25eth0]:5000/ the link eth0",
         "http://[fe80::77%25eth0.100]:5000/ the link eth0.100",
     ];
-    assert_eq!(urls("0.0.0.0", &host), v4);
+    assert_eq!(urls("0.0.0.0", &host), [&v4[..], &[down]].concat());
     assert_eq!(urls("ipv6@*", &host), v6);
     assert_eq!(
         urls("*", &host),
-        [&v4[..1], &v6[..1], &v4[1..], &v6[1..]].concat(),
-        "loopback first, link-local last, IPv4 before IPv6",
+        [&v4[..1], &v6[..1], &v4[1..], &v6[1..3], &[down], &v6[3..]].concat(),
+        "loopback first, link-local last, IPv4 before IPv6, and what does not run after what does",
     );
     assert_eq!(urls("*", &host), urls("[::]", &host));
+    let routed = host.with_default_source(ip("10.9.9.1"));
+    assert_eq!(
+        urls("0.0.0.0", &routed)[1],
+        v4[3],
+        "the default source before others"
+    );
 }
 
 #[test]
@@ -69,9 +84,10 @@ fn one_address_is_dialled_by_itself() {
             "http://[::1]:5000/ this host lo"
         ],
     );
+    // All of the network of 127.0.0.1.
     assert_eq!(
         urls("127.0.0.2", &host),
-        ["http://127.0.0.2:5000/ this host -"]
+        ["http://127.0.0.2:5000/ this host lo"]
     );
     assert_eq!(
         urls("192.168.158.94", &host),
@@ -81,12 +97,52 @@ fn one_address_is_dialled_by_itself() {
 }
 
 #[test]
+fn what_nobody_can_connect_to_is_no_address_to_dial() {
+    let eth0 = |state| {
+        let addr = InterfaceAddr::new(ip("2001:db8::1"), 64).with_state(state);
+        Interface::new("eth0", 2).with_interface_addr(addr)
+    };
+    for (state, count) in [
+        (AddrState::Preferred, 1),
+        (AddrState::Deprecated, 1),
+        (AddrState::Tentative, 0),
+        (AddrState::Duplicate, 0),
+    ] {
+        let host: Interfaces = [eth0(state)].into_iter().collect();
+        assert_eq!(urls("*", &host).len(), count, "{state:?}");
+        assert_eq!(urls("2001:db8::1", &host).len(), count, "{state:?}");
+    }
+    let lo = Interface::new("lo", 1)
+        .with_addr(ip("127.0.0.1"), 32)
+        .with_addr(ip("::1"), 128);
+    let host: Interfaces = [lo.clone()].into_iter().collect();
+    assert_eq!(urls("127.0.0.2", &host), [""; 0], "it has 127.0.0.1 alone");
+    assert_eq!(urls("localhost", &host).len(), 2);
+    let host: Interfaces = [lo.with_running(false)].into_iter().collect();
+    assert_eq!(urls("localhost", &host), [""; 0]);
+    assert_eq!(urls("*", &host), [""; 0]);
+    for text in ["*", "localhost", "127.0.0.1", "10.0.0.1"] {
+        assert_eq!(urls(text, &Interfaces::default()), [""; 0], "{text}");
+    }
+    assert_eq!(
+        reach("*", &Interfaces::default()).to_string(),
+        "nobody can connect now\nexposed to the link now, and by every address that this host is given later\n",
+    );
+    assert_eq!(
+        reach("*", &Interfaces::default())
+            .banner("http")
+            .to_string(),
+        "  nobody can connect now\n",
+    );
+}
+
+#[test]
 fn an_address_of_two_interfaces_is_dialled_once() {
     let host: Interfaces = [
-        bindaddr::Interface::new("eth0", 2)
+        Interface::new("eth0", 2)
             .with_addr(ip("10.0.0.1"), 24)
             .with_addr(ip("10.0.0.9"), 24),
-        bindaddr::Interface::new("eth1", 3).with_addr(ip("10.0.0.1"), 24),
+        Interface::new("eth1", 3).with_addr(ip("10.0.0.1"), 24),
     ]
     .into_iter()
     .collect();
@@ -100,57 +156,221 @@ fn an_address_of_two_interfaces_is_dialled_once() {
 }
 
 #[test]
-fn a_zone_is_encoded_in_a_url() {
-    let host: Interfaces = [bindaddr::Interface::new("a b%\n", 2).with_addr(ip("fe80::1"), 64)]
+fn a_lasting_address_comes_before_a_temporary_one() {
+    let addr = |text| InterfaceAddr::new(ip(text), 64);
+    let host: Interfaces = [Interface::new("eth0", 2)
+        .with_interface_addr(addr("2001:db8::1").with_state(AddrState::Deprecated))
+        .with_interface_addr(addr("2001:db8::2").with_temporary(true))
+        .with_interface_addr(addr("2001:db8::3"))]
+    .into_iter()
+    .collect();
+    assert_eq!(
+        format!("{:#}", reach("*", &host)),
+        "[2001:db8::3]:5000 from the network, through eth0\n\
+         [2001:db8::2]:5000 from the network, through eth0; temporary\n\
+         [2001:db8::1]:5000 from the network, through eth0; deprecated\n\
+         exposed to the internet now, and by every address that this host is given later\n",
+    );
+}
+
+#[test]
+fn a_zone_is_encoded_in_a_url_and_escaped_in_a_text() {
+    let host: Interfaces = [Interface::new("a b%\n", 2).with_addr(ip("fe80::1"), 64)]
         .into_iter()
         .collect();
     let target = BindTarget::classify_in_zone(ip("fe80::1"), 2, &host);
+    let reach = target.reach(80, &host);
+    let dial = &reach.dials()[0];
+    assert_eq!(dial.url("http"), "http://[fe80::1%25a%20b%25%0A]:80/");
     assert_eq!(
-        target.dial(80, &host)[0].url("http"),
-        "http://[fe80::1%25a%20b%25%0A]:80/"
+        format!("{dial:#}"),
+        "[fe80::1%a b%\\n]:80 from the link, through a b%\\n; browsers do not open it",
+    );
+    assert_eq!(
+        reach.banner("http").to_string(),
+        "  Link:     http://[fe80::1%25a%20b%25%0A]:80/  (a b%\\n; browsers do not open it)\n",
     );
     assert_eq!(target.to_string(), "fe80::1%a b%\\n, an address of a b%\\n");
 }
 
 #[test]
 fn an_ipv4_link_local_address_is_dialled_from_the_link() {
-    let host: Interfaces = [bindaddr::Interface::new("eth0", 2).with_addr(ip("169.254.7.7"), 16)]
+    let host: Interfaces = [Interface::new("eth0", 2).with_addr(ip("169.254.7.7"), 16)]
         .into_iter()
         .collect();
-    let dials = BindTarget::parse_with("eth0", &host)
+    let reach = BindTarget::parse_with("eth0", &host)
         .unwrap()
-        .dial(80, &host);
-    assert_eq!(dials[0].from(), DialFrom::Link);
-    assert_eq!(dials[0].url("http"), "http://169.254.7.7:80/");
+        .reach(80, &host);
+    let dial = &reach.dials()[0];
+    assert_eq!(dial.from(), DialFrom::Link);
+    assert_eq!(dial.url("http"), "http://169.254.7.7:80/");
+    assert!(dial.is_for_browsers());
 }
 
 #[test]
-fn every_address_to_dial_connects_from_this_host() {
-    in_namespace("every_address_to_dial_connects_from_this_host", || {
-        run_ip("link add name eth0 type veth peer name far0");
-        run_ip("link set eth0 up");
-        run_ip("link set far0 up");
-        run_ip("addr add 10.0.0.1/24 dev eth0");
-        run_ip("addr add fd00::1/64 dev eth0");
-        run_ip("addr add fe80::77/64 dev eth0");
-        run_ip("addr add 10.9.9.9/32 dev lo");
-        let host = Interfaces::system().unwrap();
-        for (text, at_least) in [
-            ("*:0", 6),
-            ("0.0.0.0:0", 3),
-            ("[fe80::77%eth0]:0", 1),
-            ("lo:0", 3),
-            ("eth0:0", 3),
-        ] {
-            let mut dialled = 0;
-            for listener in &bindaddr::bind(text).unwrap() {
-                let addr = listener.local_addr();
-                for dial in listener.target(&host).dial(addr.port(), &host) {
-                    assert!(connects(dial.addr()), "{text}: {dial:?}");
-                    dialled += 1;
-                }
-            }
-            assert!(dialled >= at_least, "{text}: {dialled}");
-        }
+fn people_read_ten_addresses_and_programs_all() {
+    let eth0 = (0..10_000u32).fold(Interface::new("eth0", 2), |eth0, n| {
+        eth0.with_addr(Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 8)
     });
+    let host: Interfaces = [eth0].into_iter().collect();
+    let reach = reach("0.0.0.0", &host);
+    assert_eq!(reach.dials().len(), 10_000);
+    assert_eq!(reach.urls("http").count(), 10_000);
+    let text = reach.to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 12);
+    assert_eq!(lines[9], "10.0.0.10:5000 from the network, through eth0");
+    assert_eq!(lines[10], "and 9990 more");
+    let banner = reach.banner("http").to_string();
+    assert_eq!(banner.lines().count(), 11);
+    assert_eq!(banner.lines().last(), Some("  and 9990 more"));
+    assert_eq!(
+        format!("{:#}", reach.banner("http")).lines().count(),
+        10_000
+    );
+}
+
+/// The rows of the table in `docs/exposure.md`.
+fn registry() -> Vec<(Network, &'static str)> {
+    let docs = include_str!("../docs/exposure.md");
+    let rows = docs.lines().filter_map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (ip, len) = cells.get(1)?.split_once('/')?;
+        let network = Network::containing(ip.parse().ok()?, len.parse().ok()?);
+        Some((network, *cells.get(4)?))
+    });
+    rows.collect()
+}
+
+fn last_of(network: Network) -> IpAddr {
+    let len = u32::from(network.prefix_len());
+    match network.first() {
+        IpAddr::V4(first) => {
+            Ipv4Addr::from_bits(first.to_bits() | u32::MAX.checked_shr(len).unwrap_or(0)).into()
+        }
+        IpAddr::V6(first) => {
+            Ipv6Addr::from_bits(first.to_bits() | u128::MAX.checked_shr(len).unwrap_or(0)).into()
+        }
+    }
+}
+
+#[test]
+fn each_block_of_the_registries_has_its_place() {
+    let registry = registry();
+    assert_eq!(registry.len(), 32);
+    for (network, place) in registry {
+        for ip in [network.first(), last_of(network)] {
+            assert_eq!(Exposure::of(ip).to_string(), place, "{ip} of {network}");
+            if let IpAddr::V4(v4) = ip {
+                let mapped = v4.to_ipv6_mapped().into();
+                assert_eq!(Exposure::of(mapped), Exposure::of(ip), "{mapped}");
+            }
+        }
+    }
+    // The neighbours of the near blocks are far.
+    for text in [
+        "126.255.255.255",
+        "128.0.0.0",
+        "169.253.255.255",
+        "169.255.0.0",
+        "9.255.255.255",
+        "11.0.0.0",
+        "172.15.255.255",
+        "172.32.0.0",
+        "192.167.255.255",
+        "192.169.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "::",
+        "::2",
+        "fbff::",
+        "fe00::",
+        "fec0::",
+    ] {
+        assert_eq!(Exposure::of(ip(text)), Exposure::Global, "{text}");
+    }
+}
+
+#[test]
+fn std_takes_mapped_addresses_for_others() {
+    assert!(!ip("::ffff:127.0.0.1").is_loopback());
+    assert!(!ip("::ffff:0.0.0.0").is_unspecified());
+    assert!(!Ipv4Addr::new(100, 64, 0, 1).is_private());
+    assert!(Ipv4Addr::new(10, 0, 0, 1).is_private());
+}
+
+#[test]
+fn exposure_is_an_ordered_scale() {
+    let host = office();
+    let exposures: Vec<Exposure> = [
+        "localhost",
+        "fe80::77%eth0",
+        "192.168.71.67",
+        "100.100.1.2",
+        "203.0.113.80",
+    ]
+    .into_iter()
+    .map(|text| reach(text, &host).exposure())
+    .collect();
+    assert!(exposures.is_sorted());
+    assert_eq!(exposures.len(), 5);
+    assert!(exposures.windows(2).all(|two| two[0] < two[1]));
+    // The VIP on `lo`; IPv6 has a documentation address.
+    for text in ["0.0.0.0", "*", "[::]", "ipv6@*"] {
+        assert_eq!(reach(text, &host).exposure(), Exposure::Global, "{text}");
+    }
+    // What freebind binds is open once the address is there.
+    assert_eq!(reach("10.66.0.1", &host).exposure(), Exposure::Private);
+}
+
+proptest! {
+    #[test]
+    fn one_more_address_never_lowers_the_exposure(
+        mut interfaces in interfaces(), more in near_ips(), v6_only in any::<bool>(),
+    ) {
+        let text = if v6_only { "ipv6@*" } else { "*" };
+        let exposure = |interfaces: &[Interface]| {
+            let host: Interfaces = interfaces.iter().cloned().collect();
+            reach(text, &host).exposure()
+        };
+        let before = exposure(&interfaces);
+        interfaces.reverse();
+        prop_assert_eq!(exposure(&interfaces), before, "independent of order");
+        interfaces.push(Interface::new("more", 99).with_addr(more, 24));
+        let after = exposure(&interfaces);
+        prop_assert!(after >= before);
+        let is_taken = more.to_canonical().is_ipv6() || !v6_only;
+        prop_assert!(!is_taken || after >= Exposure::of(more));
+    }
+
+    #[test]
+    fn exposure_is_that_of_the_canonical_address(ip in near_ips(), interfaces in interfaces()) {
+        prop_assert_eq!(Exposure::of(ip), Exposure::of(ip.to_canonical()));
+        let host: Interfaces = interfaces.into_iter().collect();
+        let target = BindTarget::classify(ip, &host);
+        prop_assert_eq!(target.exposure(&host), BindTarget::classify(ip.to_canonical(), &host).exposure(&host));
+        if !target.is_any() {
+            prop_assert_eq!(target.exposure(&host), Exposure::of(ip));
+        }
+    }
+
+    #[test]
+    fn every_address_to_dial_is_one_of_the_hosts(ip in near_ips(), interfaces in interfaces(), port in any::<u16>()) {
+        let host: Interfaces = interfaces.into_iter().collect();
+        for target in [BindTarget::classify(ip, &host), BindTarget::parse_with("*", &host).unwrap()] {
+            let reach = target.reach(port, &host);
+            for dial in reach.dials() {
+                let to = dial.addr();
+                prop_assert!(!to.ip().is_unspecified());
+                prop_assert_eq!(to.port(), port);
+                prop_assert!(dial.exposure() <= reach.exposure());
+                let is_listed = host.with_ip(to.ip()).next().is_some();
+                prop_assert!(is_listed || to.ip().is_loopback(), "{}", to);
+            }
+            let mut addrs: Vec<_> = reach.dials().iter().map(bindaddr::Dial::addr).collect();
+            addrs.sort();
+            addrs.dedup();
+            prop_assert_eq!(addrs.len(), reach.dials().len());
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use socket2::Socket;
 
-use super::listener::{Listener, Listeners, Merged, Skipped};
+use super::listener::{Followed, Listener, Listeners, Merged, Skipped};
 use super::setting::{Setting, Wanted};
 use super::{BindError, BindFailure, BindOptions, Failed, Opened, Tried, explain};
 use crate::diagnose::{self, Attempt, Cause, Evidence, Step};
@@ -189,6 +189,7 @@ impl BindOptions {
         let mut is_optional = false;
         let wanted = setting.read().and_then(|read| {
             is_optional = read.is_optional();
+            list.followed.extend(read.followed(number, &options));
             read.wanted(host, &options)
         });
         let refusal = options.refusal();
@@ -222,6 +223,7 @@ struct List<'o> {
     skipped: Vec<BindFailure>,
     failures: Vec<BindFailure>,
     merged: Vec<Merged>,
+    followed: Vec<Followed>,
 }
 
 /// A setting of a list that stands for sockets.
@@ -399,7 +401,7 @@ impl List<'_> {
             is_open
         });
         skipped.sort_by_key(Skipped::entry);
-        Listeners::of_list(opened, skipped, merged)
+        Listeners::of_list(opened, skipped, merged, self.followed)
     }
 
     /// The places of the entries in the order in which they are opened: who must have a

@@ -1,19 +1,24 @@
 //! What the doors give: [`Listeners`], and each [`Listener`] among them.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use super::BindFailure;
+use super::{BindFailure, Choice};
 use crate::diagnose::{self, Cause, Note};
 use crate::interfaces::Interfaces;
+use crate::listen::{ListenAddr, shown};
 use crate::plan::PlannedSocket;
+use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, Surroundings};
 use crate::target::{BindTarget, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
 ///
 /// It converts into the std type and lends its descriptor, so that any option
 /// can be set on it that this crate does not know.
+///
+/// The [`Display`](fmt::Display) form is its address; `{:#}` adds the protocol and what is set on it.
 ///
 /// # Examples
 ///
@@ -35,6 +40,7 @@ pub struct Listener<S = TcpListener> {
     foreign: bool,
     protocol: Protocol,
     freebind: bool,
+    device: Option<Box<str>>,
     entry: usize,
 }
 
@@ -45,6 +51,7 @@ impl<S> Listener<S> {
         planned: &PlannedSocket,
         protocol: Protocol,
         freebind: bool,
+        device: Option<&str>,
     ) -> Self {
         Self {
             socket,
@@ -53,6 +60,7 @@ impl<S> Listener<S> {
             foreign: planned.foreign,
             protocol,
             freebind,
+            device: device.map(Box::from),
             entry: 0,
         }
     }
@@ -138,6 +146,58 @@ impl<S> Listener<S> {
         BindTarget::of_socket(self.local_addr, self.only_v6, host)
     }
 
+    /// Says who can connect, the host being that of a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let reach = listeners.as_slice()[0].reach(&bindaddr::Interfaces::system()?);
+    /// for dial in reach.dials() {
+    ///     println!("{dial}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn reach(&self, host: &Interfaces) -> Reach {
+        let port = self.local_addr.port();
+        self.target(host)
+            .reach_on_device(port, self.device.as_deref(), host)
+    }
+
+    /// Returns from how far away clients may connect, as [`BindTarget::exposure`] has it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Exposure, Interfaces};
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let exposure = listeners.as_slice()[0].exposure(&Interfaces::default());
+    /// assert_eq!(exposure, Exposure::ThisHost);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn exposure(&self, host: &Interfaces) -> Exposure {
+        self.target(host).exposure(host)
+    }
+
+    /// Returns the interface that the socket is bound to by [`device`](crate::BindOptions::device).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let listeners = bindaddr::BindOptions::new().device("lo").bind("0.0.0.0:0")?;
+    /// assert_eq!(listeners.as_slice()[0].device(), Some("lo"));
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
     /// Borrows the std socket.
     #[must_use]
     pub fn as_std(&self) -> &S {
@@ -149,6 +209,23 @@ impl<S> Listener<S> {
     #[must_use]
     pub fn into_std(self) -> S {
         self.socket
+    }
+}
+
+impl<S> fmt::Display for Listener<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.local_addr.fmt(f)?;
+        if f.alternate() {
+            write!(f, " ({}", self.protocol)?;
+            if self.only_v6 && self.local_addr.ip().is_unspecified() {
+                f.write_str(", IPv6 only")?;
+            }
+            if let Some(device) = &self.device {
+                write!(f, ", on {} only", device.escape_debug())?;
+            }
+            f.write_str(")")?;
+        }
+        Ok(())
     }
 }
 
@@ -247,6 +324,9 @@ mod sealed {
 /// The sockets that a setting or a list of them stands for: at least one. Those of one
 /// setting are all on one port.
 ///
+/// The [`Display`](fmt::Display) form has their addresses; `{:#}` has a line for each, and for
+/// what was skipped or merged.
+///
 /// # Examples
 ///
 /// ```
@@ -266,13 +346,29 @@ pub struct Listeners<S = TcpListener> {
 struct Rest {
     skipped: Vec<Skipped>,
     merged: Vec<Merged>,
+    followed: Vec<Followed>,
+}
+
+/// A setting that may stand for other sockets when the host has changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Followed {
+    pub(crate) entry: usize,
+    pub(crate) addr: ListenAddr,
+    pub(crate) choice: Choice,
 }
 
 impl<S> Listeners<S> {
-    pub(super) fn new(listeners: Vec<Listener<S>>) -> Self {
+    pub(super) fn new(listeners: Vec<Listener<S>>, followed: Option<Followed>) -> Self {
+        let rest = |followed| {
+            Box::new(Rest {
+                skipped: Vec::new(),
+                merged: Vec::new(),
+                followed: vec![followed],
+            })
+        };
         Self {
             listeners,
-            rest: None,
+            rest: followed.map(rest),
         }
     }
 
@@ -280,11 +376,21 @@ impl<S> Listeners<S> {
         listeners: Vec<Listener<S>>,
         skipped: Vec<Skipped>,
         merged: Vec<Merged>,
+        followed: Vec<Followed>,
     ) -> Self {
         Self {
             listeners,
-            rest: Some(Box::new(Rest { skipped, merged })),
+            rest: Some(Box::new(Rest {
+                skipped,
+                merged,
+                followed,
+            })),
         }
+    }
+
+    /// The settings that may stand for other sockets when the host has changed.
+    pub(crate) fn followed(&self) -> &[Followed] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.followed)
     }
 
     /// Borrows the sockets: at least one, in the order of the settings.
@@ -296,6 +402,68 @@ impl<S> Listeners<S> {
     /// Iterates over the sockets.
     pub fn iter(&self) -> std::slice::Iter<'_, Listener<S>> {
         self.listeners.iter()
+    }
+
+    /// Says who can connect to any of the sockets, the host being that of a snapshot.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind("localhost:0")?;
+    /// let reach = listeners.reach(&bindaddr::Interfaces::system()?);
+    /// print!("{}", reach.banner("http"));
+    /// assert_eq!(reach.dials().len(), listeners.as_slice().len());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn reach(&self, host: &Interfaces) -> Reach {
+        Reach::of_all(self.iter().map(|listener| listener.reach(host)), host)
+    }
+
+    /// Returns from how far away clients may connect to any of the sockets.
+    ///
+    /// It is for a guard against serving the world without authentication; see [`Exposure`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Exposure, Interfaces};
+    ///
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "*:0"])?;
+    /// assert!(listeners.exposure(&Interfaces::system()?) > Exposure::ThisHost);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn exposure(&self, host: &Interfaces) -> Exposure {
+        let exposures = self.iter().map(|listener| listener.exposure(host));
+        exposures.fold(Exposure::ThisHost, Ord::max)
+    }
+
+    /// Looks for what an operator may not expect of the sockets, the host being that of a snapshot.
+    ///
+    /// Some [`Lint`](crate::Lint)s look at this host besides, each time it is called; what cannot be read is not found.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interfaces, Lints};
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// for finding in listeners.lint(&Lints::new(), &Interfaces::system()?) {
+    ///     eprintln!("warning: {finding} [{}]", finding.lint());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn lint(&self, lints: &Lints, host: &Interfaces) -> Vec<Finding> {
+        let targets: Vec<BindTarget> = self.iter().map(|listener| listener.target(host)).collect();
+        let addrs = self.iter().map(Listener::local_addr);
+        let sockets: Vec<OpenSocket<'_>> = addrs
+            .zip(&targets)
+            .map(|(addr, target)| OpenSocket { addr, target })
+            .collect();
+        let around = Surroundings::read(lints, &sockets, host);
+        reach::find(lints, &sockets, host, &around)
     }
 
     /// Returns what this host does not have of the settings that may be absent.
@@ -317,6 +485,27 @@ impl<S> Listeners<S> {
     #[must_use]
     pub fn merged(&self) -> &[Merged] {
         self.rest.as_ref().map_or(&[], |rest| &rest.merged)
+    }
+}
+
+impl<S> fmt::Display for Listeners<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            for (n, listener) in self.iter().enumerate() {
+                write!(f, "{}{listener}", if n == 0 { "" } else { ", " })?;
+            }
+            return Ok(());
+        }
+        for listener in self {
+            writeln!(f, "{listener:#}")?;
+        }
+        for skipped in self.skipped() {
+            writeln!(f, "skipped {}: {}", shown(skipped.text()), skipped.cause())?;
+        }
+        for merged in self.merged() {
+            writeln!(f, "{} stands twice and is open once", merged.addr())?;
+        }
+        Ok(())
     }
 }
 

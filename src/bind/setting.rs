@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::{BindFailure, BindOptions};
+use super::{BindFailure, BindOptions, Followed};
 use crate::diagnose::{Cause, Step};
 use crate::interfaces::Interfaces;
 use crate::listen::{Host, ListenAddr};
@@ -123,6 +123,18 @@ impl Read<'_> {
         match self {
             Self::Addr(addr) => addr.is_optional(),
             Self::Target(..) => false,
+        }
+    }
+
+    /// Returns what is to be remembered of it, if it may stand for other sockets later.
+    pub(crate) fn followed(&self, entry: usize, options: &BindOptions) -> Option<Followed> {
+        match self {
+            Self::Addr(addr) if addr.is_optional() || addr.is_selector() => Some(Followed {
+                entry,
+                addr: addr.clone().into_owned(),
+                choice: options.choice,
+            }),
+            _ => None,
         }
     }
 

@@ -10,7 +10,7 @@ use super::evidence::{Ipv6Switch, capability, has_seccomp_filter, ipv6_addr, map
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
 use super::*;
-use crate::netlink::{self, Link};
+use crate::netlink::{self, Link, LinkKind};
 use crate::target::Claim;
 
 const DOCS: &str = include_str!("../../docs/diagnosis.md");
@@ -104,7 +104,7 @@ fn link(index: u32, name: &str, master: u32) -> Link {
 #[test]
 fn an_address_in_a_vrf_names_it() {
     let vrf = Link {
-        is_vrf: true,
+        kind: LinkKind::Vrf,
         ..link(3, "vrf0", 0)
     };
     let evidence = Evidence {
@@ -392,7 +392,7 @@ fn an_address_that_appeared_is_called_no_permanent_mistake() {
 #[test]
 fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
     let vrf = Link {
-        is_vrf: true,
+        kind: LinkKind::Vrf,
         ..link(3, "vrf0", 0)
     };
     let evidence = Evidence {
@@ -645,7 +645,11 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 up,
                 running,
                 master,
-                is_vrf,
+                kind: if is_vrf {
+                    LinkKind::Vrf
+                } else {
+                    LinkKind::Other
+                },
             },
         ),
         0..4,

@@ -23,6 +23,7 @@ pub struct Interface {
     pub(super) name: String,
     /// 0 where the system did not tell.
     pub(super) index: u32,
+    up: bool,
     running: bool,
     pub(super) addrs: Vec<InterfaceAddr>,
 }
@@ -36,6 +37,7 @@ impl Interface {
         Self {
             name: name.into(),
             index,
+            up: true,
             running: true,
             addrs: Vec::new(),
         }
@@ -103,6 +105,14 @@ impl Interface {
         self
     }
 
+    /// Sets whether the interface is switched on; one that is not does not run either.
+    #[must_use]
+    pub fn with_up(mut self, up: bool) -> Self {
+        self.up = up;
+        self.running &= up;
+        self
+    }
+
     /// Sets whether the interface is up and has a carrier.
     #[must_use]
     pub fn with_running(mut self, running: bool) -> Self {
@@ -122,6 +132,28 @@ impl Interface {
     #[must_use]
     pub fn index(&self) -> Option<u32> {
         (self.index != 0).then_some(self.index)
+    }
+
+    /// Tells whether the interface is switched on, with a carrier or without.
+    ///
+    /// An IPv6 address of one that is not takes no connections.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux: `IFF_UP`, netdevice(7). Elsewhere it is not known of an interface that does not
+    /// run, and says yes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let eth0 = Interface::new("eth0", 2).with_up(false);
+    /// assert_eq!((eth0.is_up(), eth0.is_running()), (false, false));
+    /// ```
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up
     }
 
     /// Tells whether the interface is up and has a carrier.
@@ -152,6 +184,7 @@ impl Interface {
     /// Takes over what another entry says of the same interface.
     pub(super) fn join(&mut self, other: Self) {
         self.index = self.index.max(other.index);
+        self.up |= other.up;
         self.running |= other.running;
         self.name = other.name.min(std::mem::take(&mut self.name));
         self.addrs.extend(other.addrs);

@@ -38,7 +38,10 @@ fn interfaces_of_one_moment() -> io::Result<Vec<Interface>> {
         let place = places.entry(addr.index).or_insert_with(|| {
             // An interface that is gone by now takes its addresses with it.
             let link = links.remove(&addr.index)?;
-            interfaces.push(Interface::new(link.name, link.index).with_running(link.running));
+            let interface = Interface::new(link.name, link.index)
+                .with_running(link.running)
+                .with_up(link.up);
+            interfaces.push(interface);
             Some(interfaces.len() - 1)
         });
         if let Some(place) = place {

@@ -1,5 +1,6 @@
 //! What a socket claims of its port: [`Claim`], and why two of them exclude each other.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 /// Why two sockets cannot have one port at once, seen from the one that came too late.
@@ -45,6 +46,15 @@ pub enum Overlap {
 pub(crate) enum Protocol {
     Tcp,
     Udp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
 }
 
 /// What a socket has of its port.

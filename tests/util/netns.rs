@@ -120,6 +120,20 @@ pub(crate) fn connects(to: SocketAddr) -> bool {
     TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
 }
 
+/// Tells of each address whether a TCP connection from this namespace to it comes about; all are
+/// tried at once, for what is dropped on the way takes its time.
+pub(crate) fn connects_each(to: &[SocketAddr]) -> Vec<bool> {
+    let timeout = Duration::from_millis(1500);
+    std::thread::scope(|scope| {
+        let tries: Vec<_> = to
+            .iter()
+            .map(|to| scope.spawn(move || TcpStream::connect_timeout(to, timeout).is_ok()))
+            .collect();
+        let came = tries.into_iter().map(std::thread::ScopedJoinHandle::join);
+        came.map(|came| came.expect("it does not panic")).collect()
+    })
+}
+
 /// Another host: a process in a network namespace of its own.
 pub(crate) struct Host {
     process: Child,
@@ -158,6 +172,29 @@ impl Host {
         self.ip(&format!("link set {there} up"));
     }
 
+    /// Joins this host and `other` by a cable: `here` is its end here, `there` the other.
+    pub(crate) fn cable_to(&mut self, here: &str, other: &mut Self, there: &str) {
+        let pid = other.process.id();
+        self.ip(&format!(
+            "link add name {here} type veth peer name {there} netns {pid}"
+        ));
+        self.ip(&format!("link set {here} up"));
+        other.ip(&format!("link set {there} up"));
+    }
+
+    /// Sets a sysctl of the host.
+    #[track_caller]
+    pub(crate) fn set(&mut self, sysctl: &str, value: &str) {
+        assert_eq!(self.ask(&format!("set {sysctl} {value}")), "done");
+    }
+
+    /// Returns the index of an interface of the host.
+    #[track_caller]
+    pub(crate) fn zone(&mut self, interface: &str) -> u32 {
+        let answer = self.ask(&format!("zone {interface}"));
+        answer.parse().expect("an index")
+    }
+
     /// Runs `ip` on the host.
     #[track_caller]
     pub(crate) fn ip(&mut self, args: &str) {
@@ -170,9 +207,30 @@ impl Host {
         self.ask(&format!("connect {to}")) == "true"
     }
 
+    /// Lets the host try to connect to each address; [`connected`](Self::connected) has what came of it.
+    pub(crate) fn connect_each(&mut self, to: &[SocketAddr]) {
+        let to: Vec<String> = to.iter().map(SocketAddr::to_string).collect();
+        self.tell(&format!("connect-each {}", to.join(" ")));
+    }
+
+    #[track_caller]
+    pub(crate) fn connected(&mut self) -> Vec<bool> {
+        let answer = self.answer("connect-each");
+        answer.split(' ').map(|one| one == "true").collect()
+    }
+
+    fn tell(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").expect("the host listens");
+    }
+
     #[track_caller]
     fn ask(&mut self, order: &str) -> String {
-        writeln!(self.orders, "{order}").expect("the host listens");
+        self.tell(order);
+        self.answer(order)
+    }
+
+    #[track_caller]
+    fn answer(&mut self, order: &str) -> String {
         let mut answer = String::new();
         loop {
             answer.clear();
@@ -196,6 +254,22 @@ impl Host {
                 Some(("ip", args)) => {
                     ip(args);
                     "done".to_owned()
+                }
+                Some(("set", assignment)) => {
+                    let (sysctl, value) = assignment.split_once(' ').expect("a value");
+                    set(sysctl, value);
+                    "done".to_owned()
+                }
+                Some(("zone", name)) => {
+                    let host = bindaddr::Interfaces::system().expect("netlink is there");
+                    let index = host.by_name(name).and_then(bindaddr::Interface::index);
+                    index.expect("it has an index").to_string()
+                }
+                Some(("connect-each", to)) => {
+                    let to = to.split(' ').map(|to| to.parse().expect("an address"));
+                    let came = connects_each(&to.collect::<Vec<_>>());
+                    let came: Vec<String> = came.iter().map(bool::to_string).collect();
+                    came.join(" ")
                 }
                 Some(("connect", to)) => connects(to.parse().expect("an address")).to_string(),
                 _ => panic!("no such order: {order}"),

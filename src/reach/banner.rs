@@ -1,0 +1,86 @@
+//! What a server prints once it listens: [`Banner`].
+
+use std::fmt;
+
+use super::{Dial, DialFrom, Reach, SHOWN, write_rest};
+
+/// The addresses of a server as servers print them, from [`Reach::banner`].
+///
+/// A line has a label, a URL and, where the address is not this host's only, its interface. There are
+/// ten lines at most and a count of the rest; `{:#}` has all of them. It is plain text, without colours.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Interface, Interfaces};
+///
+/// let host: Interfaces = [
+///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+///     Interface::new("eth0", 2)
+///         .with_addr("192.168.71.67".parse()?, 16)
+///         .with_addr("fe80::77".parse()?, 64),
+/// ]
+/// .into_iter()
+/// .collect();
+/// let reach = BindTarget::parse_with("*", &host)?.reach(5000, &host);
+/// assert_eq!(
+///     reach.banner("http").to_string(),
+///     "  Local:    http://127.0.0.1:5000/\n  \
+///        Network:  http://192.168.71.67:5000/  (eth0)\n  \
+///        Link:     http://[fe80::77%25eth0]:5000/  (eth0; browsers do not open it)\n",
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Banner<'a> {
+    reach: &'a Reach,
+    scheme: &'a str,
+}
+
+impl Reach {
+    /// Writes the addresses as servers print them, as URLs of `scheme`.
+    #[must_use]
+    pub fn banner<'a>(&'a self, scheme: &'a str) -> Banner<'a> {
+        Banner {
+            reach: self,
+            scheme,
+        }
+    }
+}
+
+impl fmt::Display for Banner<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dials = self.reach.dials();
+        let shown = if f.alternate() { usize::MAX } else { SHOWN };
+        for dial in dials.iter().take(shown) {
+            let label = match dial.from() {
+                DialFrom::ThisHost => "Local:",
+                DialFrom::Network | DialFrom::Device => "Network:",
+                DialFrom::Link => "Link:",
+            };
+            write!(f, "  {label:<8}  {}", dial.url(self.scheme))?;
+            write_remark(f, dial)?;
+            f.write_str("\n")?;
+        }
+        if dials.is_empty() {
+            return f.write_str("  nobody can connect now\n");
+        }
+        if dials.len() > shown {
+            f.write_str("  ")?;
+        }
+        write_rest(f, dials.len().saturating_sub(shown))
+    }
+}
+
+fn write_remark(f: &mut fmt::Formatter<'_>, dial: &Dial) -> fmt::Result {
+    let name = dial
+        .interface()
+        .filter(|_| dial.from() != DialFrom::ThisHost)
+        .map(|name| name.escape_debug().to_string());
+    let mut remarks: Vec<String> = name.into_iter().collect();
+    remarks.extend(dial.oddities().map(str::to_owned));
+    if remarks.is_empty() {
+        return Ok(());
+    }
+    write!(f, "  ({})", remarks.join("; "))
+}

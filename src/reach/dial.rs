@@ -1,0 +1,254 @@
+//! An address by which clients connect: [`Dial`].
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use super::Exposure;
+use crate::interfaces::{AddrState, Interface, InterfaceAddr};
+use crate::target::socket_addr;
+
+/// An address by which a client can connect to a server.
+///
+/// The [`Display`](fmt::Display) form is a clause; `{:#}` adds what is odd about the address.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, Interface, Interfaces};
+///
+/// let host: Interfaces = [
+///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+///     Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16),
+/// ]
+/// .into_iter()
+/// .collect();
+/// let reach = BindTarget::parse_with("0.0.0.0", &host)?.reach(5000, &host);
+/// let lines: Vec<String> = reach.dials().iter().map(ToString::to_string).collect();
+/// assert_eq!(
+///     lines,
+///     [
+///         "127.0.0.1:5000 from this host, through lo",
+///         "192.168.71.67:5000 from the network, through eth0",
+///     ],
+/// );
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Dial {
+    addr: SocketAddr,
+    from: DialFrom,
+    interface: Option<String>,
+    running: bool,
+    temporary: bool,
+    deprecated: bool,
+}
+
+/// From where an address to dial works.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindTarget, DialFrom, Interfaces};
+///
+/// let reach = BindTarget::parse("127.0.0.1")?.reach(80, &Interfaces::system()?);
+/// assert!(reach.dials().iter().all(|dial| dial.from() == DialFrom::ThisHost));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum DialFrom {
+    /// From the host itself: a loopback address, or a socket bound to the loopback interface.
+    ThisHost,
+    /// From wherever the network carries a packet to the address, this host included.
+    Network,
+    /// From what comes in through the interface that the socket is bound to
+    /// ([`device`](crate::BindOptions::device)), which is not the one that has the address; not from
+    /// this host.
+    Device,
+    /// From the hosts on the same link, and this one: a link-local address.
+    Link,
+}
+
+impl fmt::Display for DialFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ThisHost => "this host",
+            Self::Network => "the network",
+            Self::Device => "behind the socket's interface",
+            Self::Link => "the link",
+        })
+    }
+}
+
+impl Dial {
+    /// `owner` is the interface that has the address, with its entry.
+    pub(super) fn new(ip: IpAddr, port: u16, owner: Option<(&Interface, &InterfaceAddr)>) -> Self {
+        let interface = owner.map(|(interface, _)| interface);
+        let (from, scope_id) = match (Exposure::of(ip), ip) {
+            (Exposure::ThisHost, _) => (DialFrom::ThisHost, 0),
+            (Exposure::Link, IpAddr::V4(_)) => (DialFrom::Link, 0),
+            (Exposure::Link, IpAddr::V6(_)) => {
+                let index = interface.and_then(Interface::index);
+                (DialFrom::Link, index.unwrap_or(0))
+            }
+            _ => (DialFrom::Network, 0),
+        };
+        let is = |what: fn(&InterfaceAddr) -> bool| owner.is_some_and(|(_, addr)| what(addr));
+        Self {
+            addr: socket_addr(ip, scope_id, port),
+            from,
+            interface: interface.map(|interface| interface.name().to_owned()),
+            running: interface.is_none_or(Interface::is_running),
+            temporary: is(InterfaceAddr::is_temporary),
+            deprecated: is(|addr| addr.state() == AddrState::Deprecated),
+        }
+    }
+
+    pub(super) fn only_from(mut self, from: DialFrom) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// Orders addresses, the best to tell a person first.
+    pub(super) fn rank(&self, default_sources: &[IpAddr]) -> impl Ord + use<> {
+        (
+            // A link-local one comes last, for it takes a zone of the client's own.
+            self.from,
+            !self.running,
+            self.deprecated,
+            !default_sources.contains(&self.addr.ip()),
+            self.temporary,
+            self.addr.is_ipv6(),
+        )
+    }
+
+    /// Returns the address and the port. The scope id of a link-local address
+    /// is this host's; a client has to name an interface of its own.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns from where the address works.
+    #[must_use]
+    pub fn from(&self) -> DialFrom {
+        self.from
+    }
+
+    /// Returns the kind of the address, by how far it reaches.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Exposure, Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+    /// let reach = BindTarget::parse_with("eth0", &host)?.reach(80, &host);
+    /// assert_eq!(reach.dials()[0].exposure(), Exposure::Private);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn exposure(&self) -> Exposure {
+        Exposure::of(self.addr.ip())
+    }
+
+    /// Returns the name of the interface that has the address, where one has.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Tells whether that interface is up and has a carrier. Where it is not, this host and
+    /// those that reach it through another interface can connect.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// Tells whether browsers open the [`url`](Self::url). They take no IPv6 link-local address, for
+    /// they know no zones.
+    #[must_use]
+    pub fn is_for_browsers(&self) -> bool {
+        !(self.addr.is_ipv6() && self.is_link_local())
+    }
+
+    fn is_link_local(&self) -> bool {
+        self.exposure() == Exposure::Link
+    }
+
+    /// Returns a URL of the address, as in `http://192.168.71.67:5000/`.
+    ///
+    /// An IPv6 address stands in brackets. A link-local one has its zone, by the
+    /// name of this host's interface, behind `%25` (RFC 6874): curl opens it, and
+    /// browsers do not.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)].into_iter().collect();
+    /// let reach = BindTarget::parse_with("eth0", &host)?.reach(80, &host);
+    /// let dial = &reach.dials()[0];
+    /// assert_eq!(dial.url("http"), "http://[fe80::77%25eth0]:80/");
+    /// assert!(!dial.is_for_browsers());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn url(&self, scheme: &str) -> String {
+        let port = self.addr.port();
+        match (self.addr, &self.interface) {
+            (SocketAddr::V4(v4), _) => format!("{scheme}://{v4}/"),
+            (SocketAddr::V6(v6), Some(zone)) if self.is_link_local() => {
+                format!("{scheme}://[{}%25{}]:{port}/", v6.ip(), encoded(zone))
+            }
+            (SocketAddr::V6(v6), _) => format!("{scheme}://[{}]:{port}/", v6.ip()),
+        }
+    }
+
+    /// What a person may want to know of the address.
+    pub(super) fn oddities(&self) -> impl Iterator<Item = &'static str> {
+        let oddities = [
+            (!self.running, "its interface is not running"),
+            (self.temporary, "temporary"),
+            (self.deprecated, "deprecated"),
+            (!self.is_for_browsers(), "browsers do not open it"),
+        ];
+        oddities
+            .into_iter()
+            .filter_map(|(is, what)| is.then_some(what))
+    }
+}
+
+impl fmt::Display for Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.addr, &self.interface) {
+            (SocketAddr::V6(v6), Some(zone)) if self.is_link_local() => {
+                write!(f, "[{}%{}]:{}", v6.ip(), zone.escape_debug(), v6.port())?;
+            }
+            (addr, _) => addr.fmt(f)?,
+        }
+        write!(f, " from {}", self.from)?;
+        if let Some(interface) = &self.interface {
+            write!(f, ", through {}", interface.escape_debug())?;
+        }
+        if f.alternate() {
+            for (n, oddity) in self.oddities().enumerate() {
+                write!(f, "{} {oddity}", if n == 0 { ";" } else { "," })?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes a zone as RFC 6874 has it: unreserved characters, and `%` before the bytes of others.
+fn encoded(zone: &str) -> String {
+    zone.bytes()
+        .map(|byte| match char::from(byte) {
+            c if c.is_ascii_alphanumeric() || "-._~".contains(c) => c.to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,136 @@
+//! How far an address reaches: [`Exposure`].
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::interfaces::Interfaces;
+use crate::listen::Family;
+use crate::network::private_networks;
+use crate::target::BindTarget;
+
+/// From how far away clients may connect, from nearest to farthest.
+///
+/// It is a scale to decide on: `if exposure > Exposure::ThisHost && !auth { refuse }`. What
+/// an address is comes from the IANA registries of special-purpose addresses; whatever they do not
+/// call loopback, link-local, private or shared counts as [`Global`](Self::Global), for
+/// nothing but a convention keeps it from being routed. An IPv4-mapped address counts as the IPv4 address.
+///
+/// A firewall, a router without a route and a published port of a container change who gets in,
+/// and are not looked at.
+///
+/// Each block of the registries with its place on the scale, and what others call private, is
+/// in [the page about exposure](crate::exposure).
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Exposure, Interfaces};
+///
+/// let (token, host) = (None::<&str>, Interfaces::system()?);
+/// let listeners = bindaddr::bind("localhost:0")?;
+/// if listeners.exposure(&host) > Exposure::ThisHost && token.is_none() {
+///     return Err("without a token this listens on loopback only".into());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Exposure {
+    /// From this host only: 127.0.0.0/8 and `::1`.
+    ThisHost,
+    /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291).
+    Link,
+    /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
+    /// `fc00::/7` (RFC 4193).
+    Private,
+    /// From the network of a provider, or of an overlay such as Tailscale: 100.64.0.0/10 (RFC 6598).
+    Shared,
+    /// From wherever the address is routed.
+    Global,
+}
+
+impl Exposure {
+    /// Returns how far `ip` reaches; of a wildcard, the farthest that an address does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Exposure;
+    ///
+    /// assert_eq!(Exposure::of("::ffff:127.0.0.1".parse()?), Exposure::ThisHost);
+    /// assert_eq!(Exposure::of("100.100.1.2".parse()?), Exposure::Shared);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        let ip = ip.to_canonical();
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        let [shared, private @ ..] = private_networks();
+        if ip.is_loopback() {
+            Self::ThisHost
+        } else if is_link_local {
+            Self::Link
+        } else if private.iter().any(|network| network.contains(ip)) {
+            Self::Private
+        } else if shared.contains(ip) {
+            Self::Shared
+        } else {
+            Self::Global
+        }
+    }
+}
+
+impl fmt::Display for Exposure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ThisHost => "this host only",
+            Self::Link => "the link",
+            Self::Private => "private networks",
+            Self::Shared => "shared networks",
+            Self::Global => "the internet",
+        })
+    }
+}
+
+impl BindTarget {
+    /// Returns from how far away clients may connect to a server on this target.
+    ///
+    /// A wildcard is as exposed as the most exposed address that the host has now in its
+    /// families, and at least to the link, for it takes every address that the host is given
+    /// later, too. A foreign address is as exposed as it would be on this host.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Exposure, Interface, Interfaces};
+    ///
+    /// let host: Interfaces = [
+    ///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16),
+    /// ]
+    /// .into_iter()
+    /// .collect();
+    /// let exposure = |text| BindTarget::parse_with(text, &host).map(|target| target.exposure(&host));
+    /// assert_eq!(exposure("0.0.0.0")?, Exposure::Private);
+    /// assert_eq!(exposure("ipv6@*")?, Exposure::Link);
+    /// assert_eq!(exposure("localhost")?, Exposure::ThisHost);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn exposure(&self, host: &Interfaces) -> Exposure {
+        match self {
+            Self::Any(wildcard) => host
+                .addrs()
+                .map(|(_, addr)| addr.ip())
+                .filter(|ip| wildcard.takes(Family::of(*ip)))
+                .map(Exposure::of)
+                .fold(Exposure::Link, Ord::max),
+            Self::Loopback(_) => Exposure::ThisHost,
+            Self::Local(local) => Exposure::of(local.ip()),
+            Self::Foreign(foreign) => Exposure::of(foreign.ip()),
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! What an operator may not expect of a server that listens: [`Lints`] and [`Finding`].
+
+use std::collections::HashMap;
+use std::fmt;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+
+use super::{Exposure, OpenSocket};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::listen::Family;
+use crate::netlink::{self, Link, LinkKind, Netlink, ROUTE};
+use crate::target::{BindTarget, LocalAddr};
+
+/// Something that an operator may not expect of a server that listens.
+///
+/// None of it is an error; each can be [turned off](Lints::without).
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Lint;
+///
+/// assert_eq!(Lint::GlobalAddress.to_string(), "global-address");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Lint {
+    /// All sockets are on loopback, in a network namespace as a container has it: not even its host
+    /// gets in.
+    ContainerLoopback,
+    /// The server is in a container, so that who gets in is decided by the ports that are published:
+    /// Docker opens them on every address of the host, past its firewall, unless told otherwise.
+    PublishedPort,
+    /// The host has an address that is routed on the internet, and the socket takes it.
+    GlobalAddress,
+    /// The address is on the loopback interface, which does not keep other hosts out:
+    /// only 127.0.0.0/8 and `::1` are this host's alone.
+    LoopbackInterface,
+    /// The interface that has the address is down or has no carrier.
+    InterfaceDown,
+    /// The address is a temporary one (RFC 8981), which will go away.
+    TemporaryAddress,
+    /// The kernel lets packets to 127.0.0.0/8 in from other hosts (`route_localnet`, ip-sysctl).
+    RoutedLoopback,
+}
+
+impl fmt::Display for Lint {
+    /// Writes the name of the lint, as in `global-address`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ContainerLoopback => "container-loopback",
+            Self::PublishedPort => "published-port",
+            Self::GlobalAddress => "global-address",
+            Self::LoopbackInterface => "loopback-interface",
+            Self::InterfaceDown => "interface-down",
+            Self::TemporaryAddress => "temporary-address",
+            Self::RoutedLoopback => "routed-loopback",
+        })
+    }
+}
+
+/// Which [`Lint`]s to look for: all, less those that are turned off.
+///
+/// # Platform notes
+///
+/// What is read besides the snapshot, for [`Lint::ContainerLoopback`], [`Lint::PublishedPort`] and
+/// [`Lint::RoutedLoopback`], is read on Linux. Elsewhere these find nothing.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Interfaces, Lint, Lints};
+///
+/// let listeners = bindaddr::bind("localhost:0")?;
+/// let lints = Lints::new().without(Lint::ContainerLoopback);
+/// for finding in listeners.lint(&lints, &Interfaces::system()?) {
+///     eprintln!("warning: {finding}");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Lints {
+    off: Vec<Lint>,
+}
+
+impl Lints {
+    /// Returns all lints.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Turns a lint off.
+    #[must_use]
+    pub fn without(mut self, lint: Lint) -> Self {
+        self.off.push(lint);
+        self
+    }
+
+    fn has(&self, lint: Lint) -> bool {
+        !self.off.contains(&lint)
+    }
+}
+
+/// What a [`Lint`] found: a socket, and the evidence.
+///
+/// The [`Display`](fmt::Display) form is a sentence with the evidence.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Interfaces, Lint, Lints};
+///
+/// let listeners = bindaddr::bind("127.0.0.1:0")?;
+/// let findings = listeners.lint(&Lints::new(), &Interfaces::system()?);
+/// assert!(findings.iter().all(|finding| finding.lint() != Lint::GlobalAddress));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    lint: Lint,
+    addr: SocketAddr,
+    ip: Option<IpAddr>,
+    more: usize,
+    interface: Option<String>,
+    container: Option<Container>,
+}
+
+impl Finding {
+    /// Returns what was found.
+    #[must_use]
+    pub fn lint(&self) -> Lint {
+        self.lint
+    }
+
+    /// Returns the address of the socket.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the address of the host that it is about; of several, the first.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.ip
+    }
+
+    /// Returns the interface that it is about.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        self.interface.as_deref()
+    }
+
+    /// Returns what tells that this is a container.
+    #[must_use]
+    pub fn container(&self) -> Option<&Container> {
+        self.container.as_ref()
+    }
+}
+
+/// What tells that a process is in a container.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Finding;
+///
+/// fn is_docker(finding: &Finding) -> bool {
+///     finding.container().and_then(|container| container.marker()) == Some("/.dockerenv")
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    ends_elsewhere: bool,
+    marker: Option<&'static str>,
+}
+
+impl Container {
+    /// Tells whether every interface to the outside is one end of a link whose other end is in
+    /// another network namespace, as that of a container is.
+    #[must_use]
+    pub fn ends_elsewhere(&self) -> bool {
+        self.ends_elsewhere
+    }
+
+    /// Returns the file or the environment variable that the container's engine has left.
+    #[must_use]
+    pub fn marker(&self) -> Option<&'static str> {
+        self.marker
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ends_elsewhere, self.marker) {
+            (true, None) => f.write_str("the other ends of its interfaces are elsewhere"),
+            (true, Some(marker)) => write!(
+                f,
+                "the other ends of its interfaces are elsewhere, and there is `{marker}`"
+            ),
+            (false, marker) => write!(
+                f,
+                "a process is behind its interfaces, and there is `{}`",
+                marker.unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.addr)?;
+        let interface = self.interface.as_deref().unwrap_or_default().escape_debug();
+        let container = self.container.as_ref();
+        let container = container.map_or_else(String::new, ToString::to_string);
+        match self.lint {
+            Lint::ContainerLoopback => write!(
+                f,
+                "only this container gets in, its host does not ({container}); listen on `*` and \
+                 publish the port to 127.0.0.1 of the host"
+            ),
+            Lint::PublishedPort => write!(
+                f,
+                "this is a container ({container}): a port that it publishes is open on every \
+                 address of the host, past its firewall, unless it is published to 127.0.0.1"
+            ),
+            Lint::GlobalAddress => {
+                if let Some(ip) = self.ip {
+                    write!(f, "{ip} of {interface} is routed on the internet")?;
+                }
+                match self.more {
+                    0 => Ok(()),
+                    more => write!(f, ", and so are {more} more"),
+                }
+            }
+            Lint::LoopbackInterface => write!(
+                f,
+                "it is an address of {interface}, and other hosts get in all the same; only \
+                 127.0.0.0/8 and ::1 keep them out"
+            ),
+            Lint::InterfaceDown => write!(
+                f,
+                "{interface} is down or has no carrier; who does not reach this host by another \
+                 interface cannot connect"
+            ),
+            Lint::TemporaryAddress => write!(
+                f,
+                "it is a temporary address of {interface}, which is given up after hours or days"
+            ),
+            Lint::RoutedLoopback => write!(
+                f,
+                "`net.ipv4.conf.{interface}.route_localnet` is set, so other hosts can get in"
+            ),
+        }
+    }
+}
+
+/// What is read besides the snapshot.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Surroundings {
+    container: Option<Container>,
+    /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
+    routed_loopback: Option<String>,
+}
+
+impl Surroundings {
+    /// Reads what the lints call for.
+    pub(crate) fn read(lints: &Lints, sockets: &[OpenSocket<'_>], host: &Interfaces) -> Self {
+        if !cfg!(target_os = "linux") {
+            return Self::default();
+        }
+        let about_container = lints.has(Lint::ContainerLoopback) || lints.has(Lint::PublishedPort);
+        let about_loopback =
+            lints.has(Lint::RoutedLoopback) && sockets.iter().any(OpenSocket::is_ipv4_loopback);
+        Self {
+            container: about_container
+                .then(|| container(host, &links(), marker()))
+                .flatten(),
+            routed_loopback: about_loopback.then(routed_loopback).flatten(),
+        }
+    }
+}
+
+impl OpenSocket<'_> {
+    fn is_ipv4_loopback(&self) -> bool {
+        self.target.is_loopback() && self.addr.is_ipv4()
+    }
+}
+
+/// The links of this network namespace, by their index.
+fn links() -> HashMap<u32, Link> {
+    let links = Netlink::open(ROUTE)
+        .and_then(|mut netlink| netlink.all(&netlink::links_question(0), netlink::link));
+    let links = links.unwrap_or_default().into_iter();
+    links.map(|link| (link.index, link)).collect()
+}
+
+/// What the engine of a container has left in it.
+fn marker() -> Option<&'static str> {
+    // Docker, Podman.
+    let files = ["/.dockerenv", "/run/.containerenv"];
+    let file = files
+        .into_iter()
+        .find(|file| fs::exists(file).unwrap_or(false));
+    // The interface of systemd that engines set, and Kubernetes.
+    let variables = ["container", "KUBERNETES_SERVICE_HOST"];
+    let set = |variable: &&str| std::env::var_os(variable).is_some();
+    file.or_else(|| variables.into_iter().find(set))
+}
+
+/// Decides whether this network namespace is like that of a container.
+fn container(
+    host: &Interfaces,
+    links: &HashMap<u32, Link>,
+    marker: Option<&'static str>,
+) -> Option<Container> {
+    let is_outward = |interface: &&Interface| {
+        let mut ips = interface.addrs().iter().map(InterfaceAddr::ip);
+        let mut is_outward = false;
+        let is_loopback = ips.any(|ip| {
+            is_outward |= Exposure::of(ip) > Exposure::Link;
+            ip.is_loopback()
+        });
+        is_outward && !is_loopback
+    };
+    let outward: Option<Vec<&Link>> = host
+        .iter()
+        .filter(is_outward)
+        .map(|interface| links.get(&interface.index()?))
+        .collect();
+    let outward = outward.filter(|links| !links.is_empty())?;
+    let ends_elsewhere = outward.iter().all(|link| link.ends_elsewhere);
+    // An engine without privilege has a process behind it. A container may have the host's own
+    // network, too, where loopback is that of the host.
+    let is_tun = outward.iter().all(|link| link.kind == LinkKind::Tun);
+    (ends_elsewhere || (is_tun && marker.is_some())).then_some(Container {
+        ends_elsewhere,
+        marker,
+    })
+}
+
+/// Finds an interface through which packets to loopback addresses get in.
+fn routed_loopback() -> Option<String> {
+    let directory = "/proc/sys/net/ipv4/conf";
+    let is_set = |name: &str| {
+        let text = fs::read_to_string(format!("{directory}/{name}/route_localnet"));
+        text.is_ok_and(|text| text.trim() == "1")
+    };
+    if is_set("all") {
+        return Some("all".to_owned());
+    }
+    let names = fs::read_dir(directory).ok()?.map_while(Result::ok);
+    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    // "default" is no interface.
+    names.find(|name| name != "default" && is_set(name))
+}
+
+/// Looks for the lints in what the sockets of a server are open to.
+pub(crate) fn find(
+    lints: &Lints,
+    sockets: &[OpenSocket<'_>],
+    host: &Interfaces,
+    around: &Surroundings,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |finding: Finding| {
+        if lints.has(finding.lint) {
+            findings.push(finding);
+        }
+    };
+    let is_only_loopback = sockets.iter().all(|socket| socket.target.is_loopback());
+    let mut container = around.container.as_ref();
+    for socket in sockets {
+        let found = |lint| Finding {
+            lint,
+            addr: socket.addr,
+            ip: None,
+            more: 0,
+            interface: None,
+            container: None,
+        };
+        let lint = match (is_only_loopback, socket.target.is_loopback()) {
+            (true, _) => Some(Lint::ContainerLoopback),
+            (false, true) => None,
+            (false, false) => Some(Lint::PublishedPort),
+        };
+        // It is the same for all sockets.
+        if let Some((lint, container)) = lint.and_then(|lint| Some((lint, container.take()?))) {
+            add(Finding {
+                container: Some(container.clone()),
+                ..found(lint)
+            });
+        }
+        match socket.target {
+            BindTarget::Any(wildcard) => {
+                let mut global = host.addrs().filter(|(_, addr)| {
+                    wildcard.takes(Family::of(addr.ip()))
+                        && Exposure::of(addr.ip()) == Exposure::Global
+                });
+                if let Some((interface, addr)) = global.next() {
+                    add(Finding {
+                        ip: Some(addr.ip()),
+                        more: global.count(),
+                        interface: Some(interface.name().to_owned()),
+                        ..found(Lint::GlobalAddress)
+                    });
+                }
+            }
+            BindTarget::Local(local) => {
+                for (lint, interface) in of_local(local, host) {
+                    add(Finding {
+                        ip: Some(local.ip()),
+                        interface: Some(interface.name().to_owned()),
+                        ..found(lint)
+                    });
+                }
+            }
+            BindTarget::Loopback(_) if socket.addr.is_ipv4() => {
+                if let Some(name) = &around.routed_loopback {
+                    add(Finding {
+                        interface: Some(name.clone()),
+                        ..found(Lint::RoutedLoopback)
+                    });
+                }
+            }
+            BindTarget::Loopback(_) | BindTarget::Foreign(_) => {}
+        }
+    }
+    findings
+}
+
+/// Looks for lints of one address.
+fn of_local<'a>(
+    local: &'a LocalAddr,
+    host: &Interfaces,
+) -> impl Iterator<Item = (Lint, &'a Interface)> {
+    let owner = move || local.interfaces().next();
+    let global = (Exposure::of(local.ip()) == Exposure::Global).then(owner);
+    let names: Vec<String> = host
+        .loopbacks()
+        .into_iter()
+        .map(|lo| lo.name().to_owned())
+        .collect();
+    let on_loopback = local
+        .interfaces()
+        .find(|interface| names.iter().any(|name| name == interface.name()));
+    let is_down = !local.interfaces().any(Interface::is_running);
+    let temporary = local.interfaces().find(|interface| {
+        let entry = interface.entry(local.ip());
+        entry.is_some_and(InterfaceAddr::is_temporary)
+    });
+    [
+        (Lint::GlobalAddress, global.flatten()),
+        (Lint::LoopbackInterface, on_loopback),
+        (Lint::InterfaceDown, is_down.then(owner).flatten()),
+        (Lint::TemporaryAddress, temporary),
+    ]
+    .into_iter()
+    .filter_map(|(lint, interface)| Some((lint, interface?)))
+}
