@@ -1,8 +1,8 @@
 //! Serves a small page on listen addresses: `cargo run --example serve -- 0.0.0.0:5000`.
 //!
 //! It takes any number of them, each of which may be a list, says what each means on this
-//! host, opens the sockets, prints every URL by which the page can be opened and from where,
-//! and serves until stopped. Without any it takes a free port of this host only. With
+//! host, opens the sockets, prints the URLs by which the page can be opened and what an operator
+//! may not expect, and serves until stopped. Without any it takes a free port of this host only. With
 //! `--wait` in front it waits up to ten seconds for what is not there yet.
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use bindaddr::{BindError, BindOptions, Interfaces, ListenAddrs};
+use bindaddr::{BindError, BindOptions, Interfaces, Lints, ListenAddrs};
 
 fn main() -> ExitCode {
     let mut options = BindOptions::new();
@@ -69,18 +69,15 @@ fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
         println!("not listening on {}: {}", skipped.text(), skipped.cause());
     }
     for listener in &listeners {
-        let addr = listener.local_addr();
-        println!("listening on {addr}");
+        println!("listening on {listener}");
         for note in listener.notes() {
-            println!("  note: {note}");
+            println!("note: {note}");
         }
-        let Some(host) = &host else { continue };
-        for dial in listener.target(host).dial(addr.port(), host) {
-            let through = match dial.interface() {
-                Some(interface) => format!(", through {interface}"),
-                None => String::new(),
-            };
-            println!("  {}  from {}{through}", dial.url("http"), dial.from());
+    }
+    if let Some(host) = &host {
+        print!("{}", listeners.reach(host).banner("http"));
+        for finding in listeners.lint(&Lints::new(), host) {
+            eprintln!("warning: {finding} [{}]", finding.lint());
         }
     }
 

@@ -8,6 +8,8 @@ mod exposure;
 mod banner;
 // What an operator may not expect of it.
 mod lint;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::fmt;

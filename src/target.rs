@@ -9,7 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-use crate::interfaces::{Interface, Interfaces};
+use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::listen::{Family, has_zone};
 pub use claim::Overlap;
 pub(crate) use claim::{Claim, Protocol};
@@ -249,7 +249,8 @@ impl BindTarget {
 }
 
 impl fmt::Display for BindTarget {
-    /// Writes what the target means on its host, in words.
+    /// Writes what the target means on its host, in words; `{:#}` has all interfaces with the
+    /// subnet and the state of the address, and the nearest addresses of a foreign one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any(wildcard) => wildcard.fmt(f),
@@ -551,16 +552,29 @@ impl fmt::Debug for LocalAddr {
 impl fmt::Display for LocalAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, an address of ", self.0)?;
-        for (n, interface) in self.interfaces().take(3).enumerate() {
+        let shown = if f.alternate() { usize::MAX } else { 3 };
+        for (n, interface) in self.interfaces().take(shown).enumerate() {
             let joint = if n == 0 { "" } else { " and " };
-            let state = if interface.is_running() {
-                ""
-            } else {
-                " (not running)"
-            };
-            write!(f, "{joint}{interface}{state}")?;
+            write!(f, "{joint}{interface}")?;
+            if !interface.is_running() {
+                f.write_str(" (not running)")?;
+            }
+            if let Some(entry) = interface.entry(self.ip()).filter(|_| f.alternate()) {
+                write!(f, " ({}", entry.subnet())?;
+                let remarks = [
+                    (
+                        entry.state() != AddrState::Preferred,
+                        entry.state().to_string(),
+                    ),
+                    (entry.is_temporary(), "temporary".to_owned()),
+                ];
+                for (_, remark) in remarks.iter().filter(|(is, _)| *is) {
+                    write!(f, ", {remark}")?;
+                }
+                f.write_str(")")?;
+            }
         }
-        match self.interfaces().skip(3).count() {
+        match self.interfaces().skip(shown).count() {
             0 => {}
             more => write!(f, " and {more} more")?,
         }

@@ -90,8 +90,8 @@ fn this_host_is_read() {
 /// Holds what is read here against if-addrs, address by address.
 #[track_caller]
 fn assert_as_if_addrs_reads() {
-    let host = Interfaces::system().unwrap();
-    let theirs = if_addrs::get_if_addrs().unwrap();
+    let host = Interfaces::system().expect("netlink is there");
+    let theirs = if_addrs::get_if_addrs().expect("netlink is there");
     let mut ours = 0;
     for interface in host.iter() {
         for addr in interface.addrs() {
@@ -143,17 +143,18 @@ fn the_kernel_tells_what_if_addrs_tells() {
         set("net/ipv6/conf/all/disable_ipv6", "1");
         assert_as_if_addrs_reads();
         // More than one datagram of the kernel's holds.
-        let mut batch = String::new();
-        for n in 0..200 {
-            batch += &format!("link add d{n} type veth peer name p{n}\n");
-            batch +=
-                &format!("addr add 10.100.{n}.1/32 dev d{n}\naddr add 10.101.{n}.1/24 dev p{n}\n");
-            batch += &format!("link set d{n} up\n");
-            batch += &(0..4)
-                .map(|m| format!("addr add 10.102.{n}.{m}/32 dev lo\n"))
-                .collect::<String>();
-        }
-        util::netns::ip_batch(&batch);
+        let lines = (0..200).flat_map(|n| {
+            let vips = (0..4).map(move |m| format!("addr add 10.102.{n}.{m}/32 dev lo"));
+            let pair = [
+                format!("link add d{n} type veth peer name p{n}"),
+                format!("addr add 10.100.{n}.1/32 dev d{n}"),
+                format!("addr add 10.101.{n}.1/24 dev p{n}"),
+                format!("link set d{n} up"),
+            ];
+            pair.into_iter().chain(vips)
+        });
+        let batch: Vec<String> = lines.collect();
+        util::netns::ip_batch(&batch.join("\n"));
         assert_as_if_addrs_reads();
         assert_eq!(Interfaces::system().unwrap().iter().count(), 403);
     });

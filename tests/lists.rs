@@ -789,3 +789,53 @@ fn interfaces_of_every_sort_are_named() {
         assert_eq!(bind("ipv4@_local_:80").unwrap().as_slice().len(), 1);
     });
 }
+
+#[test]
+fn listeners_print_in_short_and_in_full() {
+    let held = bindaddr::bind("[::1]:0").unwrap();
+    let free = |listeners: &bindaddr::Listeners| listeners.as_slice()[0].local_addr().port();
+    let port = free(&held);
+    drop(held);
+    let texts = [
+        format!("127.0.0.1:{port}"),
+        format!("127.0.0.1:{port}"),
+        format!("[::1]:{port}"),
+        "-198.51.100.1:80".to_owned(),
+    ];
+    let listeners = bindaddr::bind_all(texts).unwrap();
+    assert_eq!(
+        listeners.to_string(),
+        format!("127.0.0.1:{port}, [::1]:{port}"),
+    );
+    let long = format!("{listeners:#}");
+    let lines: Vec<&str> = long.lines().collect();
+    assert_eq!(lines[0], format!("127.0.0.1:{port} (TCP)"));
+    assert_eq!(lines[1], format!("[::1]:{port} (TCP)"));
+    assert!(
+        lines[2]
+            .starts_with("skipped -198.51.100.1:80: no interface of this host has 198.51.100.1"),
+        "{long}"
+    );
+    assert_eq!(
+        lines[3],
+        format!("127.0.0.1:{port} stands twice and is open once")
+    );
+    let v6 = bindaddr::bind_udp("ipv6@*:0").unwrap();
+    let addr = v6.as_slice()[0].local_addr();
+    assert_eq!(
+        format!("{:#}", v6.as_slice()[0]),
+        format!("{addr} (UDP, IPv6 only)")
+    );
+    #[cfg(target_os = "linux")]
+    {
+        let on_lo = bindaddr::BindOptions::new()
+            .device("lo")
+            .bind("127.0.0.1:0")
+            .unwrap();
+        let addr = on_lo.as_slice()[0].local_addr();
+        assert_eq!(
+            format!("{:#}", on_lo.as_slice()[0]),
+            format!("{addr} (TCP, on lo only)")
+        );
+    }
+}

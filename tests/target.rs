@@ -4,7 +4,9 @@ mod util;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces, Wildcard};
+use bindaddr::{
+    AddrState, BindTarget, ForeignReason, Interface, InterfaceAddr, Interfaces, Wildcard,
+};
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
 
@@ -275,4 +277,47 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_long_form_tells_all() {
+    let shared = InterfaceAddr::new(ip("10.0.0.1"), 24);
+    let eth = |n: u32| Interface::new(format!("eth{n}"), n + 1).with_interface_addr(shared.clone());
+    let temporary = InterfaceAddr::new(ip("2001:db8::1"), 64)
+        .with_state(AddrState::Deprecated)
+        .with_temporary(true);
+    let host: Interfaces = (1..=5)
+        .map(eth)
+        .chain([eth(6).with_running(false).with_interface_addr(temporary)])
+        .collect();
+    let said = |text: &str| {
+        let target = BindTarget::classify(ip(text), &host);
+        (target.to_string(), format!("{target:#}"))
+    };
+    assert_eq!(
+        said("10.0.0.1"),
+        (
+            "10.0.0.1, an address of eth1 and eth2 and eth3 and 3 more".to_owned(),
+            "10.0.0.1, an address of eth1 (10.0.0.0/24) and eth2 (10.0.0.0/24) and eth3 \
+             (10.0.0.0/24) and eth4 (10.0.0.0/24) and eth5 (10.0.0.0/24) and eth6 (not running) \
+             (10.0.0.0/24)"
+                .to_owned(),
+        ),
+    );
+    assert_eq!(
+        said("2001:db8::1").1,
+        "2001:db8::1, an address of eth6 (not running) (2001:db8::/64, deprecated, temporary)",
+    );
+    assert_eq!(
+        said("10.0.0.7"),
+        (
+            "10.0.0.7, which no interface of this host has; it lies in the subnet of eth1 \
+             (10.0.0.1/24), on another host"
+                .to_owned(),
+            "10.0.0.7, which no interface of this host has; it lies in the subnet of eth1 \
+             (10.0.0.1/24), on another host; the nearest here: 10.0.0.1"
+                .to_owned(),
+        ),
+    );
+    assert_eq!(said("0.0.0.0").0, said("0.0.0.0").1);
 }

@@ -645,6 +645,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
                 up,
                 running,
                 master,
+                ends_elsewhere: false,
                 kind: if is_vrf {
                     LinkKind::Vrf
                 } else {

@@ -254,6 +254,17 @@ pub enum AddrState {
     Duplicate,
 }
 
+impl fmt::Display for AddrState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Preferred => "preferred",
+            Self::Deprecated => "deprecated",
+            Self::Tentative => "tentative",
+            Self::Duplicate => "duplicate",
+        })
+    }
+}
+
 impl InterfaceAddr {
     /// Makes up an address with the length of its subnet's prefix, in bits.
     ///

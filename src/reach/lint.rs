@@ -230,6 +230,7 @@ impl fmt::Display for Finding {
                 }
                 match self.more {
                     0 => Ok(()),
+                    1 => f.write_str(", and so is 1 more"),
                     more => write!(f, ", and so are {more} more"),
                 }
             }
@@ -309,7 +310,7 @@ fn marker() -> Option<&'static str> {
 }
 
 /// Decides whether this network namespace is like that of a container.
-fn container(
+pub(super) fn container(
     host: &Interfaces,
     links: &HashMap<u32, Link>,
     marker: Option<&'static str>,
@@ -457,4 +458,23 @@ fn of_local<'a>(
     ]
     .into_iter()
     .filter_map(|(lint, interface)| Some((lint, interface?)))
+}
+
+/// Looks for the lints where loopback is routed, in a container or not.
+#[cfg(test)]
+pub(super) fn found_in(
+    lints: &Lints,
+    sockets: &[OpenSocket<'_>],
+    host: &Interfaces,
+    in_container: bool,
+) -> Vec<Finding> {
+    let container = Container {
+        ends_elsewhere: true,
+        marker: None,
+    };
+    let around = Surroundings {
+        container: in_container.then_some(container),
+        routed_loopback: Some("all".to_owned()),
+    };
+    find(lints, sockets, host, &around)
 }

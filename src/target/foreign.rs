@@ -79,7 +79,14 @@ impl fmt::Debug for ForeignAddr {
 impl fmt::Display for ForeignAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}, which no interface of this host has", self.0)?;
-        write!(f, "; {}", self.reason())
+        write!(f, "; {}", self.reason())?;
+        if f.alternate() {
+            for (n, ip) in self.nearest().iter().enumerate() {
+                let joint = if n == 0 { "; the nearest here:" } else { "," };
+                write!(f, "{joint} {ip}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,149 @@
+//! The lints on made-up surroundings.
+
+use std::collections::HashMap;
+
+use super::lint::{container, found_in};
+use super::*;
+use crate::interfaces::InterfaceAddr;
+use crate::netlink::{Link, LinkKind};
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn host() -> Interfaces {
+    let temporary = InterfaceAddr::new(ip("2001:db8::1"), 64).with_temporary(true);
+    [
+        Interface::new("lo", 1)
+            .with_addr(ip("127.0.0.1"), 8)
+            .with_addr(ip("10.9.9.9"), 32),
+        Interface::new("eth0", 2)
+            .with_addr(ip("10.0.0.1"), 24)
+            .with_addr(ip("203.0.113.7"), 24)
+            .with_interface_addr(temporary),
+        // Of the link alone, as the host's ends of containers' links are.
+        Interface::new("veth0", 3).with_addr(ip("fe80::1"), 64),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn links(of_eth0: Link) -> HashMap<u32, Link> {
+    let of_veth0 = Link {
+        index: 3,
+        ends_elsewhere: true,
+        ..Link::default()
+    };
+    [(2, of_eth0), (3, of_veth0), (1, Link::default())].into()
+}
+
+#[test]
+fn a_container_is_told_by_its_links_and_its_marker() {
+    let elsewhere = Link {
+        ends_elsewhere: true,
+        ..Link::default()
+    };
+    let tun = Link {
+        kind: LinkKind::Tun,
+        ..Link::default()
+    };
+    let marker = Some("/run/.containerenv");
+    for (link, marker, said) in [
+        (Link::default(), None, None),
+        // The host's own network.
+        (Link::default(), marker, None),
+        // A VPN on a host of its own.
+        (tun.clone(), None, None),
+        (
+            tun,
+            marker,
+            Some("a process is behind its interfaces, and there is `/run/.containerenv`"),
+        ),
+        (
+            elsewhere.clone(),
+            None,
+            Some("the other ends of its interfaces are elsewhere"),
+        ),
+        (
+            elsewhere.clone(),
+            marker,
+            Some(
+                "the other ends of its interfaces are elsewhere, and there is `/run/.containerenv`",
+            ),
+        ),
+    ] {
+        let found = container(&host(), &links(link), marker);
+        assert_eq!(found.map(|found| found.to_string()).as_deref(), said);
+    }
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let alone: Interfaces = [lo].into_iter().collect();
+    assert_eq!(container(&alone, &links(elsewhere), marker), None);
+    assert_eq!(container(&host(), &HashMap::new(), marker), None);
+}
+
+#[test]
+fn each_lint_is_found_where_it_applies() {
+    let host = host();
+    for (texts, lints) in [
+        (&["10.0.0.1"][..], &[][..]),
+        (&["10.9.9.9"], &[Lint::LoopbackInterface]),
+        (&["203.0.113.7"], &[Lint::GlobalAddress]),
+        (
+            &["2001:db8::1"],
+            &[Lint::GlobalAddress, Lint::TemporaryAddress],
+        ),
+        (&["0.0.0.0"], &[Lint::GlobalAddress]),
+        (&["10.66.0.1"], &[]),
+        (
+            &["127.0.0.1"],
+            &[Lint::ContainerLoopback, Lint::RoutedLoopback],
+        ),
+        (&["::1"], &[Lint::ContainerLoopback]),
+        // Once for all sockets.
+        (
+            &["::1", "127.0.0.1"],
+            &[Lint::ContainerLoopback, Lint::RoutedLoopback],
+        ),
+        // That loopback is not all that it listens on is no accident.
+        (
+            &["127.0.0.1", "10.0.0.1"],
+            &[Lint::RoutedLoopback, Lint::PublishedPort],
+        ),
+    ] {
+        let targets: Vec<BindTarget> = texts
+            .iter()
+            .map(|text| BindTarget::classify(ip(text), &host))
+            .collect();
+        let sockets: Vec<OpenSocket<'_>> = texts
+            .iter()
+            .zip(&targets)
+            .map(|(text, target)| OpenSocket {
+                addr: (ip(text), 80).into(),
+                target,
+            })
+            .collect();
+        let found = |all: &Lints| -> Vec<Lint> {
+            // A container only where the case is about it.
+            let about = lints
+                .iter()
+                .any(|lint| matches!(lint, Lint::ContainerLoopback | Lint::PublishedPort));
+            let findings = found_in(all, &sockets, &host, about);
+            findings.iter().map(Finding::lint).collect()
+        };
+        assert_eq!(found(&Lints::new()), lints, "{texts:?}");
+        // Each can be turned off.
+        for off in lints {
+            assert!(!found(&Lints::new().without(*off)).contains(off), "{off}");
+        }
+    }
+    let wildcard = BindTarget::classify(ip("::"), &host);
+    let sockets = [OpenSocket {
+        addr: (ip("::"), 80).into(),
+        target: &wildcard,
+    }];
+    let findings = found_in(&Lints::new(), &sockets, &host, false);
+    assert_eq!(
+        findings[0].to_string(),
+        "[::]:80: 203.0.113.7 of eth0 is routed on the internet, and so is 1 more",
+    );
+}

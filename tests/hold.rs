@@ -1,0 +1,361 @@
+//! `Hold`: what became of running listeners when the host has changed, and `Watch`, which tells when to look.
+
+mod util;
+
+use std::net::SocketAddr;
+
+use bindaddr::{
+    Action, BindOptions, ChangeKind, Choice, Hold, Interface, Interfaces, Listeners, Setting,
+};
+use util::ip as parse_ip;
+use util::netns::{connects, in_namespace, ip, set};
+
+fn now() -> Interfaces {
+    Interfaces::system().expect("netlink is there")
+}
+
+/// What changed, as text, with what to do about it.
+fn news(hold: &mut Hold) -> Vec<String> {
+    let changes = hold.look(now());
+    changes
+        .iter()
+        .map(|change| format!("{}: {change}; {}", change.entry(), change.action()))
+        .collect()
+}
+
+fn addrs(listeners: &Listeners) -> Vec<String> {
+    listeners
+        .iter()
+        .map(|listener| listener.local_addr().to_string())
+        .collect()
+}
+
+fn link() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+}
+
+#[test]
+fn an_address_goes_and_comes_back() {
+    in_namespace("an_address_goes_and_comes_back", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fd00::1/64 dev eth0");
+        let settings = [
+            "10.0.0.1:5000",
+            "[fd00::1]:5000",
+            "*:5001",
+            "localhost:5002",
+        ];
+        let listeners = bindaddr::bind_all(settings).unwrap();
+        let mut hold = listeners.hold(now());
+        assert_eq!(news(&mut hold), [""; 0]);
+
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr del fd00::1/64 dev eth0");
+        let to: SocketAddr = "10.0.0.1:5000".parse().unwrap();
+        assert!(
+            !connects(to),
+            "the socket listens on, and nobody can connect"
+        );
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 has the address no longer; \
+                 wait until it is back",
+                "1: nobody can connect to [fd00::1]:5000 any more: eth0 has the address no longer; \
+                 wait until it is back",
+            ],
+        );
+        assert_eq!(news(&mut hold), [""; 0], "told once");
+
+        // On another interface it is back as well.
+        ip("addr add 10.0.0.1/24 dev far0");
+        ip("addr add fd00::1/64 dev eth0");
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: clients can connect to 10.0.0.1:5000: far0 has it; nothing to do",
+                "1: clients can connect to [fd00::1]:5000: eth0 has it; nothing to do",
+            ],
+        );
+        assert!(connects(to), "by the same socket");
+
+        ip("link set lo down");
+        let gone: Vec<String> = news(&mut hold);
+        assert!(
+            gone[0].starts_with("3: nobody can connect to 127.0.0.1:5002 any more"),
+            "{gone:?}"
+        );
+    });
+}
+
+#[test]
+fn an_interface_is_made_anew() {
+    in_namespace("an_interface_is_made_anew", || {
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = [
+            Setting::from("[fe80::77%eth0]:5000"),
+            Setting::from("0.0.0.0:5001").device("eth0"),
+            Setting::from("10.0.0.1:5002"),
+        ];
+        let listeners = BindOptions::new().bind_all(settings.clone()).unwrap();
+        let mut hold = listeners.hold(now());
+        let index = |host: Interfaces| host.by_name("eth0").unwrap().index().unwrap();
+        let old = index(now());
+
+        ip("link del eth0");
+        let changes = hold.look(now());
+        assert_eq!(changes.len(), 3);
+        assert!(
+            changes
+                .iter()
+                .all(|change| change.kind() == ChangeKind::Gone)
+        );
+        assert!(changes.iter().all(|change| change.action() == Action::Wait));
+
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let new = index(now());
+        assert_ne!(new, old);
+        let to =
+            |zone| std::net::SocketAddrV6::new("fe80::77".parse().unwrap(), 5000, 0, zone).into();
+        assert!(
+            !connects(to(new)),
+            "the socket is bound to an interface that is no more"
+        );
+        assert!(!connects("10.0.0.1:5001".parse().unwrap()));
+        // The kernel says so of the sockets themselves.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        for dead in &listeners.as_slice()[..2] {
+            let errno = socket2::SockRef::from(dead.as_std()).device().unwrap_err();
+            assert_eq!(errno.raw_os_error(), Some(19), "ENODEV");
+        }
+        let changes = hold.look(now());
+        let kinds: Vec<ChangeKind> = changes.iter().map(bindaddr::Change::kind).collect();
+        assert_eq!(kinds.len(), 3);
+        assert!(
+            matches!(kinds[0], ChangeKind::Recreated { from, to, .. } if (from, to) == (old, new))
+        );
+        assert!(
+            matches!(kinds[1], ChangeKind::Recreated { from, to, .. } if (from, to) == (old, new))
+        );
+        assert_eq!(kinds[2], ChangeKind::Back);
+        assert_eq!(changes[0].action(), Action::Rebind);
+        assert_eq!(
+            changes[0].to_string(),
+            format!(
+                "nobody will ever connect to [fe80::77%{old}]:5000: its socket is bound to interface \
+                 {old}, and eth0 is interface {new} now"
+            ),
+        );
+        assert!(
+            connects("10.0.0.1:5002".parse().unwrap()),
+            "it was bound to no interface"
+        );
+        assert_eq!(news(&mut hold), [""; 0], "told once");
+
+        drop(listeners);
+        let listeners = BindOptions::new().bind_all(settings).unwrap();
+        assert!(
+            connects(to(new)) && connects("10.0.0.1:5001".parse().unwrap()),
+            "{listeners}"
+        );
+        assert_eq!(news(&mut listeners.hold(now())), [""; 0]);
+    });
+}
+
+#[test]
+fn a_selector_names_other_addresses() {
+    in_namespace("a_selector_names_other_addresses", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = ["ipv4@eth0:5000", "10.66.0.0/16:5001", "-10.0.0.9:5002"];
+        let err = bindaddr::bind_all(settings).unwrap_err();
+        assert!(err.to_string().contains("10.66.0.0/16"), "{err}");
+        let settings = ["ipv4@eth0:5000", "-10.66.0.0/16:5001", "-10.0.0.9:5002"];
+        let listeners = bindaddr::bind_all(settings).unwrap();
+        assert_eq!(addrs(&listeners), ["10.0.0.1:5000"]);
+        let mut hold = listeners.hold(now());
+
+        // DHCP hands out another address, and what was skipped has come.
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        ip("addr add 10.0.0.9/24 dev lo");
+        ip("addr add 10.66.0.1/24 dev far0");
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 has the address no longer; \
+                 bind the setting anew",
+                "0: the setting stands for 10.0.0.2:5000 of eth0, too, now; bind the setting anew",
+                "1: the setting stands for 10.66.0.1:5001 of far0, too, now; bind the setting anew",
+                "2: the setting stands for 10.0.0.9:5002 of lo, too, now; bind the setting anew",
+            ],
+        );
+        assert_eq!(news(&mut hold), [""; 0], "told once");
+        drop(listeners);
+        let listeners = bindaddr::bind_all(settings).unwrap();
+        assert_eq!(
+            addrs(&listeners),
+            ["10.0.0.2:5000", "10.66.0.1:5001", "10.0.0.9:5002"]
+        );
+        let mut hold = listeners.hold(now());
+        assert_eq!(news(&mut hold), [""; 0], "which mends it");
+
+        // It moves to another interface.
+        ip("addr del 10.0.0.2/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev far0");
+        assert_eq!(
+            news(&mut hold),
+            ["0: the setting stands for 10.0.0.2:5000 of far0 no longer; bind the setting anew"],
+        );
+        assert!(
+            connects("10.0.0.2:5000".parse().unwrap()),
+            "through the interface that was not meant"
+        );
+    });
+}
+
+#[test]
+fn a_choice_is_kept() {
+    let eth0 = |ips: &[&str]| -> Interfaces {
+        let lo = Interface::new("lo", 1).with_addr(parse_ip("127.0.0.1"), 8);
+        let lo = ips
+            .iter()
+            .fold(lo, |lo, text| lo.with_addr(parse_ip(text), 8));
+        [lo].into_iter().collect()
+    };
+    let first = BindOptions::new().choose(Choice::First);
+    let listeners = first.bind("_local_:0").unwrap();
+    let mut hold = listeners.hold(eth0(&[]));
+    assert!(
+        hold.look(eth0(&["127.0.0.5"])).is_empty(),
+        "the first one is bound"
+    );
+    let every = bindaddr::bind("ipv4@_local_:0").unwrap();
+    let mut hold = every.hold(eth0(&[]));
+    let changes = hold.look(eth0(&["127.0.0.5"]));
+    assert_eq!(changes[0].kind(), ChangeKind::New);
+    assert_eq!(
+        changes[0].addr(),
+        SocketAddr::new(
+            parse_ip("127.0.0.5"),
+            every.as_slice()[0].local_addr().port()
+        )
+    );
+    // Without its sources a snapshot says nothing of `_default_`.
+    let listeners = bindaddr::bind_all(["127.0.0.1:0", "-_default_:0"]).unwrap();
+    assert!(
+        listeners
+            .hold(eth0(&[]))
+            .look(eth0(&["10.0.0.1"]))
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_tentative_address_is_new_once_it_can_be_bound() {
+    in_namespace("a_tentative_address_is_new_once_it_can_be_bound", || {
+        link();
+        let listeners = bindaddr::bind_all(["127.0.0.1:0", "-[fd00::1]:5000"]).unwrap();
+        let mut hold = listeners.hold(now());
+        set("net/ipv6/conf/eth0/accept_dad", "1");
+        set("net/ipv6/conf/default/accept_dad", "1"); // or `ip` waits
+        ip("addr add fd00::1/64 dev eth0");
+        assert_eq!(news(&mut hold), [""; 0], "it is tentative");
+        let begun = std::time::Instant::now();
+        let changes = loop {
+            let changes = hold.look(now());
+            if !changes.is_empty() {
+                break changes;
+            }
+            assert!(begun.elapsed().as_secs() < 30);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        assert_eq!(
+            (changes[0].kind(), changes[0].entry()),
+            (ChangeKind::New, 1)
+        );
+        assert!(bindaddr::bind("[fd00::1]:5000").is_ok());
+    });
+}
+
+#[cfg(feature = "watch")]
+mod watch {
+    use std::time::{Duration, Instant};
+
+    use bindaddr::{Interfaces, Watch};
+
+    use crate::util::netns::{in_namespace, ip, ip_batch};
+
+    const NONE: Option<Duration> = Some(Duration::ZERO);
+
+    #[test]
+    fn it_wakes_at_each_kind_of_change() {
+        in_namespace("watch::it_wakes_at_each_kind_of_change", || {
+            super::link();
+            let mut watch = Watch::new().unwrap();
+            assert!(!watch.wait(NONE).unwrap(), "nothing has happened");
+            let begun = Instant::now();
+            assert!(!watch.wait(Some(Duration::from_millis(50))).unwrap());
+            assert!(begun.elapsed() >= Duration::from_millis(50));
+            for change in [
+                "addr add 10.0.0.1/24 dev eth0",
+                "addr del 10.0.0.1/24 dev eth0",
+                "addr add fd00::1/64 dev eth0",
+                "link set eth0 down",
+                "link set eth0 up",
+                "link del eth0",
+            ] {
+                ip(change);
+                assert!(watch.wait(None).unwrap(), "{change}");
+                // What the kernel does of itself after it may take a moment.
+                while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
+            }
+        });
+    }
+
+    #[test]
+    fn it_wakes_who_waits() {
+        in_namespace("watch::it_wakes_who_waits", || {
+            super::link();
+            let mut watch = Watch::new().unwrap();
+            let waiting = std::thread::spawn(move || watch.wait(Some(Duration::from_secs(20))));
+            std::thread::sleep(Duration::from_millis(100));
+            ip("addr add 10.0.0.1/24 dev eth0");
+            assert!(waiting.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_burst_ends_in_the_right_state() {
+        in_namespace("watch::a_burst_ends_in_the_right_state", || {
+            super::link();
+            let mut watch = Watch::new().unwrap();
+            let listeners = bindaddr::bind_all(["127.0.0.1:0", "-10.1.39.15:5000"]).unwrap();
+            let mut hold = listeners.hold(Interfaces::system().unwrap());
+            // More than the socket's buffer holds, while nobody reads.
+            let addrs = (0..10_000).map(|n| format!("10.1.{}.{}/32", n / 256, n % 256));
+            let lines: Vec<String> = addrs
+                .map(|addr| format!("addr add {addr} dev eth0"))
+                .collect();
+            let batch = lines.join("\n") + "\n";
+            ip_batch(&batch);
+            assert!(watch.wait(NONE).unwrap());
+            let host = Interfaces::system().unwrap();
+            assert_eq!(host.by_name("eth0").unwrap().addrs().len(), 10_000 + 1);
+            let changes = hold.look(host);
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert!(!watch.wait(NONE).unwrap(), "all of it was one change");
+            ip_batch(&batch.replace("addr add", "addr del"));
+            assert!(watch.wait(NONE).unwrap());
+            let host = Interfaces::system().unwrap();
+            assert_eq!(host.by_name("eth0").unwrap().addrs().len(), 1);
+        });
+    }
+}
