@@ -2,6 +2,8 @@
 
 // The grammar: text to ListenAddr.
 mod parse;
+// A short cut for the texts that most settings are.
+mod literal;
 // What is said of a text that is none.
 mod refusal;
 // Several of them in one setting.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::literal::literal;
 use super::refusal::{ParseError, ParseErrorKind};
 use super::{Family, Host, ListenAddr, Word, Zone, has_zone};
 use crate::network::{Network, bits_of};
@@ -20,6 +21,19 @@ pub(super) enum PortRule {
 }
 
 pub(super) fn parse(text: &str, rule: PortRule) -> Result<ListenAddr, ParseError> {
+    match (literal(text), rule) {
+        (Some((ip, port)), PortRule::Required | PortRule::Default(_)) => Ok(ListenAddr {
+            optional: false,
+            family: None,
+            host: Host::Ip { ip, zone: None },
+            first_port: port,
+            last_port: port,
+        }),
+        _ => grammar(text, rule),
+    }
+}
+
+pub(super) fn grammar(text: &str, rule: PortRule) -> Result<ListenAddr, ParseError> {
     Grammar { text, rule }.listen()
 }
 
