@@ -10,6 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use criterion::Criterion;
+use socket2::{Domain, Socket, Type};
 
 /// Says in the environment that this process is in the namespace.
 const INSIDE: &str = "BINDADDR_BENCH_NAMESPACE";
@@ -31,6 +32,7 @@ fn main() {
     );
     ip("addr add 192.168.71.67/16 dev eth0\naddr add 2001:db8::1/64 nodad dev eth0\n");
     explain(&mut criterion, "explain/ordinary");
+    enumerate(&mut criterion, "enumerate/ordinary");
 
     let orders: String = (0..MANY)
         .map(|n| {
@@ -44,6 +46,7 @@ fn main() {
         })
         .collect();
     ip(&orders);
+    enumerate(&mut criterion, "enumerate/10000-addresses");
     let listeners: Vec<TcpListener> = (0..MANY)
         .map(|n| {
             let ip = Ipv4Addr::from_bits(Ipv4Addr::new(127, 1, 0, 0).to_bits() + n % 200);
@@ -53,6 +56,19 @@ fn main() {
         .collect();
     explain(&mut criterion, "explain/large");
     drop(listeners);
+
+    // Interfaces, and no more addresses than they.
+    ip("link del eth0\n");
+    let orders = (0..MANY / 20).map(|n| {
+        let [a, b] = [n / 250, n % 250];
+        format!(
+            "link add name d{n} type veth peer name p{n}\nlink set d{n} up\nlink set p{n} up\n\
+             addr add 10.{a}.{b}.1/24 dev d{n}\naddr add 10.{a}.{b}.2/24 dev p{n}\n"
+        )
+    });
+    let orders: Vec<String> = orders.collect();
+    ip(&orders.concat());
+    enumerate(&mut criterion, "enumerate/1000-interfaces");
     criterion.final_summary();
 }
 
@@ -67,6 +83,48 @@ fn ip(orders: &str) {
     stdin.write_all(orders.as_bytes()).expect("ip reads");
     drop(stdin);
     assert!(ip.wait().expect("ip ends").success());
+}
+
+/// Reads the addresses, beside if-addrs and beside the kernel's own answer, which is only counted.
+fn enumerate(c: &mut Criterion, name: &str) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(20);
+    group.bench_function("ours", |b| {
+        b.iter(|| bindaddr::Interfaces::system().expect("they can be read"));
+    });
+    group.bench_function("if-addrs", |b| {
+        b.iter(|| if_addrs::get_if_addrs().expect("they can be read"));
+    });
+    group.bench_function("raw-dump", |b| {
+        b.iter(|| raw_dump().expect("they can be read"));
+    });
+    group.finish();
+}
+
+/// Asks for all addresses over netlink and counts the answers.
+fn raw_dump() -> std::io::Result<usize> {
+    use std::io::Read;
+
+    let mut socket = Socket::new(Domain::from(16), Type::RAW, None)?;
+    let mut question = [0; 24];
+    question[0] = 24;
+    question[4] = 22; // RTM_GETADDR
+    question[6..8].copy_from_slice(&0x301u16.to_ne_bytes());
+    socket.write_all(&question)?;
+    let mut datagram = vec![0; 1 << 15];
+    let mut count = 0;
+    loop {
+        let len = socket.read(&mut datagram)?;
+        let mut rest = &datagram[..len];
+        while let [a, b, c, d, kind, ..] = *rest {
+            if kind == 3 {
+                return Ok(count); // NLMSG_DONE
+            }
+            count += 1;
+            let len = u32::from_ne_bytes([a, b, c, d]).next_multiple_of(4);
+            rest = &rest[(len as usize).min(rest.len())..];
+        }
+    }
 }
 
 fn explain(c: &mut Criterion, name: &str) {
@@ -87,6 +145,13 @@ fn explain(c: &mut Criterion, name: &str) {
             b.iter(|| TcpListener::bind(black_box(addr)).expect_err("it fails"));
         });
     }
+    // Who has the port, as the crate for it tells: by the port alone.
+    group.bench_function("listeners/in-use", |b| {
+        let tcp = listeners::Protocol::TCP;
+        b.iter(|| {
+            listeners::get_process_by_port(black_box(1111), tcp).expect("it is this process")
+        });
+    });
     drop(held);
     // The owner of the port is found among all states of sockets.
     let server = TcpListener::bind("127.0.0.1:1112").expect("it is free");

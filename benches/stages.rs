@@ -4,8 +4,9 @@ use std::collections::HashSet;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, Network};
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs, Network};
+use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use socket2::{Domain, SockAddr, Socket, Type};
 
 fn parse(c: &mut Criterion) {
     let mut group = c.benchmark_group("parse");
@@ -48,7 +49,7 @@ fn host_of(addresses: u32) -> Interfaces {
 
 fn classify(c: &mut Criterion) {
     let mut group = c.benchmark_group("classify");
-    for addresses in [2, 100, 10_000] {
+    for addresses in [2, 100, 10_000, 100_000] {
         let host = host_of(addresses);
         let listed: Vec<IpAddr> = host
             .iter()
@@ -56,6 +57,7 @@ fn classify(c: &mut Criterion) {
             .map(bindaddr::InterfaceAddr::ip)
             .collect();
         let set: HashSet<IpAddr> = listed.iter().copied().collect();
+        let fast: HashSet<IpAddr, foldhash::fast::FixedState> = listed.iter().copied().collect();
         let own = *listed.last().expect("there is one");
         let other = IpAddr::from([10, 255, 0, 1]);
         for (name, ip) in [("own", own), ("other", other)] {
@@ -71,6 +73,13 @@ fn classify(c: &mut Criterion) {
                 &ip,
                 |b, ip| {
                     b.iter(|| set.contains(black_box(ip)));
+                },
+            );
+            group.bench_with_input(
+                BenchmarkId::new(format!("foldhash/{name}"), addresses),
+                &ip,
+                |b, ip| {
+                    b.iter(|| fast.contains(black_box(ip)));
                 },
             );
             group.bench_with_input(
@@ -120,50 +129,140 @@ fn enumerate(c: &mut Criterion) {
     group.bench_function("if-addrs", |b| {
         b.iter(|| if_addrs::get_if_addrs().expect("they can be read"));
     });
-    for addresses in [2, 100, 10_000] {
+    for addresses in [2, 100, 10_000, 100_000] {
         let made_up: Vec<Interface> = host_of(addresses).iter().cloned().collect();
+        let ips: Vec<IpAddr> = made_up
+            .iter()
+            .flat_map(Interface::addrs)
+            .map(bindaddr::InterfaceAddr::ip)
+            .collect();
         group.bench_with_input(
-            BenchmarkId::new("index", addresses),
+            BenchmarkId::new("index/ours", addresses),
             &made_up,
             |b, made_up| {
-                b.iter(|| made_up.iter().cloned().collect::<Interfaces>());
+                let host = |made_up: Vec<Interface>| made_up.into_iter().collect::<Interfaces>();
+                b.iter_batched(|| made_up.clone(), host, BatchSize::LargeInput);
+            },
+        );
+        group.bench_with_input(
+            BenchmarkId::new("index/hash-set", addresses),
+            &ips,
+            |b, ips| {
+                let set = |ips: Vec<IpAddr>| ips.into_iter().collect::<HashSet<IpAddr>>();
+                b.iter_batched(|| ips.clone(), set, BatchSize::LargeInput);
             },
         );
     }
     group.finish();
 }
 
-fn bind(c: &mut Criterion) {
-    let mut group = c.benchmark_group("bind");
-    for written in ["127.0.0.1:0", "[::1]:0"] {
-        group.bench_with_input(BenchmarkId::new("ours", written), written, |b, w| {
-            b.iter(|| bindaddr::bind(black_box(w)).expect("loopback is there"));
+/// The same system calls by hand, on an IPv6 socket.
+fn socket2_v6(text: &str) -> (Option<SocketAddr>, Socket) {
+    let addr: SocketAddr = text.parse().expect("it is one");
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None).expect("IPv6 is there");
+    socket.set_reuse_address(true).expect("it is an option");
+    socket.set_only_v6(true).expect("it is an option");
+    socket.bind(&SockAddr::from(addr)).expect("it is there");
+    socket.listen(i32::MAX).expect("it is bound");
+    (socket.local_addr().expect("it has one").as_socket(), socket)
+}
+
+fn std_named(text: &str) -> (SocketAddr, TcpListener) {
+    let addr: SocketAddr = text.parse().expect("it is one");
+    let listener = TcpListener::bind(addr).expect("loopback is there");
+    (listener.local_addr().expect("it has one"), listener)
+}
+
+fn bind_rows(c: &mut Criterion, name: &str) {
+    let mut group = c.benchmark_group(name);
+    group.sample_size(200);
+    for round in ["", "/again"] {
+        // Twice, so that a drift of the machine shows.
+        group.bench_function(format!("fixed-v4/std{round}"), |b| {
+            let addr: SocketAddr = "127.0.0.2:4712".parse().expect("it is one");
+            b.iter(|| TcpListener::bind(black_box(addr)).expect("the port is free"));
         });
-        group.bench_with_input(BenchmarkId::new("std", written), written, |b, w| {
-            b.iter(|| {
-                let addr: SocketAddr = black_box(w).parse().expect("it is one");
-                let listener = TcpListener::bind(addr).expect("loopback is there");
-                (listener.local_addr().expect("it has one"), listener)
-            });
+        group.bench_function(format!("fixed-v4/ours{round}"), |b| {
+            b.iter(|| bindaddr::bind(black_box("127.0.0.2:4712")).expect("the port is free"));
+        });
+        group.bench_function(format!("port0-v4/std{round}"), |b| {
+            b.iter(|| std_named(black_box("127.0.0.1:0")));
+        });
+        group.bench_function(format!("port0-v4/ours{round}"), |b| {
+            b.iter(|| bindaddr::bind(black_box("127.0.0.1:0")).expect("loopback is there"));
+        });
+        group.bench_function(format!("port0-v6/socket2{round}"), |b| {
+            b.iter(|| socket2_v6(black_box("[::1]:0")));
+        });
+        group.bench_function(format!("port0-v6/ours{round}"), |b| {
+            b.iter(|| bindaddr::bind(black_box("[::1]:0")).expect("loopback is there"));
         });
     }
-    group.bench_function("ours/127.0.0.2:4712", |b| {
-        b.iter(|| bindaddr::bind(black_box("127.0.0.2:4712")).expect("the port is free"));
-    });
-    group.bench_function("std/127.0.0.2:4712", |b| {
-        b.iter(|| TcpListener::bind(black_box("127.0.0.2:4712")).expect("the port is free"));
-    });
-    group.bench_function("ours/localhost:0", |b| {
+    group.finish();
+}
+
+fn bind(c: &mut Criterion) {
+    bind_rows(c, "bind");
+    let mut group = c.benchmark_group("bind");
+    group.bench_function("localhost/ours", |b| {
         b.iter(|| bindaddr::bind(black_box("localhost:0")).expect("loopback is there"));
     });
-    group.bench_function("ours/foreign", |b| {
-        b.iter(|| bindaddr::bind(black_box("198.51.100.1:0")).expect_err("it is nobody's"));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .expect("a runtime");
+    let _inside = runtime.enter();
+    group.bench_function("tokio/tokio", |b| {
+        b.iter(|| {
+            let bind = tokio::net::TcpListener::bind(black_box("127.0.0.2:4713"));
+            runtime.block_on(bind).expect("the port is free")
+        });
     });
-    group.bench_function("std/foreign", |b| {
-        b.iter(|| TcpListener::bind(black_box("198.51.100.1:0")).expect_err("it is nobody's"));
+    group.bench_function("tokio/ours", |b| {
+        b.iter(|| {
+            let bound = bindaddr::BindOptions::new()
+                .nonblocking(true)
+                .bind(black_box("127.0.0.2:4713"));
+            let mut listeners = bound.expect("the port is free").into_iter();
+            let listener = listeners.next().expect("there is one").into_std();
+            tokio::net::TcpListener::from_std(listener).expect("it is non-blocking")
+        });
     });
     group.finish();
 }
 
-criterion_group!(stages, parse, classify, resolve, enumerate, bind);
+/// The same with many listeners open.
+fn bind_crowded(c: &mut Criterion) {
+    let mut crowd = Vec::new();
+    for many in [1_000, 10_000] {
+        while crowd.len() < many {
+            crowd.push(TcpListener::bind("127.0.0.1:0").expect("there are ports"));
+        }
+        bind_rows(c, &format!("bind-beside-{many}"));
+    }
+}
+
+fn plan(c: &mut Criterion) {
+    let mut group = c.benchmark_group("plan");
+    group.sample_size(10);
+    for sockets in [5_000, 10_000] {
+        let texts = (0..sockets).map(|n| format!("127.{}.{}.1:{}", n / 200, n % 200, 5000 + n % 7));
+        let addrs = ListenAddrs::parse_each(texts).expect("they are some");
+        group.bench_with_input(BenchmarkId::new("check", sockets), &addrs, |b, addrs| {
+            b.iter(|| assert!(bindaddr::check(addrs).is_ok()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(
+    stages,
+    parse,
+    classify,
+    resolve,
+    enumerate,
+    bind,
+    bind_crowded,
+    plan
+);
 criterion_main!(stages);

@@ -1,13 +1,14 @@
 //! Whether what was bound still holds on a host that has changed: [`Hold`].
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::bind::{Choice, Followed, Listeners};
-use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::bind::{Choice, Followed, Listener, Listeners};
+use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Host, Word, shown};
-use crate::target::{BindTarget, Endpoint, socket_addr};
+use crate::reach::Dial;
+use crate::target::{BindTarget, socket_addr};
 
 /// What listeners are bound to, to be held against later snapshots of the host.
 ///
@@ -17,7 +18,11 @@ use crate::target::{BindTarget, Endpoint, socket_addr};
 /// keeps no socket, so the listeners may be with a runtime by then.
 ///
 /// Two snapshots are compared, so what comes and goes between them is not seen. Take the first one
-/// before or soon after binding.
+/// before binding. An address that it lacks is taken for one that is bound all the same, of which
+/// [`Listener::notes`](crate::Listener::notes) tells; that it comes is news, and that it is missing is none.
+///
+/// A snapshot has the interfaces with an address, so that an interface which a socket is bound to as a
+/// [`device`](crate::BindOptions::device) and which has none counts as gone.
 ///
 /// # Examples
 ///
@@ -54,7 +59,8 @@ struct Held {
 #[derive(Clone, Debug)]
 struct Tie {
     name: String,
-    index: u32,
+    /// `None` until a snapshot has it.
+    index: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +69,7 @@ enum State {
     Gone,
     /// A setting stands for it no longer.
     Stray,
-    /// The interface it is bound to is gone for ever.
+    /// The interface it is bound to was made anew.
     Dead,
 }
 
@@ -106,9 +112,10 @@ pub struct Change {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
-    /// The host has the address no longer: the socket listens on, and nobody can connect.
+    /// The host has the address no longer, or the interface that takes connections to it is down: the
+    /// socket listens on, and nobody can connect.
     Gone,
-    /// The host has the address again, or for the first time: clients can connect.
+    /// Clients can connect again, or for the first time.
     Back,
     /// The interface that the socket is bound to, by a zone or as a
     /// [`device`](crate::BindOptions::device), was made anew and has another index: the
@@ -141,8 +148,10 @@ pub enum Action {
     Nothing,
     /// Wait: the socket works again once the host has the address.
     Wait,
-    /// Close the sockets of the setting and bind it anew.
+    /// Close the sockets of the setting, bind it anew, and tell [`Hold::rebound`].
     Rebind,
+    /// Close the socket: its setting stands for nothing now, and to bind it anew would fail.
+    Close,
 }
 
 impl fmt::Display for Action {
@@ -151,6 +160,7 @@ impl fmt::Display for Action {
             Self::Nothing => "nothing to do",
             Self::Wait => "wait until it is back",
             Self::Rebind => "bind the setting anew",
+            Self::Close => "close the socket",
         })
     }
 }
@@ -190,21 +200,32 @@ impl Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let addr = self.addr;
-        let interface = shown(self.interface.as_deref().unwrap_or("no interface"));
-        match self.kind {
-            ChangeKind::Gone => write!(
+        let interface = self.interface.as_deref().map(shown);
+        match (self.kind, interface) {
+            (ChangeKind::Gone, Some(interface)) => write!(
                 f,
-                "nobody can connect to {addr} any more: {interface} has the address no longer"
+                "nobody can connect to {addr} any more: {interface} lacks the address or is down"
             ),
-            ChangeKind::Back => write!(f, "clients can connect to {addr}: {interface} has it"),
-            ChangeKind::Recreated { from, to } => write!(
+            (ChangeKind::Gone, None) => write!(f, "nobody can connect to {addr} any more"),
+            (ChangeKind::Back, Some(interface)) => {
+                write!(f, "clients can connect to {addr}: {interface} has it")
+            }
+            (ChangeKind::Back, None) => write!(f, "clients can connect to {addr}"),
+            (ChangeKind::Recreated { from, to }, interface) => write!(
                 f,
                 "nobody will ever connect to {addr}: its socket is bound to interface {from}, and \
-                 {interface} is interface {to} now"
+                 {} is interface {to} now",
+                interface.unwrap_or_default()
             ),
-            ChangeKind::New => write!(f, "the setting stands for {addr} of {interface}, too, now"),
-            ChangeKind::Stray => {
-                write!(f, "the setting stands for {addr} of {interface} no longer")
+            (ChangeKind::New, Some(interface)) => {
+                write!(f, "the setting stands for {addr} of {interface}, too, now")
+            }
+            (ChangeKind::New, None) => write!(f, "the setting stands for {addr}, too, now"),
+            (ChangeKind::Stray, _) => {
+                write!(
+                    f,
+                    "the setting stands for {addr} no longer, which clients can connect to"
+                )
             }
         }
     }
@@ -227,45 +248,23 @@ impl<S> Listeners<S> {
     /// ```
     #[must_use]
     pub fn hold(&self, host: Interfaces) -> Hold {
-        let sockets = self.iter().map(|listener| {
-            let addr = listener.local_addr();
-            let by_zone = match addr {
-                SocketAddr::V6(v6) if v6.scope_id() != 0 => host.by_index(v6.scope_id()),
-                _ => None,
-            };
-            let bound_to = listener.device().and_then(|name| host.by_name(name));
-            let tie = bound_to.or(by_zone).and_then(|interface| {
-                let (name, index) = (interface.name().to_owned(), interface.index()?);
-                Some(Tie { name, index })
-            });
-            let mut held = Held {
-                entry: listener.entry(),
-                addr,
-                tie,
-                state: State::Reachable,
-            };
-            if !held.is_reachable(&host) {
-                held.state = State::Gone;
-            }
-            held
-        });
-        let sockets: Vec<Held> = sockets.collect();
         let mut hold = Hold {
-            host: Interfaces::default(),
-            sockets,
+            sockets: self
+                .iter()
+                .map(|listener| Held::new(listener, &host))
+                .collect(),
             followed: self.followed().to_vec(),
             unbound: HashSet::new(),
+            host,
         };
-        // What they stand for already is no news.
-        hold.look_at_settings(&host);
-        hold.host = host;
+        hold.begin();
         hold
     }
 }
 
 impl Hold {
     /// Compares the host as it is now with the host as it was when this was last called, and
-    /// says what changed for the sockets, in their order.
+    /// says what changed for the sockets, by setting.
     ///
     /// For settings with the word `_default_`, `now` needs the
     /// [default sources](Interfaces::with_system_default_sources).
@@ -276,13 +275,13 @@ impl Hold {
         }
         changes.extend(self.look_at_settings(&now));
         // A socket whose address is gone waits for it, unless its setting is bound anew.
-        let named: HashSet<usize> = changes
+        let anew: HashSet<usize> = changes
             .iter()
             .filter(|change| change.action == Action::Rebind)
             .map(Change::entry)
             .collect();
         for change in &mut changes {
-            if change.action == Action::Wait && named.contains(&change.entry) {
+            if change.action == Action::Wait && anew.contains(&change.entry) {
                 change.action = Action::Rebind;
             }
         }
@@ -291,76 +290,169 @@ impl Hold {
         changes
     }
 
+    /// Takes the sockets that a setting was bound anew with, in place of those that it had; of a list of
+    /// settings, `entry` is which it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Action, Interfaces};
+    ///
+    /// let settings = ["localhost:0", "ipv4@lo:0"];
+    /// let mut hold = bindaddr::bind_all(settings)?.hold(Interfaces::system()?);
+    /// for change in hold.look(Interfaces::system()?) {
+    ///     if change.action() == Action::Rebind {
+    ///         // After the old sockets are closed:
+    ///         let anew = bindaddr::bind(settings[change.entry()])?;
+    ///         hold.rebound(change.entry(), &anew);
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn rebound<S>(&mut self, entry: usize, listeners: &Listeners<S>) {
+        self.sockets.retain(|held| held.entry != entry);
+        let of_entry = |listener| Held {
+            entry,
+            ..Held::new(listener, &self.host)
+        };
+        let anew: Vec<Held> = listeners.iter().map(of_entry).collect();
+        self.sockets.extend(anew);
+        self.unbound.retain(|(of, _)| *of != entry);
+        self.begin();
+    }
+
+    /// What the settings stand for already is no news.
+    fn begin(&mut self) {
+        let entries: HashSet<usize> = self.sockets.iter().map(|held| held.entry).collect();
+        // A name that stands for sockets and is no interface's was looked up in DNS.
+        let host = &self.host;
+        self.followed.retain(|followed| {
+            let is_name = matches!(followed.addr.host(), Host::Name(_));
+            !(is_name && entries.contains(&followed.entry) && followed.addr.resolve(host).is_err())
+        });
+        let host = self.host.clone();
+        self.look_at_settings(&host);
+    }
+
     /// Looks for what the settings stand for now and did not, or did and do not.
     fn look_at_settings(&mut self, now: &Interfaces) -> Vec<Change> {
         let mut changes = Vec::new();
+        if self.followed.is_empty() {
+            return changes;
+        }
+        let open = self.sockets.iter().filter(|held| held.state != State::Dead);
+        let bound: HashSet<SocketAddr> = open.map(|held| held.addr).collect();
+        let mut own: HashMap<usize, Vec<&mut Held>> = HashMap::new();
+        for held in &mut self.sockets {
+            own.entry(held.entry).or_default().push(held);
+        }
+        let mut unbound = HashSet::new();
         for followed in &self.followed {
             let entry = followed.entry;
             let Some(named) = named(followed, now) else {
+                let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
+                unbound.extend(kept.copied());
                 continue;
             };
-            let sockets = self.sockets.iter_mut();
-            let mut own: Vec<&mut Held> = sockets.filter(|held| held.entry == entry).collect();
+            let mut own = own.remove(&entry).unwrap_or_default();
             let range = followed.addr.ports();
             let port = match own.first() {
                 Some(held) => held.addr.port(),
                 None if range.start() == range.end() => *range.start(),
                 None => 0,
             };
-            let named: Vec<SocketAddr> = named
+            let named = named
                 .into_iter()
-                .map(|(ip, scope_id)| socket_addr(ip, scope_id, port))
-                .collect();
+                .map(|(ip, zone)| socket_addr(ip, zone, port));
+            let named: Vec<SocketAddr> = named.collect();
+            let is_named: HashSet<SocketAddr> = named.iter().copied().collect();
             for held in &mut own {
-                let is_named = named.contains(&held.addr);
-                match held.state {
-                    State::Reachable if !is_named => {
+                match (held.state, is_named.contains(&held.addr)) {
+                    (State::Reachable, false) => {
                         held.state = State::Stray;
-                        changes.push(held.change(ChangeKind::Stray, now, Action::Rebind));
+                        let action = if named.is_empty() {
+                            Action::Close
+                        } else {
+                            Action::Rebind
+                        };
+                        changes.push(held.change(ChangeKind::Stray, now, action));
                     }
-                    State::Stray if is_named => held.state = State::Reachable,
+                    (State::Stray, true) => held.state = State::Reachable,
                     _ => {}
                 }
             }
-            let is_bound = |addr: &SocketAddr| {
-                let mut sockets = self.sockets.iter();
-                sockets.any(|held| held.addr == *addr && held.state != State::Dead)
-            };
-            self.unbound
-                .retain(|(of, addr)| *of != entry || named.contains(addr));
-            for addr in named.into_iter().filter(|addr| !is_bound(addr)) {
-                if self.unbound.insert((entry, addr)) {
-                    let owner = now.with_ip(addr.ip()).next();
+            for addr in named.into_iter().filter(|addr| !bound.contains(addr)) {
+                unbound.insert((entry, addr));
+                if !self.unbound.contains(&(entry, addr)) {
                     changes.push(Change {
                         kind: ChangeKind::New,
                         entry,
                         addr,
-                        interface: owner.map(|owner| owner.name().to_owned()),
+                        interface: through(addr, now),
                         action: Action::Rebind,
                     });
                 }
             }
         }
+        self.unbound = unbound;
         changes
     }
 }
 
+/// The interface through which clients connect to `addr`.
+fn through(addr: SocketAddr, host: &Interfaces) -> Option<String> {
+    let reach = BindTarget::classify_socket(addr, host).reach(0, host);
+    let interface = reach.dials().first()?.interface()?;
+    Some(interface.to_owned())
+}
+
 impl Held {
+    fn new<S>(listener: &Listener<S>, host: &Interfaces) -> Self {
+        let addr = listener.local_addr();
+        let by_zone = match addr {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => host.by_index(v6.scope_id()),
+            _ => None,
+        };
+        let name = match listener.device() {
+            Some(device) => Some(device),
+            None => by_zone.map(Interface::name),
+        };
+        let tie = name.map(|name| Tie {
+            name: name.to_owned(),
+            index: host.by_name(name).and_then(Interface::index),
+        });
+        let mut held = Self {
+            entry: listener.entry(),
+            addr,
+            tie,
+            state: State::Reachable,
+        };
+        if BindTarget::classify_socket(addr, host).is_foreign() {
+            held.state = State::Gone;
+        }
+        held
+    }
+
     fn look(&mut self, before: &Interfaces, now: &Interfaces) -> Option<Change> {
+        if let Some(tie) = &mut self.tie {
+            let other = now.by_name(&tie.name).and_then(Interface::index);
+            tie.index = tie.index.or(other);
+            if let Some(from) = tie.index {
+                // It may go by another name now, or have lost its addresses for a while.
+                let is_there = now.by_index(from).is_some();
+                if is_there && self.state == State::Dead {
+                    self.state = State::Gone;
+                }
+                if let Some(to) = other.filter(|to| !is_there && *to != from) {
+                    let is_news = self.state != State::Dead;
+                    self.state = State::Dead;
+                    let kind = ChangeKind::Recreated { from, to };
+                    return is_news.then(|| self.change(kind, now, Action::Rebind));
+                }
+            }
+        }
         if self.state == State::Dead {
             return None;
-        }
-        if let Some(Tie { name, index }) = &self.tie {
-            let is_there = now.by_index(*index).is_some();
-            let others = now.by_name(name).and_then(Interface::index);
-            if let Some(other) = others.filter(|other| !is_there && other != index) {
-                let kind = ChangeKind::Recreated {
-                    from: *index,
-                    to: other,
-                };
-                self.state = State::Dead;
-                return Some(self.change(kind, now, Action::Rebind));
-            }
         }
         match (self.state, self.is_reachable(now)) {
             (State::Reachable | State::Stray, false) => {
@@ -377,51 +469,51 @@ impl Held {
 
     /// Tells whether clients can connect, as far as the host says.
     fn is_reachable(&self, host: &Interfaces) -> bool {
-        let is_tied = self
-            .tie
-            .as_ref()
-            .is_none_or(|tie| host.by_index(tie.index).is_some());
+        let is_there = |tie: &Tie| {
+            tie.index
+                .is_some_and(|index| host.by_index(index).is_some())
+        };
         let target = BindTarget::classify_socket(self.addr, host);
-        is_tied && (target.is_any() || !target.reach(0, host).dials().is_empty())
+        self.tie.as_ref().is_none_or(is_there)
+            && (target.is_any() || !target.reach(0, host).dials().is_empty())
     }
 
     /// `host` is the one that knows the interface.
     fn change(&self, kind: ChangeKind, host: &Interfaces, action: Action) -> Change {
         let tied = self.tie.as_ref().map(|tie| tie.name.clone());
-        let owner = || host.with_ip(self.addr.ip()).next();
         Change {
             kind,
             entry: self.entry,
             addr: self.addr,
-            interface: tied.or_else(|| owner().map(|owner| owner.name().to_owned())),
+            interface: tied.or_else(|| through(self.addr, host)),
             action,
         }
     }
 }
 
-/// The addresses that a setting stands for; `None` where the snapshot does not say.
+/// The addresses that a setting stands for and that clients can connect to; `None` where the
+/// snapshot does not say.
 fn named(followed: &Followed, host: &Interfaces) -> Option<Vec<(IpAddr, u32)>> {
     let is_default = *followed.addr.host() == Host::Word(Word::Default);
-    if is_default && host.default_sources().is_empty() {
+    if is_default && !host.knows_default_sources() {
         return None;
     }
-    let targets = followed.addr.resolve(host).unwrap_or_default();
-    let ips = targets.iter().filter_map(|target| match target.endpoint() {
-        Endpoint::Ip { ip, scope_id, .. } if !target.is_foreign() => Some((ip, scope_id)),
-        _ => None,
-    });
-    let is_usable = |(ip, scope_id): &(IpAddr, u32)| {
-        let owners = host.with_ip(*ip);
-        let mut entries = owners
-            .filter(|owner| *scope_id == 0 || owner.index() == Some(*scope_id))
-            .filter_map(|owner| owner.entry(*ip));
-        ip.is_loopback() || entries.any(InterfaceAddr::is_usable)
-    };
-    let mut ips: Vec<(IpAddr, u32)> = ips.filter(is_usable).collect();
+    let mut named = Vec::new();
+    for target in followed.addr.resolve(host).unwrap_or_default() {
+        if target.is_any() {
+            return None;
+        }
+        let reach = target.reach(0, host);
+        let addrs = reach.dials().iter().map(Dial::addr);
+        named.extend(addrs.map(|addr| match addr {
+            SocketAddr::V4(v4) => ((*v4.ip()).into(), 0),
+            SocketAddr::V6(v6) => ((*v6.ip()).into(), v6.scope_id()),
+        }));
+    }
     match followed.choice {
-        Choice::First => ips.truncate(1),
-        Choice::Only if ips.len() > 1 => return None,
+        Choice::First => named.truncate(1),
+        Choice::Only if named.len() > 1 => return None,
         Choice::Only | Choice::Every => {}
     }
-    Some(ips)
+    Some(named)
 }

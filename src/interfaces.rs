@@ -3,6 +3,8 @@
 
 // One interface of the snapshot.
 mod interface;
+// A hash for its keys.
+mod fold;
 // Those of a Linux host.
 mod rtnetlink;
 
@@ -13,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
 use crate::network::{Network, bits_of, common_prefix_len};
+use fold::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 
 /// A snapshot of a host's interfaces and their addresses.
@@ -53,16 +56,17 @@ struct Snapshot {
     /// Every address, by [`neighbourhood`], then by value, then by interface.
     places: Vec<Place>,
     /// Where the run of an address begins in `places`.
-    by_ip: HashMap<IpAddr, usize>,
+    by_ip: Map<u128, usize>,
     by_name: HashMap<String, usize>,
-    by_index: HashMap<u32, usize>,
+    by_index: Map<u32, usize>,
     /// An address of each subnet.
-    by_subnet: HashMap<Network, Place>,
+    by_subnet: Map<(u128, u8), Place>,
     /// The prefix lengths in `by_subnet`, longest first.
     prefix_lens: Vec<u8>,
-    by_broadcast: HashMap<Ipv4Addr, Place>,
-    by_peer: HashMap<IpAddr, Place>,
-    default_sources: Vec<IpAddr>,
+    by_broadcast: Map<Ipv4Addr, Place>,
+    by_peer: Map<u128, Place>,
+    /// `None` where they were not asked about.
+    default_sources: Option<Vec<IpAddr>>,
 }
 
 /// An address as two positions: of its interface, and among that one's addresses.
@@ -126,7 +130,7 @@ impl Interfaces {
     #[must_use]
     pub fn with_default_source(mut self, ip: IpAddr) -> Self {
         let sources = &mut Arc::make_mut(&mut self.snapshot).default_sources;
-        sources.push(ip.to_canonical());
+        sources.get_or_insert_default().push(ip.to_canonical());
         self
     }
 
@@ -148,7 +152,9 @@ impl Interfaces {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn with_system_default_sources(self) -> Self {
+    pub fn with_system_default_sources(mut self) -> Self {
+        let sources = &mut Arc::make_mut(&mut self.snapshot).default_sources;
+        sources.get_or_insert_default();
         // A UDP connect looks up the route and sends nothing. The destination is
         // a.root-servers.net, which is the outside to every other host.
         let questions: [(SocketAddr, SocketAddr); 2] = [
@@ -258,13 +264,18 @@ impl Interfaces {
     /// ```
     pub fn with_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
         let ip = ip.to_canonical();
-        let start = self.snapshot.by_ip.get(&ip).copied();
+        let start = self.snapshot.by_ip.get(&key(ip)).copied();
         start
             .into_iter()
             .flat_map(|start| &self.snapshot.places[start..])
             .map(|place| self.at(*place))
             .take_while(move |(_, addr)| addr.ip == ip)
             .map(|(interface, _)| interface)
+    }
+
+    /// Tells whether an interface has exactly the address `ip`, which is no IPv4-mapped one.
+    pub(crate) fn has(&self, ip: IpAddr) -> bool {
+        self.snapshot.by_ip.contains_key(&key(ip))
     }
 
     /// Iterates over the addresses inside `network`, each with its interface, without a scan
@@ -307,7 +318,7 @@ impl Interfaces {
 
     /// Finds the address whose point-to-point peer `ip` is.
     pub(crate) fn peer_of(&self, ip: IpAddr) -> Option<(&Interface, &InterfaceAddr)> {
-        self.snapshot.by_peer.get(&ip).map(|at| self.at(*at))
+        self.snapshot.by_peer.get(&key(ip)).map(|at| self.at(*at))
     }
 
     /// Iterates over one address of each subnet that `ip` lies in, the smallest subnet first.
@@ -319,7 +330,7 @@ impl Interfaces {
             .prefix_lens
             .iter()
             .filter(move |len| **len < bits_of(ip))
-            .filter_map(move |len| self.snapshot.by_subnet.get(&Network::containing(ip, *len)))
+            .filter_map(move |len| self.snapshot.by_subnet.get(&subnet_key(ip, *len)))
             .map(|place| self.at(*place))
     }
 
@@ -363,6 +374,12 @@ impl Interfaces {
         self.iter().filter(has_loopback).collect()
     }
 
+    /// Tells whether the interface called `name` has a loopback address.
+    pub(crate) fn is_loopback(&self, name: &str) -> bool {
+        let interface = self.by_name(name);
+        interface.is_some_and(|one| one.addrs.iter().any(|addr| addr.ip.is_loopback()))
+    }
+
     /// Returns the names of the interfaces, the one that `name` is likely a slip for first.
     pub(crate) fn names_by_likeness(&self, name: &str) -> Vec<String> {
         let mut names: Vec<&str> = self.iter().map(Interface::name).collect();
@@ -372,7 +389,12 @@ impl Interfaces {
 
     /// Returns the addresses that the host would use to reach the outside.
     pub(crate) fn default_sources(&self) -> &[IpAddr] {
-        &self.snapshot.default_sources
+        self.snapshot.default_sources.as_deref().unwrap_or_default()
+    }
+
+    /// Tells whether those were asked about.
+    pub(crate) fn knows_default_sources(&self) -> bool {
+        self.snapshot.default_sources.is_some()
     }
 
     fn at(&self, place: Place) -> (&Interface, &InterfaceAddr) {
@@ -398,7 +420,7 @@ impl FromIterator<Interface> for Interfaces {
     /// name where one of them lacks an index.
     fn from_iter<I: IntoIterator<Item = Interface>>(entries: I) -> Self {
         let mut interfaces: Vec<Interface> = Vec::new();
-        let mut by_index: HashMap<u32, usize> = HashMap::new();
+        let mut by_index: Map<u32, usize> = Map::default();
         let mut by_name: HashMap<String, usize> = HashMap::new();
         for entry in entries {
             let named = by_name
@@ -434,43 +456,61 @@ impl FromIterator<Interface> for Interfaces {
 impl Snapshot {
     fn new(interfaces: Vec<Interface>) -> Self {
         let mut new = Self::default();
+        let count = interfaces
+            .iter()
+            .map(|interface| interface.addrs.len())
+            .sum();
+        let mut sorted: Vec<(Rank, Place)> = Vec::with_capacity(count);
+        let mut has_len = [false; 129];
         for (at, interface) in interfaces.iter().enumerate() {
             if let Some(index) = interface.index() {
                 new.by_index.insert(index, at);
             }
             new.by_name.entry(interface.name.clone()).or_insert(at);
+            let mut last_subnet = None;
             for (n, addr) in interface.addrs.iter().enumerate() {
                 let place = Place {
                     interface: at,
                     addr: n,
                 };
-                new.places.push(place);
-                if addr.subnet().is_subnet() {
-                    new.by_subnet.entry(addr.subnet()).or_insert(place);
-                    new.prefix_lens.push(addr.prefix_len);
+                sorted.push(((neighbourhood(addr.ip), key(addr.ip), at), place));
+                // Addresses in their order are mostly of the subnet of the one before.
+                let subnet = subnet_key(addr.ip, addr.prefix_len);
+                if addr.subnet().is_subnet() && last_subnet != Some(subnet) {
+                    new.by_subnet.entry(subnet).or_insert(place);
+                    has_len[usize::from(addr.prefix_len)] = true;
+                    last_subnet = Some(subnet);
                 }
                 if let Some(broadcast) = addr.broadcast {
                     new.by_broadcast.entry(broadcast).or_insert(place);
                 }
                 if let Some(peer) = addr.peer {
-                    new.by_peer.entry(peer).or_insert(place);
+                    new.by_peer.entry(key(peer)).or_insert(place);
                 }
             }
         }
-        new.prefix_lens.sort_unstable_by(|a, b| b.cmp(a));
-        new.prefix_lens.dedup();
-        let ip_at = |place: &Place| interfaces[place.interface].addrs[place.addr].ip;
-        new.places
-            .sort_by_key(|place| (neighbourhood(ip_at(place)), ip_at(place), place.interface));
+        let lens = (0..=128).rev().filter(|len| has_len[usize::from(*len)]);
+        new.prefix_lens = lens.collect();
+        sorted.sort_unstable_by_key(|(rank, place)| (*rank, place.addr));
         // An interface may have an address twice, in subnets of different size.
-        new.places
-            .dedup_by_key(|place| (ip_at(place), place.interface));
-        for (at, place) in new.places.iter().enumerate() {
-            new.by_ip.entry(ip_at(place)).or_insert(at);
+        sorted.dedup_by_key(|(rank, _)| *rank);
+        new.by_ip.reserve(sorted.len());
+        for (at, ((_, ip, _), _)) in sorted.iter().enumerate() {
+            new.by_ip.entry(*ip).or_insert(at);
         }
+        new.places = sorted.into_iter().map(|(_, place)| place).collect();
         new.interfaces = interfaces;
         new
     }
+}
+
+/// The order of the places: by neighbourhood, by address, by interface.
+type Rank = ((bool, bool, bool), u128, usize);
+
+/// The subnet of an address, as a key: its first address and the length of its prefix, which two
+/// families do not share.
+fn subnet_key(ip: IpAddr, len: u8) -> (u128, u8) {
+    (key(Network::containing(ip, len).first()), len)
 }
 
 impl fmt::Debug for Interfaces {

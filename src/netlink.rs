@@ -163,24 +163,23 @@ pub(crate) enum Answer<'a> {
     Done,
     /// The question is refused, by an error of the system.
     Refused(i32),
-    /// The dump is of no one moment.
-    Interrupted,
 }
 
-/// Splits a datagram into its messages; what is cut short ends it.
-pub(crate) fn answers(mut datagram: &[u8]) -> impl Iterator<Item = Answer<'_>> {
+/// Splits a datagram into its messages, each with whether what is told changed meanwhile; what is
+/// cut short ends it.
+pub(crate) fn answers(mut datagram: &[u8]) -> impl Iterator<Item = (Answer<'_>, bool)> {
     std::iter::from_fn(move || {
         let len = usize::try_from(u32_at(datagram, 0)?).ok()?;
         let (kind, flags) = (u16_at(datagram, 4)?, u16_at(datagram, 6)?);
         let body = datagram.get(16..len)?;
         datagram = datagram.get(padded(len)..).unwrap_or_default();
-        Some(match kind {
+        let answer = match kind {
             // A dump may end in an error, too, as where the kernel has no table for it.
             NLMSG_ERROR | NLMSG_DONE if error_in(body) != 0 => Answer::Refused(error_in(body)),
-            _ if flags & NLM_F_DUMP_INTR != 0 => Answer::Interrupted,
             NLMSG_ERROR | NLMSG_DONE => Answer::Done,
             kind => Answer::Part(kind, body),
-        })
+        };
+        Some((answer, flags & NLM_F_DUMP_INTR != 0))
     })
 }
 
@@ -190,6 +189,13 @@ fn error_in(body: &[u8]) -> i32 {
         .first_chunk()
         .map_or(0, |bytes| i32::from_ne_bytes(*bytes));
     negative.wrapping_neg()
+}
+
+/// All things of a kind.
+pub(crate) struct Dump<T> {
+    pub(crate) found: Vec<T>,
+    /// They did not change while they were told.
+    pub(crate) is_of_one_moment: bool,
 }
 
 /// A socket on which the kernel is asked.
@@ -221,7 +227,7 @@ impl Netlink {
     fn ask(
         &mut self,
         question: &[u8],
-        mut each: impl FnMut(Answer<'_>) -> ControlFlow<io::Result<()>>,
+        mut each: impl FnMut(Answer<'_>, bool) -> ControlFlow<io::Result<()>>,
     ) -> io::Result<()> {
         self.socket.write_all(question)?;
         loop {
@@ -229,8 +235,8 @@ impl Netlink {
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            for answer in answers(&self.datagram[..len]) {
-                if let ControlFlow::Break(result) = each(answer) {
+            for (answer, is_changed) in answers(&self.datagram[..len]) {
+                if let ControlFlow::Break(result) = each(answer, is_changed) {
                     return result;
                 }
             }
@@ -238,26 +244,28 @@ impl Netlink {
     }
 
     /// Asks for all things of a kind.
-    ///
-    /// # Errors
-    ///
-    /// [`Interrupted`](io::ErrorKind::Interrupted) where they changed meanwhile.
     pub(crate) fn all<T>(
         &mut self,
         question: &[u8],
         read: fn(u16, &[u8]) -> Option<T>,
-    ) -> io::Result<Vec<T>> {
+    ) -> io::Result<Dump<T>> {
         let mut found = Vec::new();
-        self.ask(question, |answer| match answer {
-            Answer::Part(kind, body) => {
-                found.extend(read(kind, body));
-                ControlFlow::Continue(())
+        let mut is_of_one_moment = true;
+        self.ask(question, |answer, is_changed| {
+            is_of_one_moment &= !is_changed;
+            match answer {
+                Answer::Part(kind, body) => found.extend(read(kind, body)),
+                Answer::Refused(error) => {
+                    return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
+                }
+                Answer::Done => return ControlFlow::Break(Ok(())),
             }
-            Answer::Interrupted => ControlFlow::Break(Err(io::ErrorKind::Interrupted.into())),
-            Answer::Refused(error) => ControlFlow::Break(Err(io::Error::from_raw_os_error(error))),
-            Answer::Done => ControlFlow::Break(Ok(())),
+            ControlFlow::Continue(())
         })?;
-        Ok(found)
+        Ok(Dump {
+            found,
+            is_of_one_moment,
+        })
     }
 }
 
@@ -265,7 +273,7 @@ impl Netlink {
 pub(crate) fn ask_one<T>(question: &[u8], read: fn(u16, &[u8]) -> Option<T>) -> Option<T> {
     let mut found = None;
     let asked = Netlink::open(ROUTE).and_then(|mut netlink| {
-        netlink.ask(question, |answer| {
+        netlink.ask(question, |answer, _| {
             if let Answer::Part(kind, body) = answer {
                 found = read(kind, body);
             }

@@ -17,7 +17,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
-use crate::network::Network;
 use crate::target::BindTarget;
 pub use banner::Banner;
 pub use dial::{Dial, DialFrom};
@@ -29,8 +28,9 @@ pub(crate) use lint::{Surroundings, find};
 ///
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
 /// 127.0.0.1 stands for all of its network, which Linux answers on. An
-/// address that nobody can connect to is left out: of a foreign target, of a loopback interface
-/// that is down, and an IPv6 address that is tentative or a duplicate.
+/// address that nobody can connect to is left out: of a loopback interface that is down, and an IPv6
+/// address that is tentative, a duplicate or of an interface that is down. So is one of a foreign target, though a
+/// local route may take clients to it, which [`Listener::notes`](crate::Listener::notes) tells.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
 /// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
@@ -118,7 +118,7 @@ impl fmt::Display for Reach {
         }
         write_rest(f, self.dials.len().saturating_sub(shown))?;
         if self.dials.is_empty() {
-            f.write_str("nobody can connect now\n")?;
+            f.write_str("no address of this host is open to clients\n")?;
         }
         write!(f, "exposed to {}", self.exposure)?;
         if self.is_any {
@@ -184,8 +184,7 @@ impl BindTarget {
             }
             Self::Foreign(_) => Vec::new(),
         };
-        let is_loopback = |device: &str| host.loopbacks().iter().any(|lo| lo.name() == device);
-        let only_here = device.is_some_and(is_loopback);
+        let only_here = device.is_some_and(|device| host.is_loopback(device));
         let dials = dials.into_iter().filter_map(|dial| {
             // What a host sends to itself comes in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
@@ -201,7 +200,7 @@ impl BindTarget {
         });
         let reach = Reach {
             dials: dials.collect(),
-            exposure: self.exposure(host),
+            exposure: self.exposure_on_device(device, host),
             is_any: self.is_any(),
         };
         Reach::of_all([reach], host)
@@ -217,11 +216,13 @@ fn dial<'a>(
 ) -> Option<Dial> {
     if ip.is_loopback() {
         // All of 127.0.0.0/8 is taken care of by the one entry that the interface has.
-        let own = host.inside(Network::containing(ip, if ip.is_ipv4() { 8 } else { 128 }));
-        let takes_it = |(interface, addr): &(&Interface, &InterfaceAddr)| {
-            interface.is_running() && addr.subnet().contains(ip)
-        };
-        let owner = own.into_iter().find(takes_it)?;
+        let listed = host
+            .with_ip(ip)
+            .filter_map(|own| Some((own, own.entry(ip)?)));
+        let around = host
+            .subnets_of(ip)
+            .filter(|(_, addr)| addr.ip().is_loopback());
+        let owner = listed.chain(around).find(|(own, _)| own.is_running())?;
         return Some(Dial::new(ip, port, Some(owner)));
     }
     let is_usable = |(interface, addr): &(&Interface, &InterfaceAddr)| {
@@ -238,4 +239,5 @@ fn dial<'a>(
 pub(crate) struct OpenSocket<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) target: &'a BindTarget,
+    pub(crate) exposure: Exposure,
 }

@@ -150,12 +150,18 @@ impl ListenAddr {
             .collect())
     }
 
-    /// Tells whether it stands for other addresses when the host has others.
-    pub(crate) fn is_selector(&self) -> bool {
+    /// Tells whether it stands for the addresses of the host that it selects.
+    fn is_selector(&self) -> bool {
         matches!(
             self.host(),
             Host::Name(_) | Host::Network(_) | Host::Word(_)
         )
+    }
+
+    /// Tells whether it may stand for other addresses when the host has others.
+    pub(crate) fn may_change(&self) -> bool {
+        // `localhost` does without an address that the host lacks.
+        self.is_selector() || *self.host() == Host::Localhost
     }
 
     /// Tells whether only the interfaces say which sockets the address stands for.

@@ -115,15 +115,20 @@ impl BindTarget {
         if ip.is_loopback() {
             return Self::Loopback(LoopbackAddrs(Loopbacks::One(ip)));
         }
+        let scope_id = match ip {
+            IpAddr::V6(v6) if has_zone(v6) => scope_id,
+            _ => 0,
+        };
         let placed = Placed {
             ip,
-            scope_id: match ip {
-                IpAddr::V6(v6) if has_zone(v6) => scope_id,
-                _ => 0,
-            },
+            scope_id,
             host: host.clone(),
         };
-        if placed.owners().next().is_some() {
+        let is_owned = match scope_id {
+            0 => host.has(ip),
+            _ => placed.owners().next().is_some(),
+        };
+        if is_owned {
             Self::Local(LocalAddr(placed))
         } else {
             Self::Foreign(ForeignAddr(placed))

@@ -13,9 +13,9 @@ use std::time::Duration;
 ///
 /// # Platform notes
 ///
-/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links and addresses), through rustix. It is
+/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links, addresses and routes), through rustix. It is
 ///   about the network namespace of the thread that made it. The descriptor, through `AsFd`, is readable when
-///   something has changed, for event loops; [`wait`](Self::wait) with no time then clears it.
+///   something has changed, for event loops; [`wait`](Self::wait) with a timeout of zero then clears it.
 /// - Elsewhere nothing wakes it: it says once a second that something may have changed.
 ///
 /// # Examples
@@ -53,8 +53,8 @@ impl Watch {
         system::Watch::new().map(Self)
     }
 
-    /// Waits until something may have changed since the last call, and tells whether it has or
-    /// `timeout` is over. Without a timeout it waits for ever.
+    /// Waits until something may have changed since the last call, and returns `true`; or `false`,
+    /// when `timeout` is over. Without a timeout it waits for ever.
     ///
     /// # Errors
     ///
@@ -82,8 +82,9 @@ mod system {
     use rustix::net::netlink::SocketAddrNetlink;
     use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-    /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR` of `linux/rtnetlink.h`.
-    const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+    /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV6_IFADDR` and
+    /// `RTMGRP_IPV6_ROUTE` of `linux/rtnetlink.h`.
+    const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
     #[derive(Debug)]
     pub(super) struct Watch {

@@ -62,9 +62,9 @@ fn an_address_goes_and_comes_back() {
         assert_eq!(
             news(&mut hold),
             [
-                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 has the address no longer; \
+                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 lacks the address or is down; \
                  wait until it is back",
-                "1: nobody can connect to [fd00::1]:5000 any more: eth0 has the address no longer; \
+                "1: nobody can connect to [fd00::1]:5000 any more: eth0 lacks the address or is down; \
                  wait until it is back",
             ],
         );
@@ -190,7 +190,7 @@ fn a_selector_names_other_addresses() {
         assert_eq!(
             news(&mut hold),
             [
-                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 has the address no longer; \
+                "0: nobody can connect to 10.0.0.1:5000 any more: eth0 lacks the address or is down; \
                  bind the setting anew",
                 "0: the setting stands for 10.0.0.2:5000 of eth0, too, now; bind the setting anew",
                 "1: the setting stands for 10.66.0.1:5001 of far0, too, now; bind the setting anew",
@@ -212,7 +212,10 @@ fn a_selector_names_other_addresses() {
         ip("addr add 10.0.0.2/24 dev far0");
         assert_eq!(
             news(&mut hold),
-            ["0: the setting stands for 10.0.0.2:5000 of far0 no longer; bind the setting anew"],
+            [
+                "0: the setting stands for 10.0.0.2:5000 no longer, which clients can connect to; close \
+              the socket"
+            ],
         );
         assert!(
             connects("10.0.0.2:5000".parse().unwrap()),
@@ -285,6 +288,143 @@ fn a_tentative_address_is_new_once_it_can_be_bound() {
     });
 }
 
+#[test]
+fn what_was_opened_in_part_is_followed() {
+    in_namespace("what_was_opened_in_part_is_followed", || {
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
+        let listeners = bindaddr::bind_all(["localhost:5000", "-[::1]:5001"]).unwrap();
+        assert_eq!(addrs(&listeners), ["127.0.0.1:5000"]);
+        let mut hold = listeners.hold(now());
+        set("net/ipv6/conf/lo/disable_ipv6", "0");
+        ip("link set lo up"); // which waits until the address is usable
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: the setting stands for [::1]:5000 of lo, too, now; bind the setting anew",
+                "1: the setting stands for [::1]:5001 of lo, too, now; bind the setting anew",
+            ],
+        );
+        drop(listeners);
+
+        let listeners = bindaddr::bind("-localhost:5000").unwrap();
+        let mut hold = listeners.hold(now());
+        ip("link set lo down");
+        let gone = hold.look(now());
+        assert_eq!(
+            gone.iter().map(bindaddr::Change::kind).collect::<Vec<_>>(),
+            [ChangeKind::Gone; 2]
+        );
+        ip("link set lo up");
+        let back = hold.look(now());
+        assert_eq!(
+            back.iter().map(bindaddr::Change::kind).collect::<Vec<_>>(),
+            [ChangeKind::Back; 2]
+        );
+    });
+}
+
+#[test]
+fn a_setting_that_is_bound_anew_is_held_on() {
+    in_namespace("a_setting_that_is_bound_anew_is_held_on", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = ["127.0.0.1:5001", "ipv4@eth0:5000"];
+        let listeners = bindaddr::bind_all(settings).unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        let changes = hold.look(now());
+        assert!(
+            changes
+                .iter()
+                .all(|change| (change.entry(), change.action()) == (1, Action::Rebind))
+        );
+
+        let kept = listeners
+            .into_iter()
+            .filter(|listener| listener.entry() == 0);
+        let kept: Vec<bindaddr::Listener> = kept.collect();
+        let anew = bindaddr::bind(settings[1]).unwrap();
+        hold.rebound(1, &anew);
+        assert_eq!(news(&mut hold), [""; 0]);
+        assert!(connects("10.0.0.2:5000".parse().unwrap()) && connects(kept[0].local_addr()));
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(
+            news(&mut hold),
+            ["1: the setting stands for 10.0.0.1:5000 of eth0, too, now; bind the setting anew"],
+        );
+        ip("addr del 10.0.0.2/24 dev eth0");
+        let changes = hold.look(now());
+        assert_eq!(
+            (changes[0].kind(), changes[0].entry()),
+            (ChangeKind::Gone, 1)
+        );
+    });
+}
+
+#[test]
+fn a_device_is_followed_that_had_no_address() {
+    in_namespace("a_device_is_followed_that_had_no_address", || {
+        set("net/ipv6/conf/default/disable_ipv6", "1");
+        link();
+        let listeners = BindOptions::new()
+            .device("eth0")
+            .bind("0.0.0.0:5000")
+            .unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(news(&mut hold), [""; 0]);
+        ip("link del eth0");
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: nobody can connect to 0.0.0.0:5000 any more: eth0 lacks the address or is down; \
+              wait until it is back"
+            ],
+        );
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let changes = hold.look(now());
+        assert!(
+            matches!(changes[0].kind(), ChangeKind::Recreated { .. }),
+            "{changes:?}"
+        );
+    });
+}
+
+#[test]
+fn an_interface_that_only_went_by_another_name_is_back() {
+    in_namespace(
+        "an_interface_that_only_went_by_another_name_is_back",
+        || {
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            let listeners = BindOptions::new()
+                .device("eth0")
+                .bind("0.0.0.0:5000")
+                .unwrap();
+            let mut hold = listeners.hold(now());
+            // The two change names, and the one that the socket is bound to has no address for a while.
+            ip("addr flush dev eth0");
+            ip("link set eth0 down");
+            ip("link set eth0 name wan0");
+            ip("link set far0 down");
+            ip("link set far0 name eth0");
+            ip("link set eth0 up");
+            ip("addr add 10.0.0.2/24 dev eth0");
+            let changes = hold.look(now());
+            assert!(
+                matches!(changes[0].kind(), ChangeKind::Recreated { .. }),
+                "{changes:?}"
+            );
+            ip("link set wan0 up");
+            ip("addr add 10.0.0.1/24 dev wan0");
+            assert_eq!(hold.look(now())[0].kind(), ChangeKind::Back);
+            assert!(connects("10.0.0.1:5000".parse().unwrap()));
+        },
+    );
+}
+
 #[cfg(feature = "watch")]
 mod watch {
     use std::time::{Duration, Instant};
@@ -317,6 +457,34 @@ mod watch {
                 // What the kernel does of itself after it may take a moment.
                 while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
             }
+        });
+    }
+
+    #[test]
+    fn it_wakes_at_another_default_route() {
+        in_namespace("watch::it_wakes_at_another_default_route", || {
+            super::link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            ip("addr add 10.0.1.1/24 dev far0");
+            ip("route add default via 10.0.0.9");
+            let mut watch = Watch::new().unwrap();
+            let now = || Interfaces::system().unwrap().with_system_default_sources();
+            let listeners = bindaddr::bind("ipv4@_default_:5000").unwrap();
+            let mut hold = listeners.hold(now());
+            assert!(hold.look(now()).is_empty());
+            ip("route replace default via 10.0.1.9");
+            assert!(watch.wait(Some(Duration::from_secs(20))).unwrap());
+            let said: Vec<String> = hold.look(now()).iter().map(ToString::to_string).collect();
+            assert_eq!(
+                said,
+                [
+                    "the setting stands for 10.0.0.1:5000 no longer, which clients can connect to",
+                    "the setting stands for 10.0.1.1:5000 of far0, too, now",
+                ],
+            );
+            ip("route del default");
+            assert!(watch.wait(Some(Duration::from_secs(20))).unwrap());
+            assert!(hold.look(now()).is_empty(), "there is nothing to bind");
         });
     }
 

@@ -209,6 +209,30 @@ fn an_address_has_a_state_and_a_peer() {
     });
 }
 
+#[test]
+fn a_state_is_known_while_addresses_come_and_go() {
+    in_namespace("a_state_is_known_while_addresses_come_and_go", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        run_ip("link add name eth0 type veth peer name far0");
+        run_ip("link set eth0 up"); // without a carrier, so that DAD never ends
+        run_ip("addr add fd77::1/64 dev eth0");
+        let addrs = (0..2000).map(|n| format!("addr add 10.1.{}.{}/32 dev lo", n / 200, n % 200));
+        util::netns::ip_batch(&addrs.collect::<Vec<_>>().join("\n"));
+        let churn = "addr add 10.2.0.1/32 dev lo\naddr del 10.2.0.1/32 dev lo\n".repeat(2000);
+        let churning = std::thread::spawn(move || util::netns::ip_batch(&churn));
+        let mut looks = 0;
+        while !churning.is_finished() {
+            let host = Interfaces::system().unwrap();
+            let addrs = host.by_name("eth0").unwrap().addrs();
+            assert_eq!(addrs.len(), 1);
+            assert_eq!(addrs[0].state(), AddrState::Tentative);
+            looks += 1;
+        }
+        churning.join().unwrap();
+        assert!(looks > 0);
+    });
+}
+
 proptest! {
     #[test]
     fn look_up_agrees_with_a_scan(interfaces in interfaces(), asked in near_ips()) {

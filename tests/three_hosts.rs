@@ -185,10 +185,10 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
             (&on_eth0, "192.168.71.67", Exposure::Private, 1),
             (&on_eth0, "10.9.9.9", Exposure::Private, 1),
             (&on_eth0, "127.0.0.1", Exposure::ThisHost, 0),
-            (&on_lo, "0.0.0.0", Exposure::Private, 2),
-            (&on_lo, "*", Exposure::Private, 4),
-            (&on_lo, "10.9.9.9", Exposure::Private, 1),
-            (&on_lo, "192.168.71.67", Exposure::Private, 0),
+            (&on_lo, "0.0.0.0", Exposure::ThisHost, 2),
+            (&on_lo, "*", Exposure::ThisHost, 4),
+            (&on_lo, "10.9.9.9", Exposure::ThisHost, 1),
+            (&on_lo, "192.168.71.67", Exposure::ThisHost, 0),
         ] {
             let setting = format!("{text}:{PORT}");
             let listeners = match options.bind(&setting) {
@@ -289,7 +289,7 @@ fn lints_have_their_evidence_from_the_kernel() {
         );
         assert_eq!(
             found("*:5000", &all),
-            ["global-address [::]:5000: 2001:db8::1 of eth0 is routed on the internet"],
+            ["global-address [::]:5000: 2001:db8::1 of eth0 is exposed to the internet"],
         );
         assert_eq!(
             found("*:5000", &Lints::new().without(Lint::GlobalAddress)),
@@ -353,5 +353,23 @@ fn a_routed_loopback_address_lets_others_in() {
             network.neighbour.connects(to),
             "which is what the lint is for"
         );
+    });
+}
+
+#[test]
+fn a_linux_router_carries_ipv4_link_local_addresses() {
+    const TEST: &str = "a_linux_router_carries_ipv4_link_local_addresses";
+    in_namespace(TEST, || {
+        let mut network = network(TEST);
+        ip("addr add 169.254.7.7/16 dev eth0");
+        let listeners = bindaddr::bind("169.254.7.7:5000").unwrap();
+        assert_eq!(
+            listeners.exposure(&Interfaces::system().unwrap()),
+            Exposure::Link
+        );
+        let to: SocketAddr = "169.254.7.7:5000".parse().unwrap();
+        network.neighbour.ip("route add 169.254.7.7 dev eth0");
+        assert!(network.neighbour.connects(to));
+        assert!(network.remote.connects(to), "its router has a route");
     });
 }

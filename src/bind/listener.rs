@@ -179,7 +179,8 @@ impl<S> Listener<S> {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        self.target(host).exposure(host)
+        let device = self.device.as_deref();
+        self.target(host).exposure_on_device(device, host)
     }
 
     /// Returns the interface that the socket is bound to by [`device`](crate::BindOptions::device).
@@ -324,8 +325,8 @@ mod sealed {
 /// The sockets that a setting or a list of them stands for: at least one. Those of one
 /// setting are all on one port.
 ///
-/// The [`Display`](fmt::Display) form has their addresses; `{:#}` has a line for each, and for
-/// what was skipped or merged.
+/// The [`Display`](fmt::Display) form has the first ten addresses; `{:#}` has a line for each socket, and
+/// for what was skipped or merged.
 ///
 /// # Examples
 ///
@@ -341,6 +342,9 @@ pub struct Listeners<S = TcpListener> {
     /// What became of the rest of a list, if anything is to be said of it.
     rest: Option<Box<Rest>>,
 }
+
+/// How many addresses people read.
+const SHOWN: usize = 10;
 
 #[derive(Debug)]
 struct Rest {
@@ -457,10 +461,13 @@ impl<S> Listeners<S> {
     #[must_use]
     pub fn lint(&self, lints: &Lints, host: &Interfaces) -> Vec<Finding> {
         let targets: Vec<BindTarget> = self.iter().map(|listener| listener.target(host)).collect();
-        let addrs = self.iter().map(Listener::local_addr);
-        let sockets: Vec<OpenSocket<'_>> = addrs
-            .zip(&targets)
-            .map(|(addr, target)| OpenSocket { addr, target })
+        let sockets = self.iter().zip(&targets);
+        let sockets: Vec<OpenSocket<'_>> = sockets
+            .map(|(listener, target)| OpenSocket {
+                addr: listener.local_addr,
+                target,
+                exposure: listener.exposure(host),
+            })
             .collect();
         let around = Surroundings::read(lints, &sockets, host);
         reach::find(lints, &sockets, host, &around)
@@ -491,10 +498,13 @@ impl<S> Listeners<S> {
 impl<S> fmt::Display for Listeners<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
-            for (n, listener) in self.iter().enumerate() {
+            for (n, listener) in self.iter().take(SHOWN).enumerate() {
                 write!(f, "{}{listener}", if n == 0 { "" } else { ", " })?;
             }
-            return Ok(());
+            return match self.listeners.len().saturating_sub(SHOWN) {
+                0 => Ok(()),
+                more => write!(f, " and {more} more"),
+            };
         }
         for listener in self {
             writeln!(f, "{listener:#}")?;

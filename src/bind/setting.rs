@@ -129,7 +129,7 @@ impl Read<'_> {
     /// Returns what is to be remembered of it, if it may stand for other sockets later.
     pub(crate) fn followed(&self, entry: usize, options: &BindOptions) -> Option<Followed> {
         match self {
-            Self::Addr(addr) if addr.is_optional() || addr.is_selector() => Some(Followed {
+            Self::Addr(addr) if addr.is_optional() || addr.may_change() => Some(Followed {
                 entry,
                 addr: addr.clone().into_owned(),
                 choice: options.choice,

@@ -436,7 +436,7 @@ fn a_dump_that_ends_in_an_error_is_none() {
     let answers = |datagram: &[u8]| -> Vec<bool> {
         let answers = netlink::answers(datagram);
         answers
-            .map(|answer| matches!(answer, netlink::Answer::Done))
+            .map(|(answer, _)| matches!(answer, netlink::Answer::Done))
             .collect()
     };
     assert_eq!(answers(&done(0)), [true]);
@@ -810,7 +810,7 @@ proptest! {
 
     #[test]
     fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for answer in netlink::answers(&bytes) {
+        for (answer, _) in netlink::answers(&bytes) {
             if let netlink::Answer::Part(kind, body) = answer {
                 let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
                 let _ = (netlink::is_local_route(kind, body), netlink::addr(kind, body));

@@ -11,22 +11,14 @@ use std::net::IpAddr;
 use super::{AddrState, Interface, InterfaceAddr};
 use crate::netlink::{self, AF_INET6, Addr, Link, Netlink, ROUTE};
 
+/// How often to read again what changed while it was read. Where it never ceases to change,
+/// the last answer is as good as any.
+const TRIES: usize = 4;
+
 /// Reads the interfaces that have an address.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut tries_left = 3;
-    loop {
-        match interfaces_of_one_moment() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted && tries_left > 0 => {
-                tries_left -= 1;
-            }
-            result => return result,
-        }
-    }
-}
-
-fn interfaces_of_one_moment() -> io::Result<Vec<Interface>> {
     let mut netlink = Netlink::open(ROUTE)?;
-    let addrs = netlink.all(&netlink::addrs_question(), netlink::addr)?;
+    let addrs = of_one_moment(&mut netlink, &netlink::addrs_question(), netlink::addr)?;
     let mut links = links(&mut netlink, AF_INET6)?;
     if addrs.iter().any(|addr| !links.contains_key(&addr.index)) {
         // IPv6 is switched off on an interface.
@@ -51,9 +43,24 @@ fn interfaces_of_one_moment() -> io::Result<Vec<Interface>> {
     Ok(interfaces)
 }
 
+fn of_one_moment<T>(
+    netlink: &mut Netlink,
+    question: &[u8],
+    read: fn(u16, &[u8]) -> Option<T>,
+) -> io::Result<Vec<T>> {
+    let mut dump = netlink.all(question, read)?;
+    for _ in 1..TRIES {
+        if dump.is_of_one_moment {
+            break;
+        }
+        dump = netlink.all(question, read)?;
+    }
+    Ok(dump.found)
+}
+
 /// Reads the links that have a family, by their index.
 fn links(netlink: &mut Netlink, family: u8) -> io::Result<HashMap<u32, Link>> {
-    let links = netlink.all(&netlink::links_question(family), netlink::link)?;
+    let links = of_one_moment(netlink, &netlink::links_question(family), netlink::link)?;
     Ok(links.into_iter().map(|link| (link.index, link)).collect())
 }
 

@@ -59,13 +59,15 @@ pub struct Dial {
 pub enum DialFrom {
     /// From the host itself: a loopback address, or a socket bound to the loopback interface.
     ThisHost,
-    /// From wherever the network carries a packet to the address, this host included.
+    /// From wherever the network carries a packet to the address, this host included while its
+    /// loopback interface is up.
     Network,
     /// From what comes in through the interface that the socket is bound to
     /// ([`device`](crate::BindOptions::device)), which is not the one that has the address; not from
     /// this host.
     Device,
-    /// From the hosts on the same link, and this one: a link-local address.
+    /// From the hosts on the same link, and this one: a link-local address. Routers have to keep it
+    /// there; Linux does so for IPv6, and carries on an IPv4 one where it has a route to it.
     Link,
 }
 

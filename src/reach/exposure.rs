@@ -121,6 +121,14 @@ impl BindTarget {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
+        self.exposure_on_device(None, host)
+    }
+
+    /// The same of a socket that is bound to an interface.
+    pub(crate) fn exposure_on_device(&self, device: Option<&str>, host: &Interfaces) -> Exposure {
+        if device.is_some_and(|device| host.is_loopback(device)) {
+            return Exposure::ThisHost;
+        }
         match self {
             Self::Any(wildcard) => host
                 .addrs()

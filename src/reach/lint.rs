@@ -1,6 +1,6 @@
 //! What an operator may not expect of a server that listens: [`Lints`] and [`Finding`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +31,8 @@ pub enum Lint {
     /// The server is in a container, so that who gets in is decided by the ports that are published:
     /// Docker opens them on every address of the host, past its firewall, unless told otherwise.
     PublishedPort,
-    /// The host has an address that is routed on the internet, and the socket takes it.
+    /// The host has an address of the kind that is routed on the internet ([`Exposure::Global`]), and the
+    /// socket takes it.
     GlobalAddress,
     /// The address is on the loopback interface, which does not keep other hosts out:
     /// only 127.0.0.0/8 and `::1` are this host's alone.
@@ -226,7 +227,7 @@ impl fmt::Display for Finding {
             ),
             Lint::GlobalAddress => {
                 if let Some(ip) = self.ip {
-                    write!(f, "{ip} of {interface} is routed on the internet")?;
+                    write!(f, "{ip} of {interface} is exposed to the internet")?;
                 }
                 match self.more {
                     0 => Ok(()),
@@ -292,7 +293,8 @@ impl OpenSocket<'_> {
 fn links() -> HashMap<u32, Link> {
     let links = Netlink::open(ROUTE)
         .and_then(|mut netlink| netlink.all(&netlink::links_question(0), netlink::link));
-    let links = links.unwrap_or_default().into_iter();
+    let links = links.map_or_else(|_| Vec::new(), |links| links.found);
+    let links = links.into_iter();
     links.map(|link| (link.index, link)).collect()
 }
 
@@ -369,6 +371,7 @@ pub(crate) fn find(
             findings.push(finding);
         }
     };
+    let loopbacks: HashSet<&str> = host.loopbacks().into_iter().map(Interface::name).collect();
     let is_only_loopback = sockets.iter().all(|socket| socket.target.is_loopback());
     let mut container = around.container.as_ref();
     for socket in sockets {
@@ -393,7 +396,7 @@ pub(crate) fn find(
             });
         }
         match socket.target {
-            BindTarget::Any(wildcard) => {
+            BindTarget::Any(wildcard) if socket.exposure == Exposure::Global => {
                 let mut global = host.addrs().filter(|(_, addr)| {
                     wildcard.takes(Family::of(addr.ip()))
                         && Exposure::of(addr.ip()) == Exposure::Global
@@ -408,7 +411,7 @@ pub(crate) fn find(
                 }
             }
             BindTarget::Local(local) => {
-                for (lint, interface) in of_local(local, host) {
+                for (lint, interface) in of_local(local, &loopbacks) {
                     add(Finding {
                         ip: Some(local.ip()),
                         interface: Some(interface.name().to_owned()),
@@ -424,7 +427,7 @@ pub(crate) fn find(
                     });
                 }
             }
-            BindTarget::Loopback(_) | BindTarget::Foreign(_) => {}
+            BindTarget::Any(_) | BindTarget::Loopback(_) | BindTarget::Foreign(_) => {}
         }
     }
     findings
@@ -433,18 +436,13 @@ pub(crate) fn find(
 /// Looks for lints of one address.
 fn of_local<'a>(
     local: &'a LocalAddr,
-    host: &Interfaces,
+    loopbacks: &HashSet<&str>,
 ) -> impl Iterator<Item = (Lint, &'a Interface)> {
     let owner = move || local.interfaces().next();
     let global = (Exposure::of(local.ip()) == Exposure::Global).then(owner);
-    let names: Vec<String> = host
-        .loopbacks()
-        .into_iter()
-        .map(|lo| lo.name().to_owned())
-        .collect();
     let on_loopback = local
         .interfaces()
-        .find(|interface| names.iter().any(|name| name == interface.name()));
+        .find(|interface| loopbacks.contains(interface.name()));
     let is_down = !local.interfaces().any(Interface::is_running);
     let temporary = local.interfaces().find(|interface| {
         let entry = interface.entry(local.ip());

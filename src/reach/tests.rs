@@ -120,6 +120,7 @@ fn each_lint_is_found_where_it_applies() {
             .map(|(text, target)| OpenSocket {
                 addr: (ip(text), 80).into(),
                 target,
+                exposure: target.exposure(&host),
             })
             .collect();
         let found = |all: &Lints| -> Vec<Lint> {
@@ -140,10 +141,11 @@ fn each_lint_is_found_where_it_applies() {
     let sockets = [OpenSocket {
         addr: (ip("::"), 80).into(),
         target: &wildcard,
+        exposure: wildcard.exposure(&host),
     }];
     let findings = found_in(&Lints::new(), &sockets, &host, false);
     assert_eq!(
         findings[0].to_string(),
-        "[::]:80: 203.0.113.7 of eth0 is routed on the internet, and so is 1 more",
+        "[::]:80: 203.0.113.7 of eth0 is exposed to the internet, and so is 1 more",
     );
 }
