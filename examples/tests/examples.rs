@@ -156,6 +156,33 @@ fn serve_takes_a_list_with_an_interface() {
 }
 
 #[test]
+fn guard_refuses_to_serve_others_without_a_token() {
+    netns::in_namespace("guard_refuses_to_serve_others_without_a_token", || {
+        netns::ip("link add name eth0 type veth peer name far0");
+        netns::ip("link set eth0 up");
+        netns::ip("link set far0 up");
+        netns::ip("addr add 192.168.71.67/16 dev eth0");
+        let run = |setting: &str, token: &str| {
+            let (run, stdout, stderr) = output(example("guard").arg(setting).env("TOKEN", token));
+            (run.status.code(), stdout, stderr)
+        };
+        let local = "  Local:    http://127.0.0.1:5000/\n";
+        assert_eq!(run("127.0.0.1:5000", ""), (Some(0), local.to_owned(), String::new()));
+        assert_eq!(
+            run("0.0.0.0:5000", ""),
+            (
+                Some(1),
+                String::new(),
+                "error: 0.0.0.0:5000 is open to private networks; set TOKEN, or listen on localhost\n"
+                    .to_owned(),
+            ),
+        );
+        let network = format!("{local}  Network:  http://192.168.71.67:5000/  (eth0)\n");
+        assert_eq!(run("0.0.0.0:5000", "secret"), (Some(0), network, String::new()));
+    });
+}
+
+#[test]
 fn config_reads_host_and_port_apart() {
     let (run, stdout, stderr) = output(&mut example("config"));
     assert!(run.status.success(), "{stderr}");

@@ -1,0 +1,36 @@
+//! Refuses to listen where others get in, unless a token is set:
+//! `TOKEN=secret cargo run --example guard -- 0.0.0.0:5000`.
+//!
+//! It binds, says who can connect and what an operator may not expect of it, and ends.
+
+use std::error::Error;
+use std::process::ExitCode;
+
+use bindaddr::{Exposure, Interfaces, Lints};
+
+fn main() -> ExitCode {
+    let setting = std::env::args().nth(1);
+    let token = std::env::var("TOKEN").ok().filter(|token| !token.is_empty());
+    match listen(setting.as_deref().unwrap_or("localhost:0"), token.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("error: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn listen(setting: &str, token: Option<&str>) -> Result<(), Box<dyn Error>> {
+    let listeners = bindaddr::bind(setting)?;
+    // Where the interfaces cannot be read, who gets in is not known, and this ends.
+    let host = Interfaces::system()?.with_system_default_sources();
+    let exposure = listeners.exposure(&host);
+    if exposure > Exposure::ThisHost && token.is_none() {
+        return Err(format!("{setting} is open to {exposure}; set TOKEN, or listen on localhost").into());
+    }
+    print!("{}", listeners.reach(&host).banner("http"));
+    for finding in listeners.lint(&Lints::new(), &host) {
+        eprintln!("warning: {finding}");
+    }
+    Ok(())
+}
