@@ -10,8 +10,13 @@ use bindaddr::{Exposure, Interfaces, Lints};
 
 fn main() -> ExitCode {
     let setting = std::env::args().nth(1);
-    let token = std::env::var("TOKEN").ok().filter(|token| !token.is_empty());
-    match listen(setting.as_deref().unwrap_or("localhost:0"), token.as_deref()) {
+    let token = std::env::var("TOKEN")
+        .ok()
+        .filter(|token| !token.is_empty());
+    match listen(
+        setting.as_deref().unwrap_or("localhost:0"),
+        token.as_deref(),
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("error: {err}");
@@ -26,7 +31,9 @@ fn listen(setting: &str, token: Option<&str>) -> Result<(), Box<dyn Error>> {
     let host = Interfaces::system()?.with_system_default_sources();
     let exposure = listeners.exposure(&host);
     if exposure > Exposure::ThisHost && token.is_none() {
-        return Err(format!("{setting} is open to {exposure}; set TOKEN, or listen on localhost").into());
+        return Err(
+            format!("{setting} is open to {exposure}; set TOKEN, or listen on localhost").into(),
+        );
     }
     print!("{}", listeners.reach(&host).banner("http"));
     for finding in listeners.lint(&Lints::new(), &host) {

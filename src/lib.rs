@@ -101,6 +101,10 @@ pub mod diagnosis {}
 pub mod exposure {}
 
 #[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/performance.md")]
+pub mod performance {}
+
+#[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/platforms.md")]
 pub mod platforms {}
 

@@ -167,7 +167,10 @@ fn guard_refuses_to_serve_others_without_a_token() {
             (run.status.code(), stdout, stderr)
         };
         let local = "  Local:    http://127.0.0.1:5000/\n";
-        assert_eq!(run("127.0.0.1:5000", ""), (Some(0), local.to_owned(), String::new()));
+        assert_eq!(
+            run("127.0.0.1:5000", ""),
+            (Some(0), local.to_owned(), String::new())
+        );
         assert_eq!(
             run("0.0.0.0:5000", ""),
             (
@@ -178,7 +181,10 @@ fn guard_refuses_to_serve_others_without_a_token() {
             ),
         );
         let network = format!("{local}  Network:  http://192.168.71.67:5000/  (eth0)\n");
-        assert_eq!(run("0.0.0.0:5000", "secret"), (Some(0), network, String::new()));
+        assert_eq!(
+            run("0.0.0.0:5000", "secret"),
+            (Some(0), network, String::new())
+        );
     });
 }
 

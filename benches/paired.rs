@@ -1,0 +1,108 @@
+//! Ratios of what is as fast as its peer: ours and the peer by turns, in short rounds, and the median of
+//! the ratios of each round, so that a machine which changes its speed does not decide.
+
+use std::collections::HashSet;
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::time::{Duration, Instant};
+
+use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+const ROUNDS: usize = 2001;
+
+fn main() {
+    // `cargo test --benches` runs this with such an argument, and criterion's are of no use here.
+    if std::env::args().any(|argument| argument == "--test") {
+        return;
+    }
+    println!("| by turns | ours | peer | ratio |\n|---|---|---|---|");
+    pair(
+        "parse 127.0.0.1:8080, SocketAddr::from_str",
+        500,
+        || drop(black_box("127.0.0.1:8080").parse::<ListenAddr>()),
+        || drop(black_box("127.0.0.1:8080").parse::<SocketAddr>()),
+    );
+    pair(
+        "parse [2001:db8::1]:8080, SocketAddr::from_str",
+        500,
+        || drop(black_box("[2001:db8::1]:8080").parse::<ListenAddr>()),
+        || drop(black_box("[2001:db8::1]:8080").parse::<SocketAddr>()),
+    );
+    for addresses in [2, 100, 10_000, 100_000] {
+        let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
+        let ips: Vec<IpAddr> = (0..addresses)
+            .map(|n| Ipv4Addr::from_bits(first + n).into())
+            .collect();
+        let eth0 = ips
+            .iter()
+            .fold(Interface::new("eth0", 2), |eth0, ip| eth0.with_addr(*ip, 8));
+        let host: Interfaces = [eth0].into_iter().collect();
+        let set: HashSet<IpAddr, foldhash::fast::FixedState> = ips.iter().copied().collect();
+        let own = ips[ips.len() / 2];
+        pair(
+            &format!("classify among {addresses}, a probe with foldhash"),
+            500,
+            || drop(BindTarget::classify(black_box(own), &host)),
+            || {
+                black_box(set.contains(black_box(&own)));
+            },
+        );
+    }
+    pair(
+        "bind 127.0.0.2:4712, std by SocketAddr",
+        1,
+        || drop(bindaddr::bind(black_box("127.0.0.2:4712"))),
+        || {
+            let addr = SocketAddr::from(([127, 0, 0, 2], 4712));
+            drop(TcpListener::bind(black_box(addr)));
+        },
+    );
+    pair(
+        "bind 127.0.0.1:0, std and local_addr",
+        1,
+        || drop(bindaddr::bind(black_box("127.0.0.1:0"))),
+        || {
+            let listener = TcpListener::bind(black_box(SocketAddr::from(([127, 0, 0, 1], 0))));
+            drop(listener.map(|listener| (listener.local_addr(), listener)));
+        },
+    );
+    pair(
+        "bind [::1]:4712, socket2 with V6ONLY",
+        1,
+        || drop(bindaddr::bind(black_box("[::1]:4712"))),
+        || drop(by_hand(black_box("[::1]:4712"))),
+    );
+}
+
+fn by_hand(text: &str) -> std::io::Result<Socket> {
+    let addr: SocketAddr = text.parse().expect("it is one");
+    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.set_only_v6(true)?;
+    socket.bind(&SockAddr::from(addr))?;
+    socket.listen(i32::MAX)?;
+    Ok(socket)
+}
+
+fn pair(name: &str, times: u32, ours: impl Fn(), peer: impl Fn()) {
+    let time = |run: &dyn Fn()| -> Duration {
+        let begun = Instant::now();
+        (0..times).for_each(|_| run());
+        begun.elapsed() / times
+    };
+    let rounds: Vec<(Duration, Duration)> =
+        (0..ROUNDS).map(|_| (time(&ours), time(&peer))).collect();
+    let median = |of: &dyn Fn(&(Duration, Duration)) -> f64| {
+        let mut all: Vec<f64> = rounds.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
+    let nanoseconds = |time: Duration| time.as_secs_f64() * 1e9;
+    println!(
+        "| {name} | {:.0} ns | {:.0} ns | {:.2} |",
+        median(&|(ours, _)| nanoseconds(*ours)),
+        median(&|(_, peer)| nanoseconds(*peer)),
+        median(&|(ours, peer)| nanoseconds(*ours) / nanoseconds(*peer)),
+    );
+}
