@@ -257,7 +257,8 @@ impl<S> Listeners<S> {
             unbound: HashSet::new(),
             host,
         };
-        hold.begin();
+        hold.forget_names();
+        hold.take_for_known();
         hold
     }
 }
@@ -318,18 +319,22 @@ impl Hold {
         let anew: Vec<Held> = listeners.iter().map(of_entry).collect();
         self.sockets.extend(anew);
         self.unbound.retain(|(of, _)| *of != entry);
-        self.begin();
+        self.take_for_known();
     }
 
-    /// What the settings stand for already is no news.
-    fn begin(&mut self) {
+    /// Leaves out the settings that stand for sockets by a name that no interface has: it was looked
+    /// up in DNS.
+    fn forget_names(&mut self) {
         let entries: HashSet<usize> = self.sockets.iter().map(|held| held.entry).collect();
-        // A name that stands for sockets and is no interface's was looked up in DNS.
         let host = &self.host;
         self.followed.retain(|followed| {
             let is_name = matches!(followed.addr.host(), Host::Name(_));
             !(is_name && entries.contains(&followed.entry) && followed.addr.resolve(host).is_err())
         });
+    }
+
+    /// What the settings stand for already is no news.
+    fn take_for_known(&mut self) {
         let host = self.host.clone();
         self.look_at_settings(&host);
     }

@@ -363,6 +363,30 @@ fn a_setting_that_is_bound_anew_is_held_on() {
 }
 
 #[test]
+fn a_name_of_dns_is_not_taken_for_an_interfaces() {
+    in_namespace("a_name_of_dns_is_not_taken_for_an_interfaces", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.1.1/24 dev far0");
+        let options = BindOptions::new().lookup_with(|_| Ok(vec![parse_ip("10.0.0.1")]));
+        let settings = ["www.example.org:5000", "ipv4@far0:5001"];
+        let listeners = options.bind_all(settings).unwrap();
+        let mut hold = listeners.hold(now());
+        assert_eq!(news(&mut hold), [""; 0]);
+        ip("addr del 10.0.1.1/24 dev far0");
+        ip("addr flush dev far0"); // so that no interface with an address is called so
+        assert_eq!(hold.look(now()).len(), 1);
+        // An interface that is gone while something else is bound anew is followed on.
+        hold.rebound(0, &options.bind("10.0.0.1:0").unwrap());
+        ip("addr add 10.0.1.2/24 dev far0");
+        assert_eq!(
+            news(&mut hold),
+            ["1: the setting stands for 10.0.1.2:5001 of far0, too, now; bind the setting anew"],
+        );
+    });
+}
+
+#[test]
 fn a_device_is_followed_that_had_no_address() {
     in_namespace("a_device_is_followed_that_had_no_address", || {
         set("net/ipv6/conf/default/disable_ipv6", "1");
