@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::bind::{Choice, Followed, Listener, Listeners};
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Host, Word, shown};
 use crate::reach::Dial;
-use crate::target::{BindTarget, socket_addr};
+use crate::target::BindTarget;
 
 /// What listeners are bound to, to be held against later snapshots of the host.
 ///
@@ -354,11 +354,6 @@ impl Hold {
         let mut unbound = HashSet::new();
         for followed in &self.followed {
             let entry = followed.entry;
-            let Some(named) = named(followed, now) else {
-                let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
-                unbound.extend(kept.copied());
-                continue;
-            };
             let mut own = own.remove(&entry).unwrap_or_default();
             let range = followed.addr.ports();
             let port = match own.first() {
@@ -366,10 +361,11 @@ impl Hold {
                 None if range.start() == range.end() => *range.start(),
                 None => 0,
             };
-            let named = named
-                .into_iter()
-                .map(|(ip, zone)| socket_addr(ip, zone, port));
-            let named: Vec<SocketAddr> = named.collect();
+            let Some(named) = named(followed, port, now) else {
+                let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
+                unbound.extend(kept.copied());
+                continue;
+            };
             let is_named: HashSet<SocketAddr> = named.iter().copied().collect();
             for held in &mut own {
                 match (held.state, is_named.contains(&held.addr)) {
@@ -496,9 +492,9 @@ impl Held {
     }
 }
 
-/// The addresses that a setting stands for and that clients can connect to; `None` where the
-/// snapshot does not say.
-fn named(followed: &Followed, host: &Interfaces) -> Option<Vec<(IpAddr, u32)>> {
+/// The addresses that a setting stands for and that clients can connect to, on `port`; `None`
+/// where the snapshot does not say.
+fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Vec<SocketAddr>> {
     let is_default = *followed.addr.host() == Host::Word(Word::Default);
     if is_default && !host.knows_default_sources() {
         return None;
@@ -508,12 +504,7 @@ fn named(followed: &Followed, host: &Interfaces) -> Option<Vec<(IpAddr, u32)>> {
         if target.is_any() {
             return None;
         }
-        let reach = target.reach(0, host);
-        let addrs = reach.dials().iter().map(Dial::addr);
-        named.extend(addrs.map(|addr| match addr {
-            SocketAddr::V4(v4) => ((*v4.ip()).into(), 0),
-            SocketAddr::V6(v6) => ((*v6.ip()).into(), v6.scope_id()),
-        }));
+        named.extend(target.reach(port, host).dials().iter().map(Dial::addr));
     }
     match followed.choice {
         Choice::First => named.truncate(1),

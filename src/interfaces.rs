@@ -330,7 +330,11 @@ impl Interfaces {
             .prefix_lens
             .iter()
             .filter(move |len| **len < bits_of(ip))
-            .filter_map(move |len| self.snapshot.by_subnet.get(&subnet_key(ip, *len)))
+            .filter_map(move |len| {
+                self.snapshot
+                    .by_subnet
+                    .get(&subnet_key(Network::containing(ip, *len)))
+            })
             .map(|place| self.at(*place))
     }
 
@@ -369,15 +373,12 @@ impl Interfaces {
 
     /// Returns the interfaces that have a loopback address: `lo`, where it has not been changed.
     pub(crate) fn loopbacks(&self) -> Vec<&Interface> {
-        let has_loopback =
-            |interface: &&Interface| interface.addrs.iter().any(|addr| addr.ip.is_loopback());
-        self.iter().filter(has_loopback).collect()
+        self.iter().filter(|one| one.has_loopback()).collect()
     }
 
     /// Tells whether the interface called `name` has a loopback address.
     pub(crate) fn is_loopback(&self, name: &str) -> bool {
-        let interface = self.by_name(name);
-        interface.is_some_and(|one| one.addrs.iter().any(|addr| addr.ip.is_loopback()))
+        self.by_name(name).is_some_and(Interface::has_loopback)
     }
 
     /// Returns the names of the interfaces, the one that `name` is likely a slip for first.
@@ -475,9 +476,9 @@ impl Snapshot {
                 };
                 sorted.push(((neighbourhood(addr.ip), key(addr.ip), at), place));
                 // Addresses in their order are mostly of the subnet of the one before.
-                let subnet = subnet_key(addr.ip, addr.prefix_len);
-                if addr.subnet().is_subnet() && last_subnet != Some(subnet) {
-                    new.by_subnet.entry(subnet).or_insert(place);
+                let subnet = addr.subnet();
+                if subnet.is_subnet() && last_subnet != Some(subnet) {
+                    new.by_subnet.entry(subnet_key(subnet)).or_insert(place);
                     has_len[usize::from(addr.prefix_len)] = true;
                     last_subnet = Some(subnet);
                 }
@@ -507,10 +508,10 @@ impl Snapshot {
 /// The order of the places: by neighbourhood, by address, by interface.
 type Rank = ((bool, bool, bool), u128, usize);
 
-/// The subnet of an address, as a key: its first address and the length of its prefix, which two
-/// families do not share.
-fn subnet_key(ip: IpAddr, len: u8) -> (u128, u8) {
-    (key(Network::containing(ip, len).first()), len)
+/// A subnet as a key: its first address and the length of its prefix, which two families do not
+/// share.
+fn subnet_key(subnet: Network) -> (u128, u8) {
+    (key(subnet.first()), subnet.prefix_len())
 }
 
 impl fmt::Debug for Interfaces {

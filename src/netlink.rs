@@ -3,12 +3,11 @@
 //! rtnetlink(7) tells addresses, links and routes. The answers are read leniently:
 //! what is cut short or unknown is left out.
 
+use std::collections::HashMap;
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::ControlFlow;
-use std::time::Duration;
-
-use socket2::{Domain, Socket, Type};
 
 /// `NETLINK_ROUTE` of linux/netlink.h.
 pub(crate) const ROUTE: i32 = 0;
@@ -98,7 +97,7 @@ pub(crate) fn addrs_question() -> Vec<u8> {
 
 /// The question for all links. Asked about one family, the kernel tells little of each link,
 /// and nothing of those that do not have the family.
-pub(crate) fn links_question(family: u8) -> Vec<u8> {
+fn links_question(family: u8) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[0] = family;
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
@@ -191,36 +190,26 @@ fn error_in(body: &[u8]) -> i32 {
     negative.wrapping_neg()
 }
 
-/// All things of a kind.
-pub(crate) struct Dump<T> {
-    pub(crate) found: Vec<T>,
-    /// They did not change while they were told.
-    pub(crate) is_of_one_moment: bool,
-}
+/// How often to read again what changed while it was read. Where it never ceases to change,
+/// the last answer is as good as any.
+const TRIES: usize = 4;
 
-/// A socket on which the kernel is asked.
+/// A socket on which the kernel is asked. Sockets are `bind`'s to make, and so it has `open`.
 ///
 /// After an error it may have answers left to an earlier question.
 pub(crate) struct Netlink {
-    socket: Socket,
+    socket: File,
     /// The kernel fills up to 32 KiB of it.
     datagram: Vec<u8>,
 }
 
 impl Netlink {
-    pub(crate) fn open(protocol: i32) -> io::Result<Self> {
-        if !cfg!(any(target_os = "linux", target_os = "android")) {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
-        // the kernel (netlink(7)).
-        let socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
-        // The kernel answers at once; this is for one that does not.
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self {
+    #[cfg(any(target_os = "linux", target_os = "android"))] // where there is such a socket
+    pub(crate) fn on(socket: File) -> Self {
+        Self {
             socket,
             datagram: vec![0; 1 << 15],
-        })
+        }
     }
 
     /// Puts a question, and goes through the answers until `each` has enough.
@@ -243,29 +232,38 @@ impl Netlink {
         }
     }
 
-    /// Asks for all things of a kind.
+    /// Asks for all things of a kind, as they are at one moment.
     pub(crate) fn all<T>(
         &mut self,
         question: &[u8],
         read: fn(u16, &[u8]) -> Option<T>,
-    ) -> io::Result<Dump<T>> {
+    ) -> io::Result<Vec<T>> {
         let mut found = Vec::new();
-        let mut is_of_one_moment = true;
-        self.ask(question, |answer, is_changed| {
-            is_of_one_moment &= !is_changed;
-            match answer {
-                Answer::Part(kind, body) => found.extend(read(kind, body)),
-                Answer::Refused(error) => {
-                    return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
+        for _ in 0..TRIES {
+            found.clear();
+            let mut is_of_one_moment = true;
+            self.ask(question, |answer, is_changed| {
+                is_of_one_moment &= !is_changed;
+                match answer {
+                    Answer::Part(kind, body) => found.extend(read(kind, body)),
+                    Answer::Refused(error) => {
+                        return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
+                    }
+                    Answer::Done => return ControlFlow::Break(Ok(())),
                 }
-                Answer::Done => return ControlFlow::Break(Ok(())),
+                ControlFlow::Continue(())
+            })?;
+            if is_of_one_moment {
+                break;
             }
-            ControlFlow::Continue(())
-        })?;
-        Ok(Dump {
-            found,
-            is_of_one_moment,
-        })
+        }
+        Ok(found)
+    }
+
+    /// Asks for the links that have a family, by their index; for all links, if it is 0.
+    pub(crate) fn links(&mut self, family: u8) -> io::Result<HashMap<u32, Link>> {
+        let links = self.all(&links_question(family), link)?;
+        Ok(links.into_iter().map(|link| (link.index, link)).collect())
     }
 }
 

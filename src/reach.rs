@@ -129,7 +129,7 @@ impl fmt::Display for Reach {
 }
 
 /// How many addresses people read.
-const SHOWN: usize = 10;
+pub(crate) const SHOWN: usize = 10;
 
 fn write_rest(f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
     match rest {

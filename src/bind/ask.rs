@@ -2,11 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::{os::fd::OwnedFd, time::Duration};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BindOptions, Wanted, absence, at, dead_end, name_of, type_of};
 use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step};
+use crate::netlink::Netlink;
 use crate::plan::{self, Absence, PlannedSocket};
 use crate::target::Protocol;
 
@@ -102,6 +105,25 @@ impl BindOptions {
             refused: tried.error.as_ref().map(|(step, error)| (*step, error)),
             ..self.attempt(protocol, &tried.socket, wanted)
         }
+    }
+}
+
+/// An `impl` of the ground's type: only here are sockets made.
+impl Netlink {
+    /// Opens a socket on which the kernel is asked.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    pub(crate) fn open(protocol: i32) -> io::Result<Self> {
+        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
+        // the kernel (netlink(7)).
+        let socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
+        // The kernel answers at once; this is for one that does not.
+        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(Self::on(OwnedFd::from(socket).into()))
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    pub(crate) fn open(_: i32) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 

@@ -10,7 +10,7 @@ use crate::diagnose::{self, Cause, Note};
 use crate::interfaces::Interfaces;
 use crate::listen::{ListenAddr, shown};
 use crate::plan::PlannedSocket;
-use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, Surroundings};
+use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, SHOWN, Surroundings};
 use crate::target::{BindTarget, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
@@ -343,10 +343,7 @@ pub struct Listeners<S = TcpListener> {
     rest: Option<Box<Rest>>,
 }
 
-/// How many addresses people read.
-const SHOWN: usize = 10;
-
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Rest {
     skipped: Vec<Skipped>,
     merged: Vec<Merged>,
@@ -363,16 +360,13 @@ pub(crate) struct Followed {
 
 impl<S> Listeners<S> {
     pub(super) fn new(listeners: Vec<Listener<S>>, followed: Option<Followed>) -> Self {
-        let rest = |followed| {
-            Box::new(Rest {
-                skipped: Vec::new(),
-                merged: Vec::new(),
-                followed: vec![followed],
-            })
+        let rest = |followed| Rest {
+            followed: vec![followed],
+            ..Rest::default()
         };
         Self {
             listeners,
-            rest: followed.map(rest),
+            rest: followed.map(rest).map(Box::new),
         }
     }
 
@@ -466,7 +460,7 @@ impl<S> Listeners<S> {
             .map(|(listener, target)| OpenSocket {
                 addr: listener.local_addr,
                 target,
-                exposure: listener.exposure(host),
+                exposure: target.exposure_on_device(listener.device(), host),
             })
             .collect();
         let around = Surroundings::read(lints, &sockets, host);

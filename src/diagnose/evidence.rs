@@ -346,7 +346,7 @@ fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> 
     let mut rows = Vec::new();
     for ipv6 in [false, true] {
         let question = sock_diag::question(ipv6, number, states, port);
-        let found = netlink.all(&question, sock_diag::socket).ok()?.found;
+        let found = netlink.all(&question, sock_diag::socket).ok()?;
         rows.extend(found.into_iter().map(|row| row.of(protocol)));
     }
     Some(rows)

@@ -1,4 +1,7 @@
-//! The decision on made-up evidence, and the readers on made-up bytes.
+//! The decision on made-up evidence.
+
+// What reads the evidence, on made-up bytes.
+mod readers;
 
 use std::collections::HashMap;
 use std::io;
@@ -6,11 +9,11 @@ use std::net::Ipv6Addr;
 
 use proptest::prelude::*;
 
-use super::evidence::{Ipv6Switch, capability, has_seccomp_filter, ipv6_addr, maps};
+use super::evidence::Ipv6Switch;
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
 use super::*;
-use crate::netlink::{self, Link, LinkKind};
+use crate::netlink::{Link, LinkKind};
 use crate::target::Claim;
 
 const DOCS: &str = include_str!("../../docs/diagnosis.md");
@@ -247,131 +250,6 @@ fn resources_of_the_system_are_told_from_the_process_s() {
 }
 
 #[test]
-fn an_optimistic_or_usable_address_is_not_tentative() {
-    for (line, state) in [
-        (
-            "20010db8000100000000000000000010 02 40 00 40     eth0",
-            DadState::Tentative,
-        ),
-        (
-            "20010db8000100000000000000000010 02 40 00 c0     eth0",
-            DadState::Tentative,
-        ),
-        (
-            "20010db8000100000000000000000010 02 40 00 c8     eth0",
-            DadState::Failed,
-        ),
-        (
-            "20010db8000100000000000000000010 02 40 00 c4     eth0",
-            DadState::Usable,
-        ),
-        (
-            "20010db8000100000000000000000010 02 40 00 80     eth0",
-            DadState::Usable,
-        ),
-    ] {
-        let ip: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
-        assert_eq!(ipv6_addr(line.as_bytes()), Some(((ip, 2), state)), "{line}");
-    }
-    // A name may be in any encoding, and is not needed.
-    assert!(ipv6_addr(b"fe800000000000000000000000000077 1f40 40 20 80 \xff\xfe").is_some());
-    for line in [
-        &b""[..],
-        b"fe80",
-        b"fe800000000000000000000000000077",
-        b"fe800000000000000000000000000077 02 40 20",
-        b"fe800000000000000000000000000077 02 40 20 8",
-        b"fe800000000000000000000000000077 zz 40 20 80 eth0",
-        b"\xff\xff\xff\xff 02 40 20 80 eth0",
-        "fe8000000000000000000000000000é7 02 40 20 80 eth0".as_bytes(),
-    ] {
-        assert_eq!(ipv6_addr(line), None, "{line:?}");
-    }
-}
-
-#[test]
-fn lines_of_proc_are_read() {
-    let row = |line: &str| Row::from_line(line).expect(line);
-    let word = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
-    let ip = word([127, 0, 0, 1]);
-    let listening = row(&format!(
-        "   0: {ip}:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0000000000000000 100 0 0 10 0"
-    ));
-    assert_eq!(
-        listening,
-        Row {
-            state: State::Listen,
-            ip: [127, 0, 0, 1].into(),
-            port: 8080,
-            only_v6: None,
-            device: None,
-            uid: Some(33),
-            inode: 4711,
-        }
-    );
-    let zero = "0".repeat(8);
-    let mapped = format!("{zero}{zero}{}{ip}", word([0, 0, 0xff, 0xff]));
-    let time_wait = row(&format!(
-        "   1: {mapped}:0050 {mapped}:C350 06 00000000:00000000 03:00000F2B 00000000     0        0 0 3 0000000000000000"
-    ));
-    assert_eq!(
-        time_wait.ip,
-        IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1])
-    );
-    assert_eq!((time_wait.state, time_wait.uid), (State::TimeWait, None));
-    for line in [
-        "",
-        "sl",
-        "  0: 0100007F:1F90",
-        "  0: 0100007F 0:0 0A",
-        "  0: zz:1 0:0 0A 0 0 0 0 0 0",
-    ] {
-        assert_eq!(Row::from_line(line), None, "{line:?}");
-    }
-}
-
-#[test]
-fn the_capability_is_read_where_it_counts() {
-    assert_eq!(
-        capability("Name:\tx\nCapEff:\t0000000000000000\n"),
-        Some(Capability::Missing)
-    );
-    // Bit 9 and bit 11 are others.
-    assert_eq!(
-        capability("CapEff:\t0000000000000a00\n"),
-        Some(Capability::Missing)
-    );
-    for status in [
-        "",
-        "CapEff",
-        "CapEff:",
-        "CapEff:\tmany",
-        "CapPrm:\t0000000000000000",
-    ] {
-        assert_eq!(capability(status), None, "{status:?}");
-    }
-    assert_eq!(has_seccomp_filter("Seccomp:\t2\n"), Some(true));
-    assert_eq!(
-        has_seccomp_filter("Seccomp:\t0\nSeccomp_filters:\t0\n"),
-        Some(false)
-    );
-    assert_eq!(has_seccomp_filter("Seccomp_filters:\t2\n"), None);
-}
-
-#[test]
-fn a_user_namespace_knows_the_users_of_its_map() {
-    let rootless = "         0       1000          1\n         1     100000      65536\n";
-    assert!(maps(rootless, 0) && maps(rootless, 1) && maps(rootless, 65_536));
-    assert!(!maps(rootless, 65_537));
-    assert!(maps("0 0 4294967295", 65_534));
-    let single = "1000 65534 1";
-    assert!(maps(single, 1000) && !maps(single, 0) && !maps(single, 1001) && !maps(single, 65_534));
-    for map in ["", "0", "0 0", "zero 0 1", "0 0 many"] {
-        assert!(!maps(map, 0), "{map:?}");
-    }
-}
-
-#[test]
 fn an_address_that_appeared_is_called_no_permanent_mistake() {
     let addr: SocketAddr = "192.168.71.67:80".parse().expect("an address");
     let evidence = Evidence {
@@ -422,26 +300,6 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
         ..evidence
     };
     assert!(said("192.168.71.67:80", &inside).ends_with("does not take it for one of its own"));
-}
-
-#[test]
-fn a_dump_that_ends_in_an_error_is_none() {
-    let done = |error: i32| {
-        let mut message = 20u32.to_ne_bytes().to_vec();
-        message.extend(3u16.to_ne_bytes());
-        message.extend([0; 10]);
-        message.extend(error.to_ne_bytes());
-        message
-    };
-    let answers = |datagram: &[u8]| -> Vec<bool> {
-        let answers = netlink::answers(datagram);
-        answers
-            .map(|(answer, _)| matches!(answer, netlink::Answer::Done))
-            .collect()
-    };
-    assert_eq!(answers(&done(0)), [true]);
-    // ENOENT, where the kernel has no table of the protocol.
-    assert_eq!(answers(&done(-2)), [false]);
 }
 
 #[test]
@@ -806,31 +664,5 @@ proptest! {
             _ => true,
         };
         prop_assert!(!says_too_much, "{:?}", &causes[0]);
-    }
-
-    #[test]
-    fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for (answer, _) in netlink::answers(&bytes) {
-            if let netlink::Answer::Part(kind, body) = answer {
-                let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
-                let _ = (netlink::is_local_route(kind, body), netlink::addr(kind, body));
-            }
-        }
-        for kind in [16, 20, 24] {
-            let _ = (netlink::link(kind, &bytes), sock_diag::socket(kind, &bytes));
-            let _ = (netlink::is_local_route(kind, &bytes), netlink::addr(kind, &bytes));
-        }
-        let _ = ipv6_addr(&bytes);
-        let text = String::from_utf8_lossy(&bytes);
-        let _ = (Row::from_line(&text), capability(&text), has_seccomp_filter(&text));
-    }
-
-    #[test]
-    fn a_line_cut_short_is_none_or_whole(cut in 0..150usize) {
-        let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0";
-        let cut = line.get(..cut.min(line.len())).expect("ASCII");
-        if let Some(row) = Row::from_line(cut) {
-            prop_assert_eq!((row.port, row.uid, row.inode), (8080, Some(33), 4711));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! One interface of a snapshot: [`Interface`], and each [`InterfaceAddr`] of it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::network::{Network, bits_of};
 
@@ -179,6 +179,14 @@ impl Interface {
     pub(crate) fn entry(&self, ip: IpAddr) -> Option<&InterfaceAddr> {
         let at = self.addrs.partition_point(|addr| addr.ip < ip);
         self.addrs.get(at).filter(|addr| addr.ip == ip)
+    }
+
+    /// Tells whether it has a loopback address, without a scan.
+    pub(crate) fn has_loopback(&self) -> bool {
+        let first = IpAddr::from([127, 0, 0, 0]);
+        let at = self.addrs.partition_point(|addr| addr.ip < first);
+        let has_ipv4 = self.addrs.get(at).is_some_and(|addr| addr.ip.is_loopback());
+        has_ipv4 || self.entry(Ipv6Addr::LOCALHOST.into()).is_some()
     }
 
     /// Takes over what another entry says of the same interface.

@@ -9,20 +9,16 @@ use std::io;
 use std::net::IpAddr;
 
 use super::{AddrState, Interface, InterfaceAddr};
-use crate::netlink::{self, AF_INET6, Addr, Link, Netlink, ROUTE};
-
-/// How often to read again what changed while it was read. Where it never ceases to change,
-/// the last answer is as good as any.
-const TRIES: usize = 4;
+use crate::netlink::{self, AF_INET6, Addr, Netlink, ROUTE};
 
 /// Reads the interfaces that have an address.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
     let mut netlink = Netlink::open(ROUTE)?;
-    let addrs = of_one_moment(&mut netlink, &netlink::addrs_question(), netlink::addr)?;
-    let mut links = links(&mut netlink, AF_INET6)?;
+    let addrs = netlink.all(&netlink::addrs_question(), netlink::addr)?;
+    let mut links = netlink.links(AF_INET6)?;
     if addrs.iter().any(|addr| !links.contains_key(&addr.index)) {
         // IPv6 is switched off on an interface.
-        links = self::links(&mut netlink, 0)?;
+        links = netlink.links(0)?;
     }
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut places: HashMap<u32, Option<usize>> = HashMap::new();
@@ -41,27 +37,6 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
         }
     }
     Ok(interfaces)
-}
-
-fn of_one_moment<T>(
-    netlink: &mut Netlink,
-    question: &[u8],
-    read: fn(u16, &[u8]) -> Option<T>,
-) -> io::Result<Vec<T>> {
-    let mut dump = netlink.all(question, read)?;
-    for _ in 1..TRIES {
-        if dump.is_of_one_moment {
-            break;
-        }
-        dump = netlink.all(question, read)?;
-    }
-    Ok(dump.found)
-}
-
-/// Reads the links that have a family, by their index.
-fn links(netlink: &mut Netlink, family: u8) -> io::Result<HashMap<u32, Link>> {
-    let links = of_one_moment(netlink, &netlink::links_question(family), netlink::link)?;
-    Ok(links.into_iter().map(|link| (link.index, link)).collect())
 }
 
 fn interface_addr(addr: &Addr) -> InterfaceAddr {

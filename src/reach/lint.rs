@@ -1,6 +1,6 @@
 //! What an operator may not expect of a server that listens: [`Lints`] and [`Finding`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::{Exposure, OpenSocket};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
-use crate::netlink::{self, Link, LinkKind, Netlink, ROUTE};
+use crate::netlink::{Link, LinkKind, Netlink, ROUTE};
 use crate::target::{BindTarget, LocalAddr};
 
 /// Something that an operator may not expect of a server that listens.
@@ -172,8 +172,8 @@ impl Finding {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
-    ends_elsewhere: bool,
-    marker: Option<&'static str>,
+    pub(super) ends_elsewhere: bool,
+    pub(super) marker: Option<&'static str>,
 }
 
 impl Container {
@@ -260,9 +260,9 @@ impl fmt::Display for Finding {
 /// What is read besides the snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Surroundings {
-    container: Option<Container>,
+    pub(super) container: Option<Container>,
     /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
-    routed_loopback: Option<String>,
+    pub(super) routed_loopback: Option<String>,
 }
 
 impl Surroundings {
@@ -276,7 +276,10 @@ impl Surroundings {
             lints.has(Lint::RoutedLoopback) && sockets.iter().any(OpenSocket::is_ipv4_loopback);
         Self {
             container: about_container
-                .then(|| container(host, &links(), marker()))
+                .then(|| {
+                    let links = Netlink::open(ROUTE).and_then(|mut netlink| netlink.links(0));
+                    container(host, &links.ok()?, marker())
+                })
                 .flatten(),
             routed_loopback: about_loopback.then(routed_loopback).flatten(),
         }
@@ -287,15 +290,6 @@ impl OpenSocket<'_> {
     fn is_ipv4_loopback(&self) -> bool {
         self.target.is_loopback() && self.addr.is_ipv4()
     }
-}
-
-/// The links of this network namespace, by their index.
-fn links() -> HashMap<u32, Link> {
-    let links = Netlink::open(ROUTE)
-        .and_then(|mut netlink| netlink.all(&netlink::links_question(0), netlink::link));
-    let links = links.map_or_else(|_| Vec::new(), |links| links.found);
-    let links = links.into_iter();
-    links.map(|link| (link.index, link)).collect()
 }
 
 /// What the engine of a container has left in it.
@@ -319,12 +313,7 @@ pub(super) fn container(
 ) -> Option<Container> {
     let is_outward = |interface: &&Interface| {
         let mut ips = interface.addrs().iter().map(InterfaceAddr::ip);
-        let mut is_outward = false;
-        let is_loopback = ips.any(|ip| {
-            is_outward |= Exposure::of(ip) > Exposure::Link;
-            ip.is_loopback()
-        });
-        is_outward && !is_loopback
+        !interface.has_loopback() && ips.any(|ip| Exposure::of(ip) > Exposure::Link)
     };
     let outward: Option<Vec<&Link>> = host
         .iter()
@@ -371,7 +360,6 @@ pub(crate) fn find(
             findings.push(finding);
         }
     };
-    let loopbacks: HashSet<&str> = host.loopbacks().into_iter().map(Interface::name).collect();
     let is_only_loopback = sockets.iter().all(|socket| socket.target.is_loopback());
     let mut container = around.container.as_ref();
     for socket in sockets {
@@ -411,7 +399,7 @@ pub(crate) fn find(
                 }
             }
             BindTarget::Local(local) => {
-                for (lint, interface) in of_local(local, &loopbacks) {
+                for (lint, interface) in of_local(local) {
                     add(Finding {
                         ip: Some(local.ip()),
                         interface: Some(interface.name().to_owned()),
@@ -434,15 +422,10 @@ pub(crate) fn find(
 }
 
 /// Looks for lints of one address.
-fn of_local<'a>(
-    local: &'a LocalAddr,
-    loopbacks: &HashSet<&str>,
-) -> impl Iterator<Item = (Lint, &'a Interface)> {
+fn of_local(local: &LocalAddr) -> impl Iterator<Item = (Lint, &Interface)> {
     let owner = move || local.interfaces().next();
     let global = (Exposure::of(local.ip()) == Exposure::Global).then(owner);
-    let on_loopback = local
-        .interfaces()
-        .find(|interface| loopbacks.contains(interface.name()));
+    let on_loopback = local.interfaces().find(|one| one.has_loopback());
     let is_down = !local.interfaces().any(Interface::is_running);
     let temporary = local.interfaces().find(|interface| {
         let entry = interface.entry(local.ip());
@@ -456,23 +439,4 @@ fn of_local<'a>(
     ]
     .into_iter()
     .filter_map(|(lint, interface)| Some((lint, interface?)))
-}
-
-/// Looks for the lints where loopback is routed, in a container or not.
-#[cfg(test)]
-pub(super) fn found_in(
-    lints: &Lints,
-    sockets: &[OpenSocket<'_>],
-    host: &Interfaces,
-    in_container: bool,
-) -> Vec<Finding> {
-    let container = Container {
-        ends_elsewhere: true,
-        marker: None,
-    };
-    let around = Surroundings {
-        container: in_container.then_some(container),
-        routed_loopback: Some("all".to_owned()),
-    };
-    find(lints, sockets, host, &around)
 }

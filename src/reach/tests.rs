@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lint::{container, found_in};
+use super::lint::container;
 use super::*;
 use crate::interfaces::InterfaceAddr;
 use crate::netlink::{Link, LinkKind};
@@ -35,6 +35,24 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
         ..Link::default()
     };
     [(2, of_eth0), (3, of_veth0), (1, Link::default())].into()
+}
+
+/// Looks for the lints where loopback is routed, in a container or not.
+fn found_in(
+    lints: &Lints,
+    sockets: &[OpenSocket<'_>],
+    host: &Interfaces,
+    in_container: bool,
+) -> Vec<Finding> {
+    let container = Container {
+        ends_elsewhere: true,
+        marker: None,
+    };
+    let around = Surroundings {
+        container: in_container.then_some(container),
+        routed_loopback: Some("all".to_owned()),
+    };
+    find(lints, sockets, host, &around)
 }
 
 #[test]
