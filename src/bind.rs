@@ -38,6 +38,7 @@ pub(crate) use listener::Followed;
 pub use listener::{Listener, Listeners, Merged, Skipped, StdSocket};
 use outcome::{Failed, Opened, absence, explain};
 pub use setting::Setting;
+use setting::Read;
 pub(crate) use setting::Wanted;
 pub use wait::Waiting;
 use wait::Watch;
@@ -301,19 +302,32 @@ impl BindOptions {
     ) -> Result<Listeners<S>, BindError> {
         let refused = |failures| BindError::new(protocol, vec![setting.text()], failures);
         let options = setting.options(self);
+        let read = setting.read();
+        let refusal = options.refusal();
+        // Most settings are one address, for which nothing is to be planned.
+        let plain = read.as_ref().ok().and_then(Read::plain_addr);
+        let plain = plain.filter(|_| refusal.is_none());
+        let mut opened =
+            plain.map(|addr| options.open_each(protocol, &[plan::plain_address(addr)]));
+        if let Some(opened) = opened.take_if(|opened| opened.failures.is_empty()) {
+            return Ok(Listeners::new(opened.listeners, None));
+        }
         let mut followed = None;
-        let wanted = setting.read().and_then(|read| {
+        let wanted = read.and_then(|read| {
             followed = read.followed(0, &options);
             read.wanted(&ThisHost::default(), &options)
         });
-        let wanted = match (wanted, options.refusal()) {
+        let wanted = match (wanted, refusal) {
             (Ok(wanted), None) => wanted,
             (wanted, refusal) => {
                 let failures = wanted.err().into_iter().map(|failure| *failure);
                 return Err(refused(failures.chain(refusal).collect()));
             }
         };
-        let opened = options.open_wanted(protocol, &wanted);
+        let opened = match opened {
+            Some(opened) => opened.on_last_port(false),
+            None => options.open_wanted(protocol, &wanted),
+        };
         if opened.failures.is_empty() {
             return Ok(Listeners::new(opened.listeners, followed));
         }
@@ -345,12 +359,11 @@ impl BindOptions {
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
             let planned = self.planned(wanted, port);
-            let mut opened = self.open_on_one_port(protocol, planned, wanted.is_optional);
-            if !opened.is_in_use(wanted.is_optional) {
-                return opened;
-            }
+            let opened = self.open_on_one_port(protocol, planned, wanted.is_optional);
             if port == last {
-                opened.failures.iter_mut().for_each(Failed::leaves_no_port);
+                return opened.on_last_port(wanted.is_optional);
+            }
+            if !opened.is_in_use(wanted.is_optional) {
                 return opened;
             }
         }

@@ -65,6 +65,11 @@ pub(crate) fn sockets(endpoints: &[Endpoint], port: u16, only_v6: bool) -> Vec<P
     planned
 }
 
+/// Plans the socket of an address that is no wildcard and has no zone.
+pub(crate) fn plain_address(addr: SocketAddr) -> PlannedSocket {
+    address(addr.ip(), 0, addr.port(), Standing::Unknown)
+}
+
 fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
     let ip: IpAddr = match wildcard {
         Wildcard::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),

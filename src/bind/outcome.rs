@@ -22,6 +22,14 @@ impl<S> Opened<S> {
         let mut failures = self.failures.iter().filter(matters).peekable();
         failures.peek().is_some() && failures.all(Failed::is_in_use)
     }
+
+    /// Remembers, if others have the port, that it was the last one of the setting.
+    pub(super) fn on_last_port(mut self, is_optional: bool) -> Self {
+        if self.is_in_use(is_optional) {
+            self.failures.iter_mut().for_each(Failed::leaves_no_port);
+        }
+        self
+    }
 }
 
 /// Why a socket was not opened, its cause yet to be found.
@@ -57,7 +65,7 @@ impl Failed {
         }
     }
 
-    pub(super) fn leaves_no_port(&mut self) {
+    fn leaves_no_port(&mut self) {
         if let Self::System { no_port_left, .. } = self {
             *no_port_left = true;
         }

@@ -126,6 +126,22 @@ impl Read<'_> {
         }
     }
 
+    /// Returns the address, if it stands for that one on every host and for no other.
+    pub(super) fn plain_addr(&self) -> Option<SocketAddr> {
+        let Self::Addr(addr) = self else {
+            return None;
+        };
+        let &Host::Ip { ip, zone: None } = addr.host() else {
+            return None;
+        };
+        let ports = addr.ports();
+        let is_plain = ip.to_canonical() == ip
+            && !ip.is_unspecified()
+            && ports.start() == ports.end()
+            && !addr.is_optional();
+        is_plain.then(|| SocketAddr::new(ip, *ports.start()))
+    }
+
     /// Returns what is to be remembered of it, if it may stand for other sockets later.
     pub(crate) fn followed(&self, entry: usize, options: &BindOptions) -> Option<Followed> {
         match self {
