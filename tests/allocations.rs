@@ -1,0 +1,57 @@
+//! What is allocated on the heap on the way to a bound socket.
+
+use std::net::SocketAddr;
+
+use allocation_counter::measure;
+use bindaddr::{BindTarget, Interfaces, ListenAddr, bind};
+
+#[test]
+fn literals_are_read_without_allocating() {
+    for text in [
+        "127.0.0.1:8080",
+        "[2001:db8::1]:8080",
+        "0.0.0.0:0",
+        "[::]:80",
+        "*:80",
+        "localhost:80",
+        "127.0.0.1:8000-8010",
+        "[fe80::1%2]:80",
+        "192.0.2.0/24:80",
+    ] {
+        let mut read = None;
+        let counted = measure(|| read = Some(text.parse::<ListenAddr>()));
+        assert!(read.is_some_and(|read| read.is_ok()), "{text}");
+        assert_eq!(counted.count_total, 0, "{text}");
+    }
+}
+
+#[test]
+fn one_address_is_classified_without_allocating() {
+    let host = Interfaces::default();
+    let counted = measure(|| drop(BindTarget::classify([127, 0, 0, 1].into(), &host)));
+    assert_eq!(counted.count_total, 0);
+}
+
+#[test]
+fn one_address_is_bound_with_the_vector_that_is_given() {
+    let addr: SocketAddr = ([127, 0, 0, 1], 0).into();
+    let counted = measure(|| drop(bind("127.0.0.1:0").unwrap()));
+    assert_eq!(counted.count_total, 1);
+    let counted = measure(|| drop(bind(addr).unwrap()));
+    assert_eq!(counted.count_total, 1);
+}
+
+#[test]
+fn garbage_takes_no_more_than_is_told_of_it() {
+    for garbage in [
+        "x:y:".repeat(25_000),
+        "[".repeat(100_000),
+        "1.".repeat(50_000),
+    ] {
+        let mut read = None;
+        let counted = measure(|| read = Some(garbage.parse::<ListenAddr>()));
+        assert!(read.is_some_and(|read| read.is_err()));
+        assert!(counted.bytes_max < 4 * 100_000, "{counted:?}");
+        assert!(counted.count_total < 20, "{counted:?}");
+    }
+}
