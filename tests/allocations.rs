@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use allocation_counter::measure;
-use bindaddr::{BindTarget, Interfaces, ListenAddr, bind};
+use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, bind};
 
 #[test]
 fn literals_are_read_without_allocating() {
@@ -27,9 +27,12 @@ fn literals_are_read_without_allocating() {
 
 #[test]
 fn one_address_is_classified_without_allocating() {
-    let host = Interfaces::default();
-    let counted = measure(|| drop(BindTarget::classify([127, 0, 0, 1].into(), &host)));
-    assert_eq!(counted.count_total, 0);
+    let eth0 = Interface::new("eth0", 2).with_addr([192, 0, 2, 7].into(), 24);
+    let host: Interfaces = [eth0].into_iter().collect();
+    for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [192, 0, 2, 7]] {
+        let counted = measure(|| drop(BindTarget::classify(ip.into(), &host)));
+        assert_eq!(counted.count_total, 0, "{ip:?}");
+    }
 }
 
 #[test]
