@@ -7,8 +7,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
 
 use bindaddr::bind;
 use util::netns::{in_namespace, set};
-use util::rerun;
-use util::strace::{calls, marked};
 
 const PORTS: std::ops::RangeInclusive<u16> = 40_000..=40_999;
 
@@ -42,22 +40,4 @@ fn the_one_port_that_both_stacks_have_is_found() {
             drop(held);
         }
     });
-}
-
-#[test]
-fn it_is_asked_for_once() {
-    const TEST: &str = "it_is_asked_for_once";
-    if let Some(role) = rerun::role() {
-        if role == "both" {
-            marked(|| drop(bind("localhost:0").unwrap()));
-            rerun::done();
-        }
-        return;
-    }
-    let Some(traces) = calls(TEST, &["both"]) else {
-        return;
-    };
-    let binds = traces[0].iter().filter(|call| call.starts_with("bind("));
-    // For the port, and for each of the two sockets.
-    assert_eq!(binds.count(), 3, "{:#?}", traces[0]);
 }

@@ -474,3 +474,18 @@ fn an_option_that_is_denied_is_said_so() {
         },
     );
 }
+
+#[test]
+fn one_port_for_two_sockets_is_asked_for_once() {
+    const TEST: &str = "one_port_for_two_sockets_is_asked_for_once";
+    if rerun::role().is_some() {
+        part("both", || drop(bind("localhost:0").unwrap()));
+        return;
+    }
+    let Some(traces) = calls(TEST, &["both"]) else {
+        return;
+    };
+    let binds = traces[0].iter().filter(|call| call.starts_with("bind("));
+    // For the port, and for each of the two sockets.
+    assert_eq!(binds.count(), 3, "{:#?}", traces[0]);
+}

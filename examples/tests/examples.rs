@@ -33,6 +33,13 @@ fn output(command: &mut Command) -> (Output, String, String) {
     (output, stdout, stderr)
 }
 
+/// Adds an interface with an address, which runs when its other end `far0` is up.
+fn add_eth0() {
+    netns::ip("link add name eth0 type veth peer name far0");
+    netns::ip("link set eth0 up");
+    netns::ip("addr add 192.168.71.67/16 dev eth0");
+}
+
 /// A server that is stopped when the test is over.
 struct Server(Child);
 
@@ -127,9 +134,7 @@ fn serve_says_what_is_wrong_and_exits_with_1() {
 #[test]
 fn serve_takes_a_list_with_an_interface() {
     netns::in_namespace("serve_takes_a_list_with_an_interface", || {
-        netns::ip("link add name eth0 type veth peer name far0");
-        netns::ip("link set eth0 up");
-        netns::ip("addr add 192.168.71.67/16 dev eth0");
+        add_eth0();
         let mut command = example("serve");
         command.args(["ipv4@eth0:5000, -ipv4@eth1:5000", "127.0.0.1:5000"]);
         let mut server = Server(
@@ -158,10 +163,8 @@ fn serve_takes_a_list_with_an_interface() {
 #[test]
 fn guard_refuses_to_serve_others_without_a_token() {
     netns::in_namespace("guard_refuses_to_serve_others_without_a_token", || {
-        netns::ip("link add name eth0 type veth peer name far0");
-        netns::ip("link set eth0 up");
+        add_eth0();
         netns::ip("link set far0 up");
-        netns::ip("addr add 192.168.71.67/16 dev eth0");
         let run = |setting: &str, token: &str| {
             let (run, stdout, stderr) = output(example("guard").arg(setting).env("TOKEN", token));
             (run.status.code(), stdout, stderr)
@@ -218,10 +221,8 @@ fn config_reads_host_and_port_apart() {
 #[test]
 fn serve_prints_what_the_readme_says() {
     netns::in_namespace("serve_prints_what_the_readme_says", || {
-        netns::ip("link add name eth0 type veth peer name far0");
-        netns::ip("link set eth0 up");
+        add_eth0();
         netns::ip("link set far0 up");
-        netns::ip("addr add 192.168.71.67/16 dev eth0");
         let mut command = example("serve");
         command.arg("0.0.0.0:5000").stdout(Stdio::piped());
         let mut server = Server(command.spawn().expect("the example runs"));
