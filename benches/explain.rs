@@ -14,9 +14,16 @@ use socket2::{Domain, Socket, Type};
 
 /// Says in the environment that this process is in the namespace.
 const INSIDE: &str = "BINDADDR_BENCH_NAMESPACE";
+/// Says that it is to hold an address until its input ends, and do nothing else.
+const HOLD: &str = "BINDADDR_BENCH_HOLD";
 const MANY: u32 = 10_000;
 
 fn main() {
+    if let Ok(addr) = std::env::var(HOLD) {
+        let held = TcpListener::bind(addr).expect("it is free");
+        std::io::stdin().lines().for_each(drop);
+        return drop(held);
+    }
     if std::env::var_os(INSIDE).is_none() {
         let exe = std::env::current_exe().expect("a benchmark has a file");
         let mut inside = Command::new("unshare");
@@ -153,6 +160,18 @@ fn explain(c: &mut Criterion, name: &str) {
         });
     });
     drop(held);
+    // Held by another process, which has few descriptors however many this one has.
+    let mut holder = Command::new(std::env::current_exe().expect("a benchmark has a file"))
+        .env(HOLD, "127.0.0.1:1113")
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    while std::net::TcpStream::connect("127.0.0.1:1113").is_err() {}
+    group.bench_function("ours/in-use-by-another-process", |b| {
+        b.iter(|| bindaddr::bind(black_box("127.0.0.1:1113")).expect_err("it fails"));
+    });
+    drop(holder.stdin.take());
+    holder.wait().expect("it ends");
     // The owner of the port is found among all states of sockets.
     let server = TcpListener::bind("127.0.0.1:1112").expect("it is free");
     let client = std::net::TcpStream::connect("127.0.0.1:1112").expect("it listens");
