@@ -30,25 +30,31 @@ fn main() {
         || drop(black_box("[2001:db8::1]:8080").parse::<SocketAddr>()),
     );
     for addresses in [2, 100, 10_000, 100_000] {
-        let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
-        let ips: Vec<IpAddr> = (0..addresses)
-            .map(|n| Ipv4Addr::from_bits(first + n).into())
-            .collect();
-        let eth0 = ips
-            .iter()
-            .fold(Interface::new("eth0", 2), |eth0, ip| eth0.with_addr(*ip, 8));
-        let host: Interfaces = [eth0].into_iter().collect();
+        let ips = ips(addresses);
+        let host: Interfaces = [eth0(&ips)].into_iter().collect();
         let set: HashSet<IpAddr, foldhash::fast::FixedState> = ips.iter().copied().collect();
         let own = ips[ips.len() / 2];
         pair(
             &format!("classify among {addresses}, a probe with foldhash"),
             500,
-            || drop(BindTarget::classify(black_box(own), &host)),
+            || drop(BindTarget::classify(*black_box(&own), &host)),
             || {
                 black_box(set.contains(black_box(&own)));
             },
         );
     }
+    pair_index(100, ROUNDS);
+    pair_index(10_000, 301);
+    pair_index(100_000, 51);
+    let host: Interfaces = [eth0(&ips(2))].into_iter().collect();
+    pair(
+        "share a snapshot and let go, copy an address",
+        500,
+        || drop(black_box(&host).clone()),
+        || {
+            black_box(*black_box(&IpAddr::V4(Ipv4Addr::LOCALHOST)));
+        },
+    );
     pair(
         "bind 127.0.0.2:4712, std by SocketAddr",
         1,
@@ -91,8 +97,43 @@ fn pair(name: &str, times: u32, ours: impl Fn(), peer: impl Fn()) {
         (0..times).for_each(|_| run());
         begun.elapsed() / times
     };
-    let rounds: Vec<(Duration, Duration)> =
-        (0..ROUNDS).map(|_| (time(&ours), time(&peer))).collect();
+    let rounds = (0..ROUNDS).map(|_| (time(&ours), time(&peer)));
+    report(name, &rounds.collect::<Vec<_>>());
+}
+
+/// The index of a snapshot beside a set, each made from what is already at hand.
+fn pair_index(addresses: u32, rounds: usize) {
+    let ips = ips(addresses);
+    let eth0 = eth0(&ips);
+    let ours = || {
+        let entries = vec![eth0.clone()];
+        let begun = Instant::now();
+        let host: Interfaces = black_box(entries).into_iter().collect();
+        (begun.elapsed(), host).0
+    };
+    let peer = || {
+        let ips = ips.clone();
+        let begun = Instant::now();
+        let set: HashSet<IpAddr> = black_box(ips).into_iter().collect();
+        (begun.elapsed(), set).0
+    };
+    let rounds = (0..rounds).map(|_| (ours(), peer()));
+    let name = format!("index of {addresses}, a std `HashSet`");
+    report(&name, &rounds.collect::<Vec<_>>());
+}
+
+fn ips(count: u32) -> Vec<IpAddr> {
+    let first = u32::from(Ipv4Addr::new(10, 0, 0, 1));
+    let ips = (0..count).map(|n| Ipv4Addr::from_bits(first + n).into());
+    ips.collect()
+}
+
+fn eth0(ips: &[IpAddr]) -> Interface {
+    let eth0 = Interface::new("eth0", 2);
+    ips.iter().fold(eth0, |eth0, ip| eth0.with_addr(*ip, 8))
+}
+
+fn report(name: &str, rounds: &[(Duration, Duration)]) {
     let median = |of: &dyn Fn(&(Duration, Duration)) -> f64| {
         let mut all: Vec<f64> = rounds.iter().map(of).collect();
         all.sort_by(f64::total_cmp);

@@ -461,7 +461,7 @@ impl Snapshot {
             .iter()
             .map(|interface| interface.addrs.len())
             .sum();
-        let mut sorted: Vec<(Rank, Place)> = Vec::with_capacity(count);
+        let mut places: Vec<Place> = Vec::with_capacity(count);
         let mut has_len = [false; 129];
         for (at, interface) in interfaces.iter().enumerate() {
             if let Some(index) = interface.index() {
@@ -474,7 +474,7 @@ impl Snapshot {
                     interface: at,
                     addr: n,
                 };
-                sorted.push(((neighbourhood(addr.ip), key(addr.ip), at), place));
+                places.push(place);
                 // Addresses in their order are mostly of the subnet of the one before.
                 let subnet = addr.subnet();
                 if subnet.is_subnet() && last_subnet != Some(subnet) {
@@ -492,21 +492,20 @@ impl Snapshot {
         }
         let lens = (0..=128).rev().filter(|len| has_len[usize::from(*len)]);
         new.prefix_lens = lens.collect();
-        sorted.sort_unstable_by_key(|(rank, place)| (*rank, place.addr));
+        // The addresses of each interface are in order, which a stable sort merges.
+        let ip_at = |place: &Place| interfaces[place.interface].addrs[place.addr].ip;
+        places.sort_by_key(|place| (neighbourhood(ip_at(place)), ip_at(place)));
         // An interface may have an address twice, in subnets of different size.
-        sorted.dedup_by_key(|(rank, _)| *rank);
-        new.by_ip.reserve(sorted.len());
-        for (at, ((_, ip, _), _)) in sorted.iter().enumerate() {
-            new.by_ip.entry(*ip).or_insert(at);
+        places.dedup_by_key(|place| (ip_at(place), place.interface));
+        new.by_ip.reserve(places.len());
+        for (at, place) in places.iter().enumerate() {
+            new.by_ip.entry(key(ip_at(place))).or_insert(at);
         }
-        new.places = sorted.into_iter().map(|(_, place)| place).collect();
+        new.places = places;
         new.interfaces = interfaces;
         new
     }
 }
-
-/// The order of the places: by neighbourhood, by address, by interface.
-type Rank = ((bool, bool, bool), u128, usize);
 
 /// A subnet as a key: its first address and the length of its prefix, which two families do not
 /// share.

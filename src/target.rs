@@ -105,29 +105,42 @@ impl BindTarget {
     /// ```
     #[must_use]
     pub fn classify_in_zone(ip: IpAddr, scope_id: u32, host: &Interfaces) -> Self {
-        let ip = ip.to_canonical();
+        match ip {
+            IpAddr::V4(ip) => Self::classify_v4(ip, host),
+            IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+                Some(ip) => Self::classify_v4(ip, host),
+                None => Self::classify_v6(ip, scope_id, host),
+            },
+        }
+    }
+
+    fn classify_v4(ip: Ipv4Addr, host: &Interfaces) -> Self {
         if ip.is_unspecified() {
-            return Self::Any(match ip {
-                IpAddr::V4(_) => Wildcard::Ipv4,
-                IpAddr::V6(_) => Wildcard::DualStack,
-            });
+            Self::Any(Wildcard::Ipv4)
+        } else if ip.is_loopback() {
+            Self::Loopback(LoopbackAddrs(Loopbacks::One(ip.into())))
+        } else {
+            Self::placed(ip.into(), 0, host, host.has(ip.into()))
         }
-        if ip.is_loopback() {
-            return Self::Loopback(LoopbackAddrs(Loopbacks::One(ip)));
+    }
+
+    fn classify_v6(ip: Ipv6Addr, scope_id: u32, host: &Interfaces) -> Self {
+        if ip.is_unspecified() {
+            Self::Any(Wildcard::DualStack)
+        } else if ip.is_loopback() {
+            Self::Loopback(LoopbackAddrs(Loopbacks::One(ip.into())))
+        } else if scope_id != 0 && has_zone(ip) {
+            let has_ip = |interface: &Interface| interface.entry(ip.into()).is_some();
+            let is_owned = host.by_index(scope_id).is_some_and(has_ip);
+            Self::placed(ip.into(), scope_id, host, is_owned)
+        } else {
+            Self::placed(ip.into(), 0, host, host.has(ip.into()))
         }
-        let scope_id = match ip {
-            IpAddr::V6(v6) if has_zone(v6) => scope_id,
-            _ => 0,
-        };
-        let placed = Placed {
-            ip,
-            scope_id,
-            host: host.clone(),
-        };
-        let is_owned = match scope_id {
-            0 => host.has(ip),
-            _ => placed.owners().next().is_some(),
-        };
+    }
+
+    fn placed(ip: IpAddr, scope_id: u32, host: &Interfaces, is_owned: bool) -> Self {
+        let host = host.clone();
+        let placed = Placed { ip, scope_id, host };
         if is_owned {
             Self::Local(LocalAddr(placed))
         } else {
