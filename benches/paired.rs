@@ -65,6 +65,12 @@ fn main() {
         },
     );
     pair(
+        "bind 127.0.0.2:4712, socket2 by hand from the text",
+        1,
+        || drop(bindaddr::bind(black_box("127.0.0.2:4712"))),
+        || drop(by_hand(black_box("127.0.0.2:4712"))),
+    );
+    pair(
         "bind 127.0.0.1:0, std and local_addr",
         1,
         || drop(bindaddr::bind(black_box("127.0.0.1:0"))),
@@ -83,9 +89,11 @@ fn main() {
 
 fn by_hand(text: &str) -> std::io::Result<Socket> {
     let addr: SocketAddr = text.parse().expect("it is one");
-    let socket = Socket::new(Domain::IPV6, Type::STREAM, None)?;
+    let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None)?;
     socket.set_reuse_address(true)?;
-    socket.set_only_v6(true)?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
     socket.bind(&SockAddr::from(addr))?;
     socket.listen(i32::MAX)?;
     Ok(socket)
