@@ -16,12 +16,20 @@ mod failure;
 mod list;
 // Trying again until they can be opened.
 mod wait;
+// Taking what a service manager has opened.
+#[cfg(feature = "socket-activation")]
+mod activation;
+// Sockets of tokio.
+#[cfg(feature = "tokio")]
+mod tokio;
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::slice;
 use std::time::Duration;
 
+#[cfg(feature = "socket-activation")]
+pub use activation::Activation;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{self, Attempt, Cause, DeadEnd, Step};
@@ -140,6 +148,8 @@ pub struct BindOptions {
     watch: Option<Watch>,
     choice: Choice,
     resolver: Option<Resolver>,
+    #[cfg(feature = "socket-activation")]
+    activation: Activation,
 }
 
 impl BindOptions {
@@ -454,7 +464,8 @@ impl BindOptions {
             let planned = planned.clone();
             return Err(Failed::Dead { planned, dead });
         }
-        self.open_socket(protocol, planned.addr, planned.only_v6)
+        self.handed_over(protocol, planned)
+            .unwrap_or_else(|| self.open_socket(protocol, planned.addr, planned.only_v6))
             .map(|(socket, local_addr)| {
                 let device = self.device.as_deref();
                 Listener::new(
@@ -467,6 +478,16 @@ impl BindOptions {
                 )
             })
             .map_err(|(step, error)| Failed::system(planned, step, error))
+    }
+
+    #[cfg(not(feature = "socket-activation"))]
+    #[allow(clippy::unused_self)] // as with the feature
+    fn handed_over(
+        &self,
+        _: Protocol,
+        _: &PlannedSocket,
+    ) -> Option<Result<(Socket, SocketAddr), (Step, io::Error)>> {
+        None
     }
 
     fn open_socket(

@@ -62,6 +62,9 @@ mod check;
 mod reach;
 // Whether that still holds.
 mod hold;
+// All of it out of config files and into reports.
+#[cfg(feature = "serde")]
+mod serde;
 // Being told when to look.
 #[cfg(feature = "watch")]
 mod watch;
@@ -85,6 +88,8 @@ pub use crate::{
     target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Overlap, Wildcard},
 };
 
+#[cfg(feature = "socket-activation")]
+pub use crate::bind::Activation;
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;
 

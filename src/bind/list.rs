@@ -114,7 +114,7 @@ impl BindOptions {
         self.keep_trying(&settings, || self.open_list(Protocol::Udp, &settings))
     }
 
-    fn open_list<S: From<Socket>>(
+    pub(super) fn open_list<S: From<Socket>>(
         &self,
         protocol: Protocol,
         settings: &[Setting<'_>],

@@ -144,37 +144,16 @@ impl BindOptions {
         if self.wait.is_zero() {
             return attempt();
         }
-        let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        // What is asked about addresses here has no setting's own options.
-        let may_ask = !settings.iter().any(Setting::has_own_options);
+        let mut tries = Tries::new(self, settings);
         loop {
-            let tried = Instant::now();
-            let error = match attempt() {
+            let error = match tries.run(&mut attempt) {
                 Err(error) if comes_with_time(&error) => error,
                 result => return result,
             };
-            // On a large host a try is dear, and the host has other things to do.
-            let mut rest = pause.max(tried.elapsed());
-            loop {
-                let waiting = Waiting {
-                    error: &error,
-                    waited: begun.elapsed(),
-                    timeout: self.wait,
-                };
-                let left = waiting.left();
-                let watch = self.watch.as_ref();
-                if left.is_zero() || watch.is_some_and(|watch| (watch.0)(&waiting).is_break()) {
-                    return Err(error);
-                }
-                thread::sleep(rest.min(left));
-                pause = (2 * pause).min(LONGEST_PAUSE);
-                rest = pause;
-                // To open the rest of a list and close it again would take in clients and
-                // drop them. The whole is tried now and then, for the cause may be another.
-                let is_due = tried.elapsed() > WHOLE_TRY || left < rest;
-                if is_due || !(may_ask && self.lacks_an_address(&error)) {
-                    break;
+            while !tries.is_due(&error) {
+                match tries.rest(&error) {
+                    Some(rest) => thread::sleep(rest),
+                    None => return Err(error),
                 }
             }
         }
@@ -192,7 +171,81 @@ impl BindOptions {
     }
 }
 
-fn comes_with_time(error: &BindError) -> bool {
+/// The tries of one call: when the next is due, and how long to rest until then.
+pub(super) struct Tries<'a> {
+    options: &'a BindOptions,
+    /// What is asked about addresses here has no setting's own options.
+    may_ask: bool,
+    begun: Instant,
+    tried: Instant,
+    /// Not yet, right after a try.
+    has_rested: bool,
+    pause: Duration,
+}
+
+impl<'a> Tries<'a> {
+    pub(super) fn new(options: &'a BindOptions, settings: &[Setting<'_>]) -> Self {
+        let now = Instant::now();
+        Self {
+            options,
+            may_ask: !settings.iter().any(Setting::has_own_options),
+            begun: now,
+            tried: now,
+            has_rested: false,
+            pause: FIRST_PAUSE,
+        }
+    }
+
+    pub(super) fn run<T>(
+        &mut self,
+        attempt: &mut impl FnMut() -> Result<T, BindError>,
+    ) -> Result<T, BindError> {
+        self.tried = Instant::now();
+        self.has_rested = false;
+        attempt()
+    }
+
+    fn waiting<'e>(&self, error: &'e BindError) -> Waiting<'e> {
+        Waiting {
+            error,
+            waited: self.begun.elapsed(),
+            timeout: self.options.wait,
+        }
+    }
+
+    /// Returns how long to rest; `None` if it is to be given up.
+    pub(super) fn rest(&mut self, error: &BindError) -> Option<Duration> {
+        let waiting = self.waiting(error);
+        let left = waiting.left();
+        let watch = self.options.watch.as_ref();
+        if left.is_zero() || watch.is_some_and(|watch| (watch.0)(&waiting).is_break()) {
+            return None;
+        }
+        // On a large host a try is dear, and the host has other things to do.
+        let rest = if self.has_rested {
+            self.pause
+        } else {
+            self.pause.max(self.tried.elapsed())
+        };
+        self.pause = (2 * self.pause).min(LONGEST_PAUSE);
+        self.has_rested = true;
+        Some(rest.min(left))
+    }
+
+    /// Tells whether to try again, after a rest.
+    ///
+    /// To open the rest of a list and close it again would take in clients and drop them.
+    /// The whole is tried now and then, for the cause may be another.
+    pub(super) fn is_due(&self, error: &BindError) -> bool {
+        self.has_rested
+            && (!self.may_ask
+                || self.tried.elapsed() > WHOLE_TRY
+                || self.waiting(error).left() < self.pause
+                || !self.options.lacks_an_address(error))
+    }
+}
+
+pub(super) fn comes_with_time(error: &BindError) -> bool {
     let mut causes = error.failures().flat_map(BindFailure::causes);
     causes.all(Cause::comes_with_time)
 }

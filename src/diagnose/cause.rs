@@ -349,6 +349,61 @@ pub enum Unavailable {
 }
 
 impl Cause {
+    /// Returns the name of the cause, as in `in-use`, for logs and metrics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.cause().name(), "not-on-this-host");
+    /// ```
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Unresolved(_) => "unresolved",
+            Self::NotOnThisHost(_) => "not-on-this-host",
+            Self::Appeared { .. } => "appeared",
+            Self::Gone(_) => "gone",
+            Self::RoutedNotAssigned(_) => "routed-not-assigned",
+            Self::OtherZone { .. } => "other-zone",
+            Self::OnAnotherDevice { .. } => "on-another-device",
+            Self::Tentative(_) => "tentative",
+            Self::Duplicate(_) => "duplicate",
+            Self::InterfaceDown(_) => "interface-down",
+            Self::NoCarrier(_) => "no-carrier",
+            Self::NotReady(_) => "not-ready",
+            Self::InVrf { .. } => "in-vrf",
+            Self::LocalRouteMissing(_) => "local-route-missing",
+            Self::ListedOnly(_) => "listed-only",
+            Self::NoLoopback { .. } => "no-loopback",
+            Self::AddressUnavailable => "address-unavailable",
+            Self::ZoneRequired { .. } => "zone-required",
+            Self::NoSuchZone { .. } => "no-such-zone",
+            Self::MappedOnV6Only { .. } => "mapped-on-v6-only",
+            Self::Multicast => "multicast",
+            Self::Broadcast => "broadcast",
+            Self::InUse { .. } => "in-use",
+            Self::HeldInvisibly { .. } => "held-invisibly",
+            Self::TimeWait { .. } => "time-wait",
+            Self::RangeInUse { .. } => "range-in-use",
+            Self::EmptyList => "empty-list",
+            Self::Conflict { .. } => "conflict",
+            Self::EphemeralPortsExhausted { .. } => "ephemeral-ports-exhausted",
+            Self::PrivilegedPort { .. } => "privileged-port",
+            Self::RefusedByPolicy(_) => "refused-by-policy",
+            Self::Denied { .. } => "denied",
+            Self::FamilyUnavailable { .. } => "family-unavailable",
+            Self::TooManyOpenFiles { .. } => "too-many-open-files",
+            Self::TooManyOpenFilesInSystem => "too-many-open-files-in-system",
+            Self::OutOfMemory => "out-of-memory",
+            Self::NoSuchDevice { .. } => "no-such-device",
+            Self::InvalidDevice { .. } => "invalid-device",
+            Self::UnsupportedOption { .. } => "unsupported-option",
+            Self::Other { .. } => "other",
+        }
+    }
+
     /// Tells whether this host lacks the address or its family, which an optional setting may do
     /// without.
     pub(crate) fn is_absence(&self) -> bool {

@@ -1,0 +1,46 @@
+//! A thread for each client, on std.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::thread;
+
+use bindaddr_servers::Config;
+
+fn main() -> anyhow::Result<()> {
+    let config = Config::load()?;
+    let listeners = bindaddr::bind_all(&config.listen)?;
+    config.guard(&listeners, "http")?;
+    thread::scope(|scope| {
+        for listener in listeners {
+            let config = &config;
+            scope.spawn(move || {
+                for client in listener.into_std().incoming().flatten() {
+                    scope.spawn(move || answer(client, config));
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn answer(mut client: TcpStream, config: &Config) -> io::Result<()> {
+    let mut authorization = None;
+    for line in BufReader::new(client.try_clone()?.take(8192)).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some((name, value)) = line.split_once(": ") {
+            if name.eq_ignore_ascii_case("authorization") {
+                authorization = Some(value.to_owned());
+            }
+        }
+    }
+    client.write_all(
+        if config.admits(authorization.as_deref().map(str::as_bytes)) {
+            b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\nConnection: close\r\n\r\nHello\n"
+        } else {
+            b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        },
+    )
+}

@@ -1,0 +1,264 @@
+//! Settings out of TOML, JSON and YAML, and reports into JSON.
+
+use std::net::SocketAddr;
+
+use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json, to_value};
+
+#[derive(Debug, Deserialize)]
+struct Config<T> {
+    listen: T,
+}
+
+/// What three formats make of one value, as text.
+fn read<T: DeserializeOwned + ToString>(value: &str) -> [Result<String, String>; 3] {
+    let toml = toml::from_str::<Config<T>>(&format!("listen = {value}\n"));
+    let json = serde_json::from_str::<Config<T>>(&format!("{{\"listen\": {value}}}"));
+    let yaml = serde_yaml_ng::from_str::<Config<T>>(&format!("listen: {value}\n"));
+    [
+        toml.map_err(|err| err.to_string()),
+        json.map_err(|err| err.to_string()),
+        yaml.map_err(|err| err.to_string()),
+    ]
+    .map(|config| config.map(|config| config.listen.to_string()))
+}
+
+#[test]
+fn an_address_is_a_text_or_a_port() {
+    for (value, addr) in [
+        ("\"127.0.0.1:8080\"", "127.0.0.1:8080"),
+        ("\"[fe80::1%eth0]:80\"", "[fe80::1%eth0]:80"),
+        ("\"-[::1]:80\"", "-[::1]:80"),
+        ("8080", "*:8080"),
+        ("0", "*:0"),
+    ] {
+        for read in read::<ListenAddr>(value) {
+            assert_eq!(read.as_deref(), Ok(addr), "{value}");
+        }
+    }
+}
+
+#[test]
+fn addresses_are_one_of_them_or_a_sequence() {
+    for (value, addrs) in [
+        ("\"127.0.0.1:80, [::1]:80\"", "127.0.0.1:80, [::1]:80"),
+        (
+            "[\"127.0.0.1:80\", \"[::1]:80 eth0:443\"]",
+            "127.0.0.1:80, [::1]:80, eth0:443",
+        ),
+        ("[8080, \"localhost:80\"]", "*:8080, localhost:80"),
+        ("8080", "*:8080"),
+    ] {
+        for read in read::<ListenAddrs>(value) {
+            assert_eq!(read.as_deref(), Ok(addrs), "{value}");
+        }
+    }
+}
+
+#[test]
+fn a_mistake_is_told_by_the_whole_sentence_with_its_place() {
+    // What the parser itself says.
+    let of = |text: &str| text.parse::<ListenAddr>().unwrap_err().to_string();
+    for (value, sentence) in [
+        ("\"127.0.0.1\"", of("127.0.0.1")),
+        ("\"::1:80\"", of("::1:80")),
+        ("\"eth0:80a\"", of("eth0:80a")),
+        ("\"\"", of("")),
+        ("70000", of("70000")),
+    ] {
+        let [toml, json, yaml] = read::<ListenAddr>(value).map(Result::unwrap_err);
+        for told in [&toml, &json, &yaml] {
+            assert!(told.contains(&sentence), "{sentence}: {told}");
+        }
+        // And by the format where it stands.
+        assert!(
+            toml.starts_with("TOML parse error at line 1, column 10"),
+            "{toml}"
+        );
+        assert!(json.contains(" at line 1 column "), "{json}");
+    }
+    let of = |texts: &[&str]| ListenAddrs::parse_each(texts).unwrap_err().to_string();
+    for (value, sentence) in [
+        (
+            "[\"127.0.0.1:80\", \"::1:80\"]",
+            of(&["127.0.0.1:80", "::1:80"]),
+        ),
+        ("[]", of(&[])),
+    ] {
+        for told in read::<ListenAddrs>(value).map(Result::unwrap_err) {
+            assert!(told.contains(&sentence), "{sentence}: {told}");
+        }
+    }
+}
+
+#[test]
+fn a_value_of_another_kind_is_refused() {
+    for (value, found) in [
+        ("-1", "invalid value: a negative number"),
+        ("true", "invalid type: boolean `true`"),
+        ("1.5", "invalid type: floating point `1.5`"),
+    ] {
+        for told in read::<ListenAddr>(value).map(Result::unwrap_err) {
+            let expected =
+                format!("{found}, expected a listen address such as \"127.0.0.1:8080\", or a port");
+            assert!(told.contains(&expected), "{told}");
+        }
+        for told in read::<ListenAddrs>(value).map(Result::unwrap_err) {
+            let expected = format!("{found}, expected ");
+            assert!(told.contains(&expected), "{told}");
+        }
+    }
+}
+
+/// In YAML what begins with `*` or `[` is something else unless it is quoted, and an error.
+#[test]
+fn what_yaml_takes_for_something_else_is_an_error() {
+    for value in ["*:80", "[::]:80"] {
+        assert!(
+            serde_yaml_ng::from_str::<Config<ListenAddr>>(&format!("listen: {value}\n")).is_err()
+        );
+    }
+}
+
+#[test]
+fn settings_are_written_as_they_are_read() {
+    for text in [
+        "127.0.0.1:80",
+        "*:8080",
+        "-ipv4@eth0:80",
+        "_private_:8000-8010",
+    ] {
+        let addr: ListenAddr = text.parse().unwrap();
+        assert_eq!(to_value(&addr).unwrap(), json!(text));
+        let addrs = ListenAddrs::from(addr);
+        let written = to_value(&addrs).unwrap();
+        assert_eq!(written, json!([text]));
+        assert_eq!(
+            serde_json::from_value::<ListenAddrs>(written).unwrap(),
+            addrs
+        );
+    }
+}
+
+fn host() -> Interfaces {
+    let addr = |text: &str| text.parse().unwrap();
+    [
+        Interface::new("lo", 1).with_addr(addr("127.0.0.1"), 8),
+        Interface::new("eth0", 2)
+            .with_addr(addr("192.168.71.67"), 16)
+            .with_addr(addr("fe80::77"), 64),
+    ]
+    .into_iter()
+    .collect()
+}
+
+#[test]
+fn targets_are_values() {
+    let value = |text: &str| to_value(BindTarget::parse_with(text, &host()).unwrap()).unwrap();
+    assert_eq!(
+        value("0.0.0.0"),
+        json!({"class": "any", "families": ["ipv4"], "meaning": "every IPv4 address of this host"}),
+    );
+    assert_eq!(
+        value("localhost"),
+        json!({
+            "class": "loopback",
+            "ips": ["127.0.0.1", "::1"],
+            "meaning": "this host only, by 127.0.0.1 and ::1",
+        }),
+    );
+    assert_eq!(
+        value("fe80::77%eth0"),
+        json!({
+            "class": "local",
+            "ip": "fe80::77",
+            "scope_id": 2,
+            "interfaces": ["eth0"],
+            "meaning": "fe80::77%eth0, an address of eth0",
+        }),
+    );
+    assert_eq!(
+        value("192.168.158.94"),
+        json!({
+            "class": "foreign",
+            "ip": "192.168.158.94",
+            "scope_id": null,
+            "reason": "same-subnet",
+            "nearest": ["192.168.71.67"],
+            "meaning": "192.168.158.94, which no interface of this host has; it lies in the subnet of \
+                        eth0 (192.168.71.67/16), on another host",
+        }),
+    );
+}
+
+#[test]
+fn reports_are_values() {
+    let reach = BindTarget::parse_with("*", &host())
+        .unwrap()
+        .reach(80, &host());
+    let reach = to_value(reach).unwrap();
+    assert_eq!(reach["exposure"], "private");
+    let dials = reach["dials"].as_array().unwrap();
+    let addrs: Vec<&Value> = dials.iter().map(|dial| &dial["addr"]).collect();
+    assert_eq!(
+        addrs,
+        ["127.0.0.1:80", "192.168.71.67:80", "[fe80::77%2]:80"]
+    );
+    assert_eq!(
+        dials[1],
+        json!({
+            "addr": "192.168.71.67:80",
+            "from": "network",
+            "exposure": "private",
+            "interface": "eth0",
+            "running": true,
+            "browsers": true,
+        }),
+    );
+    assert_eq!(
+        to_value(host()).unwrap()[0],
+        json!({
+            "name": "lo",
+            "index": 1,
+            "running": true,
+            "addrs": [{
+                "ip": "127.0.0.1",
+                "prefix_len": 8,
+                "peer": null,
+                "state": "preferred",
+                "temporary": false,
+            }],
+        }),
+    );
+}
+
+#[test]
+fn failures_and_checks_are_values() {
+    let held = bindaddr::bind("127.0.0.1:0").unwrap();
+    let addr: SocketAddr = held.as_slice()[0].local_addr();
+    let err = bindaddr::bind(addr).unwrap_err();
+    let value = to_value(&err).unwrap();
+    assert_eq!(value["message"], err.to_string());
+    assert_eq!(value["transient"], false);
+    let failure = &value["failures"][0];
+    assert_eq!(failure["addr"], addr.to_string());
+    assert_eq!(failure["step"], "binding the socket");
+    assert_eq!(failure["causes"][0]["name"], "in-use");
+    if cfg!(target_os = "linux") {
+        assert_eq!(failure["os_error"], 98);
+        let holder = &failure["causes"][0]["holders"][0];
+        assert_eq!(holder["pid"], std::process::id());
+        assert_eq!(holder["state"], "listening");
+    }
+
+    let check = to_value(bindaddr::check([addr.to_string(), "127.0.0.1".to_owned()])).unwrap();
+    assert_eq!(check["ok"], false);
+    assert_eq!(
+        check["settings"][0]["sockets"][0]["target"]["class"],
+        "loopback"
+    );
+    assert_eq!(check["settings"][1]["problems"][0]["name"], "text");
+    assert_eq!(check["settings"][1]["sockets"], json!([]));
+}

@@ -1,0 +1,186 @@
+//! Each server run from a config file, with curl or a UDP client as its client.
+
+#![allow(clippy::unwrap_used)] // what fails in a helper fails its test
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// A server that is stopped when the test is over.
+struct Server {
+    process: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The command of a server whose config file says `config`.
+fn command(exe: &str, name: &str, config: &str) -> Command {
+    let file = format!("{}-{name}.toml", exe.rsplit('/').next().unwrap_or_default());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(file);
+    std::fs::write(&path, config).unwrap();
+    let mut command = Command::new(exe);
+    command.arg(path).stdin(Stdio::null());
+    command
+}
+
+/// Starts a server and returns it with the authorities of the URLs that it prints.
+fn start(exe: &str, name: &str, config: &str, urls: usize) -> (Server, Vec<String>) {
+    let mut process = command(exe, name, config)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = BufReader::new(process.stdout.take().unwrap());
+    let mut server = Server { process, stdout };
+    let mut found = Vec::new();
+    while found.len() < urls {
+        let mut line = String::new();
+        assert_ne!(
+            server.stdout.read_line(&mut line).unwrap(),
+            0,
+            "it printed {found:?}"
+        );
+        let url = line
+            .split_ascii_whitespace()
+            .find_map(|word| word.split_once("://"));
+        found.extend(url.map(|(_, rest)| rest.trim_end_matches('/').to_owned()));
+    }
+    (server, found)
+}
+
+/// What curl gets from a server: the page and the status.
+fn curl(authority: &str, token: Option<&str>) -> (String, String) {
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--show-error",
+        "--max-time",
+        "20",
+        "--retry-connrefused",
+        "--retry",
+        "5",
+    ]);
+    if let Some(token) = token {
+        curl.args(["--header", &format!("Authorization: Bearer {token}")]);
+    }
+    let output = curl
+        .args([
+            "--write-out",
+            "%{http_code}",
+            &format!("http://{authority}/"),
+        ])
+        .output()
+        .expect("curl is installed");
+    let out = String::from_utf8(output.stdout).unwrap();
+    let (page, status) = out.split_at(out.len() - 3);
+    (page.to_owned(), status.to_owned())
+}
+
+fn serves_on_each_address_and_keeps_strangers_out(exe: &str) {
+    // Both loopback addresses, on a port of each.
+    let config = "listen = [\"localhost:0\", \"127.0.0.1:0\"]\n";
+    let (server, urls) = start(exe, "open", config, 2);
+    for url in &urls {
+        assert_eq!(
+            curl(url, None),
+            ("Hello\n".to_owned(), "200".to_owned()),
+            "{url}"
+        );
+    }
+    drop(server);
+
+    let config = "listen = 0\ntoken = \"secret\"\n";
+    let (server, urls) = start(exe, "token", config, 1);
+    let url = &urls[0];
+    assert_eq!(curl(url, None), (String::new(), "401".to_owned()));
+    assert_eq!(curl(url, Some("guess")).1, "401");
+    assert_eq!(
+        curl(url, Some("secret")),
+        ("Hello\n".to_owned(), "200".to_owned())
+    );
+    drop(server);
+
+    refuses_what_is_wrong(exe);
+}
+
+fn refuses_what_is_wrong(exe: &str) {
+    for (name, config, told) in [
+        (
+            "exposed",
+            "listen = \"*:0\"\n",
+            "set a token: *:0 is open to ",
+        ),
+        (
+            "mistake",
+            "listen = \"::1:80\"\n",
+            "write `[::1:80]:8080` or `[::1]:80`",
+        ),
+        (
+            "missing",
+            "listen = \"198.51.100.1:0\"\n",
+            "no interface of this host has 198.51.100.1",
+        ),
+    ] {
+        let output = command(exe, name, config).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            !output.status.success() && output.stdout.is_empty(),
+            "{stderr}"
+        );
+        assert!(
+            stderr.starts_with("Error: ") && stderr.contains(told),
+            "{told}: {stderr}"
+        );
+    }
+}
+
+#[test]
+fn threads() {
+    serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_threads"));
+}
+
+#[test]
+fn axum() {
+    serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_axum"));
+}
+
+#[test]
+fn hyper() {
+    serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_hyper"));
+}
+
+#[test]
+fn actix() {
+    serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_actix"));
+}
+
+#[test]
+fn udp_echo() {
+    let exe = env!("CARGO_BIN_EXE_udp_echo");
+    let (_server, addrs) = start(exe, "open", "listen = \"127.0.0.1:0\"\n", 1);
+    assert_eq!(echoed(&addrs[0], b"hello"), Some(b"hello".to_vec()));
+    let config = "listen = \"*:0\"\ntoken = \"secret\"\n";
+    let (_server, addrs) = start(exe, "token", config, 1);
+    assert_eq!(echoed(&addrs[0], b"secrethello"), Some(b"hello".to_vec()));
+    assert_eq!(echoed(&addrs[0], b"hello"), None);
+    refuses_what_is_wrong(exe);
+}
+
+/// What comes back of a datagram, within a moment.
+fn echoed(addr: &str, datagram: &[u8]) -> Option<Vec<u8>> {
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client
+        .set_read_timeout(Some(Duration::from_millis(500)))
+        .unwrap();
+    client.send_to(datagram, addr).unwrap();
+    let mut echo = [0; 64];
+    let len = client.recv(&mut echo).ok()?;
+    Some(echo[..len].to_vec())
+}
