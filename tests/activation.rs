@@ -1,5 +1,6 @@
 //! Sockets handed over by a service manager: real descriptors, from 3 on, in a process of their own.
 #![cfg(all(feature = "socket-activation", unix))]
+#![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
 mod util;
 

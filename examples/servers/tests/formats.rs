@@ -1,5 +1,7 @@
 //! Settings out of TOML, JSON and YAML, and reports into JSON.
 
+#![allow(clippy::unwrap_used)] // what fails in a helper fails its test
+
 use std::net::SocketAddr;
 
 use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs};
