@@ -460,10 +460,11 @@ mod watch {
     const NONE: Option<Duration> = Some(Duration::ZERO);
 
     /// A watch that has seen what follows from new interfaces: the kernel tells of a carrier up to a
-    /// second late (net/core/link_watch.c), and a second after it that nobody else has an address.
+    /// second late (`net/core/link_watch.c`), and a second after it that nobody else has an address.
     fn quiet_watch() -> Watch {
-        let mut watch = Watch::new().unwrap();
-        while watch.wait(Some(Duration::from_secs(2))).unwrap() {}
+        let mut watch = Watch::new().expect("netlink is there");
+        let mut is_changed = || watch.wait(Some(Duration::from_secs(2)));
+        while is_changed().expect("netlink is there") {}
         watch
     }
 

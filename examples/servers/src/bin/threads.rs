@@ -30,11 +30,9 @@ fn answer(mut client: TcpStream, config: &Config) -> io::Result<()> {
         if line.is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(": ") {
-            if name.eq_ignore_ascii_case("authorization") {
-                authorization = Some(value.to_owned());
-            }
-        }
+        let header = line.split_once(": ");
+        let header = header.filter(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+        authorization = header.map(|(_, value)| value.to_owned()).or(authorization);
     }
     client.write_all(
         if config.admits(authorization.as_deref().map(str::as_bytes)) {
