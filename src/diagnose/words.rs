@@ -316,7 +316,17 @@ impl fmt::Display for Zoned<'_> {
 
 impl Cause {
     /// Returns what else would help, a sentence each, the likeliest first.
-    pub(crate) fn hints(&self) -> Vec<String> {
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["198.51.100.1:0"]);
+    /// for cause in check.settings()[0].problems() {
+    ///     eprintln!("{cause}; {}", cause.hints().join("; "));
+    /// }
+    /// ```
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
         let linux = cfg!(any(target_os = "linux", target_os = "android"));
         match self {
             Self::NotOnThisHost(foreign) => {

@@ -1,0 +1,179 @@
+//! The command `bindaddr`: what a listen setting means on this host, and what is wrong with it.
+
+mod interfaces;
+mod paper;
+mod reach;
+mod settings;
+mod texts;
+mod wait;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use bindaddr::{BindOptions, Exposure};
+use clap::builder::PossibleValue;
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use paper::Paper;
+
+/// Says what listen settings mean on this host, and what is wrong with them.
+///
+/// The exit status is 0 where nothing is wrong, 1 where something is, and 2 for a mistake in the arguments. A text
+/// that begins with `-` stands behind `--`.
+#[derive(Parser)]
+#[command(version, max_term_width = 80)]
+struct Command {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Explain texts: what each means here, what would be bound, what is wrong.
+    Explain {
+        /// Listen addresses such as `0.0.0.0:8080`, `eth0:80` or `localhost:0`.
+        #[arg(required = true)]
+        texts: Vec<String>,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Check the settings of a server together, before a restart.
+    ///
+    /// A file that ends in `.toml` or `.json` is a config file, of which the values of a key are taken; any other
+    /// has listen addresses, and `#` before a remark. `-` is the standard input.
+    Check {
+        /// Files, or listen addresses themselves.
+        #[arg(required = true, value_name = "FILE|TEXT")]
+        settings: Vec<String>,
+        /// The key in config files, at whatever depth.
+        #[arg(long, default_value = "listen")]
+        key: String,
+        #[command(flatten)]
+        how: How,
+    },
+    /// List the interfaces of this host and their addresses.
+    Interfaces {
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell who could connect, and by which addresses.
+    Reach {
+        /// Listen addresses.
+        #[arg(required = true)]
+        texts: Vec<String>,
+        /// Write URLs of this scheme.
+        #[arg(long)]
+        scheme: Option<String>,
+        /// Fail where more than these could connect.
+        #[arg(long, value_name = "WHO")]
+        at_most: Option<AtMost>,
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Wait until texts can be bound, as at boot, and let go of them again.
+    Wait {
+        /// Listen addresses.
+        #[arg(required = true)]
+        texts: Vec<String>,
+        /// How long to wait, in seconds.
+        #[arg(long, default_value = "30", value_name = "SECONDS", value_parser = wait::seconds)]
+        timeout: std::time::Duration,
+        #[command(flatten)]
+        how: How,
+    },
+    /// Write the completions of a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual page.
+    Man,
+}
+
+#[derive(Args)]
+struct How {
+    /// Bind UDP sockets rather than TCP listeners.
+    #[arg(long)]
+    udp: bool,
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy)]
+struct AtMost(Exposure);
+
+impl ValueEnum for AtMost {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[
+            Self(Exposure::ThisHost),
+            Self(Exposure::Link),
+            Self(Exposure::Private),
+            Self(Exposure::Shared),
+        ]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let name = match self.0 {
+            Exposure::ThisHost => "this-host",
+            Exposure::Link => "link",
+            Exposure::Private => "private",
+            _ => "shared",
+        };
+        Some(PossibleValue::new(name).help(self.0.to_string()))
+    }
+}
+
+fn main() -> ExitCode {
+    let command = Command::parse();
+    match run(command.task) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Who reads has read enough.
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(err) => {
+            eprintln!("error: {err}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is asked for, and tells whether nothing is wrong.
+fn run(task: Task) -> io::Result<bool> {
+    let mut paper = Paper::new();
+    match task {
+        Task::Explain { texts, how } => settings::explain(&mut paper, &texts, &how),
+        Task::Check { settings, key, how } => settings::check(&mut paper, &settings, &key, &how),
+        Task::Interfaces { json } => interfaces::list(&mut paper, json),
+        Task::Reach {
+            texts,
+            scheme,
+            at_most,
+            json,
+        } => {
+            let at_most = at_most.map(|at_most| at_most.0);
+            reach::tell(&mut paper, &texts, scheme.as_deref(), at_most, json)
+        }
+        Task::Wait {
+            texts,
+            timeout,
+            how,
+        } => {
+            let options = BindOptions::new().wait(timeout);
+            wait::wait(&mut paper, &texts, options, &how)
+        }
+        Task::Completions { shell } => {
+            let mut command = Command::command();
+            clap_complete::generate(shell, &mut command, "bindaddr", &mut io::stdout());
+            Ok(true)
+        }
+        Task::Man => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Command::command()).render(&mut page)?;
+            io::stdout().write_all(&page)?;
+            Ok(true)
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What is written: lines of 80 columns, in colour where a terminal wants it.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anstream::AutoStream;
+use anstyle::{AnsiColor, Style};
+use serde_json::Value;
+
+const WIDTH: usize = 80;
+const HEADING: Style = Style::new().bold();
+
+/// The standard output.
+pub(crate) struct Paper(AutoStream<io::Stdout>);
+
+/// What stands in front of a line.
+#[derive(Clone, Copy)]
+pub(crate) enum Label {
+    Means,
+    Binds,
+    OpenTo,
+    Absent,
+    Problem,
+    Hint,
+    Note,
+}
+
+impl Label {
+    fn text(self) -> (&'static str, Style) {
+        let colour = |colour: AnsiColor| Style::new().fg_color(Some(colour.into()));
+        match self {
+            Self::Means => ("means", Style::new()),
+            Self::Binds => ("binds", Style::new()),
+            Self::OpenTo => ("open to", Style::new()),
+            Self::Absent => ("absent", colour(AnsiColor::Yellow)),
+            Self::Problem => ("problem", colour(AnsiColor::Red).bold()),
+            Self::Hint => ("hint", colour(AnsiColor::Cyan)),
+            Self::Note => ("note", colour(AnsiColor::Yellow)),
+        }
+    }
+}
+
+impl Paper {
+    /// Colours go to a terminal alone, and not where `NO_COLOR` is set (no-color.org).
+    pub(crate) fn new() -> Self {
+        Self(AutoStream::auto(io::stdout()))
+    }
+
+    pub(crate) fn heading(&mut self, text: impl Display) -> io::Result<()> {
+        writeln!(self.0, "{HEADING}{text}{HEADING:#}")
+    }
+
+    /// Writes a line behind its label, and as many more as it takes.
+    pub(crate) fn line(&mut self, label: Label, text: impl Display) -> io::Result<()> {
+        let (label, style) = label.text();
+        let text = text.to_string();
+        // An address or a command is not cut.
+        let options = textwrap::Options::new(WIDTH - 11)
+            .break_words(false)
+            .word_separator(textwrap::WordSeparator::AsciiSpace)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        let mut lines = textwrap::wrap(&text, options).into_iter();
+        let first = lines.next().unwrap_or_default();
+        writeln!(self.0, "  {style}{label:<7}{style:#}  {first}")?;
+        lines.try_for_each(|line| self.plain(line))
+    }
+
+    /// Writes a line below one with a label, as it is.
+    pub(crate) fn plain(&mut self, text: impl Display) -> io::Result<()> {
+        writeln!(self.0, "           {text}")
+    }
+
+    /// Writes a line as it is.
+    pub(crate) fn row(&mut self, text: &str) -> io::Result<()> {
+        writeln!(self.0, "{}", text.trim_end())
+    }
+
+    pub(crate) fn json(&mut self, value: &Value) -> io::Result<()> {
+        writeln!(self.0, "{value:#}")
+    }
+}

@@ -1,0 +1,75 @@
+//! `reach`: who could connect.
+
+use std::io;
+
+use bindaddr::{Exposure, Interfaces, ListenAddr, Reach};
+use serde_json::{Value, json};
+
+use crate::paper::{Label, Paper};
+use crate::texts::entries;
+
+pub(crate) fn tell(
+    paper: &mut Paper,
+    texts: &[String],
+    scheme: Option<&str>,
+    at_most: Option<Exposure>,
+    json: bool,
+) -> io::Result<bool> {
+    let host = Interfaces::system().map_err(io::Error::other)?;
+    let host = host.with_system_default_sources();
+    let mut is_ok = true;
+    let mut values = Vec::new();
+    for text in texts.iter().flat_map(|text| entries(text)) {
+        let found = reaches(&text, &host);
+        let exposure = found.iter().flatten().map(Reach::exposure).max();
+        // Nobody knows who gets in by a text that stands for nothing.
+        let is_too_much = at_most.is_some_and(|most| exposure.is_none_or(|found| found > most));
+        is_ok &= found.is_ok() && !is_too_much;
+        if json {
+            values.push(value(&text, found.as_ref(), exposure));
+            continue;
+        }
+        paper.heading(text.escape_debug())?;
+        match found {
+            Ok(reaches) => {
+                for dial in reaches.iter().flat_map(Reach::dials) {
+                    let interface = dial.interface().filter(|_| scheme.is_some());
+                    let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
+                    let shown =
+                        scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
+                    paper.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
+                }
+                if let Some(exposure) = exposure {
+                    paper.line(Label::OpenTo, exposure)?;
+                }
+                if is_too_much {
+                    paper.line(Label::Problem, "it is open to more than it may be")?;
+                }
+            }
+            Err(problem) => paper.line(Label::Problem, problem)?,
+        }
+    }
+    if json {
+        paper.json(&Value::Array(values))?;
+    }
+    Ok(is_ok)
+}
+
+/// Who could connect to each target of a text, or what is wrong with it.
+fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
+    let addr = text.parse::<ListenAddr>().map_err(|err| err.to_string())?;
+    let targets = addr.resolve(host).map_err(|err| err.to_string())?;
+    let foreign = targets.iter().find(|target| target.is_foreign());
+    match foreign {
+        Some(foreign) => Err(foreign.to_string()),
+        None => Ok(targets
+            .iter()
+            .map(|target| target.reach(addr.port(), host))
+            .collect()),
+    }
+}
+
+fn value(text: &str, found: Result<&Vec<Reach>, &String>, exposure: Option<Exposure>) -> Value {
+    let dials: Vec<_> = found.into_iter().flatten().flat_map(Reach::dials).collect();
+    json!({"text": text, "exposure": exposure, "dials": dials, "problem": found.err()})
+}

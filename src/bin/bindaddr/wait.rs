@@ -1,0 +1,75 @@
+//! `wait`: until the host has what a setting stands for.
+
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use bindaddr::{BindError, BindOptions, Listener, Listeners};
+use serde_json::{json, to_value};
+
+use crate::How;
+use crate::paper::{Label, Paper};
+
+/// Reads a number of seconds, which may have a fraction.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let number: f64 = text
+        .parse()
+        .map_err(|_| "it is no number of seconds".to_owned())?;
+    Duration::try_from_secs_f64(number).map_err(|err| err.to_string())
+}
+
+pub(crate) fn wait(
+    paper: &mut Paper,
+    texts: &[String],
+    options: BindOptions,
+    how: &How,
+) -> io::Result<bool> {
+    let options = if io::stderr().is_terminal() {
+        options.on_wait(|waiting| {
+            // The line is written over, and what ends is written on another.
+            let _ = write!(io::stderr(), "\rwaiting, {:.0?} left ", waiting.left());
+            ControlFlow::Continue(())
+        })
+    } else {
+        options
+    };
+    let begun = Instant::now();
+    let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
+        options.bind_udp_all(texts).map(|sockets| addrs(&sockets))
+    } else {
+        options.bind_all(texts).map(|listeners| addrs(&listeners))
+    };
+    let waited = begun.elapsed();
+    if io::stderr().is_terminal() {
+        eprint!("\r\x1b[K");
+    }
+    let is_ok = bound.is_ok();
+    match bound {
+        Ok(addrs) if how.json => {
+            paper.json(&json!({"waited": waited.as_secs_f64(), "addrs": addrs, "error": null}))?;
+        }
+        Err(err) if how.json => {
+            let err = to_value(&err)?;
+            paper.json(&json!({"waited": waited.as_secs_f64(), "addrs": [], "error": err}))?;
+        }
+        Ok(addrs) => {
+            paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
+            for addr in addrs {
+                paper.line(Label::Binds, addr)?;
+            }
+        }
+        Err(err) => {
+            paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
+            paper.line(Label::Problem, &err)?;
+            for hint in err.hints() {
+                paper.line(Label::Hint, hint)?;
+            }
+        }
+    }
+    Ok(is_ok)
+}
+
+fn addrs<S>(listeners: &Listeners<S>) -> Vec<SocketAddr> {
+    listeners.iter().map(Listener::local_addr).collect()
+}

@@ -1,0 +1,373 @@
+//! The command, on hosts made in namespaces: what it writes is asserted as it is written.
+#![cfg(feature = "cli")]
+
+mod util;
+
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+
+use util::netns::{in_namespace, ip};
+
+/// Runs the command with `input` and returns what it wrote and its exit status.
+fn bindaddr_with(input: &str, args: &[&str]) -> (String, String, Option<i32>) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bindaddr"));
+    command.args(args).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().expect("it runs");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = process.wait_with_output().expect("it ends");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it writes text");
+    (text(stdout), text(stderr), status.code())
+}
+
+#[track_caller]
+fn writes(args: &[&str], expected: &str, status: i32) {
+    let (stdout, stderr, code) = bindaddr_with("", args);
+    assert_eq!(stdout, expected, "{stderr}");
+    assert_eq!((stderr.as_str(), code), ("", Some(status)));
+    let widest = stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(80), "{widest:?}");
+}
+
+/// A host in an office.
+fn office() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+    ip("addr add 192.168.71.67/16 dev eth0");
+    ip("addr add fd00::67/64 nodad dev eth0");
+    // Those that come by themselves are others each time, and tentative for a while.
+    ip("addr flush dev eth0 scope link");
+    ip("addr flush dev far0 scope link");
+    ip("link add name wan0 type veth peer name wan9");
+    ip("addr add 10.1.2.3 peer 10.1.2.4 dev wan0");
+}
+
+#[test]
+fn explain() {
+    in_namespace("explain", || {
+        office();
+        writes(
+            &[
+                "explain",
+                "0.0.0.0:8080",
+                "localhost:0",
+                "eth0:80",
+                "192.168.158.94:80",
+            ],
+            "\
+0.0.0.0:8080
+  means    every IPv4 address of this host
+  binds    0.0.0.0:8080
+  open to  private networks
+localhost:0
+  means    this host only, by 127.0.0.1 and ::1
+  binds    127.0.0.1:0
+  binds    [::1]:0
+  open to  this host only
+eth0:80
+  means    192.168.71.67, an address of eth0
+  means    fd00::67, an address of eth0
+  binds    192.168.71.67:80
+  binds    [fd00::67]:80
+  open to  private networks
+192.168.158.94:80
+  binds    192.168.158.94:80
+  problem  no interface of this host has 192.168.158.94; it lies in the subnet
+           of eth0 (192.168.71.67/16), on another host; the nearest address here
+           is 192.168.71.67
+  hint     `0.0.0.0` listens on every IPv4 address of this host
+  hint     the option `freebind` binds an address that comes to this host later
+",
+            1,
+        );
+    });
+}
+
+#[test]
+fn a_mistake_is_marked() {
+    writes(
+        &[
+            "explain",
+            "127.0.0.1:80, ::1:80",
+            "eth0",
+            "--",
+            "-localhost:80a",
+        ],
+        "\
+::1:80
+  problem  invalid listen address \"::1:80\": it reads as the address `::1:80`
+           without a port and as `::1` with port 80; write `[::1:80]:8080` or
+           `[::1]:80`
+           ::1:80
+           ^^^^^^
+eth0
+  problem  invalid listen address \"eth0\": the port is missing; write `eth0:8080`
+           eth0
+           ^^^^
+-localhost:80a
+  problem  invalid listen address \"-localhost:80a\": `80a` is no port; write a
+           number from 0 to 65535
+           -localhost:80a
+                      ^^^
+",
+        1,
+    );
+}
+
+#[test]
+fn check_finds_what_does_not_fit_together() {
+    in_namespace("check_finds_what_does_not_fit_together", || {
+        office();
+        let held = bindaddr::bind("0.0.0.0:9000").expect("it is free");
+        let pid = std::process::id();
+        let comm = std::fs::read_to_string("/proc/self/comm").expect("it has a name");
+        let (stdout, _, code) =
+            bindaddr_with("", &["check", "*:80", "127.0.0.1:80", "10.1.2.3:9000"]);
+        let said = stdout
+            .split_ascii_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ");
+        let comm = comm.trim_end();
+        assert_eq!(
+            said,
+            format!(
+                "*:80 means every IPv4 and IPv6 address of this host binds [::]:80 open to private networks \
+                 127.0.0.1:80 means this host only, by 127.0.0.1 binds 127.0.0.1:80 open to this host only \
+                 problem it cannot stand beside `*:80` of the same list, which is dual-stack and covers IPv4, too \
+                 10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) binds 10.1.2.3:9000 \
+                 open to private networks problem port 9000 is in use by `{comm}` (process {pid} of user 0) on \
+                 0.0.0.0, which covers every IPv4 address hint port 0 takes any free port"
+            ),
+        );
+        assert_eq!(code, Some(1));
+        drop(held);
+    });
+}
+
+#[test]
+fn check_reads_config_files() {
+    let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let toml = dir.join("server.toml");
+    let json = dir.join("server.json");
+    let list = dir.join("listen.conf");
+    std::fs::write(
+        &toml,
+        "title = 'x'\n[[server]]\nlisten = ['127.0.0.1:0', 0]\n",
+    )
+    .expect("it is written");
+    std::fs::write(&json, "{\"http\": {\"bind\": \"localhost:0\"}}").expect("it is written");
+    std::fs::write(&list, "# the office\n127.0.0.1:0, [::1]:0 # both\n\n*:0\n")
+        .expect("it is written");
+    let headings = |args: &[&str], input: &str| {
+        let (stdout, stderr, code) = bindaddr_with(input, args);
+        assert_eq!((stderr.as_str(), code), ("", Some(0)), "{stdout}");
+        let headings = stdout.lines().filter(|line| !line.starts_with(' '));
+        headings.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let path = |path: &std::path::Path| path.to_str().expect("it is text").to_owned();
+    let [toml, json, list] = [path(&toml), path(&json), path(&list)];
+    assert_eq!(headings(&["check", &toml], ""), ["127.0.0.1:0", "0"]);
+    assert_eq!(
+        headings(&["check", "--key", "bind", &json], ""),
+        ["localhost:0"]
+    );
+    assert_eq!(
+        headings(&["check", &list], ""),
+        ["127.0.0.1:0", "[::1]:0", "*:0"]
+    );
+    assert_eq!(headings(&["check", "-"], "127.0.0.1:0\n"), ["127.0.0.1:0"]);
+
+    for (args, told) in [
+        (
+            ["check", "--key", "nothing", &*json],
+            "server.json: no value of the key `nothing`\n",
+        ),
+        (
+            ["check", "--key", "listen", "./missing.toml"],
+            "./missing.toml: No such file or directory",
+        ),
+    ] {
+        let (stdout, stderr, code) = bindaddr_with("", &args);
+        assert!(
+            stderr.starts_with("error: ") && stderr.contains(told),
+            "{stderr}"
+        );
+        assert_eq!((stdout.as_str(), code), ("", Some(1)));
+    }
+}
+
+#[test]
+fn interfaces() {
+    in_namespace("interfaces", || {
+        office();
+        let (stdout, _, code) = bindaddr_with("", &["interfaces"]);
+        assert_eq!(
+            stdout,
+            "\
+NAME  INDEX  RUNNING  ADDRESS
+lo        1  yes      127.0.0.1/8
+                      ::1/128
+eth0      3  yes      192.168.71.67/16
+                      fd00::67/64
+wan0      5  no       10.1.2.3/32       peer 10.1.2.4
+",
+        );
+        assert_eq!(code, Some(0));
+    });
+}
+
+#[test]
+fn reach() {
+    in_namespace("reach", || {
+        office();
+        writes(
+            &["reach", "*:80", "localhost:80", "192.168.158.94:80"],
+            "\
+*:80
+  127.0.0.1:80 from this host, through lo
+  [::1]:80 from this host, through lo
+  192.168.71.67:80 from the network, through eth0
+  [fd00::67]:80 from the network, through eth0
+  10.1.2.3:80 from the network, through wan0; its interface is not running
+  open to  private networks
+localhost:80
+  127.0.0.1:80 from this host, through lo
+  [::1]:80 from this host, through lo
+  open to  this host only
+192.168.158.94:80
+  problem  192.168.158.94, which no interface of this host has; it lies in the
+           subnet of eth0 (192.168.71.67/16), on another host
+",
+            1,
+        );
+        writes(
+            &["reach", "eth0:80", "--scheme", "http", "--at-most", "link"],
+            "\
+eth0:80
+  http://192.168.71.67:80/  (eth0)
+  http://[fd00::67]:80/  (eth0)
+  open to  private networks
+  problem  it is open to more than it may be
+",
+            1,
+        );
+        let (_, _, code) = bindaddr_with("", &["reach", "eth0:80", "--at-most", "private"]);
+        assert_eq!(code, Some(0));
+    });
+}
+
+#[test]
+fn wait() {
+    in_namespace("wait", || {
+        office();
+        let args = ["wait", "192.168.1.1:80", "localhost:0", "--timeout", "0.1"];
+        let (stdout, _, code) = bindaddr_with("", &args);
+        assert!(
+            stdout.starts_with("after 0.1 s\n  problem  cannot listen on 1 of 2 addresses: "),
+            "{stdout}"
+        );
+        assert_eq!(code, Some(1));
+        let comes = std::thread::spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(200));
+            ip("addr add 192.168.1.1/16 dev eth0");
+        });
+        let args = ["wait", "192.168.1.1:80", "--timeout", "20"];
+        let (stdout, stderr, code) = bindaddr_with("", &args);
+        assert!(
+            stdout.ends_with(" s\n  binds    192.168.1.1:80\n"),
+            "{stdout}"
+        );
+        assert_eq!((stderr.as_str(), code), ("", Some(0)));
+        comes.join().expect("it comes");
+    });
+}
+
+#[test]
+fn colours_are_for_terminals() {
+    // What is not a terminal has none, and says so even where colours are forced only when they are.
+    let coloured = |name: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bindaddr"));
+        for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {
+            command.env_remove(name);
+        }
+        let output = command
+            .env(name, value)
+            .args(["explain", "::1:80"])
+            .output();
+        output.expect("it runs").stdout.contains(&0x1b)
+    };
+    assert!(!coloured("CLICOLOR", "1"));
+    assert!(coloured("CLICOLOR_FORCE", "1"));
+}
+
+/// On a terminal there are colours, unless `NO_COLOR` says otherwise.
+#[test]
+#[cfg(target_os = "linux")]
+fn colours_are_on_a_terminal_unless_they_are_not_wanted() {
+    let coloured = |no_color: Option<&str>| {
+        let mut command = Command::new("script");
+        let exe = env!("CARGO_BIN_EXE_bindaddr");
+        command.args([
+            "--quiet",
+            "--command",
+            &format!("{exe} explain ::1:80"),
+            "/dev/null",
+        ]);
+        command
+            .env_remove("NO_COLOR")
+            .env("TERM", "xterm")
+            .stdin(Stdio::null());
+        command.envs(no_color.map(|value| ("NO_COLOR", value)));
+        let output = command.output().ok()?;
+        assert!(
+            output.stdout.starts_with(b"\x1b") || output.stdout.starts_with(b"::1"),
+            "{output:?}"
+        );
+        Some(output.stdout.contains(&0x1b))
+    };
+    let Some(plain) = coloured(None) else {
+        return util::rerun::skip(
+            "colours",
+            "no `script` of util-linux",
+            "BINDADDR_REQUIRE_STRACE",
+        );
+    };
+    assert!(plain);
+    assert_eq!(coloured(Some("1")), Some(false));
+}
+
+#[test]
+fn a_mistake_in_the_arguments_is_another_status() {
+    for args in [
+        &["explain"][..],
+        &["nonsense"],
+        &["wait", "*:0", "--timeout", "soon"],
+    ] {
+        let (stdout, stderr, code) = bindaddr_with("", args);
+        assert!(
+            stderr.contains("Usage") || stderr.contains("it is no number of seconds"),
+            "{stderr}"
+        );
+        assert_eq!((stdout.as_str(), code), ("", Some(2)));
+    }
+}
+
+#[test]
+fn completions_and_a_manual_page_are_written() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (stdout, _, code) = bindaddr_with("", &["completions", shell]);
+        assert!(stdout.contains("interfaces") && code == Some(0), "{shell}");
+    }
+    let (stdout, _, code) = bindaddr_with("", &["man"]);
+    assert!(
+        stdout.contains(".TH bindaddr 1") && code == Some(0),
+        "{stdout}"
+    );
+}
