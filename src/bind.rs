@@ -154,6 +154,14 @@ pub struct BindOptions {
 
 impl BindOptions {
     /// Returns the default options: what [`bind()`] uses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::BindOptions::new().bind("127.0.0.1:0")?;
+    /// assert_eq!(listeners.as_slice().len(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -250,6 +258,15 @@ impl BindOptions {
     }
 
     /// Sets whether the sockets are non-blocking from the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::BindOptions::new().nonblocking(true).bind("127.0.0.1:0")?;
+    /// // Nobody is there, and it does not wait.
+    /// assert!(listeners.as_slice()[0].as_std().accept().is_err());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn nonblocking(mut self, nonblocking: bool) -> Self {
         self.nonblocking = nonblocking;
@@ -283,6 +300,14 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::BindOptions::new().backlog(128).bind("localhost:0")?;
+    /// # assert!(!listeners.as_slice().is_empty());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn bind<'a>(&self, setting: impl Into<Setting<'a>>) -> Result<Listeners, BindError> {
         let setting = setting.into();
         self.keep_trying(slice::from_ref(&setting), || {
@@ -295,6 +320,14 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let sockets = bindaddr::BindOptions::new().nonblocking(true).bind_udp("127.0.0.1:0")?;
+    /// # assert_eq!(sockets.as_slice().len(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn bind_udp<'a>(
         &self,
         setting: impl Into<Setting<'a>>,

@@ -84,6 +84,13 @@ pub struct Check {
 
 impl Check {
     /// Tells whether no problem was found, and there is something to listen on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bindaddr::check(["127.0.0.1:0"]).is_ok());
+    /// assert!(!bindaddr::check(["198.51.100.1:0"]).is_ok());
+    /// ```
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let mut problems = self.settings.iter().flat_map(CheckedSetting::problems);
@@ -92,6 +99,13 @@ impl Check {
     }
 
     /// Returns what was found of each setting, in their order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0", "localhost:0"]);
+    /// assert_eq!(check.settings().len(), 2);
+    /// ```
     #[must_use]
     pub fn settings(&self) -> &[CheckedSetting] {
         &self.settings
@@ -121,12 +135,26 @@ pub struct CheckedSetting {
 
 impl CheckedSetting {
     /// Returns the setting as it was written; the canonical text, if it was no text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0"]);
+    /// assert_eq!(check.settings()[0].text(), "127.0.0.1:0");
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns the sockets it stands for; none if it is not even that far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0"]);
+    /// assert_eq!(check.settings()[0].sockets().len(), 1);
+    /// ```
     #[must_use]
     pub fn sockets(&self) -> &[CheckedSocket] {
         &self.sockets
@@ -150,12 +178,28 @@ impl CheckedSetting {
 
     /// Returns the addresses that another setting of the list stands for, too, and which are
     /// opened for that one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:4710", "127.0.0.1:4710"]);
+    /// assert_eq!(check.settings()[1].merged(), ["127.0.0.1:4710".parse()?]);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn merged(&self) -> &[SocketAddr] {
         &self.merged
     }
 
     /// Iterates over what is wrong with it and its sockets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.1:80"]);
+    /// let problem = check.settings()[0].problems().next().expect("it is no address");
+    /// assert_eq!(problem.name(), "text");
+    /// ```
     pub fn problems(&self) -> impl Iterator<Item = &Cause> {
         let of_sockets = self.sockets.iter().flat_map(|socket| &socket.causes);
         self.causes.iter().chain(of_sockets)
@@ -184,24 +228,59 @@ pub struct CheckedSocket {
 impl CheckedSocket {
     /// Returns the address it would be bound to. Of a range it has the first port that nobody
     /// has, or the last one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0"]);
+    /// let socket = &check.settings()[0].sockets()[0];
+    /// assert_eq!(socket.addr(), "127.0.0.1:0".parse()?);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns what the address is on this host; `None` where the interfaces cannot be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0"]);
+    /// let socket = &check.settings()[0].sockets()[0];
+    /// assert!(socket.target().is_none_or(bindaddr::BindTarget::is_loopback));
+    /// ```
     #[must_use]
     pub fn target(&self) -> Option<&BindTarget> {
         self.target.as_ref()
     }
 
     /// Returns what is wrong with it, what the system would refuse first in front.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["198.51.100.1:0"]);
+    /// let socket = &check.settings()[0].sockets()[0];
+    /// assert_eq!(socket.problems()[0].name(), "not-on-this-host");
+    /// ```
     #[must_use]
     pub fn problems(&self) -> &[Cause] {
         &self.causes
     }
 
     /// Returns what is odd about it although it can be bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["127.0.0.1:0"]);
+    /// let socket = &check.settings()[0].sockets()[0];
+    /// for note in socket.notes() {
+    ///     println!("{}: {note}", socket.addr());
+    /// }
+    /// ```
     #[must_use]
     pub fn notes(&self) -> &[Note] {
         &self.notes

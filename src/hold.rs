@@ -167,30 +167,96 @@ impl fmt::Display for Action {
 
 impl Change {
     /// Returns what changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// assert_eq!(changes[0].kind(), bindaddr::ChangeKind::Gone);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ChangeKind {
         self.kind
     }
 
     /// Returns which of the settings it is about, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// assert_eq!(changes[0].entry(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn entry(&self) -> usize {
         self.entry
     }
 
     /// Returns the address of the socket; of a [`New`](ChangeKind::New) one, what would be bound.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// assert_eq!(changes[0].addr(), listeners.as_slice()[0].local_addr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns the interface that has the address or had it, or that the socket is bound to.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(changes[0].interface(), Some("lo"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
     }
 
     /// Returns what to do about it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// assert_eq!(changes[0].action(), bindaddr::Action::Wait);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn action(&self) -> Action {
         self.action
@@ -269,6 +335,19 @@ impl Hold {
     ///
     /// For settings with the word `_default_`, `now` needs the
     /// [default sources](Interfaces::with_system_default_sources).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interfaces;
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let mut hold = listeners.hold(Interfaces::system()?);
+    /// // A host that has lost all its addresses.
+    /// let changes = hold.look(Interfaces::default());
+    /// assert!(changes[0].to_string().starts_with("nobody can connect to 127.0.0.1:"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn look(&mut self, now: Interfaces) -> Vec<Change> {
         let mut changes = Vec::new();
         for held in &mut self.sockets {

@@ -16,7 +16,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # The four targets
+//!
+//! What stands in a server's setting is one of four things on its host:
+//!
+#![doc = include_str!("../docs/targets.svg")]
+//!
+//! - [`Any`](BindTarget::Any): every address of the host.
+//! - [`Loopback`](BindTarget::Loopback): only this host gets in.
+//! - [`Local`](BindTarget::Local): an address of one of the host's interfaces; only through it.
+//! - [`Foreign`](BindTarget::Foreign): somebody else's address. The system says "Cannot assign requested address", and
+//!   this crate why.
+//!
 //! # The data's way
+//!
+#![doc = include_str!("../docs/way.svg")]
 //!
 //! A text becomes a [`ListenAddr`], which says what was written. Resolved
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
@@ -28,15 +42,32 @@
 //! [`Interfaces::with_system_default_sources`] and the doors that use them:
 //! [`BindTarget::parse`], [`bind()`] and [`check()`], those for UDP, [`Listener::notes`] and [`Listeners::lint`].
 //!
+//! # The pages
+//!
+//! 1. [`guide`]: from a setting to a server that says where it is.
+//! 2. [`texts`]: what can be written, and what is refused.
+//! 3. [`errors`]: how to print them, and how to match on them.
+//! 4. [`diagnosis`]: each cause, with what the system says.
+//! 5. [`exposure`]: from how far away clients may connect.
+//! 6. `features`: serde, tokio, socket activation, with which that page is built.
+//! 7. [`command`]: the same from a shell.
+//! 8. [`migrating`]: from what a server has by hand.
+//! 9. [`platforms`]: what differs between systems, and what was tested where.
+//! 10. [`performance`]: what it costs, beside peers.
+//! 11. [`design`]: each decision, with what was refused.
+//!
 //! # Scope of this crate
 //!
 //! It opens sockets and stops there: accept loops and TLS are the runtime's. Names in
-//! DNS are looked up only by [`BindOptions::lookup`]. Unix sockets are std's.
+//! DNS are looked up only by [`BindOptions::lookup`]. Unix sockets are
+//! [std's](texts#unix-sockets).
 //!
 //! # Platforms
 //!
 //! Linux, Android, macOS, FreeBSD and Windows. What differs between them is in
 //! the platform notes of each item and, as a table, in [`platforms`].
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 // A CIDR network, and the arithmetic of prefixes.
 mod network;
@@ -94,8 +125,16 @@ pub use crate::bind::Activation;
 pub use crate::watch::Watch;
 
 #[cfg(any(doc, doctest))]
-#[doc = include_str!("../docs/design.md")]
-pub mod design {}
+#[doc = include_str!("../docs/guide.md")]
+pub mod guide {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/texts.md")]
+pub mod texts {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/errors.md")]
+pub mod errors {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/diagnosis.md")]
@@ -105,13 +144,34 @@ pub mod diagnosis {}
 #[doc = include_str!("../docs/exposure.md")]
 pub mod exposure {}
 
+#[cfg(all(
+    any(doc, doctest),
+    feature = "serde",
+    feature = "tokio",
+    feature = "socket-activation"
+))]
+#[doc = include_str!("../docs/features.md")]
+pub mod features {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/command.md")]
+pub mod command {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/migrating.md")]
+pub mod migrating {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/platforms.md")]
+pub mod platforms {}
+
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/performance.md")]
 pub mod performance {}
 
 #[cfg(any(doc, doctest))]
-#[doc = include_str!("../docs/platforms.md")]
-pub mod platforms {}
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
 
 #[cfg(doctest)] // The README's examples are tests.
 #[doc = include_str!("../README.md")]

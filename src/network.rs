@@ -27,6 +27,16 @@ impl Network {
     ///
     /// An IPv4-mapped address counts as the IPv4 address, and a length beyond
     /// the address as its whole length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Network;
+    ///
+    /// let network = Network::containing("192.168.71.67".parse()?, 16);
+    /// assert_eq!(network.to_string(), "192.168.0.0/16");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn containing(ip: IpAddr, prefix_len: u8) -> Self {
         let ip = ip.to_canonical();
@@ -46,18 +56,48 @@ impl Network {
     }
 
     /// Returns the network's first address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Network;
+    ///
+    /// let network = Network::containing("192.168.71.67".parse()?, 16);
+    /// assert_eq!(network.first(), "192.168.0.0".parse::<std::net::IpAddr>()?);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn first(self) -> IpAddr {
         self.first
     }
 
     /// Returns how many leading bits its addresses share.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Network;
+    ///
+    /// assert_eq!(Network::containing("fd00::1".parse()?, 8).prefix_len(), 8);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn prefix_len(self) -> u8 {
         self.prefix_len
     }
 
     /// Tells whether `ip` lies in the network; an IPv4-mapped address counts as the IPv4 address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Network;
+    ///
+    /// let network = Network::containing("10.0.0.0".parse()?, 8);
+    /// assert!(network.contains("10.1.2.3".parse()?));
+    /// assert!(!network.contains("11.0.0.1".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn contains(self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();

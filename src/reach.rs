@@ -82,6 +82,17 @@ impl Reach {
     }
 
     /// Returns the addresses by which clients can connect, the best first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert_eq!(reach.dials().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn dials(&self) -> &[Dial] {
         &self.dials
@@ -103,6 +114,17 @@ impl Reach {
     }
 
     /// Returns from how far away clients may connect: of several sockets, the farthest.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert_eq!(reach.exposure(), bindaddr::Exposure::ThisHost);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn exposure(&self) -> Exposure {
         self.exposure

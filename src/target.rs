@@ -522,12 +522,38 @@ pub struct LocalAddr(Placed);
 
 impl LocalAddr {
     /// Returns the address; never an IPv4-mapped one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
+    /// let BindTarget::Local(addr) = target else { unreachable!() };
+    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.0.ip
     }
 
     /// Returns the zone of a link-local address, as the index of its interface.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
+    /// let BindTarget::Local(addr) = target else { unreachable!() };
+    /// assert_eq!(addr.scope_id(), None);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
         self.0.scope_id()

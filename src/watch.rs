@@ -49,6 +49,14 @@ impl Watch {
     /// # Errors
     ///
     /// The system's, as in a sandbox without `AF_NETLINK`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let watch = bindaddr::Watch::new()?;
+    /// # let _ = watch;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new() -> io::Result<Self> {
         system::Watch::new().map(Self)
     }
@@ -59,6 +67,18 @@ impl Watch {
     /// # Errors
     ///
     /// The system's. That events were dropped is no error: something has changed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut watch = bindaddr::Watch::new()?;
+    /// if watch.wait(Some(Duration::ZERO))? {
+    ///     println!("something may have changed");
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.0.wait(timeout)
     }

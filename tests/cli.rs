@@ -90,6 +90,25 @@ eth0:80
     });
 }
 
+/// What the page about the command shows is what is written.
+#[test]
+fn the_page_shows_what_is_written() {
+    in_namespace("the_page_shows_what_is_written", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        ip("addr add 192.168.71.67/16 dev eth0");
+        ip("addr flush dev eth0 scope link");
+        let page = include_str!("../docs/command.md");
+        let (_, shown) = page
+            .split_once("```text\n$ bindaddr ")
+            .expect("it shows a run");
+        let (shown, _) = shown.split_once("```").expect("it ends");
+        let (args, output) = shown.split_once('\n').expect("it has output");
+        writes(&args.split(' ').collect::<Vec<_>>(), output, 1);
+    });
+}
+
 #[test]
 fn a_mistake_is_marked() {
     writes(

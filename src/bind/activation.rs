@@ -67,6 +67,13 @@ impl Activation {
     ///
     /// It changes the environment, so call it before there are threads
     /// ([`std::env::remove_var`](std::env::remove_var#safety) says why).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let activation = bindaddr::Activation::from_env();
+    /// # let _ = activation;
+    /// ```
     #[must_use]
     pub fn from_env() -> Self {
         let mut fds = ListenFd::from_env();
@@ -92,6 +99,14 @@ impl Activation {
     }
 
     /// Iterates over the addresses of the sockets that no setting has stood for so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for addr in bindaddr::Activation::from_env().unused() {
+    ///     eprintln!("warning: {addr} was handed over, and no setting stands for it");
+    /// }
+    /// ```
     pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
         let sockets = self.sockets.iter();
         let unused = sockets.filter(|handed| !handed.used.load(Ordering::Relaxed));

@@ -66,6 +66,13 @@ impl BindError {
 
     /// Returns the setting as it was written, of a list the one of the first failure; the
     /// canonical text, if it was no text.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.text(), "198.51.100.1:0");
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         self.text_of(&self.0.first)
@@ -101,24 +108,53 @@ impl BindError {
     }
 
     /// Returns the address of the first socket that failed, where it came to one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.addr(), "198.51.100.1:0".parse().ok());
+    /// ```
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.0.first.addr
     }
 
     /// Returns how far the first socket that failed came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.step(), bindaddr::Step::Bind);
+    /// ```
     #[must_use]
     pub fn step(&self) -> Step {
         self.0.first.step
     }
 
     /// Returns why the first socket that failed did.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert_eq!(err.cause().name(), "not-on-this-host");
+    /// ```
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.0.first.cause
     }
 
     /// Returns the code of the system's error, where the system was asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(err.raw_os_error(), Some(99)); // EADDRNOTAVAIL
+    /// ```
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.0.first.io_error()?.raw_os_error()
@@ -271,24 +307,56 @@ impl BindFailure {
     }
 
     /// Returns which of the settings of a list it is of, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind_all(["127.0.0.1:0", "198.51.100.1:0"]).unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// assert_eq!(failure.entry(), 1);
+    /// ```
     #[must_use]
     pub fn entry(&self) -> usize {
         self.entry
     }
 
     /// Returns the address of the socket; `None` if the setting did not come to one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// assert_eq!(failure.addr(), "198.51.100.1:0".parse().ok());
+    /// ```
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
     /// Returns how far it came.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// assert_eq!(failure.step().to_string(), "binding the socket");
+    /// ```
     #[must_use]
     pub fn step(&self) -> Step {
         self.step
     }
 
     /// Returns why it failed: the cause of the system's error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// assert!(matches!(failure.cause(), bindaddr::Cause::NotOnThisHost(_)));
+    /// ```
     #[must_use]
     pub fn cause(&self) -> &Cause {
         &self.cause
@@ -323,6 +391,15 @@ impl BindFailure {
     }
 
     /// Returns the system's error, where the system was asked.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// let kind = failure.io_error().map(std::io::Error::kind);
+    /// assert_eq!(kind, Some(std::io::ErrorKind::AddrNotAvailable));
+    /// ```
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match &self.cause {

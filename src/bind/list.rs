@@ -93,6 +93,15 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = bindaddr::BindOptions::new().backlog(128);
+    /// let listeners = options.bind_all(["127.0.0.1:0", "localhost:0"])?;
+    /// # assert!(listeners.as_slice().len() >= 2);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn bind_all<'a, S: Into<Setting<'a>>>(
         &self,
         settings: impl IntoIterator<Item = S>,
@@ -106,6 +115,15 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let options = bindaddr::BindOptions::new().nonblocking(true);
+    /// let sockets = options.bind_udp_all(["127.0.0.1:0"])?;
+    /// # assert_eq!(sockets.as_slice().len(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn bind_udp_all<'a, S: Into<Setting<'a>>>(
         &self,
         settings: impl IntoIterator<Item = S>,

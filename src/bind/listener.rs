@@ -84,6 +84,14 @@ impl<S> Listener<S> {
     }
 
     /// Returns the address the socket is bound to, with the port it was given.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// assert_ne!(listeners.as_slice()[0].local_addr().port(), 0);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -200,6 +208,15 @@ impl<S> Listener<S> {
     }
 
     /// Borrows the std socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let listener = &listeners.as_slice()[0];
+    /// assert_eq!(listener.as_std().local_addr()?, listener.local_addr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn as_std(&self) -> &S {
         &self.socket
@@ -207,6 +224,15 @@ impl<S> Listener<S> {
 
     /// Converts into the std socket, which blocks unless
     /// [`nonblocking`](crate::BindOptions::nonblocking) was set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for listener in bindaddr::bind("127.0.0.1:0")? {
+    ///     let _listener: std::net::TcpListener = listener.into_std();
+    /// }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn into_std(self) -> S {
         self.socket
@@ -392,12 +418,28 @@ impl<S> Listeners<S> {
     }
 
     /// Borrows the sockets: at least one, in the order of the settings.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(bindaddr::bind("127.0.0.1:0")?.as_slice().len(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn as_slice(&self) -> &[Listener<S>] {
         &self.listeners
     }
 
     /// Iterates over the sockets.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for listener in bindaddr::bind("localhost:0")?.iter() {
+    ///     assert!(listener.local_addr().ip().is_loopback());
+    /// }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Listener<S>> {
         self.listeners.iter()
     }
@@ -483,6 +525,15 @@ impl<S> Listeners<S> {
     }
 
     /// Returns what stands twice in a list and was opened once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
+    /// let listeners = bindaddr::bind_all([free, free])?;
+    /// assert_eq!((listeners.as_slice().len(), listeners.merged().len()), (1, 1));
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn merged(&self) -> &[Merged] {
         self.rest.as_ref().map_or(&[], |rest| &rest.merged)
@@ -566,24 +617,60 @@ impl Skipped {
     }
 
     /// Returns the setting as it was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// let skipped = &listeners.skipped()[0];
+    /// assert_eq!(skipped.text(), "-198.51.100.1:0");
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns which of the settings it is, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// let skipped = &listeners.skipped()[0];
+    /// assert_eq!(skipped.entry(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn entry(&self) -> usize {
         self.entry
     }
 
     /// Returns the address of the socket; `None` if the setting did not come to one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// let skipped = &listeners.skipped()[0];
+    /// assert_eq!(skipped.addr(), "198.51.100.1:0".parse().ok());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.failure.addr()
     }
 
     /// Returns why this host does not have it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// let skipped = &listeners.skipped()[0];
+    /// assert_eq!(skipped.cause().name(), "not-on-this-host");
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn cause(&self) -> &Cause {
         self.failure.cause()
@@ -617,18 +704,48 @@ impl Merged {
     }
 
     /// Returns which of the settings was merged, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
+    /// let listeners = bindaddr::bind_all([free, free])?;
+    /// let merged = listeners.merged()[0];
+    /// assert_eq!(merged.entry(), 1);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn entry(self) -> usize {
         self.entry
     }
 
     /// Returns which of the settings has the socket, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
+    /// let listeners = bindaddr::bind_all([free, free])?;
+    /// let merged = listeners.merged()[0];
+    /// assert_eq!(merged.into_entry(), 0);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn into_entry(self) -> usize {
         self.into
     }
 
     /// Returns the address of the socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
+    /// let listeners = bindaddr::bind_all([free, free])?;
+    /// let merged = listeners.merged()[0];
+    /// assert_eq!(merged.addr(), free);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn addr(self) -> SocketAddr {
         self.addr

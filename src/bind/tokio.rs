@@ -33,7 +33,8 @@ impl Listener {
     ///     tokio::spawn(async move { listener.accept().await });
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_tokio(self) -> io::Result<net::TcpListener> {
         net::TcpListener::from_std(self.into_std_nonblocking()?)
@@ -61,7 +62,8 @@ impl Listener<UdpSocket> {
     ///     assert!(socket.try_recv(&mut [0]).is_err());
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_tokio(self) -> io::Result<net::UdpSocket> {
         net::UdpSocket::from_std(self.into_std_nonblocking()?)
@@ -87,7 +89,8 @@ impl Listeners {
     /// let listeners: Vec<tokio::net::TcpListener> = bindaddr::bind("127.0.0.1:0")?.into_tokio()?;
     /// assert_eq!(listeners.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_tokio(self) -> io::Result<Vec<net::TcpListener>> {
         self.into_iter()
@@ -115,7 +118,8 @@ impl Listeners<UdpSocket> {
     /// let sockets: Vec<tokio::net::UdpSocket> = bindaddr::bind_udp("127.0.0.1:0")?.into_tokio()?;
     /// assert_eq!(sockets.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_tokio(self) -> io::Result<Vec<net::UdpSocket>> {
         self.into_iter()
@@ -152,7 +156,8 @@ impl BindOptions {
     /// let listeners = options.bind_async("127.0.0.1:0").await?.into_tokio()?;
     /// # assert_eq!(listeners.len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub async fn bind_async<'a>(
         &self,
@@ -170,6 +175,18 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let sockets = bindaddr::BindOptions::new().bind_udp_async("127.0.0.1:0").await?.into_tokio()?;
+    /// # assert_eq!(sockets.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn bind_udp_async<'a>(
         &self,
         setting: impl Into<Setting<'a>>,
@@ -186,6 +203,19 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let settings = ["127.0.0.1:0", "localhost:0"];
+    /// let listeners = bindaddr::BindOptions::new().bind_all_async(settings).await?.into_tokio()?;
+    /// # assert!(listeners.len() >= 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn bind_all_async<'a, S: Into<Setting<'a>>>(
         &self,
         settings: impl IntoIterator<Item = S>,
@@ -201,6 +231,19 @@ impl BindOptions {
     /// # Errors
     ///
     /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    /// # runtime.block_on(async {
+    /// let settings = ["127.0.0.1:0"];
+    /// let sockets = bindaddr::BindOptions::new().bind_udp_all_async(settings).await?.into_tokio()?;
+    /// # assert_eq!(sockets.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub async fn bind_udp_all_async<'a, S: Into<Setting<'a>>>(
         &self,
         settings: impl IntoIterator<Item = S>,

@@ -35,18 +35,64 @@ pub struct Waiting<'a> {
 
 impl<'a> Waiting<'a> {
     /// Returns why the last try failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new().wait(Duration::from_secs(30)).on_wait(|waiting| {
+    ///     eprintln!("{}", waiting.error());
+    ///     assert_eq!(waiting.error().text(), "198.51.100.1:0");
+    ///     ControlFlow::Break(())
+    /// });
+    /// assert!(options.bind("198.51.100.1:0").is_err());
+    /// ```
     #[must_use]
     pub fn error(&self) -> &'a BindError {
         self.error
     }
 
     /// Returns how long it has been tried.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new().wait(Duration::from_secs(30)).on_wait(|waiting| {
+    ///     assert!(waiting.waited() < Duration::from_secs(30));
+    ///     ControlFlow::Break(())
+    /// });
+    /// assert!(options.bind("198.51.100.1:0").is_err());
+    /// ```
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.waited
     }
 
     /// Returns how long it will be tried on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new().wait(Duration::from_secs(30)).on_wait(|waiting| {
+    ///     assert!(waiting.left() > Duration::ZERO);
+    ///     ControlFlow::Break(())
+    /// });
+    /// assert!(options.bind("198.51.100.1:0").is_err());
+    /// ```
     #[must_use]
     pub fn left(&self) -> Duration {
         self.timeout.saturating_sub(self.waited)

@@ -79,42 +79,140 @@ pub(crate) struct Process {
 
 impl Holder {
     /// Returns its address and port; never an IPv4-mapped address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].addr(), held.as_slice()[0].local_addr());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns what it does with the port.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].state(), bindaddr::HolderState::Listening);
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> HolderState {
         self.state
     }
 
     /// Returns why it is in the way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].overlap(), bindaddr::Overlap::SameAddress);
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn overlap(&self) -> Overlap {
         self.overlap
     }
 
     /// Returns the user that opened it, as this process's user namespace numbers users.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].uid().is_some());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
         self.uid
     }
 
     /// Returns the process that has it open; the first one, if several have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].pid(), Some(std::process::id()));
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
     }
 
     /// Returns the name of that process, at most 15 bytes of it (proc(5), `comm`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// println!("{:?} has it", holders[0].command());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn command(&self) -> Option<&str> {
         self.process.as_ref()?.command.as_deref()
     }
 
     /// Tells whether this very process has it open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].is_this_process());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
     #[must_use]
     pub fn is_this_process(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.is_this)

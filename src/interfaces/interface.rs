@@ -32,6 +32,15 @@ impl Interface {
     /// Makes up an interface that is running and has no address yet.
     ///
     /// An `index` of 0 stands for an unknown one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let eth0 = Interface::new("eth0", 2);
+    /// assert_eq!((eth0.name(), eth0.index()), ("eth0", Some(2)));
+    /// ```
     #[must_use]
     pub fn new(name: impl Into<String>, index: u32) -> Self {
         Self {
@@ -46,6 +55,16 @@ impl Interface {
     /// Adds an address with the length of its subnet's prefix, in bits.
     ///
     /// A length beyond the address counts as its whole length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let eth0 = Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8);
+    /// assert_eq!(eth0.addrs()[0].to_string(), "10.0.0.1/8");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn with_addr(mut self, ip: IpAddr, prefix_len: u8) -> Self {
         self.addrs.push(InterfaceAddr::new(ip, prefix_len));
@@ -79,6 +98,16 @@ impl Interface {
     }
 
     /// Adds an address of a point-to-point link with the address of its other end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let tun0 = Interface::new("tun0", 7).with_peer("10.8.0.1".parse()?, "10.8.0.2".parse()?);
+    /// assert_eq!(tun0.addrs()[0].peer(), Some("10.8.0.2".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn with_peer(mut self, ip: IpAddr, peer: IpAddr) -> Self {
         let mut addr = InterfaceAddr::new(ip, u8::MAX);
@@ -106,6 +135,14 @@ impl Interface {
     }
 
     /// Sets whether the interface is switched on; one that is not does not run either.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// assert!(!Interface::new("eth0", 2).with_up(false).is_up());
+    /// ```
     #[must_use]
     pub fn with_up(mut self, up: bool) -> Self {
         self.up = up;
@@ -114,6 +151,14 @@ impl Interface {
     }
 
     /// Sets whether the interface is up and has a carrier.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// assert!(!Interface::new("eth0", 2).with_running(false).is_running());
+    /// ```
     #[must_use]
     pub fn with_running(mut self, running: bool) -> Self {
         self.running = running;
@@ -121,6 +166,12 @@ impl Interface {
     }
 
     /// Returns the name; on Windows, the friendly one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(bindaddr::Interface::new("eth0", 2).name(), "eth0");
+    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -129,6 +180,12 @@ impl Interface {
     /// Returns the index, which is the scope id of its link-local addresses.
     ///
     /// It is `None` where the system does not tell.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(bindaddr::Interface::new("eth0", 2).index(), Some(2));
+    /// ```
     #[must_use]
     pub fn index(&self) -> Option<u32> {
         (self.index != 0).then_some(self.index)
@@ -164,12 +221,28 @@ impl Interface {
     ///
     /// - Unix: `IFF_RUNNING`, netdevice(7).
     /// - Windows: `IfOperStatusUp`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(bindaddr::Interface::new("eth0", 2).is_running());
+    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running
     }
 
     /// Returns the addresses, ordered by value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let lo = Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8);
+    /// assert_eq!(lo.addrs().len(), 1);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn addrs(&self) -> &[InterfaceAddr] {
         &self.addrs
@@ -277,6 +350,16 @@ impl InterfaceAddr {
     /// Makes up an address with the length of its subnet's prefix, in bits.
     ///
     /// A length beyond the address counts as its whole length.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
+    /// assert_eq!(addr.to_string(), "192.168.71.67/16");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn new(ip: IpAddr, prefix_len: u8) -> Self {
         let ip = ip.to_canonical();
@@ -291,6 +374,16 @@ impl InterfaceAddr {
     }
 
     /// Sets how far the address is usable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{AddrState, InterfaceAddr};
+    ///
+    /// let addr = InterfaceAddr::new("fd00::1".parse()?, 64).with_state(AddrState::Tentative);
+    /// assert_eq!(addr.state(), AddrState::Tentative);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn with_state(mut self, state: AddrState) -> Self {
         self.state = state;
@@ -298,6 +391,15 @@ impl InterfaceAddr {
     }
 
     /// Sets whether the address is a temporary one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// assert!(InterfaceAddr::new("fd00::1".parse()?, 64).with_temporary(true).is_temporary());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn with_temporary(mut self, temporary: bool) -> Self {
         self.temporary = temporary;
@@ -305,12 +407,33 @@ impl InterfaceAddr {
     }
 
     /// Returns the address; never an IPv4-mapped one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// // A mapped address is the IPv4 address.
+    /// let addr = InterfaceAddr::new("::ffff:10.0.0.1".parse()?, 8);
+    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
 
     /// Returns the length of the subnet's prefix, in bits.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
+    /// assert_eq!(addr.prefix_len(), 16);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn prefix_len(&self) -> u8 {
         self.prefix_len
@@ -323,12 +446,32 @@ impl InterfaceAddr {
     /// Linux tells it. Elsewhere if-addrs does, on interfaces that could broadcast only, and in
     /// one field with the broadcast address: of the system, a snapshot knows the peer of an
     /// IPv4 host route (`/32`) on such an interface, and no other.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
+    /// assert_eq!(addr.peer(), None);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
     /// Returns how far the address is usable.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
+    /// assert_eq!(addr.state(), bindaddr::AddrState::Preferred);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn state(&self) -> AddrState {
         self.state
@@ -361,6 +504,16 @@ impl InterfaceAddr {
     }
 
     /// Returns the subnet that the address lies in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::InterfaceAddr;
+    ///
+    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
+    /// assert_eq!(addr.subnet().to_string(), "192.168.0.0/16");
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn subnet(&self) -> Network {
         Network::containing(self.ip, self.prefix_len)

@@ -92,12 +92,32 @@ impl ListenAddrs {
     }
 
     /// Borrows the addresses: at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
+    /// assert_eq!(addrs.as_slice().len(), 2);
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
     #[must_use]
     pub fn as_slice(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
     /// Iterates over the addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
+    /// assert!(addrs.iter().map(bindaddr::ListenAddr::port).eq([80, 443]));
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, ListenAddr> {
         self.addrs.iter()
     }
@@ -238,6 +258,15 @@ pub struct ParseListError {
 
 impl ParseListError {
     /// Returns what is wrong, in the order of the list: at least one entry.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
+    /// assert_eq!(err.faults().len(), 1);
+    /// ```
     #[must_use]
     pub fn faults(&self) -> &[EntryError] {
         &self.faults
@@ -283,18 +312,45 @@ pub struct EntryError {
 
 impl EntryError {
     /// Returns which entry it is, from 0 on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
+    /// assert_eq!(err.faults()[0].entry(), 1);
+    /// ```
     #[must_use]
     pub fn entry(&self) -> usize {
         self.entry
     }
 
     /// Returns where the entry begins, in bytes of the text that it came in.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
+    /// assert_eq!(err.faults()[0].offset(), 6);
+    /// ```
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
     /// Returns what is wrong with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
+    /// assert_eq!(err.faults()[0].error().text(), "localhost");
+    /// ```
     #[must_use]
     pub fn error(&self) -> &ParseError {
         &self.error

@@ -51,6 +51,13 @@ impl ParseError {
     }
 
     /// Returns the text as it was written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = "127.0.0.1:80a".parse::<bindaddr::ListenAddr>().unwrap_err();
+    /// assert_eq!(err.text(), "127.0.0.1:80a");
+    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -59,12 +66,26 @@ impl ParseError {
     /// Returns the place of the mistake, in bytes of [`text`](Self::text).
     ///
     /// It is empty where something is missing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = "127.0.0.1:80a".parse::<bindaddr::ListenAddr>().unwrap_err();
+    /// assert_eq!(&err.text()[err.span()], "80a");
+    /// ```
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
     }
 
     /// Returns the kind of the mistake.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = "127.0.0.1:80a".parse::<bindaddr::ListenAddr>().unwrap_err();
+    /// assert_eq!(err.kind(), bindaddr::ParseErrorKind::InvalidPort);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> ParseErrorKind {
         self.kind

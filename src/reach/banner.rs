@@ -39,6 +39,17 @@ pub struct Banner<'a> {
 
 impl Reach {
     /// Writes the addresses as servers print them, as URLs of `scheme`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert_eq!(reach.banner("http").to_string(), "  Local:    http://127.0.0.1:8080/\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn banner<'a>(&'a self, scheme: &'a str) -> Banner<'a> {
         Banner {

@@ -126,12 +126,34 @@ impl Dial {
 
     /// Returns the address and the port. The scope id of a link-local address
     /// is this host's; a client has to name an interface of its own.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert_eq!(reach.dials()[0].addr(), "127.0.0.1:8080".parse()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns from where the address works.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert_eq!(reach.dials()[0].from(), bindaddr::DialFrom::ThisHost);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn from(&self) -> DialFrom {
         self.from
@@ -156,6 +178,18 @@ impl Dial {
     }
 
     /// Returns the name of the interface that has the address, where one has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(reach.dials()[0].interface(), Some("lo"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
@@ -163,6 +197,17 @@ impl Dial {
 
     /// Tells whether that interface is up and has a carrier. Where it is not, this host and
     /// those that reach it through another interface can connect.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert!(reach.dials()[0].is_running());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running
@@ -170,6 +215,17 @@ impl Dial {
 
     /// Tells whether browsers open the [`url`](Self::url). They take no IPv6 link-local address, for
     /// they know no zones.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
+    /// assert!(reach.dials()[0].is_for_browsers());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_for_browsers(&self) -> bool {
         !(self.addr.is_ipv6() && self.is_link_local())

@@ -86,12 +86,33 @@ pub struct Lints {
 
 impl Lints {
     /// Returns all lints.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interfaces, Lints};
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// for finding in listeners.lint(&Lints::new(), &Interfaces::system()?) {
+    ///     eprintln!("warning: {finding}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Turns a lint off.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Lint, Lints};
+    ///
+    /// let lints = Lints::new().without(Lint::GlobalAddress);
+    /// # let _ = lints;
+    /// ```
     #[must_use]
     pub fn without(mut self, lint: Lint) -> Self {
         self.off.push(lint);
@@ -129,30 +150,105 @@ pub struct Finding {
 
 impl Finding {
     /// Returns what was found.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, Lint, Lints};
+    ///
+    /// let host: Interfaces = [Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("8.8.8.8".parse()?, 24)].into_iter().collect();
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let findings = listeners.lint(&Lints::new(), &host);
+    /// let finding = findings.iter().find(|finding| finding.lint() == Lint::GlobalAddress);
+    /// let finding = finding.expect("8.8.8.8 is such an address");
+    /// assert_eq!(finding.lint().to_string(), "global-address");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn lint(&self) -> Lint {
         self.lint
     }
 
     /// Returns the address of the socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, Lint, Lints};
+    ///
+    /// let host: Interfaces = [Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("8.8.8.8".parse()?, 24)].into_iter().collect();
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let findings = listeners.lint(&Lints::new(), &host);
+    /// let finding = findings.iter().find(|finding| finding.lint() == Lint::GlobalAddress);
+    /// let finding = finding.expect("8.8.8.8 is such an address");
+    /// assert_eq!(finding.addr(), listeners.as_slice()[0].local_addr());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns the address of the host that it is about; of several, the first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, Lint, Lints};
+    ///
+    /// let host: Interfaces = [Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("8.8.8.8".parse()?, 24)].into_iter().collect();
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let findings = listeners.lint(&Lints::new(), &host);
+    /// let finding = findings.iter().find(|finding| finding.lint() == Lint::GlobalAddress);
+    /// let finding = finding.expect("8.8.8.8 is such an address");
+    /// assert_eq!(finding.ip(), Some("8.8.8.8".parse()?));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
     /// Returns the interface that it is about.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, Lint, Lints};
+    ///
+    /// let host: Interfaces = [Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("8.8.8.8".parse()?, 24)].into_iter().collect();
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let findings = listeners.lint(&Lints::new(), &host);
+    /// let finding = findings.iter().find(|finding| finding.lint() == Lint::GlobalAddress);
+    /// let finding = finding.expect("8.8.8.8 is such an address");
+    /// assert_eq!(finding.interface(), Some("eth0"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
     }
 
     /// Returns what tells that this is a container.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces, Lint, Lints};
+    ///
+    /// let host: Interfaces = [Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
+    ///     Interface::new("eth0", 2).with_addr("8.8.8.8".parse()?, 24)].into_iter().collect();
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let findings = listeners.lint(&Lints::new(), &host);
+    /// let finding = findings.iter().find(|finding| finding.lint() == Lint::GlobalAddress);
+    /// let finding = finding.expect("8.8.8.8 is such an address");
+    /// assert!(finding.container().is_none());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn container(&self) -> Option<&Container> {
         self.container.as_ref()
@@ -179,12 +275,40 @@ pub struct Container {
 impl Container {
     /// Tells whether every interface to the outside is one end of a link whose other end is in
     /// another network namespace, as that of a container is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interfaces, Lints};
+    ///
+    /// let listeners = bindaddr::bind("localhost:0")?;
+    /// for finding in listeners.lint(&Lints::new(), &Interfaces::system()?) {
+    ///     if let Some(container) = finding.container() {
+    ///         println!("{}", container.ends_elsewhere());
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn ends_elsewhere(&self) -> bool {
         self.ends_elsewhere
     }
 
     /// Returns the file or the environment variable that the container's engine has left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interfaces, Lints};
+    ///
+    /// let listeners = bindaddr::bind("localhost:0")?;
+    /// for finding in listeners.lint(&Lints::new(), &Interfaces::system()?) {
+    ///     if let Some(container) = finding.container() {
+    ///         println!("{:?} says that it is one", container.marker());
+    ///     }
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn marker(&self) -> Option<&'static str> {
         self.marker

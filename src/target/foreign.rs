@@ -24,18 +24,51 @@ pub struct ForeignAddr(pub(super) Placed);
 
 impl ForeignAddr {
     /// Returns the address; never an IPv4-mapped one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
+    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
+    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.0.ip
     }
 
     /// Returns the zone of a link-local address, as the index of an interface.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
+    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
+    /// assert_eq!(addr.scope_id(), None);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
         self.0.scope_id()
     }
 
     /// Returns why no interface is likely to have the address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
+    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
+    /// assert_eq!(addr.reason(), bindaddr::ForeignReason::Unrelated);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
     #[must_use]
     pub fn reason(&self) -> ForeignReason<'_> {
         reason_in(&self.0)
