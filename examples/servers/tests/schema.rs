@@ -6,25 +6,30 @@ use std::process::Command;
 use boon::{Compiler, Schemas};
 use serde_json::Value;
 
-/// Runs the command, built with its feature if need be.
+/// Runs the command that is named in the environment, or that cargo builds.
 fn json(args: &[&str]) -> Value {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root);
-    command.args([
-        "run",
-        "--quiet",
-        "--package",
-        "bindaddr",
-        "--features",
-        "cli",
-        "--",
-    ]);
+    let mut command = if let Some(built) = std::env::var_os("BINDADDR_COMMAND") {
+        Command::new(built)
+    } else {
+        let mut command = Command::new(env!("CARGO"));
+        command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+        let run = [
+            "run",
+            "--quiet",
+            "--package",
+            "bindaddr",
+            "--features",
+            "cli",
+            "--",
+        ];
+        command.args(run);
+        command
+    };
     let output = command
         .args([args[0], "--json"])
         .args(&args[1..])
         .output()
-        .expect("cargo runs");
+        .expect("it runs");
     let stderr = String::from_utf8_lossy(&output.stderr);
     serde_json::from_slice(&output.stdout).unwrap_or_else(|err| panic!("{args:?}: {err}: {stderr}"))
 }
