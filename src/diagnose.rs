@@ -15,7 +15,10 @@ mod sock_diag;
 mod sockets;
 // What is odd about a socket that was opened.
 mod note;
-#[cfg(all(test, target_os = "linux"))] // its errors have the system's numbers
+// What must hold of it all. Its errors have the numbers of Linux.
+#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+pub(crate) mod laws;
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use std::fmt;

@@ -124,6 +124,11 @@ pub use crate::bind::Activation;
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;
 
+// For the fuzz targets.
+#[cfg(all(fuzzing, target_os = "linux"))]
+#[doc(hidden)]
+pub use crate::diagnose::laws::fuzzing;
+
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/guide.md")]
 pub mod guide {}

@@ -7,7 +7,6 @@ use proptest::prelude::*;
 use super::super::evidence::{
     Capability, DadState, capability, has_seccomp_filter, ipv6_addr, maps,
 };
-use super::super::sock_diag;
 use super::super::sockets::{Row, State};
 use crate::netlink;
 
@@ -157,23 +156,6 @@ fn a_dump_that_ends_in_an_error_is_none() {
 }
 
 proptest! {
-    #[test]
-    fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        for (answer, _) in netlink::answers(&bytes) {
-            if let netlink::Answer::Part(kind, body) = answer {
-                let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
-                let _ = (netlink::is_local_route(kind, body), netlink::addr(kind, body));
-            }
-        }
-        for kind in [16, 20, 24] {
-            let _ = (netlink::link(kind, &bytes), sock_diag::socket(kind, &bytes));
-            let _ = (netlink::is_local_route(kind, &bytes), netlink::addr(kind, &bytes));
-        }
-        let _ = ipv6_addr(&bytes);
-        let text = String::from_utf8_lossy(&bytes);
-        let _ = (Row::from_line(&text), capability(&text), has_seccomp_filter(&text));
-    }
-
     #[test]
     fn a_line_cut_short_is_none_or_whole(cut in 0..150usize) {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0";
