@@ -515,6 +515,12 @@ impl BindOptions {
 
     #[cfg(not(feature = "socket-activation"))]
     #[allow(clippy::unused_self)] // as with the feature
+    fn is_handed_over(&self, _: Protocol, _: &PlannedSocket) -> bool {
+        false
+    }
+
+    #[cfg(not(feature = "socket-activation"))]
+    #[allow(clippy::unused_self)] // as with the feature
     fn handed_over(
         &self,
         _: Protocol,

@@ -81,6 +81,11 @@ fn one_is_left_where_a_list_fails() {
         let missing: SocketAddr = "198.51.100.1:80".parse().unwrap();
         let err = options.bind_all([addr, missing]).unwrap_err();
         assert_eq!(err.failures().count(), 1, "{err}");
+        // Nor is it said to be in use where the rest cannot be resolved.
+        let err = options
+            .bind_all([addr.to_string(), "eth9:81".to_owned()])
+            .unwrap_err();
+        assert_eq!(err.failures().count(), 1, "{err}");
         options.bind_all([addr]).unwrap();
     });
 }

@@ -112,13 +112,7 @@ fn the_page_shows_what_is_written() {
 #[test]
 fn a_mistake_is_marked() {
     writes(
-        &[
-            "explain",
-            "127.0.0.1:80, ::1:80",
-            "eth0",
-            "--",
-            "-localhost:80a",
-        ],
+        &["explain", "::1:80", "eth0", "--", "-localhost:80a"],
         "\
 ::1:80
   problem  invalid listen address \"::1:80\": it reads as the address `::1:80`
@@ -203,6 +197,26 @@ fn check_reads_config_files() {
     );
     assert_eq!(headings(&["check", "-"], "127.0.0.1:0\n"), ["127.0.0.1:0"]);
 
+    std::fs::write(
+        dir.join("odd.json"),
+        "{\"listen\": [\"127.0.0.1:0\", true]}",
+    )
+    .expect("it is written");
+    std::fs::write(dir.join("escape.toml"), "listen = \"\x1b]0;x\x07\"\n").expect("it is written");
+    for (name, told) in [
+        (
+            "odd.json",
+            "a value of `listen` is neither a text nor a port",
+        ),
+        ("escape.toml", "\\u001b]0;x\\u0007"),
+    ] {
+        let (_, stderr, code) = bindaddr_with("", &["check", &path(&dir.join(name))]);
+        assert!(
+            stderr.contains(told) && !stderr.contains(['\x1b', '\x07']),
+            "{stderr:?}"
+        );
+        assert_eq!(code, Some(1));
+    }
     for (args, told) in [
         (
             ["check", "--key", "nothing", &*json],
@@ -277,8 +291,14 @@ eth0:80
 ",
             1,
         );
-        let (_, _, code) = bindaddr_with("", &["reach", "eth0:80", "--at-most", "private"]);
-        assert_eq!(code, Some(0));
+        for (text, most) in [
+            ("eth0:80", "private"),
+            ("127.0.0.1:80, -192.168.1.1:80, -eth9:80", "this-host"),
+        ] {
+            let args = ["reach", "--at-most", most, text];
+            let (stdout, _, code) = bindaddr_with("", &args);
+            assert_eq!(code, Some(0), "{stdout}");
+        }
     });
 }
 
@@ -286,7 +306,7 @@ eth0:80
 fn wait() {
     in_namespace("wait", || {
         office();
-        let args = ["wait", "192.168.1.1:80", "localhost:0", "--timeout", "0.1"];
+        let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];
         let (stdout, _, code) = bindaddr_with("", &args);
         assert!(
             stdout.starts_with("after 0.1 s\n  problem  cannot listen on 1 of 2 addresses: "),

@@ -26,7 +26,11 @@ use crate::target::Protocol;
 /// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`; whether it blocks is as
 /// [`nonblocking`](BindOptions::nonblocking) says, for systemd's do not.
 ///
-/// Sockets of other kinds than TCP and UDP are left alone. [`check`](BindOptions::check) knows nothing of any, and finds
+/// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`] that
+/// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
+/// bound by them again.
+///
+/// Sockets that listenfd takes for neither TCP nor UDP are left alone. [`check`](BindOptions::check) knows nothing of any, and finds
 /// their ports in use.
 ///
 /// # Platform notes
@@ -98,7 +102,8 @@ impl Activation {
         }
     }
 
-    /// Iterates over the addresses of the sockets that no setting has stood for so far.
+    /// Iterates over the addresses of the sockets that no setting has stood for so far, not even in
+    /// a list that failed.
     ///
     /// # Examples
     ///
@@ -177,15 +182,23 @@ impl BindOptions {
         self
     }
 
+    /// Tells whether a socket was handed over for what is planned.
+    pub(super) fn is_handed_over(&self, protocol: Protocol, planned: &PlannedSocket) -> bool {
+        self.handed(protocol, planned).is_some()
+    }
+
+    fn handed(&self, protocol: Protocol, planned: &PlannedSocket) -> Option<&Handed> {
+        let mut sockets = self.activation.sockets.iter();
+        sockets.find(|handed| handed.fits(protocol, planned, self.device.as_deref()))
+    }
+
     /// Takes the socket that was handed over for what is planned, if there is one.
     pub(super) fn handed_over(
         &self,
         protocol: Protocol,
         planned: &PlannedSocket,
     ) -> Option<Result<(Socket, SocketAddr), (Step, io::Error)>> {
-        let mut sockets = self.activation.sockets.iter();
-        let handed =
-            sockets.find(|handed| handed.fits(protocol, planned, self.device.as_deref()))?;
+        let handed = self.handed(protocol, planned)?;
         let taken = || {
             // A copy, so that one is left where the rest of a list fails and is tried again.
             let socket = handed.socket.try_clone()?;

@@ -361,6 +361,9 @@ impl List<'_> {
         let tried: Vec<(&Entry<'_>, Tried)> = others
             .flat_map(|entry| {
                 let sockets = entry.planned.iter().cloned();
+                // What was handed over is open.
+                let sockets =
+                    sockets.filter(move |socket| !entry.options.is_handed_over(protocol, socket));
                 sockets.filter_map(move |socket| {
                     Some((entry, entry.options.try_out(protocol, socket)?))
                 })

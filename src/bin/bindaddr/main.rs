@@ -131,10 +131,12 @@ fn main() -> ExitCode {
     match run(command.task) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Who reads has read enough.
-        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        // Who reads has gone before the verdict, which a script must not take for a good one.
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(err) => {
-            eprintln!("error: {err}");
+            // The line of a file that is shown may have anything in it.
+            let lines: Vec<String> = err.to_string().lines().map(paper::shown).collect();
+            eprintln!("error: {}", lines.join("\n"));
             ExitCode::FAILURE
         }
     }
@@ -166,7 +168,9 @@ fn run(task: Task) -> io::Result<bool> {
         }
         Task::Completions { shell } => {
             let mut command = Command::command();
-            clap_complete::generate(shell, &mut command, "bindaddr", &mut io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, "bindaddr", &mut script);
+            io::stdout().write_all(&script)?;
             Ok(true)
         }
         Task::Man => {

@@ -76,6 +76,20 @@ impl Paper {
     }
 
     pub(crate) fn json(&mut self, value: &Value) -> io::Result<()> {
-        writeln!(self.0, "{value:#}")
+        // JSON leaves those beyond ASCII as they are.
+        let lines: Vec<String> = format!("{value:#}").lines().map(shown).collect();
+        writeln!(self.0, "{}", lines.join("\n"))
     }
+}
+
+/// Writes control characters of a line as JSON does.
+pub(crate) fn shown(line: &str) -> String {
+    let escaped = |c: char| {
+        if c.is_control() {
+            format!("\\u{:04x}", u32::from(c))
+        } else {
+            c.to_string()
+        }
+    };
+    line.chars().map(escaped).collect()
 }

@@ -23,7 +23,9 @@ pub(crate) fn tell(
         let found = reaches(&text, &host);
         let exposure = found.iter().flatten().map(Reach::exposure).max();
         // Nobody knows who gets in by a text that stands for nothing.
-        let is_too_much = at_most.is_some_and(|most| exposure.is_none_or(|found| found > most));
+        let is_absent = found.as_ref().is_ok_and(Vec::is_empty);
+        let is_too_much =
+            at_most.is_some_and(|most| !is_absent && exposure.is_none_or(|found| found > most));
         is_ok &= found.is_ok() && !is_too_much;
         if json {
             values.push(value(&text, found.as_ref(), exposure));
@@ -58,9 +60,15 @@ pub(crate) fn tell(
 /// Who could connect to each target of a text, or what is wrong with it.
 fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
     let addr = text.parse::<ListenAddr>().map_err(|err| err.to_string())?;
-    let targets = addr.resolve(host).map_err(|err| err.to_string())?;
+    let targets = match addr.resolve(host) {
+        Ok(targets) => targets,
+        // It is not bound where this host lacks it.
+        Err(_) if addr.is_optional() => return Ok(Vec::new()),
+        Err(err) => return Err(err.to_string()),
+    };
     let foreign = targets.iter().find(|target| target.is_foreign());
     match foreign {
+        Some(_) if addr.is_optional() => Ok(Vec::new()),
         Some(foreign) => Err(foreign.to_string()),
         None => Ok(targets
             .iter()

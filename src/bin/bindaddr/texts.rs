@@ -4,20 +4,17 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use bindaddr::ListenAddrs;
 use serde_json::Value;
 
-/// Returns the entries of a text, which may be a list; of a list with mistakes, these.
+/// Returns the entries of a text, which may be a list, as they are written. What stands between
+/// two commas is at least one, if an empty one.
 pub(crate) fn entries(text: &str) -> Vec<String> {
-    match text.parse::<ListenAddrs>() {
-        Ok(addrs) => addrs.iter().map(ToString::to_string).collect(),
-        Err(err) => {
-            let faults = err.faults().iter();
-            faults
-                .map(|fault| fault.error().text().to_owned())
-                .collect()
-        }
-    }
+    let between = text.split(',');
+    let entries = between.flat_map(|between| {
+        let empty = between.trim_ascii().is_empty().then_some("");
+        between.split_ascii_whitespace().chain(empty)
+    });
+    entries.map(str::to_owned).collect()
 }
 
 /// Returns the entries of an argument, which may be a file.
@@ -49,34 +46,38 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
         }
     };
     let mut found = Vec::new();
-    collect(&config, key, &mut found);
+    if !collect(&config, key, &mut found) {
+        return Err(wrong(format!(
+            "a value of `{key}` is neither a text nor a port"
+        )));
+    }
     if found.is_empty() {
         return Err(wrong(format!("no value of the key `{key}`")));
     }
     Ok(found)
 }
 
-/// Collects the texts and ports below each `key`.
-fn collect(value: &Value, key: &str, found: &mut Vec<String>) {
+/// Collects the texts and ports below each `key`, and tells whether there is nothing else.
+fn collect(value: &Value, key: &str, found: &mut Vec<String>) -> bool {
     match value {
-        Value::Object(fields) => {
-            for (name, value) in fields {
-                if name == key {
-                    collect_all(value, found);
-                }
-                collect(value, key, found);
+        Value::Object(fields) => fields.iter().all(|(name, value)| {
+            if name == key && !value.is_object() {
+                collect_all(value, found)
+            } else {
+                collect(value, key, found)
             }
-        }
-        Value::Array(values) => values.iter().for_each(|value| collect(value, key, found)),
-        _ => {}
+        }),
+        Value::Array(values) => values.iter().all(|value| collect(value, key, found)),
+        _ => true,
     }
 }
 
-fn collect_all(value: &Value, found: &mut Vec<String>) {
+fn collect_all(value: &Value, found: &mut Vec<String>) -> bool {
     match value {
         Value::String(text) => found.extend(entries(text)),
         Value::Number(port) => found.push(port.to_string()),
-        Value::Array(values) => values.iter().for_each(|value| collect_all(value, found)),
-        _ => {}
+        Value::Array(values) => return values.iter().all(|value| collect_all(value, found)),
+        _ => return false,
     }
+    true
 }

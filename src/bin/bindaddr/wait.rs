@@ -10,6 +10,7 @@ use serde_json::{json, to_value};
 
 use crate::How;
 use crate::paper::{Label, Paper};
+use crate::texts::entries;
 
 /// Reads a number of seconds, which may have a fraction.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
@@ -34,11 +35,12 @@ pub(crate) fn wait(
     } else {
         options
     };
+    let texts: Vec<String> = texts.iter().flat_map(|text| entries(text)).collect();
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
-        options.bind_udp_all(texts).map(|sockets| addrs(&sockets))
+        options.bind_udp_all(&texts).map(|sockets| addrs(&sockets))
     } else {
-        options.bind_all(texts).map(|listeners| addrs(&listeners))
+        options.bind_all(&texts).map(|listeners| addrs(&listeners))
     };
     let waited = begun.elapsed();
     if io::stderr().is_terminal() {
