@@ -52,9 +52,10 @@
 //! 6. `features`: serde, tokio, socket activation, with which that page is built.
 //! 7. [`command`]: the same from a shell.
 //! 8. [`migrating`]: from what a server has by hand.
-//! 9. [`platforms`]: what differs between systems, and what was tested where.
-//! 10. [`performance`]: what it costs, beside peers.
-//! 11. [`design`]: each decision, with what was refused.
+//! 9. [`threats`]: what a mistake could expose, and why it cannot happen silently.
+//! 10. [`platforms`]: what differs between systems, and what was tested where.
+//! 11. [`performance`]: what it costs, beside peers.
+//! 12. [`design`]: each decision, with what was refused.
 //!
 //! # Scope of this crate
 //!
@@ -165,6 +166,10 @@ pub mod command {}
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/migrating.md")]
 pub mod migrating {}
+
+#[cfg(any(doc, doctest))]
+#[doc = include_str!("../docs/threats.md")]
+pub mod threats {}
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/platforms.md")]
