@@ -204,6 +204,20 @@ impl CheckedSetting {
         let of_sockets = self.sockets.iter().flat_map(|socket| &socket.causes);
         self.causes.iter().chain(of_sockets)
     }
+
+    /// Returns what would help, a sentence each and none twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let check = bindaddr::check(["198.51.100.1:0"]);
+    /// let hints = check.settings()[0].hints();
+    /// assert_eq!(hints[0], "`0.0.0.0` listens on every IPv4 address of this host");
+    /// ```
+    #[must_use]
+    pub fn hints(&self) -> Vec<String> {
+        diagnose::hints_of(self.problems())
+    }
 }
 
 /// What a [`check`] found of one of the sockets of a setting.

@@ -37,6 +37,7 @@ pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
 use sockets::Held;
 pub use sockets::{Holder, HolderState};
+pub(crate) use words::hints_of;
 
 /// How far the opening of a socket came.
 ///

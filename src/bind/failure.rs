@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use crate::diagnose::{Cause, Step};
+use crate::diagnose::{Cause, Step, hints_of};
 use crate::listen::shown;
 use crate::target::Protocol;
 
@@ -170,14 +170,7 @@ impl BindError {
     /// ```
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        let causes = self.failures().flat_map(BindFailure::causes);
-        for hint in causes.flat_map(Cause::hints) {
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-        }
-        hints
+        hints_of(self.failures().flat_map(BindFailure::causes))
     }
 
     /// Tells whether trying again may help although nobody mends anything.

@@ -409,4 +409,15 @@ impl Cause {
     }
 }
 
+/// The hints of several causes, each once.
+pub(crate) fn hints_of<'a>(causes: impl Iterator<Item = &'a Cause>) -> Vec<String> {
+    let mut hints: Vec<String> = Vec::new();
+    for hint in causes.flat_map(Cause::hints) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+        }
+    }
+    hints
+}
+
 const COMES_LATER: &str = "the option `freebind` binds an address that comes to this host later";

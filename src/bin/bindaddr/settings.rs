@@ -38,16 +38,6 @@ impl<'a> Explained<'a> {
         }
     }
 
-    fn hints(&self) -> Vec<String> {
-        let mut hints: Vec<String> = Vec::new();
-        for hint in self.checked.problems().flat_map(Cause::hints) {
-            if !hints.contains(&hint) {
-                hints.push(hint);
-            }
-        }
-        hints
-    }
-
     fn json(&self) -> Value {
         json!({
             "text": self.checked.text(),
@@ -55,7 +45,7 @@ impl<'a> Explained<'a> {
             "targets": self.targets,
             "exposure": self.exposure,
             "problems": self.checked.problems().collect::<Vec<_>>(),
-            "hints": self.hints(),
+            "hints": self.checked.hints(),
             "skipped": self.checked.skipped(),
             "merged": self.checked.merged(),
             "sockets": self.checked.sockets(),
@@ -94,7 +84,7 @@ impl<'a> Explained<'a> {
                 mark(paper, err.text(), err.span())?;
             }
         }
-        for hint in self.hints() {
+        for hint in self.checked.hints() {
             paper.line(Label::Hint, hint)?;
         }
         for note in self.checked.sockets().iter().flat_map(CheckedSocket::notes) {
