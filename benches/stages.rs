@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs, Network};
-use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 fn parse(c: &mut Criterion) {
@@ -129,30 +129,6 @@ fn enumerate(c: &mut Criterion) {
     group.bench_function("if-addrs", |b| {
         b.iter(|| if_addrs::get_if_addrs().expect("they can be read"));
     });
-    for addresses in [2, 100, 10_000, 100_000] {
-        let made_up: Vec<Interface> = host_of(addresses).iter().cloned().collect();
-        let ips: Vec<IpAddr> = made_up
-            .iter()
-            .flat_map(Interface::addrs)
-            .map(bindaddr::InterfaceAddr::ip)
-            .collect();
-        group.bench_with_input(
-            BenchmarkId::new("index/ours", addresses),
-            &made_up,
-            |b, made_up| {
-                let host = |made_up: Vec<Interface>| made_up.into_iter().collect::<Interfaces>();
-                b.iter_batched(|| made_up.clone(), host, BatchSize::LargeInput);
-            },
-        );
-        group.bench_with_input(
-            BenchmarkId::new("index/hash-set", addresses),
-            &ips,
-            |b, ips| {
-                let set = |ips: Vec<IpAddr>| ips.into_iter().collect::<HashSet<IpAddr>>();
-                b.iter_batched(|| ips.clone(), set, BatchSize::LargeInput);
-            },
-        );
-    }
     group.finish();
 }
 
@@ -176,28 +152,25 @@ fn std_named(text: &str) -> (SocketAddr, TcpListener) {
 fn bind_rows(c: &mut Criterion, name: &str) {
     let mut group = c.benchmark_group(name);
     group.sample_size(200);
-    for round in ["", "/again"] {
-        // Twice, so that a drift of the machine shows.
-        group.bench_function(format!("fixed-v4/std{round}"), |b| {
-            let addr: SocketAddr = "127.0.0.2:4712".parse().expect("it is one");
-            b.iter(|| TcpListener::bind(black_box(addr)).expect("the port is free"));
-        });
-        group.bench_function(format!("fixed-v4/ours{round}"), |b| {
-            b.iter(|| bindaddr::bind(black_box("127.0.0.2:4712")).expect("the port is free"));
-        });
-        group.bench_function(format!("port0-v4/std{round}"), |b| {
-            b.iter(|| std_named(black_box("127.0.0.1:0")));
-        });
-        group.bench_function(format!("port0-v4/ours{round}"), |b| {
-            b.iter(|| bindaddr::bind(black_box("127.0.0.1:0")).expect("loopback is there"));
-        });
-        group.bench_function(format!("port0-v6/socket2{round}"), |b| {
-            b.iter(|| socket2_v6(black_box("[::1]:0")));
-        });
-        group.bench_function(format!("port0-v6/ours{round}"), |b| {
-            b.iter(|| bindaddr::bind(black_box("[::1]:0")).expect("loopback is there"));
-        });
-    }
+    group.bench_function("fixed-v4/std", |b| {
+        let addr: SocketAddr = "127.0.0.2:4712".parse().expect("it is one");
+        b.iter(|| TcpListener::bind(black_box(addr)).expect("the port is free"));
+    });
+    group.bench_function("fixed-v4/ours", |b| {
+        b.iter(|| bindaddr::bind(black_box("127.0.0.2:4712")).expect("the port is free"));
+    });
+    group.bench_function("port0-v4/std", |b| {
+        b.iter(|| std_named(black_box("127.0.0.1:0")));
+    });
+    group.bench_function("port0-v4/ours", |b| {
+        b.iter(|| bindaddr::bind(black_box("127.0.0.1:0")).expect("loopback is there"));
+    });
+    group.bench_function("port0-v6/socket2", |b| {
+        b.iter(|| socket2_v6(black_box("[::1]:0")));
+    });
+    group.bench_function("port0-v6/ours", |b| {
+        b.iter(|| bindaddr::bind(black_box("[::1]:0")).expect("loopback is there"));
+    });
     group.finish();
 }
 
