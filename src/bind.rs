@@ -535,6 +535,27 @@ impl BindOptions {
         addr: SocketAddr,
         only_v6: bool,
     ) -> Result<(Socket, SocketAddr), (Step, io::Error)> {
+        let socket = self.bind_socket(protocol, addr, only_v6)?;
+        if protocol == Protocol::Tcp {
+            // The kernel cuts it down to what it allows.
+            let backlog = self.backlog.unwrap_or(u32::MAX);
+            let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+            socket.listen(backlog).map_err(at(Step::Listen))?;
+        }
+        let local_addr = match addr.port() {
+            0 => name_of(&socket).map_err(at(Step::Name))?,
+            _ => addr,
+        };
+        Ok((socket, local_addr))
+    }
+
+    /// As far as it has its address.
+    fn bind_socket(
+        &self,
+        protocol: Protocol,
+        addr: SocketAddr,
+        only_v6: bool,
+    ) -> Result<Socket, (Step, io::Error)> {
         let socket = Socket::new(Domain::for_address(addr), type_of(protocol), None)
             .map_err(at(Step::Socket))?;
         if cfg!(unix) && protocol == Protocol::Tcp {
@@ -559,17 +580,7 @@ impl BindOptions {
             nonblocking.map_err(at(Step::Option("nonblocking")))?;
         }
         socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
-        if protocol == Protocol::Tcp {
-            // The kernel cuts it down to what it allows.
-            let backlog = self.backlog.unwrap_or(u32::MAX);
-            let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-            socket.listen(backlog).map_err(at(Step::Listen))?;
-        }
-        let local_addr = match addr.port() {
-            0 => name_of(&socket).map_err(at(Step::Name))?,
-            _ => addr,
-        };
-        Ok((socket, local_addr))
+        Ok(socket)
     }
 
     /// What is wanted, of which nothing has come yet.

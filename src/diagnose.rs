@@ -7,6 +7,8 @@ mod cause;
 mod words;
 // The system's errors that tell them apart.
 mod errno;
+// The systems whose rules differ.
+mod system;
 // What the host says after a failure.
 mod evidence;
 // What Linux tells of sockets over netlink.
@@ -15,8 +17,8 @@ mod sock_diag;
 mod sockets;
 // What is odd about a socket that was opened.
 mod note;
-// What must hold of it all. Its errors have the numbers of Linux.
-#[cfg(all(any(test, fuzzing), target_os = "linux"))]
+// What must hold of it all.
+#[cfg(any(test, fuzzing))]
 pub(crate) mod laws;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
@@ -37,6 +39,7 @@ pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
 use sockets::Held;
 pub use sockets::{Holder, HolderState};
+pub(crate) use system::System;
 pub(crate) use words::hints_of;
 
 /// How far the opening of a socket came.
@@ -190,8 +193,8 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
             }
         }
         (Errno::InUse, Step::Bind | Step::Listen) => in_use(attempt, evidence),
-        (Errno::AccessDenied, Step::Bind) => access_denied(addr.port(), evidence),
-        (Errno::NotPermitted, Step::Bind | Step::Listen) => {
+        (Errno::AccessDenied, Step::Bind) => access_denied(addr, evidence),
+        (Errno::NotPermitted, Step::Bind | Step::Listen) if evidence.system == System::Linux => {
             Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
                 Some(false) => Policy::Bpf,
                 Some(true) | None => Policy::Filter,
@@ -221,6 +224,9 @@ fn address_cause(errno: Errno, attempt: &Attempt<'_>, evidence: &Evidence) -> Op
 fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let addr = attempt.addr;
     let ip = addr.ip();
+    if are_ports_exhausted(addr, evidence) {
+        return Cause::EphemeralPortsExhausted { range: None };
+    }
     if evidence.available_now.contains(&addr) {
         return Cause::Appeared { ip };
     }
@@ -255,6 +261,15 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
             }
         }
     }
+}
+
+/// Elsewhere than on Linux and Windows the error is the same where the address is there, and no
+/// port of it is left (`in_pcbbind` of XNU, `in_pcb_lport` of FreeBSD).
+fn are_ports_exhausted(addr: SocketAddr, evidence: &Evidence) -> bool {
+    let is_of_bsd = matches!(evidence.system, System::Darwin | System::Unix);
+    let host = evidence.interfaces.as_ref();
+    let is_listed = host.is_some_and(|host| host.with_ip(addr.ip()).next().is_some());
+    is_of_bsd && addr.port() == 0 && (addr.ip().is_unspecified() || is_listed)
 }
 
 /// The address is not looked for on the interface that has it: `::1` and a link-local
@@ -477,23 +492,25 @@ pub(crate) fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence
     sockets.foreseen(evidence.claim(attempt), port)
 }
 
-fn access_denied(port: u16, evidence: &Evidence) -> Cause {
-    let policy = || {
-        Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
-            Some(true) => Policy::SecurityModuleOrFilter,
-            Some(false) | None => Policy::SecurityModule,
-        })
-    };
+fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
+    let port = addr.port();
+    let system = evidence.system;
     let denied = Cause::Denied { step: Step::Bind };
+    let policy = || match (system, evidence.has_seccomp_filter) {
+        (System::Linux, Some(true)) => Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
+        (System::Linux, _) => Cause::RefusedByPolicy(Policy::SecurityModule),
+        _ => Cause::Denied { step: Step::Bind },
+    };
     let limit = match evidence.first_unprivileged_port {
         _ if port == 0 => return policy(),
         Some(limit) if port >= limit => return policy(),
+        // The wildcard has every port without a privilege (`in_pcbbind` of XNU).
+        Some(_) if system == System::Darwin && addr.ip().is_unspecified() => return denied,
         Some(limit) => limit,
         None => return denied,
     };
     // Elsewhere only root may, and root is not refused.
-    let elsewhere =
-        (!cfg!(any(target_os = "linux", target_os = "android"))).then_some(Capability::Missing);
+    let elsewhere = (system != System::Linux).then_some(Capability::Missing);
     let privilege = match evidence.capability.or(elsewhere) {
         Some(Capability::Effective) => return policy(),
         Some(Capability::Missing) => Privilege::Missing,

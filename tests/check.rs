@@ -11,6 +11,7 @@ use bindaddr::bind_udp;
 use bindaddr::{
     BindOptions, BindTarget, Cause, Check, Overlap, ParseErrorKind, bind, check, check_udp,
 };
+use util::netns::alone;
 #[cfg(target_os = "linux")]
 use util::netns::{in_namespace, ip, set};
 
@@ -27,28 +28,30 @@ fn problems(check: &Check, n: usize) -> Vec<String> {
 
 #[test]
 fn what_binds_has_no_problem() {
-    let port = free_port();
-    for text in [
-        format!("127.0.0.1:{port}"),
-        "127.0.0.1:0".to_owned(),
-        "localhost:0".to_owned(),
-        "0.0.0.0:0".to_owned(),
-        "*:0".to_owned(),
-    ] {
-        let check = check([&text]);
-        assert!(check.is_ok(), "{check}");
-        let setting = &check.settings()[0];
-        assert_eq!(setting.text(), text);
-        let bound = bind(&text).unwrap();
-        assert_eq!(setting.sockets().len(), bound.as_slice().len(), "{text}");
-        for (socket, bound) in setting.sockets().iter().zip(&bound) {
-            assert_eq!(socket.addr().ip(), bound.local_addr().ip());
-            assert!(socket.notes().is_empty());
+    alone("what_binds_has_no_problem", || {
+        let port = free_port();
+        for text in [
+            format!("127.0.0.1:{port}"),
+            "127.0.0.1:0".to_owned(),
+            "localhost:0".to_owned(),
+            "0.0.0.0:0".to_owned(),
+            "*:0".to_owned(),
+        ] {
+            let check = check([&text]);
+            assert!(check.is_ok(), "{check}");
+            let setting = &check.settings()[0];
+            assert_eq!(setting.text(), text);
+            let bound = bind(&text).unwrap();
+            assert_eq!(setting.sockets().len(), bound.as_slice().len(), "{text}");
+            for (socket, bound) in setting.sockets().iter().zip(&bound) {
+                assert_eq!(socket.addr().ip(), bound.local_addr().ip());
+                assert!(socket.notes().is_empty());
+            }
         }
-    }
-    let host = bindaddr::Interfaces::system().unwrap();
-    let check = check([(BindTarget::parse_with("127.0.0.1", &host).unwrap(), port)]);
-    assert!(check.is_ok());
+        let host = bindaddr::Interfaces::system().unwrap();
+        let check = check([(BindTarget::parse_with("127.0.0.1", &host).unwrap(), port)]);
+        assert!(check.is_ok());
+    });
 }
 
 #[test]
@@ -77,72 +80,74 @@ fn every_setting_has_its_problems() {
 
 #[test]
 fn settings_that_exclude_each_other_are_told_by_both() {
-    let port = free_port();
-    let texts = [
-        format!("0.0.0.0:{port}"),
-        format!("127.0.0.1:{port}"),
-        format!("[::]:{port}"),
-        format!("[::1]:{port}"),
-        format!("127.0.0.1:{port}"),
-        "127.0.0.1:0".to_owned(),
-        "127.0.0.1:0".to_owned(),
-    ];
-    let list = check(&texts);
-    assert_eq!(problems(&list, 0), [""; 0]);
-    assert_eq!(
-        problems(&list, 1),
-        [format!(
-            "it cannot stand beside `0.0.0.0:{port}` of the same list, which covers every IPv4 address"
-        )]
-    );
-    let conflict = list.settings()[1].problems().next();
-    let Some(Cause::Conflict {
-        other,
-        text,
-        overlap,
-        ..
-    }) = conflict
-    else {
-        panic!("{conflict:?}")
-    };
-    assert_eq!(
-        (*other, text),
-        (SocketAddr::from(([0, 0, 0, 0], port)), &texts[0])
-    );
-    assert_eq!(*overlap, Overlap::Covers);
-    // Beside the IPv4 wildcard this one leaves out IPv4.
-    assert_eq!(problems(&list, 2), [""; 0]);
-    let target = list.settings()[2].sockets()[0].target();
-    assert_eq!(
-        target.unwrap().to_string(),
-        "every IPv6 address of this host"
-    );
-    assert_eq!(
-        problems(&list, 3),
-        [format!(
-            "it cannot stand beside `[::]:{port}` of the same list, which covers every IPv6 address"
-        )]
-    );
-    // It stands there already.
-    assert_eq!(problems(&list, 4), [""; 0]);
-    assert!(list.settings()[4].sockets().is_empty());
-    // Each takes a port of its own.
-    assert_eq!((problems(&list, 5), problems(&list, 6)), (vec![], vec![]));
-
-    let alone = check([&texts[2], &texts[1]]);
-    assert_eq!(
-        problems(&alone, 1),
-        [format!(
-            "it cannot stand beside `[::]:{port}` of the same list, which is dual-stack and covers IPv4, too"
-        )]
-    );
-    if cfg!(unix) {
-        let shared = BindOptions::new().reuse_port(true);
-        assert!(
-            shared.check([&texts[0], &texts[1]]).is_ok(),
-            "they share it"
+    alone("settings_that_exclude_each_other_are_told_by_both", || {
+        let port = free_port();
+        let texts = [
+            format!("0.0.0.0:{port}"),
+            format!("127.0.0.1:{port}"),
+            format!("[::]:{port}"),
+            format!("[::1]:{port}"),
+            format!("127.0.0.1:{port}"),
+            "127.0.0.1:0".to_owned(),
+            "127.0.0.1:0".to_owned(),
+        ];
+        let list = check(&texts);
+        assert_eq!(problems(&list, 0), [""; 0]);
+        assert_eq!(
+            problems(&list, 1),
+            [format!(
+                "it cannot stand beside `0.0.0.0:{port}` of the same list, which covers every IPv4 address"
+            )]
         );
-    }
+        let conflict = list.settings()[1].problems().next();
+        let Some(Cause::Conflict {
+            other,
+            text,
+            overlap,
+            ..
+        }) = conflict
+        else {
+            panic!("{conflict:?}")
+        };
+        assert_eq!(
+            (*other, text),
+            (SocketAddr::from(([0, 0, 0, 0], port)), &texts[0])
+        );
+        assert_eq!(*overlap, Overlap::Covers);
+        // Beside the IPv4 wildcard this one leaves out IPv4.
+        assert_eq!(problems(&list, 2), [""; 0]);
+        let target = list.settings()[2].sockets()[0].target();
+        assert_eq!(
+            target.unwrap().to_string(),
+            "every IPv6 address of this host"
+        );
+        assert_eq!(
+            problems(&list, 3),
+            [format!(
+                "it cannot stand beside `[::]:{port}` of the same list, which covers every IPv6 address"
+            )]
+        );
+        // It stands there already.
+        assert_eq!(problems(&list, 4), [""; 0]);
+        assert!(list.settings()[4].sockets().is_empty());
+        // Each takes a port of its own.
+        assert_eq!((problems(&list, 5), problems(&list, 6)), (vec![], vec![]));
+
+        let alone = check([&texts[2], &texts[1]]);
+        assert_eq!(
+            problems(&alone, 1),
+            [format!(
+                "it cannot stand beside `[::]:{port}` of the same list, which is dual-stack and covers IPv4, too"
+            )]
+        );
+        if cfg!(unix) {
+            let shared = BindOptions::new().reuse_port(true);
+            assert!(
+                shared.check([&texts[0], &texts[1]]).is_ok(),
+                "they share it"
+            );
+        }
+    });
 }
 
 #[cfg(target_os = "linux")]

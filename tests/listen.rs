@@ -342,9 +342,18 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
     ]
 }
 
+/// On Windows a name of 16 bytes is none too long.
+fn misspellings_here()
+-> impl Iterator<Item = (&'static str, ParseErrorKind, &'static str, &'static str)> {
+    let is_fine =
+        |kind: &ParseErrorKind| cfg!(windows) && matches!(kind, ParseErrorKind::NameTooLong);
+    let all = misspellings().into_iter();
+    all.filter(move |(_, kind, ..)| !is_fine(kind))
+}
+
 #[test]
 fn every_misspelling_has_its_own_sentence() {
-    for (written, kind, place, sentence) in misspellings() {
+    for (written, kind, place, sentence) in misspellings_here() {
         let err = written.parse::<ListenAddr>().expect_err(written);
         assert_eq!(err.kind(), kind, "{written:?}: {err}");
         assert_eq!(err.text(), written);
@@ -380,7 +389,7 @@ fn assert_mends_are_read(message: &str) {
 
 #[test]
 fn what_a_message_says_to_write_is_read() {
-    for (written, ..) in misspellings() {
+    for (written, ..) in misspellings_here() {
         assert_mends_are_read(
             &written
                 .parse::<ListenAddr>()

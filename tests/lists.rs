@@ -11,6 +11,7 @@ use bindaddr::{
     ParseErrorKind, ResolveErrorKind, Step, bind, bind_all, bind_udp_all, check,
 };
 use proptest::prelude::*;
+use util::netns::alone;
 #[cfg(target_os = "linux")]
 use util::netns::{in_namespace, ip, set};
 
@@ -709,52 +710,54 @@ fn an_interface_without_an_address_is_no_name_of_dns() {
 
 #[test]
 fn a_check_agrees_with_the_list() {
-    let held = bind("127.0.0.1:0").unwrap();
-    let port = held.as_slice()[0].local_addr().port();
-    drop(held);
-    let range = format!("127.0.0.1:{port}-{}", port.saturating_add(20));
-    let fixed = format!("127.0.0.1:{port}");
-    // Who must have a port comes first.
-    let found = check([&range, &fixed]);
-    assert!(found.is_ok(), "{found}");
-    assert_ne!(found.settings()[0].sockets()[0].addr().port(), port);
-    bind_all([&range, &fixed]).unwrap();
-    // A conflict is one whether the address is there or not.
-    for settings in [
-        [format!("0.0.0.0:{port}"), format!("-198.51.100.1:{port}")],
-        [format!("-198.51.100.1:{port}"), format!("0.0.0.0:{port}")],
-    ] {
-        assert!(!check(&settings).is_ok());
+    alone("a_check_agrees_with_the_list", || {
+        let held = bind("127.0.0.1:0").unwrap();
+        let port = held.as_slice()[0].local_addr().port();
+        drop(held);
+        let range = format!("127.0.0.1:{port}-{}", port.saturating_add(20));
+        let fixed = format!("127.0.0.1:{port}");
+        // Who must have a port comes first.
+        let found = check([&range, &fixed]);
+        assert!(found.is_ok(), "{found}");
+        assert_ne!(found.settings()[0].sockets()[0].addr().port(), port);
+        bind_all([&range, &fixed]).unwrap();
+        // A conflict is one whether the address is there or not.
+        for settings in [
+            [format!("0.0.0.0:{port}"), format!("-198.51.100.1:{port}")],
+            [format!("-198.51.100.1:{port}"), format!("0.0.0.0:{port}")],
+        ] {
+            assert!(!check(&settings).is_ok());
+            assert!(matches!(
+                bind_all(&settings).unwrap_err().cause(),
+                Cause::Conflict { .. }
+            ));
+        }
+        // A range that the list itself leaves no port.
+        let both = [fixed.clone(), format!("127.0.0.1:{port}-{port}")];
+        assert_eq!(
+            bind_all(&both).unwrap().merged().len(),
+            1,
+            "a range of one is one port"
+        );
+        if cfg!(unix) {
+            let sharing = BindOptions::new().reuse_port(true);
+            let settings = [format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}")];
+            assert!(sharing.check(&settings).is_ok());
+            assert_eq!(sharing.bind_all(&settings).unwrap().as_slice().len(), 2);
+        }
+        let host = bindaddr::Interfaces::default();
+        let target = bindaddr::BindTarget::parse_with("localhost", &host).unwrap();
+        let only = BindOptions::new().choose(Choice::Only).bind((&target, 0));
         assert!(matches!(
-            bind_all(&settings).unwrap_err().cause(),
-            Cause::Conflict { .. }
+            only.unwrap_err().cause(),
+            Cause::Unresolved(ResolveErrorKind::SeveralAddresses { .. })
         ));
-    }
-    // A range that the list itself leaves no port.
-    let both = [fixed.clone(), format!("127.0.0.1:{port}-{port}")];
-    assert_eq!(
-        bind_all(&both).unwrap().merged().len(),
-        1,
-        "a range of one is one port"
-    );
-    if cfg!(unix) {
-        let sharing = BindOptions::new().reuse_port(true);
-        let settings = [format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}")];
-        assert!(sharing.check(&settings).is_ok());
-        assert_eq!(sharing.bind_all(&settings).unwrap().as_slice().len(), 2);
-    }
-    let host = bindaddr::Interfaces::default();
-    let target = bindaddr::BindTarget::parse_with("localhost", &host).unwrap();
-    let only = BindOptions::new().choose(Choice::Only).bind((&target, 0));
-    assert!(matches!(
-        only.unwrap_err().cause(),
-        Cause::Unresolved(ResolveErrorKind::SeveralAddresses { .. })
-    ));
-    let first = BindOptions::new()
-        .choose(Choice::First)
-        .bind((&target, 0))
-        .unwrap();
-    assert_eq!(first.as_slice().len(), 1);
+        let first = BindOptions::new()
+            .choose(Choice::First)
+            .bind((&target, 0))
+            .unwrap();
+        assert_eq!(first.as_slice().len(), 1);
+    });
 }
 
 #[cfg(target_os = "linux")]

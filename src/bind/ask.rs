@@ -8,7 +8,7 @@ use std::{os::fd::OwnedFd, time::Duration};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::{BindOptions, Wanted, absence, at, dead_end, name_of, type_of};
-use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step};
+use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step, System};
 use crate::netlink::Netlink;
 use crate::plan::{self, Absence, PlannedSocket};
 use crate::target::Protocol;
@@ -129,14 +129,19 @@ impl Netlink {
 
 impl Kernel for BindOptions {
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
-        // On UDP and port 0 it is in nobody's way; with SO_REUSEPORT it could get
-        // the port of a server that set it, too.
+        // On UDP and port 0 it is in nobody's way, as on TCP without listening, which Windows is
+        // asked with, for Wine gives UDP every address; with SO_REUSEPORT it could get the port
+        // of a server that set it, too.
+        let protocol = match System::HERE {
+            System::Windows => Protocol::Tcp,
+            _ => Protocol::Udp,
+        };
         let mut addr = addr;
         addr.set_port(0);
         let alone = Self {
             reuse_port: false,
             ..self.clone()
         };
-        alone.open_socket(Protocol::Udp, addr, true).map(|_| ())
+        alone.bind_socket(protocol, addr, true).map(|_| ())
     }
 }

@@ -77,3 +77,51 @@ impl Errno {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The numbers of errno(3), and those of "Windows Sockets Error Codes".
+    #[test]
+    fn the_numbers_of_a_system_are_told_apart() {
+        let numbers: &[(i32, Errno)] = if cfg!(windows) {
+            &[
+                (10013, Errno::AccessDenied),
+                (10022, Errno::Invalid),
+                (10024, Errno::ProcessDescriptors),
+                (10047, Errno::FamilyUnsupported),
+                (10048, Errno::InUse),
+                (10049, Errno::NotAvailable),
+                (10055, Errno::NoMemory),
+                // WSAENETDOWN
+                (10050, Errno::Unknown),
+            ]
+        } else if cfg!(target_os = "linux") {
+            &[
+                (1, Errno::NotPermitted),
+                (12, Errno::NoMemory),
+                (13, Errno::AccessDenied),
+                (19, Errno::NoDevice),
+                (22, Errno::Invalid),
+                (23, Errno::SystemDescriptors),
+                (24, Errno::ProcessDescriptors),
+                (97, Errno::FamilyUnsupported),
+                (98, Errno::InUse),
+                (99, Errno::NotAvailable),
+                (105, Errno::NoMemory),
+                // ENETDOWN
+                (100, Errno::Unknown),
+            ]
+        } else {
+            &[]
+        };
+        for (number, errno) in numbers {
+            let error = io::Error::from_raw_os_error(*number);
+            assert_eq!(Errno::of(&error), *errno, "{number}");
+        }
+        let lacking = io::Error::from(io::ErrorKind::Unsupported);
+        assert_eq!(Errno::of(&lacking), Errno::Unsupported);
+        assert_eq!(Errno::of(&io::Error::other("odd")), Errno::Unknown);
+    }
+}

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use super::sock_diag;
 use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
-use super::{Attempt, Errno, Step};
+use super::{Attempt, Errno, Step, System};
 use crate::interfaces::{Interface, Interfaces};
 use crate::netlink::{self, Link, Netlink};
 use crate::target::{BindTarget, Claim, Protocol};
@@ -29,6 +29,7 @@ pub(crate) trait Kernel {
 /// called for, is missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
+    pub(crate) system: System,
     pub(crate) interfaces: Option<Interfaces>,
     /// The state of each IPv6 address, by interface.
     pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), DadState>>,
@@ -232,9 +233,7 @@ impl Evidence {
                 && (attempt.is_in_use() || !attempt.shares_port)
         });
         let mut sockets = Sockets::default();
-        if attempts.clone().next().is_none()
-            || !cfg!(any(target_os = "linux", target_os = "android"))
-        {
+        if attempts.clone().next().is_none() || self.system != System::Linux {
             return sockets;
         }
         let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
@@ -360,14 +359,14 @@ pub(crate) fn device(name: &str) -> Option<Link> {
 
 /// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
 fn first_unprivileged_port() -> Option<u16> {
-    if cfg!(any(target_os = "linux", target_os = "android")) {
-        let text = fs::read_to_string(PORT_START).ok()?;
-        text.trim().parse().ok()
-    } else if cfg!(unix) {
+    match System::HERE {
+        System::Linux => {
+            let text = fs::read_to_string(PORT_START).ok()?;
+            text.trim().parse().ok()
+        }
         // IPPORT_RESERVED of netinet/in.h.
-        Some(1024)
-    } else {
-        None
+        System::Darwin | System::Unix => Some(1024),
+        System::Windows => None,
     }
 }
 

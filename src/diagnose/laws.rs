@@ -11,7 +11,7 @@ use super::evidence::{
     Capability, DadState, Evidence, Ipv6Switch, Kernel, capability, has_seccomp_filter, ipv6_addr,
 };
 use super::sockets::{Row, Sockets, State};
-use super::{Attempt, Cause, Errno, Policy, Step, Unavailable, causes, sock_diag};
+use super::{Attempt, Cause, Errno, Policy, Step, System, Unavailable, causes, sock_diag};
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::has_zone;
 use crate::netlink::{self, Link, LinkKind};
@@ -140,6 +140,12 @@ fn evidence() -> impl Strategy<Value = Evidence> {
         Just(Capability::Missing),
         Just(Capability::InAnotherUserNamespace),
     ];
+    let system = prop_oneof![
+        Just(System::Linux),
+        Just(System::Darwin),
+        Just(System::Unix),
+        Just(System::Windows),
+    ];
     let sockets = (rows(), any::<bool>()).prop_map(|(rows, are_all)| {
         let mut sockets = Sockets::default();
         sockets.add(rows);
@@ -158,14 +164,20 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             prop::option::of(capability),
             prop::option::of(0..9000u16),
         ),
-        (any::<Option<bool>>(), any::<Option<u64>>(), any::<bool>()),
+        (
+            any::<Option<bool>>(),
+            any::<Option<u64>>(),
+            any::<bool>(),
+            system,
+        ),
     )
         .prop_map(|(addresses, ports, rest)| {
             let (has_host, state, links, has_ipv6) = addresses;
             let (tcp, capability, first_unprivileged_port) = ports;
-            let (has_seccomp_filter, open_files, switched_off) = rest;
+            let (has_seccomp_filter, open_files, switched_off, system) = rest;
             let own: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
             Evidence {
+                system,
                 interfaces: has_host.then(host),
                 ipv6_addrs: state.map(|state| [((own, 2), state)].into()),
                 has_ipv6,
@@ -192,7 +204,7 @@ fn failures() -> impl Strategy<Value = (Step, i32)> {
         Just(Step::Listen),
         Just(Step::Name),
     ];
-    (step, prop_oneof![0..=35i32, 90..=112i32])
+    (step, prop_oneof![0..=63i32, 90..=112i32, 10000..=10060i32])
 }
 
 /// The cause of the system's own error comes first, and no cause twice.

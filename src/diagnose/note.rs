@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 
+use super::System;
 use crate::interfaces::Interfaces;
 use crate::netlink;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
@@ -128,7 +129,7 @@ impl Surroundings {
         let is_listed = interfaces
             .as_ref()
             .is_some_and(|host| host.with_ip(ip).next().is_some());
-        if is_listed || !cfg!(any(target_os = "linux", target_os = "android")) {
+        if is_listed || System::HERE != System::Linux {
             return Self {
                 interfaces,
                 ..Self::default()

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Step;
 use super::cause::{Cause, Policy, Privilege, Unavailable};
 use super::sockets::Holder;
+use super::{Step, System};
 use crate::interfaces::ThereAre;
 use crate::listen::{Family, shown};
 use crate::target::{ForeignReason, Overlap};
@@ -327,7 +327,11 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn hints(&self) -> Vec<String> {
-        let linux = cfg!(any(target_os = "linux", target_os = "android"));
+        self.hints_on(System::HERE)
+    }
+
+    pub(super) fn hints_on(&self, system: System) -> Vec<String> {
+        let linux = system == System::Linux;
         match self {
             Self::NotOnThisHost(foreign) => {
                 let all = match foreign.ip() {
@@ -355,18 +359,41 @@ impl Cause {
             Self::LocalRouteMissing(_) | Self::ListedOnly(_) if linux => {
                 vec!["`ip route show table local` shows what the system takes for its own".to_owned()]
             }
-            Self::RangeInUse { holders, .. }
-                if linux && !holders.iter().any(|holder| holder.pid().is_some()) =>
+            Self::NoLoopback { ip, .. }
+                if ip.is_ipv4() && matches!(system, System::Darwin | System::Unix) =>
             {
-                vec!["`ss -antup` shows root who has them".to_owned()]
+                vec![format!("`ifconfig lo0 alias {ip}` adds it")]
+            }
+            // What is in the sentence needs no command.
+            Self::RangeInUse { holders, .. }
+                if !holders.iter().any(|holder| holder.pid().is_some()) =>
+            {
+                let all = match system {
+                    System::Linux => "`ss -antup` shows root who has them",
+                    System::Darwin => "`sudo lsof -nP -i` shows who has them",
+                    System::Windows => "`netstat -ano` shows who has them",
+                    System::Unix => return Vec::new(),
+                };
+                vec![all.to_owned()]
             }
             Self::InUse { port, holders, .. } => {
                 let mut hints = vec!["port 0 takes any free port".to_owned()];
-                // What is in the sentence needs no command.
-                if linux && !holders.iter().any(|holder| holder.pid().is_some()) {
-                    hints.insert(0, format!("`ss -antup 'sport = :{port}'` shows root who has it"));
-                }
+                let shows = match system {
+                    _ if holders.iter().any(|holder| holder.pid().is_some()) => None,
+                    System::Linux => Some(format!(
+                        "`ss -antup 'sport = :{port}'` shows root who has it"
+                    )),
+                    System::Darwin => {
+                        Some(format!("`sudo lsof -nP -i :{port}` shows who has it"))
+                    }
+                    System::Windows => Some("`netstat -ano` shows who has it".to_owned()),
+                    System::Unix => None,
+                };
+                hints.splice(..0, shows);
                 hints
+            }
+            Self::PrivilegedPort { .. } if system == System::Darwin => {
+                vec!["`0.0.0.0` and `[::]` have it without a privilege".to_owned()]
             }
             Self::PrivilegedPort {
                 port, privilege, ..
@@ -387,15 +414,16 @@ impl Cause {
             Self::Denied { step: Step::Bind } if linux => vec![
                 "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE".to_owned(),
             ],
-            Self::Denied { .. } if cfg!(windows) => vec![
+            Self::Denied { step: Step::Bind } if system == System::Windows => vec![
                 "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
                     .to_owned(),
+                "`netstat -ano` shows who has which port; one that is held exclusively is denied".to_owned(),
             ],
             Self::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![
                 "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters"
                     .to_owned(),
             ],
-            Self::TooManyOpenFiles { .. } if cfg!(unix) => {
+            Self::TooManyOpenFiles { .. } if system != System::Windows => {
                 vec!["`ulimit -n` and `LimitNOFILE=` set how many a process may have".to_owned()]
             }
             Self::FamilyUnavailable {

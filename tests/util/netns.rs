@@ -36,6 +36,16 @@ pub(crate) fn in_namespace(test: &str, body: fn()) {
     }
 }
 
+/// Runs `body` where nobody else takes ports: in a namespace where Linux has them, and elsewhere as it is.
+#[track_caller]
+pub(crate) fn alone(test: &str, body: fn()) {
+    if cfg!(target_os = "linux") {
+        in_namespace(test, body);
+    } else {
+        body();
+    }
+}
+
 /// Makes a fresh namespace an ordinary host.
 fn settle() {
     // Where lo was never up, Linux binds every IPv4 address.

@@ -1,0 +1,193 @@
+//! The systems, as far as their rules for bind(2) differ: [`System`].
+
+/// A system whose rules for bind(2) are its own. The decision takes it for evidence, so that each can
+/// be made up on any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum System {
+    /// Linux and Android.
+    Linux,
+    /// macOS and its likes.
+    Darwin,
+    /// The BSDs, Solaris and illumos.
+    Unix,
+    Windows,
+}
+
+impl System {
+    /// The one that this is.
+    pub(crate) const HERE: Self = if cfg!(any(target_os = "linux", target_os = "android")) {
+        Self::Linux
+    } else if cfg!(target_vendor = "apple") {
+        Self::Darwin
+    } else if cfg!(unix) {
+        Self::Unix
+    } else {
+        Self::Windows
+    };
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::HERE
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+
+    use super::super::laws::{attempt, host};
+    use super::super::{Cause, Evidence, Policy, Step, causes};
+    use super::*;
+
+    const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
+
+    /// What is the cause of an error on a made-up host with a system.
+    fn cause_on(system: System, addr: &str, kind: ErrorKind) -> Cause {
+        let evidence = Evidence {
+            system,
+            interfaces: Some(host()),
+            first_unprivileged_port: (system != System::Windows).then_some(1024),
+            ..Evidence::default()
+        };
+        let error = io::Error::from(kind);
+        let mut causes = causes(&attempt(addr, Step::Bind, &error), &evidence);
+        causes.remove(0)
+    }
+
+    #[test]
+    fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
+        let is_privileged = |system, addr| {
+            let cause = cause_on(system, addr, ErrorKind::PermissionDenied);
+            matches!(cause, Cause::PrivilegedPort { limit: 1024, .. })
+        };
+        assert!(is_privileged(System::Darwin, "192.168.71.67:80"));
+        assert!(is_privileged(System::Darwin, "[::1]:80"));
+        assert!(!is_privileged(System::Darwin, "0.0.0.0:80"));
+        assert!(!is_privileged(System::Darwin, "[::]:80"));
+        assert!(is_privileged(System::Unix, "0.0.0.0:80"));
+        for addr in ["0.0.0.0:80", "192.168.71.67:80"] {
+            assert!(!is_privileged(System::Windows, addr));
+        }
+        for system in ALL {
+            assert!(!is_privileged(system, "192.168.71.67:1024"));
+        }
+        let cause = cause_on(System::Darwin, "127.0.0.1:80", ErrorKind::PermissionDenied);
+        assert_eq!(
+            cause.hints_on(System::Darwin),
+            ["`0.0.0.0` and `[::]` have it without a privilege"]
+        );
+        assert!(cause.hints_on(System::Unix).is_empty());
+    }
+
+    #[test]
+    fn policies_are_those_of_linux() {
+        for system in ALL {
+            for addr in ["127.0.0.1:0", "127.0.0.1:8080"] {
+                match cause_on(system, addr, ErrorKind::PermissionDenied) {
+                    Cause::RefusedByPolicy(Policy::SecurityModule) => {
+                        assert_eq!(system, System::Linux);
+                    }
+                    Cause::Denied { step: Step::Bind } => assert_ne!(system, System::Linux),
+                    other => panic!("{system:?}: {other:?}"),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_port_left_is_no_missing_address() {
+        let is_exhausted = |system, addr| {
+            let cause = cause_on(system, addr, ErrorKind::AddrNotAvailable);
+            matches!(cause, Cause::EphemeralPortsExhausted { range: None })
+        };
+        for system in [System::Darwin, System::Unix] {
+            for addr in ["0.0.0.0:0", "[::]:0", "127.0.0.1:0", "192.168.71.67:0"] {
+                assert!(is_exhausted(system, addr), "{system:?} {addr}");
+            }
+            // Of one that is not there it is the address.
+            for addr in ["127.0.0.2:0", "192.168.71.68:0", "192.168.71.67:80"] {
+                assert!(!is_exhausted(system, addr), "{system:?} {addr}");
+            }
+        }
+        for system in [System::Linux, System::Windows] {
+            assert!(!is_exhausted(system, "192.168.71.67:0"));
+            // There the error is EADDRINUSE.
+            let in_use = cause_on(system, "192.168.71.67:0", ErrorKind::AddrInUse);
+            assert!(matches!(in_use, Cause::EphemeralPortsExhausted { .. }));
+        }
+    }
+
+    #[test]
+    fn another_loopback_address_is_an_alias_of_lo0() {
+        let cause = cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
+        assert_eq!(
+            cause.to_string(),
+            "this host has no 127.0.0.2 at present; there is 127.0.0.1/8"
+        );
+        let alias = ["`ifconfig lo0 alias 127.0.0.2` adds it"];
+        for system in ALL {
+            let hints = cause.hints_on(system);
+            match system {
+                System::Darwin | System::Unix => assert_eq!(hints, alias),
+                System::Linux | System::Windows => assert!(hints.is_empty(), "{hints:?}"),
+            }
+        }
+        let cause = cause_on(System::Darwin, "[::1]:80", ErrorKind::AddrNotAvailable);
+        assert!(matches!(cause, Cause::NoLoopback { .. }), "{cause:?}");
+        assert!(cause.hints_on(System::Darwin).is_empty());
+    }
+
+    #[test]
+    fn who_has_a_port_is_asked_in_the_words_of_the_system() {
+        let in_use = cause_on(System::Windows, "127.0.0.1:80", ErrorKind::AddrInUse);
+        let free = "port 0 takes any free port";
+        let range = Cause::RangeInUse {
+            first: 80,
+            last: 81,
+            holders: Vec::new(),
+        };
+        for (system, one, all) in [
+            (
+                System::Linux,
+                "`ss -antup 'sport = :80'` shows root who has it",
+                "`ss -antup` shows root who has them",
+            ),
+            (
+                System::Darwin,
+                "`sudo lsof -nP -i :80` shows who has it",
+                "`sudo lsof -nP -i` shows who has them",
+            ),
+            (
+                System::Windows,
+                "`netstat -ano` shows who has it",
+                "`netstat -ano` shows who has them",
+            ),
+        ] {
+            assert_eq!(in_use.hints_on(system), [one, free]);
+            assert_eq!(range.hints_on(system), [all]);
+        }
+        assert_eq!(in_use.hints_on(System::Unix), [free]);
+        assert!(range.hints_on(System::Unix).is_empty());
+    }
+
+    #[test]
+    fn windows_keeps_ports_for_itself() {
+        let cause = cause_on(
+            System::Windows,
+            "0.0.0.0:50060",
+            ErrorKind::PermissionDenied,
+        );
+        assert_eq!(
+            cause.to_string(),
+            "the system denies it, for want of a privilege or by a policy"
+        );
+        assert_eq!(
+            cause.hints_on(System::Windows),
+            [
+                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
+                "`netstat -ano` shows who has which port; one that is held exclusively is denied",
+            ]
+        );
+    }
+}
