@@ -139,6 +139,31 @@ impl Attempt<'_> {
     }
 }
 
+impl Evidence {
+    /// Reads what the attempts call for, and again what contradicts itself.
+    pub(crate) fn read(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
+        let mut evidence = Self::read_once(attempts, host);
+        for attempt in attempts {
+            let is_unavailable = matches!(attempt.errno(), Some((_, Errno::NotAvailable)));
+            if is_unavailable && is_contradictory(&not_available(attempt, &evidence)) {
+                evidence.look_again(attempt);
+            }
+        }
+        evidence
+    }
+}
+
+/// Tells whether a cause rests on two things that cannot both be, unless the host is odd.
+fn is_contradictory(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::LocalRouteMissing(_)
+            | Cause::ListedOnly(_)
+            | Cause::NotReady(_)
+            | Cause::RoutedNotAssigned(_)
+    )
+}
+
 /// Decides on what is wrong with an attempt: the cause of the system's error
 /// first, then what the system would have refused next.
 ///

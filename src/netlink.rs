@@ -220,7 +220,11 @@ impl Netlink {
     ) -> io::Result<()> {
         self.socket.write_all(question)?;
         loop {
-            let len = self.socket.read(&mut self.datagram)?;
+            let len = match self.socket.read(&mut self.datagram) {
+                // A signal came (signal(7)); the answer is still to come.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }

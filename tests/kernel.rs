@@ -418,7 +418,7 @@ fn without_the_limit_no_cause_is_made_up() {
         let hidden = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
         let unprivileged = ["setpriv", "--bounding-set=-net_bind_service", "--"];
         let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", hidden];
-        let inject = ["-e", "inject=openat:error=ENOENT", "--"];
+        let inject = ["-e", "inject=?open,openat:error=ENOENT", "--"];
         if util::strace::is_there_for(TEST) {
             rerun::run(
                 TEST,

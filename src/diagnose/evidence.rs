@@ -11,6 +11,8 @@ use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use super::sock_diag;
 use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
@@ -57,6 +59,9 @@ pub(crate) struct Evidence {
     pub(crate) open_files: Option<u64>,
 }
 
+/// How often a contradiction is looked at before it is taken for how the host is.
+const LOOKS: usize = 12;
+
 /// How far duplicate address detection came with an address (RFC 4862, section 5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DadState {
@@ -89,7 +94,7 @@ pub(crate) struct Ipv6Switch {
 impl Evidence {
     /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
     /// only if `host` is not known.
-    pub(crate) fn read(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
+    pub(super) fn read_once(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
         let mut evidence = Self {
             interfaces: host.cloned(),
             ..Self::default()
@@ -202,14 +207,44 @@ impl Evidence {
                     }
                 }
                 BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
-                BindTarget::Foreign(foreign) if foreign.scope_id().is_none() => {
-                    let question = netlink::route_question(foreign.ip());
-                    let is_local = netlink::ask_one(&question, netlink::is_local_route);
-                    if is_local == Some(true) {
-                        self.local_by_route.insert(foreign.ip());
-                    }
+                BindTarget::Foreign(foreign)
+                    if foreign.scope_id().is_none() && is_local_by_route(foreign.ip()) =>
+                {
+                    self.local_by_route.insert(foreign.ip());
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// Looks again at an address of which one thing was read that another contradicts: each may be
+    /// of another moment, where addresses come and go.
+    pub(super) fn look_again(&mut self, attempt: &Attempt<'_>) {
+        let ip = attempt.addr.ip();
+        let has = |host: &Interfaces| host.with_ip(ip).next().is_some();
+        let was_listed = self.interfaces.as_ref().is_some_and(has);
+        for _ in 0..LOOKS {
+            thread::sleep(Duration::from_millis(1));
+            let is_bound = attempt.kernel.try_address(attempt.addr).is_ok();
+            let Ok(host) = Interfaces::system() else {
+                return;
+            };
+            match (was_listed, has(&host)) {
+                (true, false) if !is_bound => {
+                    self.interfaces = Some(host);
+                    return;
+                }
+                (true, true) if !is_bound => {}
+                (false, false) if !is_bound => {
+                    if !is_local_by_route(ip) {
+                        self.local_by_route.remove(&ip);
+                        return;
+                    }
+                }
+                _ => {
+                    self.available_now.insert(attempt.addr);
+                    return;
+                }
             }
         }
     }
@@ -333,6 +368,11 @@ impl Evidence {
                 .collect(),
         )
     }
+}
+
+fn is_local_by_route(ip: IpAddr) -> bool {
+    let question = netlink::route_question(ip);
+    netlink::ask_one(&question, netlink::is_local_route) == Some(true)
 }
 
 /// Asks for sockets; `None` unless all of them were told.

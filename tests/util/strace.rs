@@ -65,7 +65,7 @@ pub(crate) fn calls(test: &str, roles: &[&str]) -> Option<Vec<Vec<String>>> {
             "-o",
             path,
             "-e",
-            "trace=%network,close,openat",
+            "trace=%network,close,?open,openat",
             "--",
         ];
         rerun::run(test, role, &wrapper);

@@ -1,0 +1,289 @@
+//! What goes wrong around a bind, and much at once: descriptors that run out, signals, interfaces that
+//! come and go, and many threads. Nothing is lost, nothing hangs, and no cause is a wrong one.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::net::{IpAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use bindaddr::{
+    BindOptions, BindTarget, Cause, CheckedSetting, Interfaces, Listeners, ResolveErrorKind, bind,
+    bind_all, check,
+};
+use util::netns::{in_namespace, ip};
+use util::rerun;
+
+const EMFILE: i32 = 24;
+
+/// An interface `eth0` with a cable and addresses.
+fn cable() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+    ip("addr add 192.168.71.67/16 dev eth0");
+    ip("addr add 2001:db8:1::10/64 dev eth0");
+}
+
+fn open_files() -> usize {
+    let dir = fs::read_dir("/proc/self/fd").expect("a descriptor is free");
+    dir.count()
+}
+
+/// Takes all descriptors but `free`.
+fn all_files_but(free: usize) -> Vec<File> {
+    let mut files = Vec::new();
+    while let Ok(file) = File::open("/dev/null") {
+        files.push(file);
+    }
+    files.truncate(files.len().saturating_sub(free));
+    files
+}
+
+/// A process that is ended with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn descriptors_run_out_at_each_step() {
+    const TEST: &str = "descriptors_run_out_at_each_step";
+    if rerun::role().as_deref() != Some("limited") {
+        return in_namespace(TEST, || {
+            cable();
+            rerun::run(TEST, "limited", &["prlimit", "--nofile=64:64", "--"]);
+        });
+    }
+    let held = TcpListener::bind("127.0.0.1:81").unwrap();
+    let before = open_files();
+    // The names of the causes that are right where a descriptor is left for the socket.
+    let settings: [(&[&str], &[&str]); 7] = [
+        (&["127.0.0.1:0"], &[]),
+        (&["localhost:0"], &[]),
+        (&["*:8000-8010"], &[]),
+        (&["eth0:0"], &[]),
+        (&["127.0.0.1:81"], &["in-use"]),
+        (
+            &["198.51.100.1:0"],
+            &["not-on-this-host", "address-unavailable"],
+        ),
+        (&["-198.51.100.1:0", "192.168.71.67:0", "[::1]:0"], &[]),
+    ];
+    for (texts, refused) in settings {
+        let mut outcomes = Vec::new();
+        for free in 0..16 {
+            let files = all_files_but(free);
+            let bound = bind_all(texts.iter().copied());
+            let checked = check(texts.iter().copied());
+            drop(files);
+            match &bound {
+                Ok(listeners) => assert!(!listeners.as_slice().is_empty(), "{texts:?}"),
+                Err(err) => match err.cause() {
+                    Cause::TooManyOpenFiles { .. } => {
+                        assert_eq!(err.raw_os_error(), Some(EMFILE), "{err:?}");
+                        assert!(err.is_transient(), "{err:?}");
+                    }
+                    // The interfaces are read for what is named by them.
+                    Cause::Unresolved(ResolveErrorKind::InterfacesUnreadable(_)) => {
+                        assert_eq!(err.raw_os_error(), Some(EMFILE), "{err:?}");
+                    }
+                    cause => assert!(refused.contains(&cause.name()), "{texts:?}: {err:?}"),
+                },
+            }
+            let problems = checked.settings().iter().flat_map(CheckedSetting::problems);
+            for problem in problems {
+                match problem {
+                    Cause::TooManyOpenFiles { .. }
+                    | Cause::Unresolved(ResolveErrorKind::InterfacesUnreadable(_)) => {}
+                    cause => assert!(refused.contains(&cause.name()), "{texts:?}: {checked}"),
+                }
+            }
+            outcomes.push(bound.map(drop).map_err(|err| err.cause().name()));
+            assert_eq!(open_files(), before, "{texts:?} with {free} left");
+        }
+        // With none left it cannot be done, and with enough it is as ever.
+        assert!(outcomes[0].is_err(), "{texts:?}");
+        let last = outcomes.pop();
+        assert_eq!(
+            last,
+            Some(refused.first().map_or(Ok(()), |cause| Err(*cause)))
+        );
+    }
+    drop(held);
+    rerun::done();
+}
+
+#[test]
+fn signals_interrupt_nothing() {
+    in_namespace("signals_interrupt_nothing", || {
+        cable();
+        let held = bind("127.0.0.1:80").unwrap();
+        let came = Arc::new(AtomicBool::new(false));
+        signal_hook::flag::register(libc::SIGUSR1, Arc::clone(&came)).unwrap();
+        // PID/task/TID: kill(2) prefers the thread whose number it is given.
+        let thread = fs::read_link("/proc/thread-self").unwrap();
+        let thread = thread.file_name().unwrap().to_owned();
+        let mut perl = Command::new("perl");
+        perl.args(["-e", "while (1) { kill 'USR1', $ARGV[0]; }"])
+            .arg(thread);
+        let sender = Running(perl.spawn().expect("perl is installed"));
+        let mut interrupted = 0;
+        while interrupted < 200 {
+            came.store(false, Ordering::Relaxed);
+            let host = Interfaces::system().unwrap();
+            assert_eq!(host.iter().count(), 3);
+            assert_eq!(bind("eth0:0").unwrap().as_slice().len(), 3);
+            let err = bind("127.0.0.1:80").unwrap_err();
+            let Cause::InUse { holders, .. } = err.cause() else {
+                panic!("{err:?}");
+            };
+            assert!(holders[0].is_this_process(), "{err}");
+            let err = bind("192.168.158.94:0").unwrap_err();
+            assert!(matches!(err.cause(), Cause::NotOnThisHost(_)), "{err:?}");
+            interrupted += usize::from(came.load(Ordering::Relaxed));
+        }
+        drop((sender, held));
+    });
+}
+
+#[test]
+fn interfaces_flap_while_a_thousand_are_bound() {
+    in_namespace("interfaces_flap_while_a_thousand_are_bound", || {
+        cable();
+        // Each address goes and comes back, and now and then the interface goes down.
+        let mut flaps = String::new();
+        for n in 0..40_000 {
+            let which = ["192.168.71.67/16", "2001:db8:1::10/64"][n % 2];
+            for change in ["addr del", "addr add"] {
+                flaps.extend([change, " ", which, " dev eth0\n"]);
+            }
+            if n % 8 == 0 {
+                flaps.push_str("link set eth0 down\nlink set eth0 up\n");
+            }
+        }
+        let mut command = Command::new("ip");
+        command
+            .args(["-force", "-batch", "-"])
+            .stdin(Stdio::piped());
+        command.stderr(Stdio::null());
+        let mut flapping = Running(command.spawn().expect("iproute2 is installed"));
+        let mut orders = flapping.0.stdin.take().expect("it is piped");
+        thread::spawn(move || orders.write_all(flaps.as_bytes()));
+
+        // The causes that an address can have that is not there at the moment, or not yet ready.
+        let right = [
+            "not-on-this-host",
+            "appeared",
+            "gone",
+            "unresolved",
+            "interface-down",
+            "no-carrier",
+            "tentative",
+            // An IPv6 address has such moments between being added and being usable.
+            "not-ready",
+        ];
+        let mut outcomes = BTreeMap::new();
+        for n in 0..1000 {
+            let text = ["192.168.71.67:0", "[2001:db8:1::10]:0", "eth0:0", "*:0"][n % 4];
+            let bound = bind(text);
+            let outcome = match &bound {
+                Ok(listeners) => {
+                    for listener in listeners {
+                        assert!(listener.local_addr().port() != 0);
+                    }
+                    "bound"
+                }
+                Err(err) => {
+                    assert!(n % 4 != 3, "the wildcard is always there: {err}");
+                    err.cause().name()
+                }
+            };
+            *outcomes.entry(outcome).or_insert(0) += 1;
+            assert!(
+                outcome == "bound" || right.contains(&outcome),
+                "{text}: {:?}",
+                bound.map(drop)
+            );
+        }
+        assert!(
+            flapping.0.try_wait().unwrap().is_none(),
+            "it flapped all the time"
+        );
+        assert!(outcomes.len() > 2, "{outcomes:?}");
+    });
+}
+
+#[test]
+fn ten_thousand_listeners_leave_nothing_behind() {
+    const TEST: &str = "ten_thousand_listeners_leave_nothing_behind";
+    if rerun::role().as_deref() != Some("unlimited") {
+        return in_namespace(TEST, || {
+            rerun::run(
+                TEST,
+                "unlimited",
+                &["prlimit", "--nofile=12000:12000", "--"],
+            );
+        });
+    }
+    let before = open_files();
+    for _ in 0..2 {
+        let held: Vec<Listeners> = (0..10_000).map(|_| bind("127.0.0.1:0").unwrap()).collect();
+        assert_eq!(open_files(), before + 10_000);
+        let taken = held[5_000].as_slice()[0].local_addr();
+        let err = bind_all(["127.0.0.1:0".to_owned(), taken.to_string()]).unwrap_err();
+        assert!(matches!(err.cause(), Cause::InUse { .. }), "{err:?}");
+        assert_eq!(open_files(), before + 10_000);
+        drop(held);
+        assert_eq!(open_files(), before);
+    }
+    rerun::done();
+}
+
+#[test]
+fn many_threads_bind_and_read_at_once() {
+    in_namespace("many_threads_bind_and_read_at_once", || {
+        cable();
+        let host = Interfaces::system().unwrap();
+        let own: IpAddr = [192, 168, 71, 67].into();
+        let before = open_files();
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        // One snapshot for all, and one of its own.
+                        let target = BindTarget::classify(own, &host);
+                        assert!(target.is_local());
+                        let listeners = bind((&target, 0)).unwrap();
+                        let addr = listeners.as_slice()[0].local_addr();
+                        assert_eq!(
+                            Interfaces::system().unwrap().iter().count(),
+                            host.iter().count()
+                        );
+                        let err = bind(addr).unwrap_err();
+                        let Cause::InUse { holders, .. } = err.cause() else {
+                            panic!("{err:?}");
+                        };
+                        assert!(holders[0].is_this_process(), "{err}");
+                        let foreign = BindOptions::new().bind("192.168.158.94:0").unwrap_err();
+                        assert!(matches!(foreign.cause(), Cause::NotOnThisHost(_)));
+                        let wildcard = bind("*:0").unwrap();
+                        let dials = wildcard.reach(&host);
+                        assert!(dials.dials().iter().any(|dial| dial.addr().ip() == own));
+                    }
+                });
+            }
+        });
+        assert_eq!(open_files(), before);
+    });
+}
