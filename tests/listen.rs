@@ -67,6 +67,7 @@ fn every_spelling_is_read() {
         ("0.0.0.0/0:8080", "0.0.0.0/0:8080"),
         ("[fd00::/8]:8080", "[fd00::/8]:8080"),
         ("ipv6@[fd00::/8]:8080", "ipv6@[fd00::/8]:8080"),
+        ("_:80", "_:80"),
         ("_local_:80", "_local_:80"),
         ("_private_:80", "_private_:80"),
         ("_public_:80", "_public_:80"),
@@ -92,6 +93,8 @@ fn what_was_written_can_be_asked_for() {
     assert!(read.is_optional());
     assert_eq!(read.family(), Some(Family::Ipv6));
     assert_eq!(read.ports(), 8000..=8010);
+    assert_eq!(read.port(), 8000);
+    assert!(!addr("[::1]:80").is_optional());
     let Host::Ip { ip, zone, .. } = read.host() else {
         panic!("{read:?}")
     };
@@ -283,6 +286,7 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("abcdefghijklmnop:80", NameTooLong, "abcdefghijklmnop", "`abcdefghijklmnop` has 16 bytes, more than the name of an interface can have; shorten it, or write an address"),
         ("..:80", InvalidCharacter, "..", "`..` at byte 0 belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"),
         ("et/h0:80", Path, "/h0", "it has a path; leave off `/h0`"),
+        ("10.1/8:80", LegacyIpv4, "10.1", "`10.1` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
         ("10.0.0.0/33:80", InvalidPrefixLength, "33", "`33` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),
         ("10.0.0.0/08:80", InvalidPrefixLength, "08", "`08` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),
         ("[fd00::/129]:80", InvalidPrefixLength, "129", "`129` is no prefix length; they end at 32 for IPv4 and at 128 for IPv6"),

@@ -29,7 +29,7 @@ fn ipv4(text: &[u8]) -> Option<(Ipv4Addr, &[u8])> {
         if octet > 255 {
             return None;
         }
-        ip = ip << 8 | octet;
+        ip = 256 * ip + octet;
         rest = after;
     }
     Some((Ipv4Addr::from_bits(ip), rest))
@@ -45,7 +45,10 @@ fn decimal(text: &[u8], longest: usize) -> Option<(u32, &[u8])> {
         number = 10 * number + u32::from(digit - b'0');
         len += 1;
     }
-    let is_plain = len == 1 || (len > 1 && text[0] != b'0');
+    let is_plain = match text {
+        [b'0', ..] => len == 1,
+        _ => len > 0,
+    };
     is_plain.then(|| (number, &text[len..]))
 }
 
@@ -94,7 +97,7 @@ fn hexadecimal(text: &[u8]) -> Option<(u16, &[u8])> {
         else {
             break;
         };
-        number = number << 4 | digit;
+        number = 16 * number + digit;
         len += 1;
     }
     let number = u16::try_from(number).ok()?;

@@ -345,7 +345,7 @@ impl<'t> Grammar<'t> {
     fn network(&self, ip: IpAddr, whole: &'t str, len: &'t str) -> Result<Host, ParseError> {
         let prefix_len = match len.parse::<u8>() {
             Ok(n) if n <= bits_of(ip) && all_digits(len) && !has_leading_zero(len) => n,
-            _ if len.is_empty() || !all_digits(len) => {
+            _ if !all_digits(len) => {
                 return self.refuse(ParseErrorKind::Path, &whole[whole.len() - len.len() - 1..]);
             }
             _ => return self.refuse(ParseErrorKind::InvalidPrefixLength, len),
