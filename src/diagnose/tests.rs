@@ -1,5 +1,7 @@
 //! The decision on made-up evidence.
 
+// What is told of each cause besides its sentence.
+mod causes;
 // What reads the evidence, on made-up bytes.
 mod readers;
 
