@@ -5,8 +5,9 @@
 mod util;
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
 use std::fs::{self, File};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -112,6 +113,11 @@ fn descriptors_run_out_at_each_step() {
             outcomes.push(bound.map(drop).map_err(|err| err.cause().name()));
             assert_eq!(open_files(), before, "{texts:?} with {free} left");
         }
+        let files = all_files_but(0);
+        let err = BindTarget::parse("eth0").unwrap_err();
+        drop(files);
+        let source = err.source().and_then(|err| err.downcast_ref::<io::Error>());
+        assert_eq!(source.and_then(io::Error::raw_os_error), Some(EMFILE));
         // With none left it cannot be done, and with enough it is as ever.
         assert!(outcomes[0].is_err(), "{texts:?}");
         let last = outcomes.pop();

@@ -58,6 +58,13 @@ fn a_wildcard_is_dialled_by_each_address() {
         "loopback first, link-local last, IPv4 before IPv6, and what does not run after what does",
     );
     assert_eq!(urls("*", &host), urls("[::]", &host));
+    for dial in reach("*", &host).dials() {
+        assert_eq!(
+            dial.is_running(),
+            dial.interface() != Some("eth0.100"),
+            "{dial:?}"
+        );
+    }
     let routed = host.with_default_source(ip("10.9.9.1"));
     assert_eq!(
         urls("0.0.0.0", &routed)[1],
@@ -221,6 +228,15 @@ fn people_read_ten_addresses_and_programs_all() {
     assert_eq!(lines.len(), 12);
     assert_eq!(lines[9], "10.0.0.10:5000 from the network, through eth0");
     assert_eq!(lines[10], "and 9990 more");
+    let ten = (1..=10u8).fold(Interface::new("eth0", 2), |eth0, n| {
+        eth0.with_addr([10, 0, 0, n].into(), 8)
+    });
+    let ten = self::reach("0.0.0.0", &[ten].into_iter().collect());
+    let banner = ten.banner("http").to_string();
+    assert!(
+        banner.ends_with("  Network:  http://10.0.0.10:5000/  (eth0)\n"),
+        "{banner:?}"
+    );
     let banner = reach.banner("http").to_string();
     assert_eq!(banner.lines().count(), 11);
     assert_eq!(banner.lines().last(), Some("  and 9990 more"));

@@ -218,6 +218,17 @@ fn every_failure_has_its_sentence() {
 }
 
 #[test]
+fn of_many_addresses_some_are_told() {
+    let eth0 = (1..=20u8).fold(Interface::new("eth0", 2), |eth0, n| {
+        eth0.with_addr([10, 0, 0, n].into(), 8)
+    });
+    let host: Interfaces = [eth0].into_iter().collect();
+    let told = resolve_err("192.0.2.0/24:80", &host);
+    assert!(told.starts_with("cannot resolve 192.0.2.0/24:80: no address of this host is in `192.0.2.0/24`; there are `10.0.0.20`, "), "{told}");
+    assert!(told.ends_with(" and 12 more"), "{told}");
+}
+
+#[test]
 fn a_host_alone_is_one_target() {
     let host = office();
     let parse = |text| BindTarget::parse_with(text, &host);

@@ -5,11 +5,13 @@ mod util;
 
 use std::error::Error;
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Family, Policy, ResolveErrorKind, Step, bind, bind_udp,
+    BindOptions, BindTarget, Cause, Family, HolderState, Policy, ResolveErrorKind, Step, bind,
+    bind_udp,
 };
+use socket2::{Domain, Socket, Type};
 use util::rerun;
 use util::strace::{calls, marked, under_strace};
 
@@ -303,6 +305,32 @@ fn too_many_open_files_are_said_so() {
                      this process has {open} open"
                 ),
             );
+        },
+    );
+}
+
+#[test]
+fn a_read_that_a_signal_ends_is_read_again() {
+    under_strace(
+        "a_read_that_a_signal_ends_is_read_again",
+        // Every other one, but for those of the dynamic loader.
+        &["-e", "inject=read:error=EINTR:when=9+2"],
+        || {
+            for _ in 0..9 {
+                std::fs::read("/dev/null").unwrap();
+            }
+            // Only netlink tells of a socket that is bound and does not listen.
+            let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            let any_port: SocketAddr = ([127, 0, 0, 1], 0).into();
+            held.bind(&any_port.into()).unwrap();
+            let addr = held.local_addr().unwrap().as_socket().unwrap();
+            for _ in 0..4 {
+                let err = bind(addr).unwrap_err();
+                let Cause::InUse { holders, .. } = err.cause() else {
+                    panic!("{err:?}");
+                };
+                assert_eq!(holders[0].state(), HolderState::Bound, "{err}");
+            }
         },
     );
 }

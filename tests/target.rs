@@ -5,7 +5,7 @@ mod util;
 use std::net::{IpAddr, Ipv6Addr};
 
 use bindaddr::{
-    AddrState, BindTarget, ForeignReason, Interface, InterfaceAddr, Interfaces, Wildcard,
+    AddrState, BindTarget, Family, ForeignReason, Interface, InterfaceAddr, Interfaces, Wildcard,
 };
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
@@ -203,6 +203,44 @@ fn a_wildcard_says_its_families() {
         parse("ipv6@*").to_string(),
         "every IPv6 address of this host"
     );
+    for (wildcard, ipv4, ipv6) in [
+        (Wildcard::All, true, true),
+        (Wildcard::DualStack, true, true),
+        (Wildcard::Ipv4, true, false),
+        (Wildcard::Ipv6, false, true),
+    ] {
+        assert_eq!(wildcard.takes(Family::Ipv4), ipv4, "{wildcard:?}");
+        assert_eq!(wildcard.takes(Family::Ipv6), ipv6, "{wildcard:?}");
+    }
+}
+
+#[test]
+fn programmers_read_what_people_read() {
+    let host = office();
+    let BindTarget::Local(local) = BindTarget::classify_in_zone(ip("fe80::77"), 2, &host) else {
+        panic!("eth0 has it");
+    };
+    let debug = format!("{local:?}");
+    assert!(
+        debug.starts_with(
+            "LocalAddr { ip: fe80::77, scope_id: Some(2), interfaces: [Interface { name: \"eth0\""
+        ),
+        "{debug}"
+    );
+    let BindTarget::Foreign(foreign) = BindTarget::classify_in_zone(ip("fe80::77"), 4, &host)
+    else {
+        panic!("wg0 does not have it");
+    };
+    assert_eq!(foreign.scope_id(), Some(4));
+    let debug = format!("{foreign:?}");
+    assert!(
+        debug.starts_with("ForeignAddr { ip: fe80::77, scope_id: Some(4), reason: OtherZone"),
+        "{debug}"
+    );
+    let BindTarget::Foreign(foreign) = BindTarget::classify(ip("8.8.8.8"), &host) else {
+        panic!("nobody here has it");
+    };
+    assert_eq!(foreign.scope_id(), None);
 }
 
 /// The classification in the words of the specification, by scanning.

@@ -95,6 +95,25 @@ mod tests {
         }
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn filters_are_those_of_linux() {
+        // EPERM
+        let error = io::Error::from_raw_os_error(1);
+        for system in ALL {
+            let evidence = Evidence {
+                system,
+                ..Evidence::default()
+            };
+            let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
+            let is_filter = matches!(
+                causes[..],
+                [Cause::RefusedByPolicy(Policy::Bpf | Policy::Filter)]
+            );
+            assert_eq!(is_filter, system == System::Linux, "{causes:?}");
+        }
+    }
+
     #[test]
     fn no_port_left_is_no_missing_address() {
         let is_exhausted = |system, addr| {

@@ -8,6 +8,7 @@ mod readers;
 use std::collections::HashMap;
 use std::io;
 
+use super::evidence::Ipv6Switch;
 use super::laws::{attempt, host};
 use super::note::{Surroundings, notes_on};
 use super::sockets::{Process, Row, Sockets, State};
@@ -265,6 +266,170 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
 }
 
 #[test]
+fn a_device_says_nothing_of_a_zone_and_of_what_nobody_has() {
+    let device = link(3, "vrf0", 0);
+    let vrf = Link {
+        kind: LinkKind::Vrf,
+        ..device.clone()
+    };
+    let said = |addr: &str, device: &Link| {
+        let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+        let evidence = Evidence {
+            interfaces: Some(host()),
+            devices: HashMap::from([("vrf0".to_owned(), device.clone())]),
+            ..Evidence::default()
+        };
+        let attempt = Attempt {
+            device: Some("vrf0"),
+            ..attempt(addr, Step::Bind, &error)
+        };
+        causes(&attempt, &evidence)[0].name()
+    };
+    // The zone says where it is looked for.
+    assert_eq!(said("[fe80::77%2]:80", &device), "not-ready");
+    assert_eq!(said("198.51.100.1:80", &vrf), "not-on-this-host");
+    assert_eq!(said("192.168.71.67:80", &vrf), "on-another-device");
+    assert_eq!(said("192.168.71.67:80", &device), "listed-only");
+}
+
+#[test]
+fn an_address_of_the_vrf_itself_names_it() {
+    let vrf = Link {
+        kind: LinkKind::Vrf,
+        ..link(2, "eth0", 0)
+    };
+    let evidence = Evidence {
+        interfaces: Some(host()),
+        links: [(2, vrf)].into(),
+        ..Evidence::default()
+    };
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let causes = causes(&attempt("192.168.71.67:80", Step::Bind, &error), &evidence);
+    assert!(matches!(&causes[0], Cause::InVrf { vrf, .. } if vrf == "eth0"));
+}
+
+#[test]
+fn ipv6_loopback_is_down_with_its_interface() {
+    let name = |up, running| {
+        let lo = Interface::new("lo", 1).with_running(running);
+        let evidence = Evidence {
+            interfaces: Some(
+                [lo.with_addr([127, 0, 0, 1].into(), 8)]
+                    .into_iter()
+                    .collect(),
+            ),
+            links: [(
+                LOOPBACK_INDEX,
+                Link {
+                    up,
+                    ..link(1, "lo", 0)
+                },
+            )]
+            .into(),
+            ..Evidence::default()
+        };
+        let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+        causes(&attempt("[::1]:80", Step::Bind, &error), &evidence)[0].name()
+    };
+    assert_eq!(name(true, true), "no-loopback");
+    assert_eq!(name(false, true), "family-unavailable");
+    assert_eq!(name(true, false), "family-unavailable");
+}
+
+#[test]
+fn what_is_said_of_ipv6_is_not_said_of_ipv4() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let evidence = Evidence {
+        interfaces: Some(host()),
+        ipv6_switch: Ipv6Switch {
+            of_lo: None,
+            of_all: Some("all"),
+        },
+        ..Evidence::default()
+    };
+    let name = |addr: &str| causes(&attempt(addr, Step::Bind, &error), &evidence)[0].name();
+    assert_eq!(name("198.51.100.1:80"), "not-on-this-host");
+    assert_eq!(name("[2001:db8:9::1]:80"), "family-unavailable");
+}
+
+#[test]
+fn an_error_says_no_more_than_it_does() {
+    let name = |addr: &str, step, code| {
+        let error = io::Error::from_raw_os_error(code);
+        let evidence = Evidence {
+            interfaces: Some(host()),
+            ..Evidence::default()
+        };
+        causes(&attempt(addr, step, &error), &evidence)[0].name()
+    };
+    // An ordinary address needs no zone.
+    assert_eq!(name("[2001:db8:1::10]:80", Step::Bind, EINVAL), "other");
+    assert_eq!(name("[fe80::77]:80", Step::Bind, EINVAL), "zone-required");
+    assert_eq!(
+        name("127.0.0.1:80", Step::Option("device"), EPERM),
+        "denied"
+    );
+    assert_eq!(name("127.0.0.1:80", Step::Socket, EACCES), "denied");
+    let lacking = io::Error::from(io::ErrorKind::Unsupported);
+    let attempt = attempt("127.0.0.1:80", Step::Option("freebind"), &lacking);
+    assert!(matches!(
+        causes(&attempt, &Evidence::default())[..],
+        [Cause::UnsupportedOption { option: "freebind" }]
+    ));
+}
+
+#[test]
+fn who_shares_a_port_is_in_nobody_s_way() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let mut evidence = Evidence {
+        interfaces: Some(host()),
+        ..Evidence::default()
+    };
+    evidence.tcp.add([Row {
+        state: State::Listen,
+        ip: [198, 51, 100, 1].into(),
+        port: 80,
+        only_v6: None,
+        device: Some(0),
+        uid: None,
+        inode: 0,
+    }]);
+    let names = |shares_port| -> Vec<&str> {
+        let attempt = Attempt {
+            shares_port,
+            ..attempt("198.51.100.1:80", Step::Bind, &error)
+        };
+        let causes = causes(&attempt, &evidence);
+        causes.iter().map(Cause::name).collect()
+    };
+    assert_eq!(names(false), ["not-on-this-host", "in-use"]);
+    assert_eq!(names(true), ["not-on-this-host"]);
+}
+
+#[test]
+fn a_port_that_connections_have_comes_free() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let in_use = |states: &[State]| {
+        let mut evidence = Evidence::default();
+        evidence.tcp.are_all = true;
+        evidence.tcp.add(states.iter().map(|state| Row {
+            state: *state,
+            ip: [127, 0, 0, 1].into(),
+            port: 80,
+            only_v6: None,
+            device: Some(0),
+            uid: None,
+            inode: 0,
+        }));
+        let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
+        (causes[0].comes_with_time(), causes[0].is_transient())
+    };
+    assert_eq!(in_use(&[State::Connection]), (true, true));
+    assert_eq!(in_use(&[State::Listen]), (false, false));
+    assert_eq!(in_use(&[State::Connection, State::Listen]), (false, false));
+}
+
+#[test]
 fn only_what_is_surely_in_the_way_is_foreseen() {
     let row = |ip: [u8; 4], state, device| Row {
         state,
@@ -328,6 +493,16 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
         Cause::Denied { .. }
     ));
     assert!(matches!(because(None, Some(lacking)), Cause::Denied { .. }));
+    let filtered = Evidence {
+        has_seccomp_filter: Some(true),
+        first_unprivileged_port: Some(80),
+        ..Evidence::default()
+    };
+    let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &filtered);
+    assert!(matches!(
+        causes[..],
+        [Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter)]
+    ));
 }
 
 #[test]

@@ -156,14 +156,77 @@ fn each_lint_is_found_where_it_applies() {
         }
     }
     let wildcard = BindTarget::classify(ip("::"), &host);
-    let sockets = [OpenSocket {
-        addr: (ip("::"), 80).into(),
-        target: &wildcard,
-        exposure: wildcard.exposure(&host),
-    }];
-    let findings = found_in(&Lints::new(), &sockets, &host, false);
+    let with_exposure = |exposure| {
+        let socket = OpenSocket {
+            addr: (ip("::"), 80).into(),
+            target: &wildcard,
+            exposure,
+        };
+        found_in(&Lints::new(), &[socket], &host, false)
+    };
+    let findings = with_exposure(wildcard.exposure(&host));
     assert_eq!(
         findings[0].to_string(),
         "[::]:80: 203.0.113.7 of eth0 is exposed to the internet, and so is 1 more",
     );
+    // As on a device that does not have it.
+    assert!(with_exposure(Exposure::Private).is_empty());
+}
+
+#[test]
+fn a_finding_has_what_it_is_about() {
+    let host = host();
+    let findings = |text: &str, in_container| {
+        let target = BindTarget::classify(ip(text), &host);
+        let socket = OpenSocket {
+            addr: (ip(text), 80).into(),
+            target: &target,
+            exposure: target.exposure(&host),
+        };
+        found_in(&Lints::new(), &[socket], &host, in_container)
+    };
+    for (text, lint, about, interface) in [
+        (
+            "10.9.9.9",
+            "loopback-interface",
+            Some("10.9.9.9"),
+            Some("lo"),
+        ),
+        (
+            "203.0.113.7",
+            "global-address",
+            Some("203.0.113.7"),
+            Some("eth0"),
+        ),
+        (
+            "0.0.0.0",
+            "global-address",
+            Some("203.0.113.7"),
+            Some("eth0"),
+        ),
+        ("127.0.0.1", "routed-loopback", None, Some("all")),
+    ] {
+        let found = findings(text, false).remove(0);
+        assert_eq!(found.lint().to_string(), lint);
+        assert_eq!(found.addr(), (ip(text), 80).into());
+        assert_eq!(found.ip(), about.map(ip));
+        assert_eq!(found.interface(), interface);
+        assert_eq!(found.container(), None);
+    }
+    let temporary = findings("2001:db8::1", false).remove(1);
+    assert_eq!(temporary.lint().to_string(), "temporary-address");
+    let found = findings("::1", true).remove(0);
+    assert_eq!(found.lint().to_string(), "container-loopback");
+    let container = found.container().expect("it is about one");
+    assert!(container.ends_elsewhere());
+    assert_eq!(container.marker(), None);
+    let marked = Container {
+        ends_elsewhere: false,
+        marker: Some("/.dockerenv"),
+    };
+    assert!(!marked.ends_elsewhere());
+    assert_eq!(marked.marker(), Some("/.dockerenv"));
+    for lint in [Lint::PublishedPort, Lint::InterfaceDown] {
+        assert!(["published-port", "interface-down"].contains(&lint.to_string().as_str()));
+    }
 }

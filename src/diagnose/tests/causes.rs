@@ -288,6 +288,118 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
 }
 
 #[test]
+fn every_step_has_its_words() {
+    let steps = [
+        (Step::Parse, "reading the text"),
+        (Step::Resolve, "resolving the text"),
+        (Step::Check, "looking the address over"),
+        (Step::Socket, "making the socket"),
+        (Step::Option("freebind"), "setting the option `freebind`"),
+        (Step::Bind, "binding the socket"),
+        (Step::Listen, "listening"),
+        (Step::Name, "asking for the port"),
+    ];
+    for (step, words) in steps {
+        assert_eq!(step.to_string(), words);
+        assert_eq!(Cause::Other { step }.to_string(), format!("{words} failed"));
+    }
+}
+
+#[test]
+fn what_seldom_happens_has_its_sentence_too() {
+    let conflict = |overlap| Cause::Conflict {
+        ip: ip("127.0.0.1"),
+        other: ([0, 0, 0, 0], 80).into(),
+        text: "0.0.0.0:80".into(),
+        overlap,
+    };
+    let holders = |count| Cause::RangeInUse {
+        first: 80,
+        last: 84,
+        holders: (0..count).map(|n| holder(1000 + n, 80)).collect(),
+    };
+    for (cause, sentence) in [
+        (
+            Cause::ZoneRequired {
+                ip: ip("fe80::9"),
+                candidates: Some(Vec::new()),
+            },
+            "a link-local address needs its zone, and no interface of this host has fe80::9",
+        ),
+        (
+            Cause::ZoneRequired {
+                ip: ip("fe80::9"),
+                candidates: None,
+            },
+            "a link-local address needs its zone; name its interface, as in `[fe80::1%eth0]`",
+        ),
+        (
+            conflict(Overlap::SameAddress),
+            "it cannot stand beside `0.0.0.0:80` of the same list, which has 0.0.0.0:80",
+        ),
+        (
+            conflict(Overlap::Covers),
+            "it cannot stand beside `0.0.0.0:80` of the same list, which covers every IPv4 address",
+        ),
+        (
+            Cause::UnsupportedOption { option: "freebind" },
+            "this platform does not have the option `freebind`",
+        ),
+        (
+            Cause::TooManyOpenFiles { open: None },
+            "no file descriptor is left for the socket",
+        ),
+        (
+            Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
+            "a security policy refuses it (Landlock, SELinux, AppArmor or a seccomp filter); root would not help",
+        ),
+        (
+            Cause::FamilyUnavailable {
+                family: Family::Ipv4,
+                why: Unavailable::Unknown,
+            },
+            "this system has no IPv4",
+        ),
+        (
+            Cause::NoSuchZone {
+                ip: ip("fe80::9"),
+                index: 9,
+                zones: vec!["eth0".into()],
+            },
+            "no interface has the index 9; write `[fe80::9%eth0]`",
+        ),
+        (holders(0), "other sockets have every port from 80 to 84"),
+        (
+            holders(3),
+            "other sockets have every port from 80 to 84: user 1000 has 1, user 1001 has 1, user 1002 has 1",
+        ),
+        (
+            holders(5),
+            "other sockets have every port from 80 to 84: user 1000 has 1, user 1001 has 1, user 1002 has 1, and 2 more have others",
+        ),
+    ] {
+        assert_eq!(cause.to_string(), sentence);
+    }
+}
+
+/// Somebody who has a port of 127.0.0.1, and is no process that is known.
+fn holder(uid: u32, port: u16) -> Holder {
+    let row = Row {
+        state: State::Listen,
+        ip: ip("127.0.0.1"),
+        port,
+        only_v6: None,
+        device: Some(0),
+        uid: Some(uid),
+        inode: 0,
+    };
+    let mut sockets = Sockets::default();
+    sockets.add([row]);
+    let claim = Claim::new(ip("127.0.0.1"), true, 0);
+    sockets.foreseen(claim, port).remove(0)
+}
+
+#[test]
 fn where_the_system_was_not_asked_an_error_has_a_kind() {
     for (name, cause, _) in each() {
         let kind = match name {
@@ -349,6 +461,31 @@ fn every_hint_is_for_the_causes_that_it_helps() {
     );
     // Nothing comes later of what no client reaches.
     assert_eq!(of(Cause::NotOnThisHost(foreign("224.0.0.1"))).len(), 1);
+    for system in [System::Darwin, System::Unix, System::Windows] {
+        for (name, cause, _) in each() {
+            let of_linux_alone = [
+                "gone",
+                "interface-down",
+                "no-carrier",
+                "duplicate",
+                "not-ready",
+                "local-route-missing",
+                "listed-only",
+            ];
+            let is_of_windows = name == "denied" && system == System::Windows;
+            let is_of_unix = name == "too-many-open-files" && system != System::Windows;
+            let hints = cause.hints_on(system);
+            if of_linux_alone.contains(&name) {
+                assert!(hints.is_empty(), "{system:?}: {hints:?}");
+            } else if name == "denied" || name == "too-many-open-files" {
+                assert_eq!(
+                    !hints.is_empty(),
+                    is_of_windows || is_of_unix,
+                    "{system:?} {name}"
+                );
+            }
+        }
+    }
     let elsewhere = Cause::PrivilegedPort {
         port: 80,
         limit: 1024,
