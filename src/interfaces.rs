@@ -621,3 +621,52 @@ impl InterfacesError {
         &self.source
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use if_addrs::{IfAddr, IfOperStatus, Ifv4Addr};
+
+    use super::*;
+
+    #[test]
+    fn an_entry_of_getifaddrs_has_a_broadcast_or_a_peer() {
+        let ip = Ipv4Addr::new(10, 0, 0, 1);
+        let other = Ipv4Addr::new(10, 0, 0, 9);
+        let read = |prefixlen, broadcast| {
+            from_entry(&if_addrs::Interface {
+                name: "eth0".into(),
+                addr: IfAddr::V4(Ifv4Addr {
+                    ip,
+                    netmask: Ipv4Addr::UNSPECIFIED,
+                    prefixlen,
+                    broadcast,
+                }),
+                index: Some(2),
+                oper_status: IfOperStatus::Up,
+                is_p2p: false,
+                #[cfg(windows)]
+                adapter_name: String::new(),
+            })
+        };
+        let eth0 = || Interface::new("eth0", 2);
+        assert_eq!(read(24, None), eth0().with_addr(ip.into(), 24));
+        // The address itself stands for none.
+        assert_eq!(read(24, Some(ip)), eth0().with_addr(ip.into(), 24));
+        assert_eq!(read(24, Some(other)), eth0().with_broadcast(ip, 24, other));
+        assert_eq!(
+            read(32, Some(other)),
+            eth0().with_peer(ip.into(), other.into())
+        );
+    }
+
+    #[test]
+    fn the_name_of_linux_has_no_label() {
+        let name = if cfg!(any(target_os = "linux", target_os = "android")) {
+            "eth0"
+        } else {
+            "eth0:web"
+        };
+        assert_eq!(interface_name("eth0:web"), name);
+        assert_eq!(interface_name("eth0"), "eth0");
+    }
+}

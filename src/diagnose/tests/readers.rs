@@ -1,6 +1,9 @@
 //! The readers of what the kernel tells, on made-up bytes.
 
+use std::io;
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 
 use proptest::prelude::*;
 
@@ -8,7 +11,70 @@ use super::super::evidence::{
     Capability, DadState, capability, has_seccomp_filter, ipv6_addr, maps,
 };
 use super::super::sockets::{Row, State};
-use crate::netlink;
+use crate::netlink::{self, Netlink};
+
+/// Netlink whose answers are these datagrams, and the kernel's end of it.
+fn answered(datagrams: &[Vec<u8>]) -> (Netlink, UnixDatagram) {
+    let (here, kernel) = UnixDatagram::pair().expect("a pair of sockets");
+    for datagram in datagrams {
+        kernel.send(datagram).expect("there is room");
+    }
+    here.set_nonblocking(true).expect("it can be");
+    (Netlink::on(OwnedFd::from(here).into()), kernel)
+}
+
+/// A dump of the link `lo`, whose parts have these flags.
+fn dump(flags: u16) -> Vec<u8> {
+    // RTM_NEWLINK, with the index in the second word of struct ifinfomsg; NLMSG_DONE.
+    let mut body = [0; 16];
+    body[4..8].copy_from_slice(&1u32.to_ne_bytes());
+    let part = netlink::message(16, flags, &body);
+    [part, netlink::message(3, flags, &[0; 4])].concat()
+}
+
+#[test]
+fn a_dump_is_taken_as_of_one_moment() {
+    // NLM_F_DUMP_INTR
+    let changed = 0x10;
+    for (dumps, questions) in [
+        (vec![dump(0)], 1),
+        (vec![dump(changed), dump(0)], 2),
+        // Where it never ceases to change, the last is as good as any.
+        (vec![dump(changed); 4], 4),
+    ] {
+        let (mut netlink, kernel) = answered(&dumps);
+        let links = netlink.all(b"question", netlink::link).expect("it is told");
+        let indices: Vec<u32> = links.iter().map(|link| link.index).collect();
+        assert_eq!(indices, [1], "of one dump");
+        kernel.set_nonblocking(true).expect("it can be");
+        let asked = std::iter::from_fn(|| kernel.recv(&mut [0; 64]).ok());
+        assert_eq!(asked.count(), questions);
+    }
+}
+
+#[test]
+fn what_netlink_refuses_is_an_error() {
+    let refusal = |kind, code: i32| netlink::message(kind, 0, &(-code).to_ne_bytes());
+    // NLMSG_ERROR and NLMSG_DONE.
+    for kind in [2, 3] {
+        let (mut netlink, _kernel) = answered(&[refusal(kind, 13)]);
+        let err = netlink
+            .all(b"question", netlink::link)
+            .expect_err("refused");
+        assert_eq!(err.raw_os_error(), Some(13));
+    }
+    let (mut netlink, _kernel) = answered(&[]);
+    let err = netlink
+        .all(b"question", netlink::link)
+        .expect_err("no answer");
+    assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
+    // An empty datagram is no answer either.
+    let (mut netlink, _kernel) = answered(&[Vec::new()]);
+    let err = netlink
+        .all(b"question", netlink::link)
+        .expect_err("no answer");
+    assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
+}
 
 #[test]
 fn an_optimistic_or_usable_address_is_not_tentative() {
