@@ -274,3 +274,77 @@ impl Claims {
             .min_by_key(|(number, _)| *number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interfaces::{Interface, Interfaces};
+    use crate::target::BindTarget;
+
+    fn clients(ip: [u8; 4]) -> Clients {
+        plain_address((ip, 80).into()).clients
+    }
+
+    fn clients_on_host(ip: [u8; 4]) -> Clients {
+        let odd = Interface::new("eth1", 3).with_broadcast(
+            Ipv4Addr::new(172, 20, 0, 1),
+            24,
+            Ipv4Addr::new(172, 20, 0, 200),
+        );
+        let host: Interfaces = [
+            Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 24),
+            odd,
+        ]
+        .into_iter()
+        .collect();
+        let endpoint = BindTarget::classify(ip.into(), &host).endpoint();
+        sockets(&[endpoint], 80, false).remove(0).clients
+    }
+
+    #[test]
+    fn a_broadcast_is_refused_where_that_is_sure_and_asked_about_where_it_may_be() {
+        assert_eq!(clients([255; 4]), Clients::NeverComeToBroadcast);
+        assert_eq!(clients([224, 0, 0, 1]), Clients::NeverComeToMulticast);
+        assert_eq!(clients([10, 0, 0, 255]), Clients::TheKernelKnows);
+        assert_eq!(clients([10, 0, 0, 7]), Clients::TheKernelKnows);
+        for last in [0, 1, 2, 4, 5, 6, 254] {
+            assert_eq!(clients([10, 0, 0, last]), Clients::MayCome, "{last}");
+        }
+        assert_eq!(
+            clients_on_host([10, 0, 0, 255]),
+            Clients::NeverComeToBroadcast
+        );
+        // A snapshot may have the other end of a tunnel for it.
+        assert_eq!(clients_on_host([172, 20, 0, 200]), Clients::TheKernelKnows);
+        assert_eq!(clients_on_host([10, 0, 0, 1]), Clients::MayCome);
+        assert_eq!(clients_on_host([10, 0, 0, 9]), Clients::MayCome);
+    }
+
+    #[test]
+    fn only_all_addresses_do_without_ipv6() {
+        let absence = |wildcard, only_v6| any(wildcard, 80, only_v6).absence;
+        assert_eq!(absence(Wildcard::All, false), Absence::LeavesIpv4);
+        assert_eq!(absence(Wildcard::All, true), Absence::Fails);
+        assert_eq!(absence(Wildcard::DualStack, false), Absence::Fails);
+        assert_eq!(absence(Wildcard::Ipv6, false), Absence::Fails);
+    }
+
+    #[test]
+    fn room_is_made_by_the_ipv6_wildcard_alone() {
+        let mut v4 = sockets(&[Endpoint::Any(Wildcard::Ipv4)], 80, false);
+        let mut all = sockets(&[Endpoint::Any(Wildcard::All)], 80, false);
+        let before = v4.clone();
+        let listed = |number, sockets| Listed {
+            number,
+            is_optional: false,
+            device: Device::None,
+            freebind: false,
+            sockets,
+        };
+        let merged = fit_together(&mut [listed(0, &mut v4), listed(1, &mut all)]);
+        assert!(merged.is_empty());
+        assert_eq!(v4, before);
+        assert!(all[0].only_v6);
+        assert_eq!(all[0].absence, Absence::IsSkipped);
+    }
+}

@@ -44,6 +44,16 @@ fn entries_stand_apart_by_commas_and_white_space() {
 }
 
 #[test]
+fn one_entry_is_told_as_one_address_is() {
+    let err = "127.1:80".parse::<ListenAddrs>().unwrap_err();
+    let of_one = "127.1:80".parse::<ListenAddr>().unwrap_err();
+    assert_eq!(err.to_string(), of_one.to_string());
+    let addrs: ListenAddrs = "*:80, localhost:443".parse().unwrap();
+    assert_eq!(addrs.as_slice().len(), 2);
+    assert_eq!(addrs.as_slice()[1], "localhost:443".parse().unwrap());
+}
+
+#[test]
 fn every_faulty_entry_is_told_with_its_place() {
     for (text, faults) in [
         ("", vec![(0, 0, ParseErrorKind::Empty)]),

@@ -160,6 +160,19 @@ fn an_address_of_two_interfaces_is_dialled_once() {
             "http://10.0.0.9:5000/ the network eth0"
         ],
     );
+    // By the one that runs.
+    let host: Interfaces = [("eth0", false), ("eth1", true)]
+        .into_iter()
+        .zip(2..)
+        .map(|((name, runs), index)| {
+            let interface = Interface::new(name, index).with_running(runs);
+            interface.with_addr(ip("10.0.0.1"), 24)
+        })
+        .collect();
+    assert_eq!(
+        urls("10.0.0.1", &host),
+        ["http://10.0.0.1:5000/ the network eth1"]
+    );
 }
 
 #[test]

@@ -328,6 +328,16 @@ fn lints_have_their_evidence_from_the_kernel() {
         let rest = "): a port that it publishes is open on every address of the host, past its \
                     firewall, unless it is published to 127.0.0.1";
         assert!(published.ends_with(rest), "{published}");
+        // Each is found without the other.
+        let without = |lint| Lints::new().without(lint);
+        assert_eq!(
+            found("localhost:5000", &without(Lint::PublishedPort)),
+            [in_container]
+        );
+        assert_eq!(
+            found("192.168.71.67:5000", &without(Lint::ContainerLoopback)),
+            [published]
+        );
     });
 }
 

@@ -294,7 +294,11 @@ fn write_unavailable(f: &mut fmt::Formatter<'_>, family: Family, why: Unavailabl
         Unavailable::Unknown => write!(f, "this system has no {family}")?,
     }
     match (why, family) {
-        (Unavailable::LoopbackDown, _) => f.write_str("; `ip link set lo up` mends it"),
+        (Unavailable::LoopbackDown, _) => f.write_str(match System::HERE {
+            System::Linux => "; `ip link set lo up` mends it",
+            System::Darwin | System::Unix => "; `ifconfig lo0 up` mends it",
+            System::Windows => "",
+        }),
         (_, Family::Ipv6) => f.write_str("; write an IPv4 address, or `*`"),
         (_, Family::Ipv4) => Ok(()),
     }

@@ -417,7 +417,7 @@ impl OpenSocket<'_> {
 }
 
 /// What the engine of a container has left in it.
-fn marker() -> Option<&'static str> {
+pub(super) fn marker() -> Option<&'static str> {
     // Docker, Podman.
     let files = ["/.dockerenv", "/run/.containerenv"];
     let file = files

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lint::container;
+use super::lint::{container, marker};
 use super::*;
 use crate::interfaces::InterfaceAddr;
 use crate::netlink::{Link, LinkKind};
@@ -226,7 +226,13 @@ fn a_finding_has_what_it_is_about() {
     };
     assert!(!marked.ends_elsewhere());
     assert_eq!(marked.marker(), Some("/.dockerenv"));
-    for lint in [Lint::PublishedPort, Lint::InterfaceDown] {
-        assert!(["published-port", "interface-down"].contains(&lint.to_string().as_str()));
-    }
+    assert_eq!(Lint::PublishedPort.to_string(), "published-port");
+    assert_eq!(Lint::InterfaceDown.to_string(), "interface-down");
+    let markers = [
+        "/.dockerenv",
+        "/run/.containerenv",
+        "container",
+        "KUBERNETES_SERVICE_HOST",
+    ];
+    assert!(marker().is_none_or(|marker| markers.contains(&marker)));
 }

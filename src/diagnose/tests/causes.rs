@@ -74,6 +74,11 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
         ("text", Cause::Text(text()), STAYS),
         ("unresolved", Cause::Unresolved(no_interface), IS_MISSING),
         (
+            "unresolved",
+            Cause::Unresolved(ResolveErrorKind::SeveralAddresses { count: 2 }),
+            STAYS,
+        ),
+        (
             "not-on-this-host",
             Cause::NotOnThisHost(foreign("8.8.8.8")),
             IS_MISSING,
@@ -368,6 +373,14 @@ fn what_seldom_happens_has_its_sentence_too() {
             },
             "no interface has the index 9; write `[fe80::9%eth0]`",
         ),
+        (
+            Cause::NoSuchZone {
+                ip: ip("fe80::9"),
+                index: 9,
+                zones: Vec::new(),
+            },
+            "no interface has the index 9",
+        ),
         (holders(0), "other sockets have every port from 80 to 84"),
         (
             holders(3),
@@ -384,6 +397,10 @@ fn what_seldom_happens_has_its_sentence_too() {
 
 /// Somebody who has a port of 127.0.0.1, and is no process that is known.
 fn holder(uid: u32, port: u16) -> Holder {
+    held_by(uid, port, None)
+}
+
+fn held_by(uid: u32, port: u16, process: Option<Process>) -> Holder {
     let row = Row {
         state: State::Listen,
         ip: ip("127.0.0.1"),
@@ -391,12 +408,46 @@ fn holder(uid: u32, port: u16) -> Holder {
         only_v6: None,
         device: Some(0),
         uid: Some(uid),
-        inode: 0,
+        inode: 7,
     };
     let mut sockets = Sockets::default();
     sockets.add([row]);
+    sockets.processes = process.into_iter().map(|process| (7, process)).collect();
     let claim = Claim::new(ip("127.0.0.1"), true, 0);
     sockets.foreseen(claim, port).remove(0)
+}
+
+#[test]
+fn what_is_told_needs_no_command() {
+    let nginx = Process {
+        is_this: false,
+        pid: 4711,
+        command: Some("nginx".into()),
+    };
+    let known = || held_by(33, 80, Some(nginx.clone()));
+    let range = |holders| Cause::RangeInUse {
+        first: 80,
+        last: 81,
+        holders,
+    };
+    let one = |holders| Cause::InUse {
+        ip: ip("127.0.0.1"),
+        port: 80,
+        holders,
+    };
+    let of = |cause: Cause| cause.hints_on(System::Linux);
+    assert_eq!(of(range(vec![known(), holder(33, 81)])), [""; 0]);
+    assert_eq!(of(range(vec![holder(33, 81)])).len(), 1);
+    assert_eq!(of(one(vec![known()])), ["port 0 takes any free port"]);
+    assert_eq!(of(one(vec![holder(33, 80)])).len(), 2);
+    let known = known();
+    assert_eq!((known.uid(), known.pid()), (Some(33), Some(4711)));
+    assert_eq!(known.command(), Some("nginx"));
+    assert!(!known.is_this_process());
+    assert_eq!(
+        known.to_string(),
+        "`nginx` (process 4711 of user 33) on 127.0.0.1"
+    );
 }
 
 #[test]
