@@ -293,7 +293,7 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
 fn are_ports_exhausted(addr: SocketAddr, evidence: &Evidence) -> bool {
     let is_of_bsd = matches!(evidence.system, System::Darwin | System::Unix);
     let host = evidence.interfaces.as_ref();
-    let is_listed = host.is_some_and(|host| host.with_ip(addr.ip()).next().is_some());
+    let is_listed = host.is_some_and(|host| host.has(addr.ip().to_canonical()));
     is_of_bsd && addr.port() == 0 && (addr.ip().is_unspecified() || is_listed)
 }
 
@@ -520,19 +520,19 @@ pub(crate) fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence
 fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
     let port = addr.port();
     let system = evidence.system;
-    let denied = Cause::Denied { step: Step::Bind };
+    let denied = || Cause::Denied { step: Step::Bind };
     let policy = || match (system, evidence.has_seccomp_filter) {
         (System::Linux, Some(true)) => Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
         (System::Linux, _) => Cause::RefusedByPolicy(Policy::SecurityModule),
-        _ => Cause::Denied { step: Step::Bind },
+        _ => denied(),
     };
     let limit = match evidence.first_unprivileged_port {
         _ if port == 0 => return policy(),
         Some(limit) if port >= limit => return policy(),
         // The wildcard has every port without a privilege (`in_pcbbind` of XNU).
-        Some(_) if system == System::Darwin && addr.ip().is_unspecified() => return denied,
+        Some(_) if system == System::Darwin && addr.ip().is_unspecified() => return denied(),
         Some(limit) => limit,
-        None => return denied,
+        None => return denied(),
     };
     // Elsewhere only root may, and root is not refused.
     let elsewhere = (system != System::Linux).then_some(Capability::Missing);
@@ -540,7 +540,7 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
         Some(Capability::Effective) => return policy(),
         Some(Capability::Missing) => Privilege::Missing,
         Some(Capability::InAnotherUserNamespace) => Privilege::InAnotherUserNamespace,
-        Some(Capability::Uncertain) | None => return denied,
+        Some(Capability::Uncertain) | None => return denied(),
     };
     Cause::PrivilegedPort {
         port,

@@ -220,31 +220,26 @@ impl Evidence {
     /// Looks again at an address of which one thing was read that another contradicts: each may be
     /// of another moment, where addresses come and go.
     pub(super) fn look_again(&mut self, attempt: &Attempt<'_>) {
-        let ip = attempt.addr.ip();
-        let has = |host: &Interfaces| host.with_ip(ip).next().is_some();
-        let was_listed = self.interfaces.as_ref().is_some_and(has);
+        let ip = attempt.addr.ip().to_canonical();
+        let was_listed = self.interfaces.as_ref().is_some_and(|host| host.has(ip));
         for _ in 0..LOOKS {
             thread::sleep(Duration::from_millis(1));
             let is_bound = attempt.kernel.try_address(attempt.addr).is_ok();
             let Ok(host) = Interfaces::system() else {
                 return;
             };
-            match (was_listed, has(&host)) {
-                (true, false) if !is_bound => {
-                    self.interfaces = Some(host);
-                    return;
-                }
-                (true, true) if !is_bound => {}
-                (false, false) if !is_bound => {
-                    if !is_local_by_route(ip) {
-                        self.local_by_route.remove(&ip);
-                        return;
-                    }
-                }
-                _ => {
-                    self.available_now.insert(attempt.addr);
-                    return;
-                }
+            let is_listed = host.has(ip);
+            if is_bound || (is_listed && !was_listed) {
+                self.available_now.insert(attempt.addr);
+                return;
+            }
+            if was_listed && !is_listed {
+                self.interfaces = Some(host);
+                return;
+            }
+            if !is_listed && !is_local_by_route(ip) {
+                self.local_by_route.remove(&ip);
+                return;
             }
         }
     }

@@ -126,9 +126,7 @@ impl Surroundings {
     fn read(ip: IpAddr, host: Option<&Interfaces>) -> Self {
         let interfaces = host.cloned().or_else(|| Interfaces::system().ok());
         // What an interface has needs no other reason.
-        let is_listed = interfaces
-            .as_ref()
-            .is_some_and(|host| host.with_ip(ip).next().is_some());
+        let is_listed = interfaces.as_ref().is_some_and(|host| host.has(ip));
         if is_listed || System::HERE != System::Linux {
             return Self {
                 interfaces,
