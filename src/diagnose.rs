@@ -33,7 +33,7 @@ use crate::netlink::LinkKind;
 use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
-use evidence::{Capability, DadState, LOOPBACK_INDEX};
+use evidence::{Capability, DadState};
 pub(crate) use evidence::{Evidence, Kernel, device};
 pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
@@ -395,8 +395,7 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
         if let Some(interface) = evidence.ipv6_switch.of_lo {
             return switched_off(interface);
         }
-        let link = evidence.links.get(&LOOPBACK_INDEX);
-        if link.is_some_and(|link| !link.up) || lo.iter().any(|lo| !lo.is_running()) {
+        if lo.iter().any(|lo| !lo.is_running()) {
             return Cause::FamilyUnavailable {
                 family: Family::Ipv6,
                 why: Unavailable::LoopbackDown,

@@ -206,7 +206,6 @@ impl Evidence {
                         self.read_link(master);
                     }
                 }
-                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign)
                     if foreign.scope_id().is_none() && is_local_by_route(foreign.ip()) =>
                 {
@@ -405,10 +404,6 @@ fn first_unprivileged_port() -> Option<u16> {
     }
 }
 
-/// The loopback interface is the first one of every network namespace
-/// (`LOOPBACK_IFINDEX` of net/flow.h).
-pub(super) const LOOPBACK_INDEX: u32 = 1;
-
 const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// `net.ipv4.ip_local_port_range`, which holds for IPv6, too (ip(7)).
@@ -443,18 +438,20 @@ pub(super) fn capability(status: &str) -> Option<Capability> {
     if user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]") {
         return Some(Capability::Effective);
     }
-    // The sysctls of a network namespace belong to root of the user namespace that
-    // owns it. Where this one has a root, and that is somebody it does not know, it
-    // owns another.
     let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
     let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
     let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
     Some(match owner(PORT_START) {
-        Some(uid) if maps(&map, 0) && (Some(uid) == unknown || !maps(&map, uid)) => {
-            Capability::InAnotherUserNamespace
-        }
+        Some(uid) if is_of_another(uid, &map, unknown) => Capability::InAnotherUserNamespace,
         _ => Capability::Uncertain,
     })
+}
+
+/// Tells whether another user namespace than that of `uid_map` owns a network namespace whose
+/// sysctls belong to `uid`: they belong to root of the one that owns it. Where this one has a root,
+/// and that is somebody it does not know, whom it calls `unknown`, it owns another.
+pub(super) fn is_of_another(uid: u32, uid_map: &str, unknown: Option<u32>) -> bool {
+    maps(uid_map, 0) && (Some(uid) == unknown || !maps(uid_map, uid))
 }
 
 /// Tells whether a user namespace knows `uid`, by its `uid_map` (`user_namespaces(7)`).
@@ -525,7 +522,7 @@ pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
 }
 
 /// Tells whether the kernel has IPv6, whose table of addresses `is_there` or not.
-fn has_ipv6(is_there: bool) -> Option<bool> {
+pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
     // Another table of the same directory, lest it is hidden as a whole.
     let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
     if is_there || others() {

@@ -8,8 +8,9 @@ use std::os::unix::net::UnixDatagram;
 use proptest::prelude::*;
 
 use super::super::evidence::{
-    Capability, DadState, capability, has_seccomp_filter, ipv6_addr, maps,
+    Capability, DadState, capability, has_ipv6, has_seccomp_filter, ipv6_addr, is_of_another, maps,
 };
+use super::super::sock_diag;
 use super::super::sockets::{Row, State};
 use crate::netlink::{self, Netlink};
 
@@ -199,6 +200,40 @@ fn a_user_namespace_knows_the_users_of_its_map() {
     for map in ["", "0", "0 0", "zero 0 1", "0 0 many"] {
         assert!(!maps(map, 0), "{map:?}");
     }
+}
+
+#[test]
+fn a_network_namespace_of_another_has_an_owner_without_a_name() {
+    let (rootless, unknown) = ("0 1000 1", Some(65_534));
+    assert!(is_of_another(65_534, rootless, unknown));
+    assert!(!is_of_another(0, rootless, unknown));
+    // The number is another's as well where so many are mapped.
+    let many = "0 100000 65536";
+    assert!(is_of_another(65_534, many, unknown));
+    assert!(!is_of_another(0, many, unknown) && !is_of_another(1000, many, unknown));
+    // Where it is not told what unknown users are called.
+    assert!(is_of_another(65_534, rootless, None) && !is_of_another(0, rootless, None));
+    // A root is what owns a network namespace.
+    assert!(!is_of_another(65_534, "1000 1000 1", unknown));
+}
+
+#[test]
+fn a_kernel_without_ipv6_has_other_tables() {
+    assert_eq!(has_ipv6(true), Some(true));
+    assert_eq!(has_ipv6(false), Some(false));
+}
+
+#[test]
+fn the_question_for_sockets_is_as_long_as_the_kernel_has_it() {
+    let question = sock_diag::question(true, 6, State::LISTEN, 8080);
+    // struct nlmsghdr and struct inet_diag_req_v2.
+    assert_eq!(question.len(), 16 + 56);
+    let (asked, cookie) = question[16..].split_at(48);
+    assert_eq!(asked[..4], [10, 6, 0, 0]);
+    assert_eq!(asked[4..8], State::LISTEN.to_ne_bytes());
+    assert_eq!(asked[8..10], 8080u16.to_be_bytes());
+    assert!(asked[10..].iter().all(|byte| *byte == 0));
+    assert!(cookie.iter().all(|byte| *byte == 0xff));
 }
 
 #[test]

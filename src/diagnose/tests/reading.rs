@@ -1,0 +1,190 @@
+//! What is read for an attempt: of this host, with made-up interfaces and a made-up kernel.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+
+use super::super::evidence::{Evidence, Kernel};
+use super::super::laws::{Nobody, attempt};
+use super::super::sockets::Held;
+use super::super::{Attempt, Cause, Step, causes};
+use super::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
+use crate::interfaces::{Interface, Interfaces};
+use crate::target::Protocol;
+
+/// RFC 5737, section 3: an address for documents, which no host has.
+const ON_NO_HOST: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
+
+/// A host with one address.
+fn host_with(ip: IpAddr) -> Interfaces {
+    [Interface::new("eth0", 7).with_addr(ip, 24)]
+        .into_iter()
+        .collect()
+}
+
+/// A kernel that has every address by now.
+struct Willing;
+
+impl Kernel for Willing {
+    fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+        Ok(())
+    }
+}
+
+#[test]
+fn known_interfaces_are_not_read_again() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let host = host_with(ON_NO_HOST);
+    let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
+    let evidence = Evidence::read_once(&[attempt], Some(&host));
+    let interfaces = evidence.interfaces.expect("they are known");
+    assert!(interfaces.has(ON_NO_HOST) && interfaces.iter().count() == 1);
+    let evidence = Evidence::read_once(&[attempt], None);
+    let interfaces = evidence.interfaces.expect("they are read");
+    assert!(!interfaces.has(ON_NO_HOST) && interfaces.has([127, 0, 0, 1].into()));
+    // Where no address is in question nothing is looked for.
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let attempt = Attempt {
+        refused: Some((Step::Bind, &error)),
+        ..attempt
+    };
+    let evidence = Evidence::read_once(&[attempt], None);
+    assert!(evidence.interfaces.is_none());
+}
+
+#[test]
+fn sockets_are_looked_for_as_far_as_it_takes() {
+    let held = TcpListener::bind("127.0.0.1:0").expect("a listener");
+    let held_too = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let [addr, udp_addr] =
+        [held.local_addr(), held_too.local_addr()].map(|addr| addr.expect("it is bound"));
+    let [in_use, unavailable] = [EADDRINUSE, EADDRNOTAVAIL].map(io::Error::from_raw_os_error);
+    let on = |addr: SocketAddr, error| attempt(&addr.to_string(), Step::Bind, error);
+    let has = |evidence: &Evidence, attempt: Attempt<'_>| {
+        let sockets = evidence.sockets(attempt.protocol);
+        matches!(
+            sockets.held(evidence.claim(&attempt), attempt.addr.port()),
+            Held::By(_)
+        )
+    };
+
+    // A listener says it all, and the tables of the other protocol nothing.
+    let tcp = on(addr, &in_use);
+    let evidence = Evidence::read_once(&[tcp], None);
+    assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
+    assert!(!evidence.udp.are_all);
+    let udp = Attempt {
+        protocol: Protocol::Udp,
+        ..on(udp_addr, &in_use)
+    };
+    let evidence = Evidence::read_once(&[udp], None);
+    assert!(has(&evidence, udp) && evidence.udp.are_all);
+    let tcp_there = Attempt {
+        protocol: Protocol::Tcp,
+        ..udp
+    };
+    assert!(!has(&evidence, tcp_there) && !evidence.tcp.are_all);
+
+    // Those that do not listen are looked for if the port was refused, and not for what comes next.
+    let client = TcpStream::connect(addr).expect("it is listened to");
+    let connected = client.local_addr().expect("it is connected");
+    let evidence = Evidence::read_once(&[on(connected, &in_use)], None);
+    assert!(has(&evidence, on(connected, &in_use)) && evidence.tcp.are_all);
+    let evidence = Evidence::read_once(&[on(connected, &unavailable)], None);
+    assert!(!has(&evidence, on(connected, &in_use)) && !evidence.tcp.are_all);
+
+    // Who shares a port may share it with the listener; who was refused may not.
+    let sharing = |error| Attempt {
+        shares_port: true,
+        ..on(addr, error)
+    };
+    let evidence = Evidence::read_once(&[sharing(&unavailable)], None);
+    assert!(!has(&evidence, tcp));
+    let evidence = Evidence::read_once(&[sharing(&in_use)], None);
+    assert!(has(&evidence, tcp));
+
+    // Of a range that is full nobody is named, nor looked for.
+    let range = Attempt {
+        ports: (addr.port() - 1, addr.port()),
+        no_port_left: true,
+        ..on(connected, &in_use)
+    };
+    let evidence = Evidence::read_once(&[range], None);
+    assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
+}
+
+#[test]
+fn limits_are_read_where_they_matter() {
+    let [in_use, denied] = [EADDRINUSE, EACCES].map(io::Error::from_raw_os_error);
+    let ports = |addr: &str, error| {
+        let attempt = attempt(addr, Step::Bind, error);
+        Evidence::read_once(&[attempt], None).ephemeral_ports
+    };
+    assert!(ports("127.0.0.1:0", &in_use).is_some());
+    assert_eq!(ports("127.0.0.1:8080", &in_use), None);
+    assert_eq!(ports("127.0.0.1:0", &denied), None);
+}
+
+#[test]
+fn a_contradiction_is_looked_at_again() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let again = |addr: &str, mut evidence: Evidence, kernel: &dyn Kernel| {
+        let attempt = attempt(addr, Step::Bind, &error);
+        evidence.look_again(&Attempt { kernel, ..attempt });
+        evidence
+    };
+    let listed = Evidence {
+        interfaces: Some(host_with(ON_NO_HOST)),
+        ..Evidence::default()
+    };
+    let routed = |ip: IpAddr| Evidence {
+        interfaces: Some(host_with([198, 51, 100, 8].into())),
+        local_by_route: [ip].into(),
+        ..Evidence::default()
+    };
+    let appeared = |evidence: &Evidence| !evidence.available_now.is_empty();
+    let lists = |evidence: &Evidence, ip| {
+        evidence
+            .interfaces
+            .as_ref()
+            .is_some_and(|host| host.has(ip))
+    };
+
+    // It was removed since the interfaces were read.
+    let gone = again("198.51.100.7:0", listed.clone(), &Nobody);
+    assert!(!lists(&gone, ON_NO_HOST) && !appeared(&gone));
+    // The kernel has it by now.
+    let bound = again("198.51.100.7:0", listed, &Willing);
+    assert!(appeared(&bound));
+    // It was added since.
+    let added = again("127.0.0.1:0", routed([127, 0, 0, 1].into()), &Nobody);
+    assert!(appeared(&added));
+    // Its route was removed since.
+    let unrouted = again("198.51.100.7:0", routed(ON_NO_HOST), &Nobody);
+    assert!(unrouted.local_by_route.is_empty() && !appeared(&unrouted));
+
+    // What stays as it is, is so: 127.0.0.2 is an address by its route alone.
+    let ip = IpAddr::from([127, 0, 0, 2]);
+    let as_it_is = again("127.0.0.2:0", routed(ip), &Nobody);
+    assert!(as_it_is.local_by_route.contains(&ip) && !appeared(&as_it_is));
+    let ip = IpAddr::from([127, 0, 0, 1]);
+    let known = Evidence {
+        interfaces: Some(host_with(ip)),
+        ..Evidence::default()
+    };
+    let as_it_is = again("127.0.0.1:0", known, &Nobody);
+    let host = as_it_is.interfaces.as_ref().expect("they are known");
+    assert!(host.iter().count() == 1 && !appeared(&as_it_is));
+}
+
+#[test]
+fn no_cause_rests_on_a_contradiction_that_is_over() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
+    let host = host_with(ON_NO_HOST);
+    let evidence = Evidence::read(&[attempt], Some(&host));
+    let causes = causes(&attempt, &evidence);
+    assert!(
+        matches!(causes[..], [Cause::NotOnThisHost(_)]),
+        "{causes:?}"
+    );
+}
