@@ -296,7 +296,7 @@ impl Serialize for Note {
         let name = match self {
             Self::NotListed { .. } => "not-listed",
             Self::LoopbackDown { .. } => "loopback-down",
-            Self::NoInterfaceWasUp => "no-interface-was-up",
+            Self::NoIpv4Yet => "no-ipv4-yet",
         };
         let mut out = serializer.serialize_struct("Note", 2)?;
         out.serialize_field("name", name)?;

@@ -1184,18 +1184,29 @@ fn notes(bound: bindaddr::Listeners) -> Vec<String> {
 fn notes_on_what_binds_and_is_odd() {
     const TEST: &str = "notes_on_what_binds_and_is_odd";
     if rerun::role().as_deref() == Some("never-up") {
-        for text in ["8.8.8.8:80", "127.0.0.1:80"] {
-            assert_eq!(
-                notes(bind(text).unwrap()),
-                ["no interface of this network namespace was ever up, so nobody can connect"],
-                "{text}"
-            );
+        let never = "no interface of this network namespace ever had an IPv4 address, so nobody can connect";
+        for text in ["0.0.0.0:80", "8.8.8.8:80", "127.0.0.1:80"] {
+            assert_eq!(notes(bind(text).unwrap()), [never], "{text}");
             let check = bindaddr::check([text]);
-            assert_eq!(
-                check.settings()[0].sockets()[0].notes(),
-                [Note::NoInterfaceWasUp]
-            );
+            assert_eq!(check.settings()[0].sockets()[0].notes(), [Note::NoIpv4Yet]);
         }
+        // IPv6 can do without.
+        set("net/ipv6/conf/default/accept_dad", "0");
+        let mut peer = Host::start(TEST);
+        peer.cable("eth0", "far0");
+        ip("addr add 2001:db8::1/64 dev eth0");
+        peer.ip("addr add 2001:db8::2/64 dev far0");
+        for text in ["[::]:80", "[2001:db8::1]:80"] {
+            let bound = bind(text).unwrap();
+            let came = peer.connects("[2001:db8::1]:80".parse().unwrap());
+            assert!(came, "{text}");
+            assert_eq!(notes(bound), [""; 0], "{text}");
+        }
+        assert_eq!(notes(bind("8.8.8.8:80").unwrap()), [never]);
+        // An address is enough, although its interface is down.
+        ip("link set eth0 down");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert!(bind("8.8.8.8:80").is_err());
         return rerun::done();
     }
     in_namespace(TEST, || {

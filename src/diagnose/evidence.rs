@@ -15,7 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::sock_diag;
-use super::sockets::{Row, Sockets, State, processes_with, rows_of_proc};
+use super::sockets::{Row, Sockets, State, descriptors_of, processes_with, rows_of_proc};
 use super::{Attempt, Errno, Step, System};
 use crate::interfaces::{Interface, Interfaces};
 use crate::netlink::{self, Link, Netlink};
@@ -486,9 +486,7 @@ fn owner(_: &str) -> Option<u32> {
 /// How many descriptors the process has open. The file that has the limit cannot be read
 /// without a descriptor; this can.
 fn open_files() -> Option<u64> {
-    let open = fs::metadata("/proc/self/fd").ok()?.len();
-    // Before Linux 6.2.
-    (open != 0).then_some(open)
+    Some(descriptors_of("self")).filter(|open| *open != 0)
 }
 
 /// Reads the states of the IPv6 addresses of this host (`if_inet6`, proc(5)).

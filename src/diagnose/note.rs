@@ -48,9 +48,10 @@ pub enum Note {
         /// The address.
         ip: IpAddr,
     },
-    /// No interface of the network namespace was ever up: it has no routing table yet, every
-    /// IPv4 address can be bound, and nobody can connect.
-    NoInterfaceWasUp,
+    /// No interface of the network namespace ever had an IPv4 address, for the loopback interface
+    /// has its own from when it is up: there is no IPv4 routing table yet, every IPv4 address can be
+    /// bound, and nobody can connect over IPv4.
+    NoIpv4Yet,
 }
 
 /// Why an address [can be bound](Note::NotListed) that no interface has.
@@ -90,9 +91,9 @@ impl fmt::Display for Note {
                     "the loopback interface is down, so nobody can connect to {ip}"
                 );
             }
-            Self::NoInterfaceWasUp => {
+            Self::NoIpv4Yet => {
                 return f.write_str(
-                    "no interface of this network namespace was ever up, so nobody can connect",
+                    "no interface of this network namespace ever had an IPv4 address, so nobody can connect",
                 );
             }
         };
@@ -118,12 +119,12 @@ pub(super) struct Surroundings {
     pub(super) interfaces: Option<Interfaces>,
     pub(super) is_local_by_route: bool,
     pub(super) is_nonlocal_bind: bool,
-    /// Whether there is no routing table `local`.
+    /// Whether there is no IPv4 routing table.
     pub(super) has_no_table: bool,
 }
 
 impl Surroundings {
-    fn read(ip: IpAddr, host: Option<&Interfaces>) -> Self {
+    pub(super) fn read(ip: IpAddr, host: Option<&Interfaces>) -> Self {
         let interfaces = host.cloned().or_else(|| Interfaces::system().ok());
         // What an interface has needs no other reason.
         let is_listed = interfaces.as_ref().is_some_and(|host| host.has(ip));
@@ -133,7 +134,7 @@ impl Surroundings {
                 ..Self::default()
             };
         }
-        let has_no_table = is_empty("/proc/thread-self/net/fib_trie");
+        let has_no_table = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
         if ip.is_unspecified() || ip.is_loopback() {
             return Self {
                 interfaces,
@@ -180,7 +181,7 @@ pub(super) fn notes_on(
     around: &Surroundings,
 ) -> Vec<Note> {
     if around.has_no_table {
-        return vec![Note::NoInterfaceWasUp];
+        return vec![Note::NoIpv4Yet];
     }
     let Some(host) = &around.interfaces else {
         return Vec::new();

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use crate::listen::{has_zone, shown};
 use crate::target::{Claim, Overlap, Protocol, socket_addr};
@@ -386,19 +387,22 @@ fn hex_ip(hex: &str) -> Option<IpAddr> {
 /// The kernel walks all its tables for it, which takes milliseconds however few
 /// sockets there are.
 pub(crate) fn rows_of_proc(protocol: Protocol) -> Option<Vec<Row>> {
-    let tables = match protocol {
+    rows_in(Path::new("/proc/thread-self/net"), protocol)
+}
+
+pub(super) fn rows_in(directory: &Path, protocol: Protocol) -> Option<Vec<Row>> {
+    let [ipv4, ipv6] = match protocol {
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
     };
+    // There is none of IPv6 where the kernel has no IPv6.
+    let tables = [
+        Some(File::open(directory.join(ipv4)).ok()?),
+        File::open(directory.join(ipv6)).ok(),
+    ];
     let mut rows = Vec::new();
-    for (n, table) in tables.iter().enumerate() {
-        let file = match File::open(format!("/proc/thread-self/net/{table}")) {
-            Ok(file) => file,
-            // There is none of IPv6 where the kernel has no IPv6.
-            Err(_) if n == 1 => continue,
-            Err(_) => return None,
-        };
-        for line in BufReader::new(file).lines().skip(1) {
+    for table in tables.into_iter().flatten() {
+        for line in BufReader::new(table).lines().skip(1) {
             rows.extend(Row::from_line(&line.ok()?).map(|row| row.of(protocol)));
         }
     }
@@ -530,15 +534,7 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
         names.extend(all.filter(|name| *name != this && name.parse::<u32>().is_ok()));
     }
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
-    let mut processes: Vec<(u64, String)> = counted.collect();
-    // Where the kernel counts, zombies have none.
-    let counts = processes.iter().any(|(count, _)| *count > 0);
-    processes.retain(|(count, _)| *count > 0 || !counts);
-    processes.sort_by_key(|(count, name)| match *count {
-        0..=FEW_DESCRIPTORS if *name == this => 0,
-        count => count,
-    });
-    for (_, name) in processes {
+    for name in in_order(counted.collect(), &this) {
         let is_this = name == this;
         for inode in sockets_of(&name).filter(|inode| inodes.contains(inode)) {
             found.entry(inode).or_insert_with(|| Process {
@@ -558,8 +554,24 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
     found
 }
 
+/// Puts processes, each with how many descriptors it has open, in the order in which to look through
+/// them.
+pub(super) fn in_order(
+    mut processes: Vec<(u64, String)>,
+    this: &str,
+) -> impl Iterator<Item = String> {
+    // Where the kernel counts, zombies have none.
+    let counts = processes.iter().any(|(count, _)| *count > 0);
+    processes.retain(|(count, _)| *count > 0 || !counts);
+    processes.sort_by_key(|(count, name)| match *count {
+        0..=FEW_DESCRIPTORS if *name == this => 0,
+        count => count,
+    });
+    processes.into_iter().map(|(_, name)| name)
+}
+
 /// Returns how many descriptors a process has open, which Linux tells since 6.2, and 0 before.
-fn descriptors_of(process: &str) -> u64 {
+pub(super) fn descriptors_of(process: &str) -> u64 {
     fs::metadata(format!("/proc/{process}/fd")).map_or(0, |fd| fd.len())
 }
 

@@ -13,7 +13,7 @@ use std::io;
 use super::evidence::Ipv6Switch;
 use super::laws::{attempt, host};
 use super::note::{Surroundings, notes_on};
-use super::sockets::{Process, Row, Sockets, State};
+use super::sockets::{Held, Process, Row, Sockets, State};
 use super::*;
 use crate::netlink::{Link, LinkKind};
 use crate::target::Claim;
@@ -539,6 +539,38 @@ fn nothing_is_noted_of_what_cannot_be_read() {
             ..
         }]
     ));
+    // To receive over UDP is what only an address of many is for.
+    assert_eq!(notes_on(addr, Protocol::Udp, false, &somewhere).len(), 1);
+}
+
+#[test]
+fn of_loopback_no_reason_is_looked_for() {
+    // An address by its route alone.
+    let around = Surroundings::read([127, 0, 0, 2].into(), Some(&host()));
+    assert!(!around.is_local_by_route && around.interfaces.is_some());
+}
+
+#[test]
+fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
+    let holder = |ip: &str, device| {
+        let row = Row {
+            state: State::Listen,
+            ip: ip.parse().expect("an address"),
+            port: 80,
+            only_v6: None,
+            device: Some(device),
+            uid: None,
+            inode: 0,
+        };
+        let mut sockets = Sockets::default();
+        sockets.add([row.clone()]);
+        match sockets.held(Claim::new(row.ip, false, device), 80) {
+            Held::By(holders) => holders[0].addr().to_string(),
+            held => panic!("{held:?}"),
+        }
+    };
+    assert_eq!(holder("fe80::77", 2), "[fe80::77%2]:80");
+    assert_eq!(holder("2001:db8:1::10", 2), "[2001:db8:1::10]:80");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The readers of what the kernel tells, on made-up bytes.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
@@ -11,8 +12,9 @@ use super::super::evidence::{
     Capability, DadState, capability, has_ipv6, has_seccomp_filter, ipv6_addr, is_of_another, maps,
 };
 use super::super::sock_diag;
-use super::super::sockets::{Row, State};
+use super::super::sockets::{Row, State, in_order, rows_in};
 use crate::netlink::{self, Netlink};
+use crate::target::Protocol;
 
 /// Netlink whose answers are these datagrams, and the kernel's end of it.
 fn answered(datagrams: &[Vec<u8>]) -> (Netlink, UnixDatagram) {
@@ -159,6 +161,62 @@ fn lines_of_proc_are_read() {
     ] {
         assert_eq!(Row::from_line(line), None, "{line:?}");
     }
+}
+
+#[test]
+fn tables_of_sockets_are_read_from_proc() {
+    let directory = std::env::temp_dir().join(format!("bindaddr-tables-{}", std::process::id()));
+    fs::create_dir(&directory).expect("it is new");
+    let rows = |protocol| {
+        let rows = rows_in(&directory, protocol)?;
+        Some(
+            rows.iter()
+                .map(|row| (row.port, row.state))
+                .collect::<Vec<_>>(),
+        )
+    };
+    let write = |table: &str, ip: &str| {
+        let line = format!(
+            "heading\n 0: {ip}:0050 {ip}:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 1\n"
+        );
+        fs::write(directory.join(table), line).expect("there is room");
+    };
+    assert_eq!(rows(Protocol::Tcp), None, "nothing is there");
+    write("tcp6", &"0".repeat(32));
+    assert_eq!(
+        rows(Protocol::Tcp),
+        None,
+        "who is hidden on IPv4 may have the port"
+    );
+    write("tcp", &"0".repeat(8));
+    assert_eq!(rows(Protocol::Tcp), Some(vec![(80, State::Bound); 2]));
+    write("udp", &"0".repeat(8));
+    assert_eq!(
+        rows(Protocol::Udp),
+        Some(vec![(80, State::Udp)]),
+        "of a kernel without IPv6"
+    );
+    fs::remove_dir_all(directory).expect("it is there");
+}
+
+#[test]
+fn the_quickest_processes_are_looked_through_first() {
+    let order = |processes: &[(u64, &str)]| -> Vec<String> {
+        let processes = processes
+            .iter()
+            .map(|(count, name)| (*count, (*name).to_owned()));
+        in_order(processes.collect(), "7").collect()
+    };
+    assert_eq!(
+        order(&[(9, "1"), (1, "2"), (0, "3"), (1000, "7")]),
+        ["7", "2", "1"]
+    );
+    assert_eq!(
+        order(&[(1001, "7"), (9, "1"), (2000, "2")]),
+        ["1", "7", "2"]
+    );
+    // Before Linux 6.2, which does not count.
+    assert_eq!(order(&[(0, "7"), (0, "1")]), ["7", "1"]);
 }
 
 #[test]
