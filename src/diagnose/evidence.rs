@@ -186,7 +186,8 @@ impl Evidence {
         if about_ipv6 {
             self.ipv6_addrs = ipv6_addrs();
             self.has_ipv6 = has_ipv6(self.ipv6_addrs.is_some());
-            self.ipv6_switch = ipv6_switch(self.has_no_ipv6_address());
+            let settings = Path::new("/proc/sys/net/ipv6/conf");
+            self.ipv6_switch = ipv6_switch(settings, self.has_no_ipv6_address());
         }
         let Some(host) = self.interfaces.clone() else {
             return;
@@ -532,8 +533,7 @@ pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
 
 /// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes
 /// a file for each.
-fn ipv6_switch(is_off: bool) -> Ipv6Switch {
-    let directory = Path::new("/proc/sys/net/ipv6/conf");
+pub(super) fn ipv6_switch(directory: &Path, is_off: bool) -> Ipv6Switch {
     let is_set = |interface: &OsStr| {
         let file = directory.join(interface).join("disable_ipv6");
         fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")

@@ -5,11 +5,13 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 
 use proptest::prelude::*;
 
 use super::super::evidence::{
-    Capability, DadState, capability, has_ipv6, has_seccomp_filter, ipv6_addr, is_of_another, maps,
+    Capability, DadState, Ipv6Switch, capability, has_ipv6, has_seccomp_filter, ipv6_addr,
+    ipv6_switch, is_of_another, maps,
 };
 use super::super::sock_diag;
 use super::super::sockets::{Row, State, in_order, rows_in};
@@ -163,10 +165,38 @@ fn lines_of_proc_are_read() {
     }
 }
 
+/// Makes a directory for the files of `what`.
+fn directory_of(what: &str) -> PathBuf {
+    let directory = std::env::temp_dir().join(format!("bindaddr-{what}-{}", std::process::id()));
+    fs::create_dir(&directory).expect("it is new");
+    directory
+}
+
+#[test]
+fn what_switches_ipv6_off_is_read_of_each_interface() {
+    let settings = directory_of("switches");
+    let switch = |interface: &str, value: &str, is_off| {
+        let directory = settings.join(interface);
+        fs::create_dir_all(&directory).expect("there is room");
+        fs::write(directory.join("disable_ipv6"), format!("{value}\n")).expect("there is room");
+        let Ipv6Switch { of_lo, of_all } = ipv6_switch(&settings, is_off);
+        (of_lo, of_all)
+    };
+    assert_eq!(switch("all", "0", false), (None, None));
+    assert_eq!(switch("default", "0", false), (None, None));
+    assert_eq!(switch("eth0", "0", false), (None, None));
+    assert_eq!(switch("lo", "1", true), (Some("lo"), None));
+    assert_eq!(switch("eth0", "1", true), (Some("lo"), Some("lo")));
+    assert_eq!(switch("default", "1", true), (Some("lo"), Some("default")));
+    assert_eq!(switch("lo", "0", true), (None, None));
+    assert_eq!(switch("lo", "1", false), (Some("lo"), None));
+    assert_eq!(switch("all", "1", true), (Some("all"), Some("all")));
+    fs::remove_dir_all(settings).expect("it is there");
+}
+
 #[test]
 fn tables_of_sockets_are_read_from_proc() {
-    let directory = std::env::temp_dir().join(format!("bindaddr-tables-{}", std::process::id()));
-    fs::create_dir(&directory).expect("it is new");
+    let directory = directory_of("tables");
     let rows = |protocol| {
         let rows = rows_in(&directory, protocol)?;
         Some(
