@@ -174,7 +174,7 @@ fn interfaces_flap_while_a_thousand_are_bound() {
         cable();
         // Each address goes and comes back, and now and then the interface goes down.
         let mut flaps = String::new();
-        for n in 0..40_000 {
+        for n in 0..16 {
             let which = ["192.168.71.67/16", "2001:db8:1::10/64"][n % 2];
             for change in ["addr del", "addr add"] {
                 flaps.extend([change, " ", which, " dev eth0\n"]);
@@ -190,7 +190,7 @@ fn interfaces_flap_while_a_thousand_are_bound() {
         command.stderr(Stdio::null());
         let mut flapping = Running(command.spawn().expect("iproute2 is installed"));
         let mut orders = flapping.0.stdin.take().expect("it is piped");
-        thread::spawn(move || orders.write_all(flaps.as_bytes()));
+        thread::spawn(move || while orders.write_all(flaps.as_bytes()).is_ok() {});
 
         // The causes that an address can have that is not there at the moment, or not yet ready.
         let right = [
