@@ -38,7 +38,10 @@ const IFA_BROADCAST: u16 = 4;
 const IFA_FLAGS: u16 = 8;
 const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
+const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
+pub(crate) const RT_TABLE_MAIN: u8 = 254;
+pub(crate) const RT_TABLE_LOCAL: u8 = 255;
 const RTA_DST: u16 = 1;
 const RTN_LOCAL: u8 = 2;
 const IFLA_IFNAME: u16 = 3;
@@ -126,9 +129,9 @@ pub(crate) fn route_question(ip: IpAddr) -> Vec<u8> {
         IpAddr::V6(ip) => (AF_INET6, 128, ip.octets().to_vec()),
     };
     let mut rtmsg = vec![family, bits, 0, 0, 0, 0, 0, 0];
-    // Without this flag the kernel looks for a source address as well, among all
+    // Without the second flag the kernel looks for a source address as well, among all
     // addresses of the interface.
-    rtmsg.extend(RTM_F_FIB_MATCH.to_ne_bytes());
+    rtmsg.extend((RTM_F_LOOKUP_TABLE | RTM_F_FIB_MATCH).to_ne_bytes());
     push_attribute(&mut rtmsg, RTA_DST, &dst);
     message(RTM_GETROUTE, 0, &rtmsg)
 }
@@ -357,11 +360,11 @@ pub(crate) fn ip(family: u8, bytes: &[u8]) -> Option<IpAddr> {
     }
 }
 
-/// Reads out of a part of an answer whether a route makes its destination local.
-pub(crate) fn is_local_route(kind: u16, body: &[u8]) -> Option<bool> {
-    (kind == RTM_NEWROUTE)
-        .then(|| body.get(7).map(|kind| *kind == RTN_LOCAL))
-        .flatten()
+/// Reads out of a part of an answer the table of a route that makes its destination local; `None` of
+/// any other route.
+pub(crate) fn local_route(kind: u16, body: &[u8]) -> Option<u8> {
+    let [_, _, _, _, table, _, _, route] = *body.first_chunk()?;
+    (kind == RTM_NEWROUTE && route == RTN_LOCAL).then_some(table)
 }
 
 pub(crate) fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {

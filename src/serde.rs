@@ -296,7 +296,7 @@ impl Serialize for Note {
         let name = match self {
             Self::NotListed { .. } => "not-listed",
             Self::LoopbackDown { .. } => "loopback-down",
-            Self::NoIpv4Yet => "no-ipv4-yet",
+            Self::NoIpv4Address => "no-ipv4-address",
         };
         let mut out = serializer.serialize_struct("Note", 2)?;
         out.serialize_field("name", name)?;

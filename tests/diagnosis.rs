@@ -1181,14 +1181,18 @@ fn notes(bound: bindaddr::Listeners) -> Vec<String> {
 }
 
 #[test]
-fn notes_on_what_binds_and_is_odd() {
-    const TEST: &str = "notes_on_what_binds_and_is_odd";
+fn notes_where_nobody_has_an_ipv4_address() {
+    const TEST: &str = "notes_where_nobody_has_an_ipv4_address";
     if rerun::role().as_deref() == Some("never-up") {
-        let never = "no interface of this network namespace ever had an IPv4 address, so nobody can connect";
+        let none =
+            "no interface of this network namespace has an IPv4 address, so nobody can connect";
         for text in ["0.0.0.0:80", "8.8.8.8:80", "127.0.0.1:80"] {
-            assert_eq!(notes(bind(text).unwrap()), [never], "{text}");
+            assert_eq!(notes(bind(text).unwrap()), [none], "{text}");
             let check = bindaddr::check([text]);
-            assert_eq!(check.settings()[0].sockets()[0].notes(), [Note::NoIpv4Yet]);
+            assert_eq!(
+                check.settings()[0].sockets()[0].notes(),
+                [Note::NoIpv4Address]
+            );
         }
         // IPv6 can do without.
         set("net/ipv6/conf/default/accept_dad", "0");
@@ -1202,14 +1206,26 @@ fn notes_on_what_binds_and_is_odd() {
             assert!(came, "{text}");
             assert_eq!(notes(bound), [""; 0], "{text}");
         }
-        assert_eq!(notes(bind("8.8.8.8:80").unwrap()), [never]);
+        assert_eq!(notes(bind("8.8.8.8:80").unwrap()), [none]);
         // An address is enough, although its interface is down.
         ip("link set eth0 down");
         ip("addr add 10.0.0.1/24 dev eth0");
         assert!(bind("8.8.8.8:80").is_err());
+        ip("addr del 10.0.0.1/24 dev eth0");
+        assert_eq!(notes(bind("0.0.0.0:80").unwrap()), [none]);
+        // What is sent to all comes in, as to a DHCP client.
+        let dhcp = bind_udp("0.0.0.0:68").unwrap();
+        assert_eq!(dhcp.as_slice()[0].notes(), []);
         return rerun::done();
     }
     in_namespace(TEST, || {
+        rerun::run(TEST, "never-up", &["unshare", "--net", "--"]);
+    });
+}
+
+#[test]
+fn notes_on_what_binds_and_is_odd() {
+    in_namespace("notes_on_what_binds_and_is_odd", || {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         for text in [
@@ -1233,7 +1249,7 @@ fn notes_on_what_binds_and_is_odd() {
         drop(bound);
         let later = |addr: &str, what: &str| {
             format!(
-                "no interface of this host has {addr}; {what} makes it bindable, and nobody can connect until one has it"
+                "no interface of this host has {addr}; {what} makes it bindable, and nobody can connect until an interface or a local route has it"
             )
         };
         let freebind = BindOptions::new().freebind(true);
@@ -1264,6 +1280,39 @@ fn notes_on_what_binds_and_is_odd() {
             notes(bind("[2001:db8::1]:80").unwrap()),
             [later("2001:db8::1", "`net.ipv6.ip_nonlocal_bind`")]
         );
+        // IPv6 binds what interfaces have, and takes in what a route brings.
+        let routed = "[2001:db8:5::7]:80";
+        let nonlocal = "no interface of this host has 2001:db8:5::7; `net.ipv6.ip_nonlocal_bind` makes it bindable";
+        assert_eq!(
+            notes(bind(routed).unwrap()),
+            [format!(
+                "{nonlocal}, and nobody can connect until an interface or a local route has it"
+            )]
+        );
+        ip("-6 route add local 2001:db8:5::/64 dev lo");
+        let bound = bind(routed).unwrap();
+        TcpStream::connect(routed).expect("as the note says");
+        assert_eq!(
+            notes(bound),
+            [format!("{nonlocal}, and a local route reachable")]
+        );
+        // IPv4 binds by no other table.
+        ip("rule add to 203.0.113.0/24 lookup 100");
+        ip("route add local 203.0.113.0/24 dev lo table 100");
+        let bound = bind("203.0.113.1:80").unwrap();
+        assert!(TcpStream::connect("203.0.113.1:80").is_err());
+        assert_eq!(
+            notes(bound),
+            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
+        );
+        // An address of another interface.
+        ip("addr add fe80::77/64 dev eth0");
+        assert_eq!(
+            notes(bind("[fe80::77%far0]:80").unwrap()),
+            [
+                "the interface of its zone does not have fe80::77; `net.ipv6.ip_nonlocal_bind` makes it bindable, and nobody can connect until an interface or a local route has it"
+            ]
+        );
         // Of a UDP socket a group is nothing odd.
         assert!(
             bind_udp("224.0.0.1:0").unwrap().as_slice()[0]
@@ -1276,7 +1325,6 @@ fn notes_on_what_binds_and_is_odd() {
             notes(bind("127.0.0.1:80").unwrap()),
             ["the loopback interface is down, so nobody can connect to 127.0.0.1"]
         );
-        rerun::run(TEST, "never-up", &["unshare", "--net", "--"]);
     });
 }
 

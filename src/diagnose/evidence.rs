@@ -367,7 +367,7 @@ impl Evidence {
 
 fn is_local_by_route(ip: IpAddr) -> bool {
     let question = netlink::route_question(ip);
-    netlink::ask_one(&question, netlink::is_local_route) == Some(true)
+    netlink::ask_one(&question, netlink::local_route).is_some()
 }
 
 /// Asks for sockets; `None` unless all of them were told.

@@ -346,16 +346,13 @@ fn the_readers(bytes: &[u8]) {
     for (answer, _) in netlink::answers(bytes) {
         if let netlink::Answer::Part(kind, body) = answer {
             let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
-            let _ = (
-                netlink::is_local_route(kind, body),
-                netlink::addr(kind, body),
-            );
+            let _ = (netlink::local_route(kind, body), netlink::addr(kind, body));
         }
     }
     for kind in [16, 20, 24] {
         let _ = (netlink::link(kind, bytes), sock_diag::socket(kind, bytes));
         let _ = (
-            netlink::is_local_route(kind, bytes),
+            netlink::local_route(kind, bytes),
             netlink::addr(kind, bytes),
         );
     }

@@ -34,13 +34,16 @@ use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Note {
-    /// No interface of the host has the address.
+    /// No interface of the host has the address, or not the one of its zone.
     #[non_exhaustive]
     NotListed {
         /// The address.
         addr: ForeignAddr,
         /// Why it can be bound.
         why: WhyBound,
+        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)); without one
+        /// nobody can connect until an interface has the address.
+        is_routed: bool,
     },
     /// The loopback interface is down, so that nobody can connect to the address.
     #[non_exhaustive]
@@ -48,10 +51,10 @@ pub enum Note {
         /// The address.
         ip: IpAddr,
     },
-    /// No interface of the network namespace ever had an IPv4 address, for the loopback interface
-    /// has its own from when it is up: there is no IPv4 routing table yet, every IPv4 address can be
-    /// bound, and nobody can connect over IPv4.
-    NoIpv4Yet,
+    /// No interface of the network namespace has an IPv4 address, so that nobody can connect over
+    /// IPv4. Where none ever had one, as before the loopback interface is up, there is no routing
+    /// table yet, and every IPv4 address can be bound.
+    NoIpv4Address,
 }
 
 /// Why an address [can be bound](Note::NotListed) that no interface has.
@@ -61,21 +64,19 @@ pub enum Note {
 /// ```
 /// use bindaddr::{Note, WhyBound};
 ///
-/// /// Whether clients can connect although no interface has the address.
-/// fn is_reachable(note: &Note) -> bool {
-///     matches!(note, Note::NotListed { why: WhyBound::LocalRoute, .. })
+/// /// Whether the address is one that may come, as with a failover.
+/// fn is_for_later(note: &Note) -> bool {
+///     matches!(note, Note::NotListed { why: WhyBound::Freebind, is_routed: false, .. })
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WhyBound {
-    /// A local route covers it (`ip route add local`, ip-route(8)); clients can connect.
+    /// A route of the table `local` covers it, which is what Linux asks of an IPv4 address.
     LocalRoute,
-    /// The option [`freebind`](crate::BindOptions::freebind) was set; nobody can connect until
-    /// an interface has the address.
+    /// The option [`freebind`](crate::BindOptions::freebind) was set.
     Freebind,
-    /// `net.ipv4.ip_nonlocal_bind` or its like of IPv6 is set (ip-sysctl); nobody can connect
-    /// until an interface has the address.
+    /// `net.ipv4.ip_nonlocal_bind` or its like of IPv6 is set (ip-sysctl).
     NonLocalBind,
     /// Nothing tells.
     Unknown,
@@ -83,33 +84,45 @@ pub enum WhyBound {
 
 impl fmt::Display for Note {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (addr, why) = match self {
-            Self::NotListed { addr, why } => (addr.ip(), why),
+        let (addr, why, is_routed) = match self {
+            Self::NotListed {
+                addr,
+                why,
+                is_routed,
+            } => (addr, why, is_routed),
             Self::LoopbackDown { ip } => {
                 return write!(
                     f,
                     "the loopback interface is down, so nobody can connect to {ip}"
                 );
             }
-            Self::NoIpv4Yet => {
+            Self::NoIpv4Address => {
                 return f.write_str(
-                    "no interface of this network namespace ever had an IPv4 address, so nobody can connect",
+                    "no interface of this network namespace has an IPv4 address, so nobody can connect",
                 );
             }
         };
-        write!(f, "no interface of this host has {addr}; ")?;
-        let family = if addr.is_ipv4() { "ipv4" } else { "ipv6" };
-        match why {
-            WhyBound::LocalRoute => f.write_str("a local route makes it bindable and reachable"),
-            WhyBound::Freebind => f.write_str(
-                "the option `freebind` makes it bindable, and nobody can connect until one has it",
-            ),
-            WhyBound::NonLocalBind => write!(
-                f,
-                "`net.{family}.ip_nonlocal_bind` makes it bindable, and nobody can connect until one has it"
-            ),
-            WhyBound::Unknown => f.write_str("nothing tells why it can be bound"),
+        let ip = addr.ip();
+        match addr.scope_id() {
+            None => write!(f, "no interface of this host has {ip}; ")?,
+            Some(_) => write!(f, "the interface of its zone does not have {ip}; ")?,
         }
+        match why {
+            WhyBound::LocalRoute => {
+                return f.write_str("a local route makes it bindable and reachable");
+            }
+            WhyBound::Freebind => f.write_str("the option `freebind`")?,
+            WhyBound::NonLocalBind => {
+                let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+                write!(f, "`net.{family}.ip_nonlocal_bind`")?;
+            }
+            WhyBound::Unknown => return f.write_str("nothing tells why it can be bound"),
+        }
+        f.write_str(if *is_routed {
+            " makes it bindable, and a local route reachable"
+        } else {
+            " makes it bindable, and nobody can connect until an interface or a local route has it"
+        })
     }
 }
 
@@ -117,41 +130,39 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
     pub(super) interfaces: Option<Interfaces>,
-    pub(super) is_local_by_route: bool,
+    /// The table whose route makes it local.
+    pub(super) routed_by: Option<u8>,
     pub(super) is_nonlocal_bind: bool,
-    /// Whether there is no IPv4 routing table.
-    pub(super) has_no_table: bool,
+    /// Whether the IPv4 routing tables are empty.
+    pub(super) has_no_route: bool,
 }
 
 impl Surroundings {
-    pub(super) fn read(ip: IpAddr, host: Option<&Interfaces>) -> Self {
-        let interfaces = host.cloned().or_else(|| Interfaces::system().ok());
+    pub(super) fn read(addr: SocketAddr, host: Option<&Interfaces>) -> Self {
+        let mut new = Self {
+            interfaces: host.cloned().or_else(|| Interfaces::system().ok()),
+            ..Self::default()
+        };
+        if System::HERE != System::Linux {
+            return new;
+        }
+        let ip = addr.ip().to_canonical();
+        new.has_no_route = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
+        let target = new
+            .interfaces
+            .as_ref()
+            .map(|host| BindTarget::classify_socket(addr, host));
         // What an interface has needs no other reason.
-        let is_listed = interfaces.as_ref().is_some_and(|host| host.has(ip));
-        if is_listed || System::HERE != System::Linux {
-            return Self {
-                interfaces,
-                ..Self::default()
-            };
+        if let Some(BindTarget::Foreign(foreign)) = target {
+            if foreign.scope_id().is_none() {
+                let question = netlink::route_question(ip);
+                new.routed_by = netlink::ask_one(&question, netlink::local_route);
+            }
+            let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+            let nonlocal = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
+            new.is_nonlocal_bind = nonlocal.is_ok_and(|text| text.trim() == "1");
         }
-        let has_no_table = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
-        if ip.is_unspecified() || ip.is_loopback() {
-            return Self {
-                interfaces,
-                has_no_table,
-                ..Self::default()
-            };
-        }
-        let question = netlink::route_question(ip);
-        let is_local = netlink::ask_one(&question, netlink::is_local_route);
-        let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-        let nonlocal = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
-        Self {
-            interfaces,
-            is_local_by_route: is_local == Some(true),
-            is_nonlocal_bind: nonlocal.is_ok_and(|text| text.trim() == "1"),
-            has_no_table,
-        }
+        new
     }
 }
 
@@ -170,7 +181,7 @@ pub(crate) fn notes(
     freebind: bool,
     host: Option<&Interfaces>,
 ) -> Vec<Note> {
-    let around = Surroundings::read(addr.ip().to_canonical(), host);
+    let around = Surroundings::read(addr, host);
     notes_on(addr, protocol, freebind, &around)
 }
 
@@ -180,8 +191,11 @@ pub(super) fn notes_on(
     freebind: bool,
     around: &Surroundings,
 ) -> Vec<Note> {
-    if around.has_no_table {
-        return vec![Note::NoIpv4Yet];
+    let ip = addr.ip().to_canonical();
+    // UDP sockets receive there what was sent to many, as DHCP clients do.
+    let receives_for_many = protocol == Protocol::Udp && ip.is_unspecified();
+    if around.has_no_route && !receives_for_many {
+        return vec![Note::NoIpv4Address];
     }
     let Some(host) = &around.interfaces else {
         return Vec::new();
@@ -207,13 +221,28 @@ pub(super) fn notes_on(
             if is_for_many && protocol == Protocol::Udp {
                 return Vec::new();
             }
+            // IPv4 asks the table `local` alone (`inet_addr_type_table` of fib_frontend.c), which is
+            // one with `main` until there is a rule (`fib_unmerge`); IPv6 asks the interfaces, and
+            // what a route brings is taken in all the same.
+            let is_local = matches!(
+                around.routed_by,
+                Some(netlink::RT_TABLE_LOCAL | netlink::RT_TABLE_MAIN)
+            );
+            let (ipv4_route, is_routed) = match ip {
+                IpAddr::V4(_) => (is_local, is_local),
+                IpAddr::V6(_) => (false, around.routed_by.is_some()),
+            };
             let why = match around {
-                _ if around.is_local_by_route => WhyBound::LocalRoute,
+                _ if ipv4_route => WhyBound::LocalRoute,
                 _ if freebind => WhyBound::Freebind,
                 _ if around.is_nonlocal_bind => WhyBound::NonLocalBind,
                 _ => WhyBound::Unknown,
             };
-            vec![Note::NotListed { addr: foreign, why }]
+            vec![Note::NotListed {
+                addr: foreign,
+                why,
+                is_routed,
+            }]
         }
     }
 }

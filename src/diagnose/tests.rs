@@ -544,10 +544,13 @@ fn nothing_is_noted_of_what_cannot_be_read() {
 }
 
 #[test]
-fn of_loopback_no_reason_is_looked_for() {
+fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
     // An address by its route alone.
-    let around = Surroundings::read([127, 0, 0, 2].into(), Some(&host()));
-    assert!(!around.is_local_by_route && around.interfaces.is_some());
+    let addr = "127.0.0.2:80".parse().expect("an address");
+    let around = Surroundings::read(addr, Some(&host()));
+    assert!(around.routed_by.is_none() && around.interfaces.is_some());
+    // IPv6 has its tables from the start.
+    assert!(!around.has_no_route);
 }
 
 #[test]
