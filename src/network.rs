@@ -190,6 +190,12 @@ pub(crate) fn private_networks() -> [Network; 5] {
     ]
 }
 
+/// Tells whether `ip` stands for many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7) or the
+/// limited broadcast (RFC 919). An interface may have it all the same (`autojoin`, ip-address(8)).
+pub(crate) fn is_of_many(ip: IpAddr) -> bool {
+    ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
 /// Tells whether `ip` is globally reachable unicast, as the IANA special-purpose
 /// address registries for IPv4 and IPv6 have it.
 pub(crate) fn is_global(ip: IpAddr) -> bool {

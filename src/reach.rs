@@ -17,6 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
+use crate::network::is_of_many;
 use crate::target::BindTarget;
 pub use banner::Banner;
 pub use dial::{Dial, DialFrom};
@@ -236,6 +237,13 @@ fn dial<'a>(
     owners: impl IntoIterator<Item = (&'a Interface, &'a InterfaceAddr)>,
     host: &Interfaces,
 ) -> Option<Dial> {
+    let is_broadcast = match ip {
+        IpAddr::V4(v4) => host.broadcast_of(v4).is_some() && !host.has(ip),
+        IpAddr::V6(_) => false,
+    };
+    if is_of_many(ip) || is_broadcast {
+        return None;
+    }
     if ip.is_loopback() {
         // All of 127.0.0.0/8 is taken care of by the one entry that the interface has.
         let listed = host

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::network::{Network, is_global, loopback_networks, private_networks};
+use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
 impl BindTarget {
@@ -308,12 +308,13 @@ fn of_interface(
         interface.addrs().iter().map(|entry| (interface, entry)),
     );
     if endpoints.is_empty() {
-        let addrs = interface.addrs().iter();
+        let ips = interface.addrs().iter().map(InterfaceAddr::ip);
+        let known = ips.filter(|ip| !is_of_many(*ip));
         return Err(ResolveErrorKind::NoAddress {
             interface: interface.name().to_owned(),
             running: interface.is_running(),
             family: addr.family(),
-            known: addrs.map(|addr| addr.ip().to_string()).collect(),
+            known: known.map(|ip| ip.to_string()).collect(),
         });
     }
     Ok(endpoints)
@@ -380,7 +381,7 @@ fn selected<'h>(
 ) -> Vec<Endpoint> {
     let mut found: Vec<(&Interface, IpAddr)> = entries
         .map(|(interface, entry)| (interface, entry.ip()))
-        .filter(|(_, ip)| addr.admits(Family::of(*ip)))
+        .filter(|(_, ip)| addr.admits(Family::of(*ip)) && !is_of_many(*ip))
         .collect();
     found.sort_by_key(|(interface, ip)| (ip.is_ipv6(), interface.index(), interface.name(), *ip));
     let mut endpoints: Vec<Endpoint> = found

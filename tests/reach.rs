@@ -131,6 +131,24 @@ fn what_nobody_can_connect_to_is_no_address_to_dial() {
     for text in ["*", "localhost", "127.0.0.1", "10.0.0.1"] {
         assert_eq!(urls(text, &Interfaces::default()), [""; 0], "{text}");
     }
+    // Addresses of many hosts, which an interface may have.
+    let eth0 = Interface::new("eth0", 2).with_addr(ip("10.0.0.1"), 24);
+    let groups = ["239.1.1.1", "ff05::1:3", "255.255.255.255"];
+    let add = |eth0: Interface, group: &&str| eth0.with_addr(ip(group), 128);
+    let host: Interfaces = [groups.iter().fold(eth0, add)].into_iter().collect();
+    for text in ["*", "eth0"] {
+        assert_eq!(
+            urls(text, &host),
+            ["http://10.0.0.1:5000/ the network eth0"],
+            "{text}"
+        );
+        assert_eq!(reach(text, &host).exposure(), Exposure::Private, "{text}");
+    }
+    assert_eq!(urls("239.1.1.1", &host), [""; 0]);
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let host: Interfaces = [lo].into_iter().collect();
+    assert_eq!(urls("127.255.255.254", &host).len(), 1);
+    assert_eq!(urls("127.255.255.255", &host), [""; 0], "the broadcast");
     assert_eq!(
         reach("*", &Interfaces::default()).to_string(),
         "no address of this host is open to clients\nexposed to the link now, and by every address that this host is given later\n",
@@ -369,7 +387,8 @@ proptest! {
         let after = exposure(&interfaces);
         prop_assert!(after >= before);
         let is_taken = more.to_canonical().is_ipv6() || !v6_only;
-        prop_assert!(!is_taken || after >= Exposure::of(more));
+        let is_of_many = more.to_canonical().is_multicast() || more.to_canonical() == ip("255.255.255.255");
+        prop_assert!(!is_taken || is_of_many || after >= Exposure::of(more));
     }
 
     #[test]

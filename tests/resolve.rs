@@ -124,6 +124,24 @@ fn every_text_names_its_addresses() {
 }
 
 #[test]
+fn a_selector_names_no_group() {
+    // As `ip addr add 239.1.1.1/32 dev eth0 autojoin` does.
+    let group = Interface::new("eth0", 2).with_addr(ip("239.1.1.1"), 32);
+    let host: Interfaces = [group.clone().with_addr(ip("10.0.0.1"), 24)]
+        .into_iter()
+        .collect();
+    for text in ["eth0:80", "10.0.0.1:80", "_private_:80"] {
+        assert_eq!(resolve(text, &host), ["10.0.0.1, an address of eth0"]);
+    }
+    let alone: Interfaces = [group].into_iter().collect();
+    assert_eq!(
+        resolve_err("eth0:80", &alone),
+        "cannot resolve eth0:80: the interface `eth0` has no address"
+    );
+    assert!(resolve_err("239.0.0.0/8:80", &host).contains("no address of this host is in"));
+}
+
+#[test]
 fn every_failure_has_its_sentence() {
     let host: Interfaces = office()
         .iter()

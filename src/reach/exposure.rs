@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::Interfaces;
 use crate::listen::Family;
-use crate::network::private_networks;
+use crate::network::{is_of_many, private_networks};
 use crate::target::BindTarget;
 
 /// From how far away clients may connect, from nearest to farthest.
@@ -133,7 +133,7 @@ impl BindTarget {
             Self::Any(wildcard) => host
                 .addrs()
                 .map(|(_, addr)| addr.ip())
-                .filter(|ip| wildcard.takes(Family::of(*ip)))
+                .filter(|ip| wildcard.takes(Family::of(*ip)) && !is_of_many(*ip))
                 .map(Exposure::of)
                 .fold(Exposure::Link, Ord::max),
             Self::Loopback(_) => Exposure::ThisHost,
