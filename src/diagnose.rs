@@ -33,7 +33,7 @@ use crate::netlink::LinkKind;
 use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
-use evidence::{Capability, DadState};
+use evidence::{Capability, DadState, LOOPBACK_INDEX};
 pub(crate) use evidence::{Evidence, Kernel, device};
 pub(crate) use note::notes;
 pub use note::{Note, WhyBound};
@@ -395,7 +395,11 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
         if let Some(interface) = evidence.ipv6_switch.of_lo {
             return switched_off(interface);
         }
-        if lo.iter().any(|lo| !lo.is_running()) {
+        let is_running = match evidence.links.get(&LOOPBACK_INDEX) {
+            Some(link) => link.up,
+            None => lo.is_empty() || lo.iter().any(|lo| lo.is_running()),
+        };
+        if !is_running {
             return Cause::FamilyUnavailable {
                 family: Family::Ipv6,
                 why: Unavailable::LoopbackDown,

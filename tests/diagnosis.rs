@@ -1194,6 +1194,10 @@ fn notes_where_nobody_has_an_ipv4_address() {
                 [Note::NoIpv4Address]
             );
         }
+        assert_eq!(
+            bind("[::1]:80").unwrap_err().to_string(),
+            "cannot listen on [::1]:80: the loopback interface is down; `ip link set lo up` mends it"
+        );
         // IPv6 can do without.
         set("net/ipv6/conf/default/accept_dad", "0");
         let mut peer = Host::start(TEST);

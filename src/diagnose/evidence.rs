@@ -207,6 +207,8 @@ impl Evidence {
                         self.read_link(master);
                     }
                 }
+                // It may have no address, and be missing among the interfaces.
+                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign)
                     if foreign.scope_id().is_none() && is_local_by_route(foreign.ip()) =>
                 {
@@ -404,6 +406,10 @@ fn first_unprivileged_port() -> Option<u16> {
         System::Windows => None,
     }
 }
+
+/// The loopback interface is the first one of every network namespace
+/// (`LOOPBACK_IFINDEX` of net/flow.h).
+pub(super) const LOOPBACK_INDEX: u32 = 1;
 
 const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 

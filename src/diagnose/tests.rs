@@ -312,18 +312,33 @@ fn an_address_of_the_vrf_itself_names_it() {
 
 #[test]
 fn ipv6_loopback_is_down_with_its_interface() {
-    let name = |running| {
-        let lo = Interface::new("lo", 1).with_running(running);
-        let lo = lo.with_addr([127, 0, 0, 1].into(), 8);
+    let name = |running: &[bool], link: Option<Link>| {
+        let lo = running.iter().zip(1..).map(|(running, n)| {
+            let lo = Interface::new(format!("lo{n}"), n).with_running(*running);
+            lo.with_addr([127, 0, 0, 1].into(), 8)
+        });
         let evidence = Evidence {
-            interfaces: Some([lo].into_iter().collect()),
+            interfaces: Some(lo.collect()),
+            links: link
+                .map(|link| (LOOPBACK_INDEX, link))
+                .into_iter()
+                .collect(),
             ..Evidence::default()
         };
         let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
         causes(&attempt("[::1]:80", Step::Bind, &error), &evidence)[0].name()
     };
-    assert_eq!(name(true), "no-loopback");
-    assert_eq!(name(false), "family-unavailable");
+    let down = Link {
+        up: false,
+        ..link(1, "lo", 0)
+    };
+    // It tells more than the addresses of interfaces do, of which another may be down.
+    assert_eq!(name(&[true], Some(down.clone())), "family-unavailable");
+    assert_eq!(name(&[], Some(down)), "family-unavailable");
+    assert_eq!(name(&[false], Some(link(1, "lo", 0))), "no-loopback");
+    assert_eq!(name(&[true, false], None), "no-loopback");
+    assert_eq!(name(&[false, false], None), "family-unavailable");
+    assert_eq!(name(&[], None), "no-loopback");
 }
 
 #[test]
