@@ -375,14 +375,14 @@ impl Interfaces {
         nearest
     }
 
-    /// Returns the interfaces that have a loopback address: `lo`, where it has not been changed.
+    /// Returns the loopback interfaces, of which Linux has one.
     pub(crate) fn loopbacks(&self) -> Vec<&Interface> {
-        self.iter().filter(|one| one.has_loopback()).collect()
+        self.iter().filter(|one| one.is_loopback()).collect()
     }
 
-    /// Tells whether the interface called `name` has a loopback address.
+    /// Tells whether `name` is that of a loopback interface.
     pub(crate) fn is_loopback(&self, name: &str) -> bool {
-        self.by_name(name).is_some_and(Interface::has_loopback)
+        self.by_name(name).is_some_and(Interface::is_loopback)
     }
 
     /// Returns the names of the interfaces, the one that `name` is likely a slip for first.

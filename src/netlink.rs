@@ -40,8 +40,6 @@ const RTM_NEWROUTE: u16 = 24;
 const RTM_GETROUTE: u16 = 26;
 const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
-pub(crate) const RT_TABLE_MAIN: u8 = 254;
-pub(crate) const RT_TABLE_LOCAL: u8 = 255;
 const RTA_DST: u16 = 1;
 const RTN_LOCAL: u8 = 2;
 const IFLA_IFNAME: u16 = 3;
@@ -52,6 +50,7 @@ const IFLA_LINK_NETNSID: u16 = 37;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
 const IFF_UP: u32 = 1;
+const IFF_LOOPBACK: u32 = 8;
 const IFF_RUNNING: u32 = 0x40;
 
 /// A network interface, as the kernel has it.
@@ -63,7 +62,7 @@ pub(crate) struct Link {
     pub(crate) running: bool,
     /// The index of the interface it is part of, a bridge or a VRF; 0 for none.
     pub(crate) master: u32,
-    /// Not told where one family is asked about.
+    /// Where one family is asked about, loopback alone is told.
     pub(crate) kind: LinkKind,
     /// Its other end is in another network namespace. Not told where one family is asked about.
     pub(crate) ends_elsewhere: bool,
@@ -74,6 +73,7 @@ pub(crate) struct Link {
 pub(crate) enum LinkKind {
     #[default]
     Other,
+    Loopback,
     /// A process is behind it (`tun` or `tap`).
     Tun,
     Vrf,
@@ -300,6 +300,9 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
         running: flags & IFF_RUNNING != 0,
         ..Link::default()
     };
+    if flags & IFF_LOOPBACK != 0 {
+        link.kind = LinkKind::Loopback;
+    }
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
             IFLA_IFNAME => link.name = text(value),

@@ -30,7 +30,8 @@ pub(crate) use lint::{Surroundings, find};
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
 /// 127.0.0.1 stands for all of its network, which Linux answers on. An
 /// address that nobody can connect to is left out: of a loopback interface that is down, and an IPv6
-/// address that is tentative, a duplicate or of an interface that is down. So is one of a foreign target, though a
+/// address that is tentative, a duplicate or of an interface that is down. So is an address of many hosts, multicast
+/// or broadcast, and one of a foreign target, though a
 /// local route may take clients to it, which [`Listener::notes`](crate::Listener::notes) tells.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before

@@ -308,13 +308,12 @@ fn of_interface(
         interface.addrs().iter().map(|entry| (interface, entry)),
     );
     if endpoints.is_empty() {
-        let ips = interface.addrs().iter().map(InterfaceAddr::ip);
-        let known = ips.filter(|ip| !is_of_many(*ip));
+        let addrs = interface.addrs().iter();
         return Err(ResolveErrorKind::NoAddress {
             interface: interface.name().to_owned(),
             running: interface.is_running(),
             family: addr.family(),
-            known: known.map(|ip| ip.to_string()).collect(),
+            known: addrs.map(|addr| addr.ip().to_string()).collect(),
         });
     }
     Ok(endpoints)
@@ -515,10 +514,12 @@ pub enum ResolveErrorKind {
     },
     /// The interface has no address, or none of the family that `ipv4@` or `ipv6@` asks for.
     #[error(
-        "the interface `{}`{} has no {}address{}",
+        "the interface `{}`{} has no {}address{}{}",
         shown(interface),
         if *running { "" } else { ", which is not running," },
         Asked(*family),
+        // Those that it has are of many hosts.
+        if family.is_none() && !known.is_empty() { " to listen on" } else { "" },
         Others(known)
     )]
     #[non_exhaustive]

@@ -233,9 +233,16 @@ fn routed_not_assigned() {
         row(
             "an IPv4 address that is local in another table only",
             "198.51.100.7:80",
-            "a route makes 198.51.100.7 local, but no interface has it; add it to one, or use the option `freebind`",
+            "only a route outside of the table `local` makes 198.51.100.7 local, and the system binds by that table; add the address to an interface, or the route to the table",
         );
-        freebind.bind("198.51.100.7:80").unwrap();
+        // With freebind nobody would get in.
+        let bound = freebind.bind("198.51.100.7:80").unwrap();
+        assert!(TcpStream::connect("198.51.100.7:80").is_err());
+        drop(bound);
+        ip("route add local 198.51.100.7 dev lo");
+        let bound = bind("198.51.100.7:80").unwrap();
+        assert!(TcpStream::connect("198.51.100.7:80").is_ok());
+        drop(bound);
     });
 }
 
@@ -1184,8 +1191,7 @@ fn notes(bound: bindaddr::Listeners) -> Vec<String> {
 fn notes_where_nobody_has_an_ipv4_address() {
     const TEST: &str = "notes_where_nobody_has_an_ipv4_address";
     if rerun::role().as_deref() == Some("never-up") {
-        let none =
-            "no interface of this network namespace has an IPv4 address, so nobody can connect";
+        let none = "no interface of this network namespace has an IPv4 address, so nobody can connect over IPv4";
         for text in ["0.0.0.0:80", "8.8.8.8:80", "127.0.0.1:80"] {
             assert_eq!(notes(bind(text).unwrap()), [none], "{text}");
             let check = bindaddr::check([text]);
@@ -1218,13 +1224,23 @@ fn notes_where_nobody_has_an_ipv4_address() {
         ip("addr del 10.0.0.1/24 dev eth0");
         assert_eq!(notes(bind("0.0.0.0:80").unwrap()), [none]);
         // What is sent to all comes in, as to a DHCP client.
-        let dhcp = bind_udp("0.0.0.0:68").unwrap();
-        assert_eq!(dhcp.as_slice()[0].notes(), []);
+        for text in ["0.0.0.0:68", "255.255.255.255:68", "224.0.0.251:5353"] {
+            let bound = bind_udp(text);
+            let notes = bound.map(|bound| bound.as_slice()[0].notes());
+            assert_eq!(notes.unwrap_or_default(), [], "{text}");
+        }
         return rerun::done();
     }
     in_namespace(TEST, || {
         rerun::run(TEST, "never-up", &["unshare", "--net", "--"]);
     });
+}
+
+/// The note on an address that `what` makes bindable.
+fn later(addr: &str, what: &str) -> String {
+    format!(
+        "no interface of this host has {addr}; {what} makes it bindable, and nobody can connect until an interface has it or a local route covers it"
+    )
 }
 
 #[test]
@@ -1251,11 +1267,6 @@ fn notes_on_what_binds_and_is_odd() {
         let bound = bind("198.51.100.7:80").unwrap();
         TcpStream::connect("198.51.100.7:80").expect("as the note says");
         drop(bound);
-        let later = |addr: &str, what: &str| {
-            format!(
-                "no interface of this host has {addr}; {what} makes it bindable, and nobody can connect until an interface or a local route has it"
-            )
-        };
         let freebind = BindOptions::new().freebind(true);
         for (text, addr) in [
             ("203.0.113.1:80", "203.0.113.1"),
@@ -1284,39 +1295,6 @@ fn notes_on_what_binds_and_is_odd() {
             notes(bind("[2001:db8::1]:80").unwrap()),
             [later("2001:db8::1", "`net.ipv6.ip_nonlocal_bind`")]
         );
-        // IPv6 binds what interfaces have, and takes in what a route brings.
-        let routed = "[2001:db8:5::7]:80";
-        let nonlocal = "no interface of this host has 2001:db8:5::7; `net.ipv6.ip_nonlocal_bind` makes it bindable";
-        assert_eq!(
-            notes(bind(routed).unwrap()),
-            [format!(
-                "{nonlocal}, and nobody can connect until an interface or a local route has it"
-            )]
-        );
-        ip("-6 route add local 2001:db8:5::/64 dev lo");
-        let bound = bind(routed).unwrap();
-        TcpStream::connect(routed).expect("as the note says");
-        assert_eq!(
-            notes(bound),
-            [format!("{nonlocal}, and a local route reachable")]
-        );
-        // IPv4 binds by no other table.
-        ip("rule add to 203.0.113.0/24 lookup 100");
-        ip("route add local 203.0.113.0/24 dev lo table 100");
-        let bound = bind("203.0.113.1:80").unwrap();
-        assert!(TcpStream::connect("203.0.113.1:80").is_err());
-        assert_eq!(
-            notes(bound),
-            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
-        );
-        // An address of another interface.
-        ip("addr add fe80::77/64 dev eth0");
-        assert_eq!(
-            notes(bind("[fe80::77%far0]:80").unwrap()),
-            [
-                "the interface of its zone does not have fe80::77; `net.ipv6.ip_nonlocal_bind` makes it bindable, and nobody can connect until an interface or a local route has it"
-            ]
-        );
         // Of a UDP socket a group is nothing odd.
         assert!(
             bind_udp("224.0.0.1:0").unwrap().as_slice()[0]
@@ -1328,6 +1306,52 @@ fn notes_on_what_binds_and_is_odd() {
         assert_eq!(
             notes(bind("127.0.0.1:80").unwrap()),
             ["the loopback interface is down, so nobody can connect to 127.0.0.1"]
+        );
+    });
+}
+
+#[test]
+fn notes_on_routes_that_the_system_does_not_bind_by() {
+    in_namespace("notes_on_routes_that_the_system_does_not_bind_by", || {
+        cable();
+        set("net/ipv4/ip_nonlocal_bind", "2"); // as good as 1
+        set("net/ipv6/ip_nonlocal_bind", "1");
+        // IPv6 binds what interfaces have, and takes in what a route brings.
+        let routed = "[2001:db8:5::7]:80";
+        assert_eq!(
+            notes(bind(routed).unwrap()),
+            [later("2001:db8:5::7", "`net.ipv6.ip_nonlocal_bind`")]
+        );
+        ip("-6 route add local 2001:db8:5::/64 dev lo");
+        let bound = bind(routed).unwrap();
+        TcpStream::connect(routed).expect("as the note says");
+        assert_eq!(
+            notes(bound),
+            [
+                "no interface of this host has 2001:db8:5::7; `net.ipv6.ip_nonlocal_bind` makes it bindable, and a local route makes it reachable"
+            ]
+        );
+        // IPv4 binds by no other table.
+        ip("rule add to 203.0.113.0/24 lookup 100");
+        ip("route add local 203.0.113.0/24 dev lo table 100");
+        let bound = bind("203.0.113.1:80").unwrap();
+        assert!(TcpStream::connect("203.0.113.1:80").is_err());
+        assert_eq!(
+            notes(bound),
+            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
+        );
+        ip("route add local 198.18.0.0/24 dev lo table main");
+        assert_eq!(
+            notes(bind("198.18.0.1:80").unwrap()),
+            [later("198.18.0.1", "`net.ipv4.ip_nonlocal_bind`")]
+        );
+        // An address of another interface.
+        ip("addr add fe80::77/64 dev eth0");
+        assert_eq!(
+            notes(bind("[fe80::77%far0]:80").unwrap()),
+            [
+                "the interface of its zone does not have fe80::77; `net.ipv6.ip_nonlocal_bind` makes it bindable, and nobody can connect until an interface has it or a local route covers it"
+            ]
         );
     });
 }

@@ -246,6 +246,33 @@ fn an_ipv4_link_local_address_is_dialled_from_the_link() {
 }
 
 #[test]
+fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
+    let lo = Interface::new("lo", 1)
+        .with_addr(ip("127.0.0.1"), 8)
+        .with_addr(ip("169.254.0.1"), 32)
+        .with_addr(ip("fe80::1"), 64);
+    let eth0 = Interface::new("eth0", 2)
+        .with_loopback(false)
+        .with_addr(ip("127.5.5.5"), 32)
+        .with_addr(ip("fe80::2"), 64);
+    let host: Interfaces = [lo, eth0].into_iter().collect();
+    assert_eq!(
+        urls("[fe80::1%lo]", &host),
+        ["http://[fe80::1%25lo]:5000/ this host lo"]
+    );
+    for (text, exposure) in [
+        ("[fe80::1%lo]", Exposure::ThisHost),
+        ("[fe80::2%eth0]", Exposure::Link),
+        // Linux takes it in from elsewhere, too.
+        ("169.254.0.1", Exposure::Link),
+    ] {
+        assert_eq!(reach(text, &host).exposure(), exposure, "{text}");
+    }
+    // An interface is not loopback for such an address.
+    assert!(!host.by_name("eth0").is_some_and(Interface::is_loopback));
+}
+
+#[test]
 fn people_read_ten_addresses_and_programs_all() {
     let eth0 = (0..10_000u32).fold(Interface::new("eth0", 2), |eth0, n| {
         eth0.with_addr(Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 8)
@@ -398,7 +425,9 @@ proptest! {
         let target = BindTarget::classify(ip, &host);
         prop_assert_eq!(target.exposure(&host), BindTarget::classify(ip.to_canonical(), &host).exposure(&host));
         if !target.is_any() {
-            prop_assert_eq!(target.exposure(&host), Exposure::of(ip));
+            let exposure = target.exposure(&host);
+            let is_of_lo = matches!(&target, BindTarget::Local(local) if local.interfaces().all(Interface::is_loopback));
+            prop_assert!(exposure == Exposure::of(ip) || is_of_lo && exposure == Exposure::ThisHost);
         }
     }
 

@@ -454,9 +454,9 @@ pub(super) fn capability(status: &str) -> Option<Capability> {
     })
 }
 
-/// Tells whether another user namespace than that of `uid_map` owns a network namespace whose
-/// sysctls belong to `uid`: they belong to root of the one that owns it. Where this one has a root,
-/// and that is somebody it does not know, whom it calls `unknown`, it owns another.
+/// Tells whether a network namespace, whose sysctls belong to `uid`, is owned by another user
+/// namespace than that of `uid_map`. They belong to root of the owner: where this one has a root, and
+/// does not know `uid`, which is then shown as `unknown`, the owner is another.
 pub(super) fn is_of_another(uid: u32, uid_map: &str, unknown: Option<u32>) -> bool {
     maps(uid_map, 0) && (Some(uid) == unknown || !maps(uid_map, uid))
 }
@@ -537,12 +537,18 @@ pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
     }
 }
 
+/// Tells whether a switch of ip-sysctl is on, as which the kernel takes any number but 0.
+pub(super) fn is_set(file: &Path) -> bool {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    text.trim().parse().is_ok_and(|number: i32| number != 0)
+}
+
 /// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes
 /// a file for each.
 pub(super) fn ipv6_switch(directory: &Path, is_off: bool) -> Ipv6Switch {
     let is_set = |interface: &OsStr| {
         let file = directory.join(interface).join("disable_ipv6");
-        fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
+        is_set(&file)
     };
     // These two are no interfaces.
     let [all, default, lo] = ["all", "default", "lo"].map(OsStr::new);

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::fs;
 use std::io::Read;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 
 use super::System;
+use super::evidence::is_set;
 use crate::interfaces::Interfaces;
 use crate::netlink;
+use crate::network::is_of_many;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
 
 /// What is odd about an address that can be bound.
@@ -41,8 +44,9 @@ pub enum Note {
         addr: ForeignAddr,
         /// Why it can be bound.
         why: WhyBound,
-        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)); without one
-        /// nobody can connect until an interface has the address.
+        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), as where it
+        /// is one that makes it bindable; without one nobody can connect until an interface has the
+        /// address.
         is_routed: bool,
     },
     /// The loopback interface is down, so that nobody can connect to the address.
@@ -98,7 +102,7 @@ impl fmt::Display for Note {
             }
             Self::NoIpv4Address => {
                 return f.write_str(
-                    "no interface of this network namespace has an IPv4 address, so nobody can connect",
+                    "no interface of this network namespace has an IPv4 address, so nobody can connect over IPv4",
                 );
             }
         };
@@ -116,12 +120,12 @@ impl fmt::Display for Note {
                 let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
                 write!(f, "`net.{family}.ip_nonlocal_bind`")?;
             }
-            WhyBound::Unknown => return f.write_str("nothing tells why it can be bound"),
+            WhyBound::Unknown => f.write_str("something that does not show")?,
         }
         f.write_str(if *is_routed {
-            " makes it bindable, and a local route reachable"
+            " makes it bindable, and a local route makes it reachable"
         } else {
-            " makes it bindable, and nobody can connect until an interface or a local route has it"
+            " makes it bindable, and nobody can connect until an interface has it or a local route covers it"
         })
     }
 }
@@ -130,8 +134,8 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
     pub(super) interfaces: Option<Interfaces>,
-    /// The table whose route makes it local.
-    pub(super) routed_by: Option<u8>,
+    /// Whether a route brings clients to it.
+    pub(super) is_routed: bool,
     pub(super) is_nonlocal_bind: bool,
     /// Whether the IPv4 routing tables are empty.
     pub(super) has_no_route: bool,
@@ -154,15 +158,24 @@ impl Surroundings {
             .map(|host| BindTarget::classify_socket(addr, host));
         // What an interface has needs no other reason.
         if let Some(BindTarget::Foreign(foreign)) = target {
-            if foreign.scope_id().is_none() {
-                let question = netlink::route_question(ip);
-                new.routed_by = netlink::ask_one(&question, netlink::local_route);
-            }
+            new.is_routed = foreign.scope_id().is_none() && is_routed(ip);
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-            let nonlocal = fs::read_to_string(format!("/proc/sys/net/{family}/ip_nonlocal_bind"));
-            new.is_nonlocal_bind = nonlocal.is_ok_and(|text| text.trim() == "1");
+            let switch = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
+            new.is_nonlocal_bind = is_set(Path::new(&switch));
         }
         new
+    }
+}
+
+/// Tells whether a local route brings clients to `ip`.
+fn is_routed(ip: IpAddr) -> bool {
+    let table = |ip| netlink::ask_one(&netlink::route_question(ip), netlink::local_route);
+    match ip {
+        // By a route of another table than `local` it is taken in, and answers are refused, for IPv4
+        // sends from an address of that table alone, as it binds (`inet_addr_type_table`). Which one
+        // that is 127.0.0.1 tells: it is one with `main` until there is a rule (`fib_unmerge`).
+        IpAddr::V4(_) => table(ip).is_some_and(|by| table(Ipv4Addr::LOCALHOST.into()) == Some(by)),
+        IpAddr::V6(_) => table(ip).is_some(),
     }
 }
 
@@ -193,7 +206,7 @@ pub(super) fn notes_on(
 ) -> Vec<Note> {
     let ip = addr.ip().to_canonical();
     // UDP sockets receive there what was sent to many, as DHCP clients do.
-    let receives_for_many = protocol == Protocol::Udp && ip.is_unspecified();
+    let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_of_many(ip));
     if around.has_no_route && !receives_for_many {
         return vec![Note::NoIpv4Address];
     }
@@ -221,19 +234,9 @@ pub(super) fn notes_on(
             if is_for_many && protocol == Protocol::Udp {
                 return Vec::new();
             }
-            // IPv4 asks the table `local` alone (`inet_addr_type_table` of fib_frontend.c), which is
-            // one with `main` until there is a rule (`fib_unmerge`); IPv6 asks the interfaces, and
-            // what a route brings is taken in all the same.
-            let is_local = matches!(
-                around.routed_by,
-                Some(netlink::RT_TABLE_LOCAL | netlink::RT_TABLE_MAIN)
-            );
-            let (ipv4_route, is_routed) = match ip {
-                IpAddr::V4(_) => (is_local, is_local),
-                IpAddr::V6(_) => (false, around.routed_by.is_some()),
-            };
+            // IPv4 binds what a route brings, and IPv6 what an interface has.
             let why = match around {
-                _ if ipv4_route => WhyBound::LocalRoute,
+                _ if around.is_routed && ip.is_ipv4() => WhyBound::LocalRoute,
                 _ if freebind => WhyBound::Freebind,
                 _ if around.is_nonlocal_bind => WhyBound::NonLocalBind,
                 _ => WhyBound::Unknown,
@@ -241,7 +244,7 @@ pub(super) fn notes_on(
             vec![Note::NotListed {
                 addr: foreign,
                 why,
-                is_routed,
+                is_routed: around.is_routed,
             }]
         }
     }

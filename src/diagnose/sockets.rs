@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -395,18 +395,22 @@ pub(super) fn rows_in(directory: &Path, protocol: Protocol) -> Option<Vec<Row>> 
         Protocol::Tcp => ["tcp", "tcp6"],
         Protocol::Udp => ["udp", "udp6"],
     };
-    // There is none of IPv6 where the kernel has no IPv6.
-    let tables = [
-        Some(File::open(directory.join(ipv4)).ok()?),
-        File::open(directory.join(ipv6)).ok(),
-    ];
-    let mut rows = Vec::new();
-    for table in tables.into_iter().flatten() {
-        for line in BufReader::new(table).lines().skip(1) {
-            rows.extend(Row::from_line(&line.ok()?).map(|row| row.of(protocol)));
-        }
+    let mut rows = rows_of(&directory.join(ipv4), protocol).ok()?;
+    match rows_of(&directory.join(ipv6), protocol) {
+        Ok(more) => rows.extend(more),
+        // There is none where the kernel has no IPv6.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(_) => return None,
     }
     Some(rows)
+}
+
+fn rows_of(table: &Path, protocol: Protocol) -> io::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for line in BufReader::new(File::open(table)?).lines().skip(1) {
+        rows.extend(Row::from_line(&line?).map(|row| row.of(protocol)));
+    }
+    Ok(rows)
 }
 
 /// The sockets of one protocol that have one of the ports in question, as far as they were read.

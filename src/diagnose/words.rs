@@ -31,6 +31,11 @@ impl fmt::Display for Cause {
             Self::Gone(local) => {
                 write!(f, "{local} when it was looked up, is on no interface of this host any more")
             }
+            Self::RoutedNotAssigned(foreign) if foreign.ip().is_ipv4() => write!(
+                f,
+                "only a route outside of the table `local` makes {} local, and the system binds by that table; add the address to an interface, or the route to the table",
+                foreign.ip()
+            ),
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
                 "a route makes {} local, but no interface has it; add it to one, or use the option `freebind`",

@@ -25,6 +25,8 @@ pub struct Interface {
     pub(super) index: u32,
     up: bool,
     running: bool,
+    /// `None` where nobody has said.
+    loopback: Option<bool>,
     pub(super) addrs: Vec<InterfaceAddr>,
 }
 
@@ -48,6 +50,7 @@ impl Interface {
             index,
             up: true,
             running: true,
+            loopback: None,
             addrs: Vec::new(),
         }
     }
@@ -165,6 +168,23 @@ impl Interface {
         self
     }
 
+    /// Sets whether it is a loopback interface, whatever its addresses.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// let eth0 = Interface::new("eth0", 2).with_addr("127.5.5.5".parse()?, 32);
+    /// assert!(!eth0.with_loopback(false).is_loopback());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_loopback(mut self, loopback: bool) -> Self {
+        self.loopback = Some(loopback);
+        self
+    }
+
     /// Returns the name; on Windows, the friendly one.
     ///
     /// # Examples
@@ -189,6 +209,31 @@ impl Interface {
     #[must_use]
     pub fn index(&self) -> Option<u32> {
         (self.index != 0).then_some(self.index)
+    }
+
+    /// Tells whether it is a loopback interface; where that was not said, whether it has a loopback
+    /// address.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux: `IFF_LOOPBACK`, netdevice(7). Elsewhere it is not said.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::Interface;
+    ///
+    /// assert!(Interface::new("lo0", 1).with_addr("::1".parse()?, 128).is_loopback());
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn is_loopback(&self) -> bool {
+        self.loopback.unwrap_or_else(|| {
+            let first = IpAddr::from([127, 0, 0, 0]);
+            let at = self.addrs.partition_point(|addr| addr.ip < first);
+            let has_ipv4 = self.addrs.get(at).is_some_and(|addr| addr.ip.is_loopback());
+            has_ipv4 || self.entry(Ipv6Addr::LOCALHOST.into()).is_some()
+        })
     }
 
     /// Tells whether the interface is switched on, with a carrier or without.
@@ -254,19 +299,12 @@ impl Interface {
         self.addrs.get(at).filter(|addr| addr.ip == ip)
     }
 
-    /// Tells whether it has a loopback address, without a scan.
-    pub(crate) fn has_loopback(&self) -> bool {
-        let first = IpAddr::from([127, 0, 0, 0]);
-        let at = self.addrs.partition_point(|addr| addr.ip < first);
-        let has_ipv4 = self.addrs.get(at).is_some_and(|addr| addr.ip.is_loopback());
-        has_ipv4 || self.entry(Ipv6Addr::LOCALHOST.into()).is_some()
-    }
-
     /// Takes over what another entry says of the same interface.
     pub(super) fn join(&mut self, other: Self) {
         self.index = self.index.max(other.index);
         self.up |= other.up;
         self.running |= other.running;
+        self.loopback = self.loopback.or(other.loopback);
         self.name = other.name.min(std::mem::take(&mut self.name));
         self.addrs.extend(other.addrs);
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::net::IpAddr;
 
 use super::{AddrState, Interface, InterfaceAddr};
-use crate::netlink::{self, AF_INET6, Addr, Netlink, ROUTE};
+use crate::netlink::{self, AF_INET6, Addr, LinkKind, Netlink, ROUTE};
 
 /// Reads the interfaces that have an address.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
@@ -27,6 +27,7 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
             // An interface that is gone by now takes its addresses with it.
             let link = links.remove(&addr.index)?;
             let interface = Interface::new(link.name, link.index)
+                .with_loopback(link.kind == LinkKind::Loopback)
                 .with_running(link.running)
                 .with_up(link.up);
             interfaces.push(interface);

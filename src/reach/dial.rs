@@ -57,7 +57,8 @@ pub struct Dial {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum DialFrom {
-    /// From the host itself: a loopback address, or a socket bound to the loopback interface.
+    /// From the host itself: a loopback address, a link-local IPv6 address of the loopback interface, or
+    /// a socket bound to it.
     ThisHost,
     /// From wherever the network carries a packet to the address, this host included while its
     /// loopback interface is up.
@@ -91,7 +92,12 @@ impl Dial {
             (Exposure::Link, IpAddr::V4(_)) => (DialFrom::Link, 0),
             (Exposure::Link, IpAddr::V6(_)) => {
                 let index = interface.and_then(Interface::index);
-                (DialFrom::Link, index.unwrap_or(0))
+                let from = match interface {
+                    // Its zone has no other hosts.
+                    Some(interface) if interface.is_loopback() => DialFrom::ThisHost,
+                    _ => DialFrom::Link,
+                };
+                (from, index.unwrap_or(0))
             }
             _ => (DialFrom::Network, 0),
         };

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::interfaces::Interfaces;
+use crate::interfaces::{Interface, Interfaces};
 use crate::listen::Family;
 use crate::network::{is_of_many, private_networks};
 use crate::target::BindTarget;
@@ -38,7 +38,8 @@ use crate::target::BindTarget;
 pub enum Exposure {
     /// From this host only: 127.0.0.0/8 and `::1`.
     ThisHost,
-    /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291).
+    /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target on
+    /// a loopback interface is open to this host only.
     Link,
     /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
     /// `fc00::/7` (RFC 4193).
@@ -66,7 +67,7 @@ impl Exposure {
         let ip = ip.to_canonical();
         let is_link_local = match ip {
             IpAddr::V4(ip) => ip.is_link_local(),
-            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+            IpAddr::V6(_) => is_of_zone(ip),
         };
         let [shared, private @ ..] = private_networks();
         if ip.is_loopback() {
@@ -81,6 +82,11 @@ impl Exposure {
             Self::Global
         }
     }
+}
+
+/// Tells whether `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).
+pub(super) fn is_of_zone(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 impl fmt::Display for Exposure {
@@ -137,6 +143,12 @@ impl BindTarget {
                 .map(Exposure::of)
                 .fold(Exposure::Link, Ord::max),
             Self::Loopback(_) => Exposure::ThisHost,
+            // The zone of a loopback interface has no other hosts.
+            Self::Local(local)
+                if is_of_zone(local.ip()) && local.interfaces().all(Interface::is_loopback) =>
+            {
+                Exposure::ThisHost
+            }
             Self::Local(local) => Exposure::of(local.ip()),
             Self::Foreign(foreign) => Exposure::of(foreign.ip()),
         }

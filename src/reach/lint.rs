@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
+use super::exposure::is_of_zone;
 use super::{Exposure, OpenSocket};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
@@ -437,7 +438,7 @@ pub(super) fn container(
 ) -> Option<Container> {
     let is_outward = |interface: &&Interface| {
         let mut ips = interface.addrs().iter().map(InterfaceAddr::ip);
-        !interface.has_loopback() && ips.any(|ip| Exposure::of(ip) > Exposure::Link)
+        !interface.is_loopback() && ips.any(|ip| Exposure::of(ip) > Exposure::Link)
     };
     let outward: Option<Vec<&Link>> = host
         .iter()
@@ -549,7 +550,9 @@ pub(crate) fn find(
 fn of_local(local: &LocalAddr) -> impl Iterator<Item = (Lint, &Interface)> {
     let owner = move || local.interfaces().next();
     let global = (Exposure::of(local.ip()) == Exposure::Global).then(owner);
-    let on_loopback = local.interfaces().find(|one| one.has_loopback());
+    let on_loopback = local.interfaces().find(|one| one.is_loopback());
+    // A zone of it has no other hosts.
+    let on_loopback = on_loopback.filter(|_| !is_of_zone(local.ip()));
     let is_down = !local.interfaces().any(Interface::is_running);
     let temporary = local.interfaces().find(|interface| {
         let entry = interface.entry(local.ip());
