@@ -32,7 +32,8 @@ use std::time::Duration;
 pub use activation::Activation;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{self, Attempt, Cause, DeadEnd, Step};
+use crate::diagnose::{Attempt, Cause, DeadEnd, Step};
+use crate::netlink;
 use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::Protocol;
@@ -610,7 +611,7 @@ impl BindOptions {
         let Some(name) = &self.device else {
             return Device::None;
         };
-        match diagnose::device(name) {
+        match netlink::device(name) {
             Some(device) => Device::Index(device.index),
             None => Device::Name(name.clone()),
         }

@@ -288,6 +288,11 @@ pub(crate) fn ask_one<T>(question: &[u8], read: fn(u16, &[u8]) -> Option<T>) -> 
     asked.ok().and(found)
 }
 
+/// Asks for the interface called `name`, by any of its names.
+pub(crate) fn device(name: &str) -> Option<Link> {
+    ask_one(&link_question(0, Some(name)), link)
+}
+
 /// Reads a link out of a part of an answer.
 pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
     if kind != RTM_NEWLINK {

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
+use crate::netlink;
 use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
@@ -64,7 +65,10 @@ impl BindTarget {
             let host = here.snapshot_for(&addr);
             host.map_err(|kind| ResolveError::new(text, kind))?.clone()
         };
-        only_target(&addr, text, &host)
+        only_target(&addr, text, &host).map_err(|err| ResolveError {
+            kind: or_alternative_name(err.kind),
+            ..err
+        })
     }
 
     /// Says what a host in a setting is on the host of a snapshot.
@@ -211,9 +215,24 @@ pub(crate) fn endpoints_here(
 ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
     if addr.needs_interfaces() {
         let host = host.snapshot_for(addr)?;
-        Ok((endpoints(addr, host)?, Some(host.clone())))
+        let endpoints = endpoints(addr, host).map_err(or_alternative_name)?;
+        Ok((endpoints, Some(host.clone())))
     } else {
         Ok((endpoints(addr, &Interfaces::default())?, None))
+    }
+}
+
+/// What is wrong with a name that no interface of this host is listed by.
+fn or_alternative_name(kind: ResolveErrorKind) -> ResolveErrorKind {
+    let ResolveErrorKind::NoSuchInterface { name, known } = kind else {
+        return kind;
+    };
+    match netlink::device(&name) {
+        Some(link) if link.name != name => ResolveErrorKind::AlternativeName {
+            name,
+            interface: link.name,
+        },
+        _ => ResolveErrorKind::NoSuchInterface { name, known },
     }
 }
 
@@ -511,6 +530,19 @@ pub enum ResolveErrorKind {
         name: String,
         /// The names there are, the likeliest one first.
         known: Vec<String>,
+    },
+    /// An interface has the name beside its own, by which it is not listed (`altname`, ip-link(8)).
+    #[error(
+        "`{}` is another name of the interface `{interface}`; write `{interface}`",
+        shown(name),
+        interface = shown(interface)
+    )]
+    #[non_exhaustive]
+    AlternativeName {
+        /// The name, or the zone, as written.
+        name: String,
+        /// The name of the interface.
+        interface: String,
     },
     /// The interface has no address, or none of the family that `ipv4@` or `ipv6@` asks for.
     #[error(

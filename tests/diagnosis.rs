@@ -790,7 +790,7 @@ fn ephemeral_ports_exhausted() {
         let err = row(
             "port 0 where every ephemeral port is taken",
             "127.0.0.1:0",
-            "every port from 40000 to 40003 is taken; write one outside of them",
+            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
         );
         let Cause::EphemeralPortsExhausted { range, .. } = err.cause() else {
             panic!("{err:?}")

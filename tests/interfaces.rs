@@ -175,6 +175,7 @@ fn an_address_has_a_state_and_a_peer() {
         run_ip("addr add 2001:db8:9::1/64 dev eth0"); // its neighbour has it
         run_ip("addr add 10.8.0.1 peer 10.8.0.2/32 dev eth0");
         run_ip("addr add 10.8.1.1 peer 10.8.2.0/24 dev eth0");
+        run_ip("addr add fd00:1::1 peer fd00:2::2/64 dev eth0");
         let addrs = || -> Vec<InterfaceAddr> {
             let host = Interfaces::system().unwrap();
             host.by_name("eth0").unwrap().addrs().to_vec()
@@ -193,6 +194,9 @@ fn an_address_has_a_state_and_a_peer() {
         assert_eq!(find("10.8.0.1").state(), AddrState::Preferred);
         assert_eq!(find("10.8.1.1").to_string(), "10.8.1.1/32");
         assert_eq!(find("10.8.1.1").peer(), Some(ip("10.8.2.0")));
+        // In IPv6 the prefix is that of the own address.
+        assert_eq!(find("fd00:1::1").to_string(), "fd00:1::1/64");
+        assert_eq!(find("fd00:1::1").peer(), Some(ip("fd00:2::2")));
         let temporary = addrs()
             .into_iter()
             .find(InterfaceAddr::is_temporary)

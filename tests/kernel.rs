@@ -78,7 +78,7 @@ fn addresses_of_others_are_told_apart() {
             (
                 "0.1.2.3:80",
                 format!(
-                    "no interface of this host has 0.1.2.3; it is in 0.0.0.0/8, whose addresses no host has{near} 10.8.0.1"
+                    "no interface of this host has 0.1.2.3; it is in 0.0.0.0/8, which is reserved{near} 10.8.0.1"
                 ),
             ),
             (
@@ -242,6 +242,24 @@ fn a_link_local_address_needs_its_zone() {
         assert_eq!(err.step(), Step::Resolve);
         let sentence = "cannot listen on [fe80::77%eth1]:80: no interface with an address is called `eth1`; there are `eth0`, ";
         assert!(err.to_string().starts_with(sentence), "{err}");
+    });
+}
+
+#[test]
+fn another_name_of_an_interface_is_told() {
+    in_namespace("another_name_of_an_interface_is_told", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("addr add 10.8.0.1/24 dev eth0");
+        ip("link property add dev eth0 altname enp7s0");
+        let told = "`enp7s0` is another name of the interface `eth0`; write `eth0`";
+        for text in ["enp7s0:80", "-enp7s0:80", "[fe80::77%enp7s0]:80"] {
+            assert_fails(text, None, told);
+        }
+        let err = BindTarget::parse("[fe80::77%enp7s0]").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            format!("cannot resolve [fe80::77%enp7s0]: {told}")
+        );
     });
 }
 
@@ -437,18 +455,26 @@ fn exhausted_ephemeral_ports_are_said_so() {
         assert_fails(
             "127.0.0.1:0",
             Some(EADDRINUSE),
-            "every port from 40000 to 40003 is taken; write one outside of them",
+            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
         );
         assert!(fails("127.0.0.1:0").is_transient());
         // On another address they are free.
         bind("127.0.0.2:0").unwrap();
         assert_eq!(
             fails("localhost:0").to_string(),
-            "cannot listen on localhost:0: 127.0.0.1:0: every port from 40000 to 40003 is taken; \
-             write one outside of them",
+            "cannot listen on localhost:0: 127.0.0.1:0: the system has none left of the ports that it \
+             gives, 40000 to 40003; write one outside of them",
         );
         drop(held);
         bind("localhost:0").unwrap();
+        // None of them is taken here.
+        set("net/ipv4/ip_local_reserved_ports", "40000-40003");
+        assert_fails(
+            "127.0.0.1:0",
+            Some(EADDRINUSE),
+            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
+        );
+        set("net/ipv4/ip_local_reserved_ports", "1");
         // What is taken on another address is free on these.
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.2:0").unwrap()).collect();
         bind("localhost:0").unwrap();

@@ -120,7 +120,7 @@ fn every_class_says_what_it_means() {
         (
             "0.1.2.3",
             0,
-            "0.1.2.3, which no interface of this host has; it is in 0.0.0.0/8, whose addresses no host has",
+            "0.1.2.3, which no interface of this host has; it is in 0.0.0.0/8, which is reserved",
         ),
         (
             "8.8.8.8",
@@ -356,6 +356,12 @@ fn the_long_form_tells_all() {
              (10.0.0.1/24), on another host; the nearest here: 10.0.0.1"
                 .to_owned(),
         ),
+    );
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let host: Interfaces = [lo.with_addr(ip("192.0.2.1"), 24)].into_iter().collect();
+    assert_eq!(
+        BindTarget::classify(ip("192.0.2.77"), &host).to_string(),
+        "192.0.2.77, which no interface of this host has; it lies in the subnet of lo (192.0.2.1/24)",
     );
     assert_eq!(said("0.0.0.0").0, said("0.0.0.0").1);
 }

@@ -7,9 +7,9 @@ use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use super::BindOptions;
-use crate::diagnose;
 use crate::interfaces::Interfaces;
 use crate::listen::{Family, Host, ListenAddr};
+use crate::netlink;
 use crate::resolve::{ResolveErrorKind, ThisHost, endpoints_here};
 use crate::target::Endpoint;
 
@@ -126,7 +126,7 @@ impl BindOptions {
             (found, _) => return found,
         };
         // The snapshot has the interfaces with an address only.
-        if let Some(link) = diagnose::device(&name) {
+        if let Some(link) = netlink::device(&name) {
             return Err(ResolveErrorKind::NoAddress {
                 interface: name,
                 running: link.up && link.running,

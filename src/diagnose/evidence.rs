@@ -104,7 +104,7 @@ impl Evidence {
         }
         for name in attempts.iter().filter_map(|attempt| attempt.device) {
             if !evidence.devices.contains_key(name) {
-                let device = device(name);
+                let device = netlink::device(name);
                 evidence
                     .devices
                     .extend(device.map(|device| (name.to_owned(), device)));
@@ -388,12 +388,6 @@ fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> 
     Some(rows)
 }
 
-/// Asks for the interface called `name`, by any of its names.
-pub(crate) fn device(name: &str) -> Option<Link> {
-    let question = netlink::link_question(0, Some(name));
-    netlink::ask_one(&question, netlink::link)
-}
-
 /// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
 fn first_unprivileged_port() -> Option<u16> {
     match System::HERE {
@@ -562,6 +556,6 @@ pub(super) fn ipv6_switch(directory: &Path, is_off: bool) -> Ipv6Switch {
     let is_of_all = is_off && is_of_all().unwrap_or(false);
     Ipv6Switch {
         of_lo: is_of_lo.then(|| by_all.unwrap_or("lo")),
-        of_all: is_of_all.then(|| by_all.unwrap_or(if is_set(default) { "default" } else { "lo" })),
+        of_all: is_of_all.then(|| by_all.unwrap_or(if is_set(default) { "default" } else { "*" })),
     }
 }

@@ -154,12 +154,12 @@ impl fmt::Display for Cause {
             }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(
                 f,
-                "every port from {} to {} is taken; write one outside of them",
+                "the system has none left of the ports that it gives, {} to {}; write one outside of them",
                 range.start(),
                 range.end()
             ),
             Self::EphemeralPortsExhausted { range: None } => {
-                f.write_str("every ephemeral port is taken; write a port")
+                f.write_str("the system has none left of the ports that it gives; write a port")
             }
             Self::PrivilegedPort {
                 limit,

@@ -54,9 +54,9 @@ fn interface_addr(addr: &Addr) -> InterfaceAddr {
         AddrState::Preferred
     };
     let prefix_len = match addr.peer {
-        // The prefix is that of the peer's network.
-        Some(_) => u8::MAX,
-        None => addr.prefix_len,
+        // In IPv4 the prefix is that of the peer's network.
+        Some(IpAddr::V4(_)) => u8::MAX,
+        _ => addr.prefix_len,
     };
     let mut new = InterfaceAddr::new(addr.ip, prefix_len)
         .with_state(state)

@@ -180,7 +180,8 @@ pub enum ForeignReason<'a> {
         /// Its address there.
         addr: &'a InterfaceAddr,
     },
-    /// Another host in a subnet of this one.
+    /// An address in a subnet of the host: of another host, or, where the interface is a loopback
+    /// interface, of none.
     #[non_exhaustive]
     SameSubnet {
         /// The interface in that subnet.
@@ -198,7 +199,7 @@ impl fmt::Display for ForeignReason<'_> {
         match self {
             Self::LimitedBroadcast => f.write_str("it is the limited broadcast address"),
             Self::Multicast => f.write_str("it is a multicast address"),
-            Self::ThisNetwork => f.write_str("it is in 0.0.0.0/8, whose addresses no host has"),
+            Self::ThisNetwork => f.write_str("it is in 0.0.0.0/8, which is reserved"),
             Self::OtherZone { interface } => {
                 write!(f, "it is on {interface}, written `%{interface}`")
             }
@@ -218,10 +219,15 @@ impl fmt::Display for ForeignReason<'_> {
                 };
                 write!(f, "it is the {what} of the subnet of {interface} ({addr})")
             }
-            Self::SameSubnet { interface, addr } => write!(
-                f,
-                "it lies in the subnet of {interface} ({addr}), on another host"
-            ),
+            Self::SameSubnet { interface, addr } => {
+                write!(f, "it lies in the subnet of {interface} ({addr})")?;
+                // That of a loopback interface has no other hosts; Linux takes all of it for its own.
+                f.write_str(if interface.is_loopback() {
+                    ""
+                } else {
+                    ", on another host"
+                })
+            }
             Self::Unrelated => f.write_str("it lies in no subnet of this host"),
         }
     }

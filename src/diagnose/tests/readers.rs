@@ -198,7 +198,7 @@ fn what_switches_ipv6_off_is_read_of_each_interface() {
     assert_eq!(switch("default", "0", false), (None, None));
     assert_eq!(switch("eth0", "0", false), (None, None));
     assert_eq!(switch("lo", "1", true), (Some("lo"), None));
-    assert_eq!(switch("eth0", "1", true), (Some("lo"), Some("lo")));
+    assert_eq!(switch("eth0", "1", true), (Some("lo"), Some("*")));
     assert_eq!(switch("default", "1", true), (Some("lo"), Some("default")));
     assert_eq!(switch("lo", "0", true), (None, None));
     assert_eq!(switch("lo", "1", false), (Some("lo"), None));
