@@ -562,7 +562,7 @@ pub enum ResolveErrorKind {
         running: bool,
         /// The family asked for.
         family: Option<Family>,
-        /// The addresses that it has, of the other family.
+        /// The addresses that it has: of the other family, or of many hosts (multicast).
         known: Vec<String>,
     },
     /// No address of the host is of that network or kind.
