@@ -255,6 +255,8 @@ fn another_name_of_an_interface_is_told() {
         for text in ["enp7s0:80", "-enp7s0:80", "[fe80::77%enp7s0]:80"] {
             assert_fails(text, None, told);
         }
+        let none = "the interface `far0`, which is not running, has no address";
+        assert_fails("far0:80", None, none);
         let err = BindTarget::parse("[fe80::77%enp7s0]").unwrap_err();
         assert_eq!(
             err.to_string(),
