@@ -260,6 +260,8 @@ fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
         urls("[fe80::1%lo]", &host),
         ["http://[fe80::1%25lo]:5000/ this host lo"]
     );
+    let lo = reach("[fe80::1%lo]", &host);
+    assert_eq!(lo.dials()[0].exposure(), Exposure::ThisHost);
     for (text, exposure) in [
         ("[fe80::1%lo]", Exposure::ThisHost),
         ("[fe80::2%eth0]", Exposure::Link),

@@ -165,7 +165,8 @@ impl Dial {
         self.from
     }
 
-    /// Returns the kind of the address, by how far it reaches.
+    /// Returns how far the address reaches: by its kind, and not beyond this host if it works
+    /// [from](Self::from) there only.
     ///
     /// # Examples
     ///
@@ -180,7 +181,10 @@ impl Dial {
     /// ```
     #[must_use]
     pub fn exposure(&self) -> Exposure {
-        Exposure::of(self.addr.ip())
+        match self.from {
+            DialFrom::ThisHost => Exposure::ThisHost,
+            _ => Exposure::of(self.addr.ip()),
+        }
     }
 
     /// Returns the name of the interface that has the address, where one has.
@@ -238,7 +242,7 @@ impl Dial {
     }
 
     fn is_link_local(&self) -> bool {
-        self.exposure() == Exposure::Link
+        Exposure::of(self.addr.ip()) == Exposure::Link
     }
 
     /// Returns a URL of the address, as in `http://192.168.71.67:5000/`.
