@@ -4,7 +4,9 @@
 
 use std::net::SocketAddr;
 
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs};
+use bindaddr::{
+    BindOptions, BindTarget, Hold, Interface, Interfaces, Lints, ListenAddr, ListenAddrs,
+};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json, to_value};
@@ -263,4 +265,60 @@ fn failures_and_checks_are_values() {
     );
     assert_eq!(check["settings"][1]["problems"][0]["name"], "text");
     assert_eq!(check["settings"][1]["sockets"], json!([]));
+}
+
+#[test]
+fn what_is_odd_and_what_changes_are_values() {
+    let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"]).unwrap();
+    let addr = listeners.as_slice()[0].local_addr().to_string();
+    let skipped = to_value(listeners.skipped()).unwrap();
+    assert_eq!(skipped[0]["entry"], 1);
+    assert_eq!(skipped[0]["text"], "-198.51.100.1:0");
+    assert_eq!(skipped[0]["addr"], "198.51.100.1:0");
+    assert_eq!(skipped[0]["cause"]["name"], "not-on-this-host");
+
+    let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
+    let host: Interfaces = [lo].into_iter().collect();
+    let mut hold = listeners.hold(host.clone());
+    let change = |hold: &mut Hold, host: Interfaces| to_value(&hold.look(host)[0]).unwrap();
+    let gone = change(&mut hold, Interfaces::default());
+    assert_eq!(
+        gone,
+        json!({
+            "kind": "gone",
+            "entry": 0,
+            "addr": addr,
+            "interface": "lo",
+            "action": "wait",
+            "message": gone["message"],
+        })
+    );
+    let message = gone["message"].as_str().unwrap();
+    assert!(message.starts_with(&format!("nobody can connect to {addr}")));
+    let back = change(&mut hold, host);
+    assert_eq!(
+        (&back["kind"], &back["action"]),
+        (&json!("back"), &json!("nothing"))
+    );
+
+    if cfg!(target_os = "linux") {
+        let options = BindOptions::new().freebind(true);
+        let listeners = options.bind("198.51.100.1:0").unwrap();
+        let listener = &listeners.as_slice()[0];
+        let notes = to_value(listener.notes()).unwrap();
+        assert_eq!(notes[0]["name"], "not-listed");
+        let eth0 = Interface::new("eth0", 2).with_addr([198, 51, 100, 1].into(), 24);
+        let host: Interfaces = [eth0].into_iter().collect();
+        let findings = listeners.lint(&Lints::new(), &host);
+        assert_eq!(
+            to_value(&findings).unwrap(),
+            json!([{
+                "lint": "global-address",
+                "addr": listener.local_addr(),
+                "ip": "198.51.100.1",
+                "interface": "eth0",
+                "message": findings[0].to_string(),
+            }])
+        );
+    }
 }
