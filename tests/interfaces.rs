@@ -5,7 +5,7 @@ mod util;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use bindaddr::{AddrState, Interface, InterfaceAddr, Interfaces};
+use bindaddr::{AddrState, BindOptions, Exposure, Interface, InterfaceAddr, Interfaces};
 use proptest::prelude::*;
 use util::netns::{in_namespace, ip as run_ip, set};
 use util::{interfaces, ip, near_ips, office};
@@ -206,6 +206,14 @@ fn an_address_has_a_state_and_a_peer() {
             temporary.to_string().starts_with("2001:db8::"),
             "{temporary}"
         );
+        // Its flag says that it is none, whatever its addresses.
+        run_ip("addr add 127.5.5.5/32 dev eth0");
+        let host = Interfaces::system().unwrap();
+        assert!(!host.by_name("eth0").unwrap().is_loopback());
+        assert!(host.by_name("lo").unwrap().is_loopback());
+        let on_eth0 = BindOptions::new().device("eth0");
+        let exposure = on_eth0.bind("0.0.0.0:0").unwrap().exposure(&host);
+        assert_eq!(exposure, Exposure::Private, "by 10.8.0.1");
         let begun = std::time::Instant::now();
         while find("2001:db8:9::1").state() != AddrState::Duplicate {
             assert!(begun.elapsed().as_secs() < 30, "{:?}", addrs());
