@@ -123,7 +123,7 @@ pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
 }
 
 /// The question for the route to `ip`.
-pub(crate) fn route_question(ip: IpAddr) -> Vec<u8> {
+fn route_question(ip: IpAddr) -> Vec<u8> {
     let (family, bits, dst) = match ip {
         IpAddr::V4(ip) => (AF_INET, 32, ip.octets().to_vec()),
         IpAddr::V6(ip) => (AF_INET6, 128, ip.octets().to_vec()),
@@ -291,6 +291,11 @@ pub(crate) fn ask_one<T>(question: &[u8], read: fn(u16, &[u8]) -> Option<T>) -> 
 /// Asks for the interface called `name`, by any of its names.
 pub(crate) fn device(name: &str) -> Option<Link> {
     ask_one(&link_question(0, Some(name)), link)
+}
+
+/// Asks for the table of the route that makes `ip` local, if one does.
+pub(crate) fn local_table(ip: IpAddr) -> Option<u8> {
+    ask_one(&route_question(ip), local_route)
 }
 
 /// Reads a link out of a part of an answer.

@@ -238,14 +238,14 @@ fn dial<'a>(
     owners: impl IntoIterator<Item = (&'a Interface, &'a InterfaceAddr)>,
     host: &Interfaces,
 ) -> Option<Dial> {
-    let is_broadcast = match ip {
-        IpAddr::V4(v4) => host.broadcast_of(v4).is_some() && !host.has(ip),
-        IpAddr::V6(_) => false,
-    };
-    if is_of_many(ip) || is_broadcast {
+    if is_of_many(ip) {
         return None;
     }
     if ip.is_loopback() {
+        let is_broadcast = |ip| !host.has(IpAddr::V4(ip)) && host.broadcast_of(ip).is_some();
+        if matches!(ip, IpAddr::V4(ip) if is_broadcast(ip)) {
+            return None;
+        }
         // All of 127.0.0.0/8 is taken care of by the one entry that the interface has.
         let listed = host
             .with_ip(ip)

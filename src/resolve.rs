@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::netlink;
+use crate::netlink::{self, Link};
 use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
@@ -65,9 +65,13 @@ impl BindTarget {
             let host = here.snapshot_for(&addr);
             host.map_err(|kind| ResolveError::new(text, kind))?.clone()
         };
-        only_target(&addr, text, &host).map_err(|err| ResolveError {
-            kind: or_alternative_name(err.kind),
-            ..err
+        only_target(&addr, text, &host).map_err(|err| match err.kind {
+            ResolveErrorKind::NoSuchInterface { name, known } => {
+                let other = netlink::device(&name).and_then(|link| alternative_name(&name, &link));
+                let kind = other.unwrap_or(ResolveErrorKind::NoSuchInterface { name, known });
+                ResolveError::new(text, kind)
+            }
+            _ => err,
         })
     }
 
@@ -215,25 +219,18 @@ pub(crate) fn endpoints_here(
 ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
     if addr.needs_interfaces() {
         let host = host.snapshot_for(addr)?;
-        let endpoints = endpoints(addr, host).map_err(or_alternative_name)?;
-        Ok((endpoints, Some(host.clone())))
+        Ok((endpoints(addr, host)?, Some(host.clone())))
     } else {
         Ok((endpoints(addr, &Interfaces::default())?, None))
     }
 }
 
-/// What is wrong with a name that no interface of this host is listed by.
-fn or_alternative_name(kind: ResolveErrorKind) -> ResolveErrorKind {
-    let ResolveErrorKind::NoSuchInterface { name, known } = kind else {
-        return kind;
-    };
-    match netlink::device(&name) {
-        Some(link) if link.name != name => ResolveErrorKind::AlternativeName {
-            name,
-            interface: link.name,
-        },
-        _ => ResolveErrorKind::NoSuchInterface { name, known },
-    }
+/// What is wrong with a name of `link` that is not the one by which it is listed.
+pub(crate) fn alternative_name(name: &str, link: &Link) -> Option<ResolveErrorKind> {
+    (link.name != name).then(|| ResolveErrorKind::AlternativeName {
+        name: name.to_owned(),
+        interface: link.name.clone(),
+    })
 }
 
 /// What the address stands for: at least one endpoint, none of them twice.

@@ -10,7 +10,7 @@ use super::BindOptions;
 use crate::interfaces::Interfaces;
 use crate::listen::{Family, Host, ListenAddr};
 use crate::netlink;
-use crate::resolve::{ResolveErrorKind, ThisHost, endpoints_here};
+use crate::resolve::{ResolveErrorKind, ThisHost, alternative_name, endpoints_here};
 use crate::target::Endpoint;
 
 /// Which of the addresses that a setting names are bound.
@@ -119,14 +119,19 @@ impl BindOptions {
         addr: &ListenAddr,
         host: &ThisHost,
     ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
-        let (name, known) = match (endpoints_here(addr, host), addr.host()) {
-            (Err(ResolveErrorKind::NoSuchInterface { name, known }), Host::Name(_)) => {
-                (name, known)
-            }
-            (found, _) => return found,
+        let (name, known) = match endpoints_here(addr, host) {
+            Err(ResolveErrorKind::NoSuchInterface { name, known }) => (name, known),
+            found => return found,
         };
+        let link = netlink::device(&name);
+        if let Some(other) = link.as_ref().and_then(|link| alternative_name(&name, link)) {
+            return Err(other);
+        }
+        if !matches!(addr.host(), Host::Name(_)) {
+            return Err(ResolveErrorKind::NoSuchInterface { name, known });
+        }
         // The snapshot has the interfaces with an address only.
-        if let Some(link) = netlink::device(&name) {
+        if let Some(link) = link {
             return Err(ResolveErrorKind::NoAddress {
                 interface: name,
                 running: link.up && link.running,

@@ -210,7 +210,8 @@ impl Evidence {
                 // It may have no address, and be missing among the interfaces.
                 BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign)
-                    if foreign.scope_id().is_none() && is_local_by_route(foreign.ip()) =>
+                    if foreign.scope_id().is_none()
+                        && netlink::local_table(foreign.ip()).is_some() =>
                 {
                     self.local_by_route.insert(foreign.ip());
                 }
@@ -239,7 +240,7 @@ impl Evidence {
                 self.interfaces = Some(host);
                 return;
             }
-            if !is_listed && !is_local_by_route(ip) {
+            if !is_listed && netlink::local_table(ip).is_none() {
                 self.local_by_route.remove(&ip);
                 return;
             }
@@ -365,11 +366,6 @@ impl Evidence {
                 .collect(),
         )
     }
-}
-
-fn is_local_by_route(ip: IpAddr) -> bool {
-    let question = netlink::route_question(ip);
-    netlink::ask_one(&question, netlink::local_route).is_some()
 }
 
 /// Asks for sockets; `None` unless all of them were told.
@@ -540,10 +536,7 @@ pub(super) fn is_set(file: &Path) -> bool {
 /// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes
 /// a file for each.
 pub(super) fn ipv6_switch(directory: &Path, is_off: bool) -> Ipv6Switch {
-    let is_set = |interface: &OsStr| {
-        let file = directory.join(interface).join("disable_ipv6");
-        is_set(&file)
-    };
+    let is_set = |interface: &OsStr| is_set(&directory.join(interface).join("disable_ipv6"));
     // These two are no interfaces.
     let [all, default, lo] = ["all", "default", "lo"].map(OsStr::new);
     let is_of_all = || {

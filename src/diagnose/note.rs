@@ -147,16 +147,14 @@ impl Surroundings {
             interfaces: host.cloned().or_else(|| Interfaces::system().ok()),
             ..Self::default()
         };
-        if System::HERE != System::Linux {
+        let host = new.interfaces.as_ref();
+        let target = host.map(|host| BindTarget::classify_socket(addr, host));
+        // What an interface has needs no other reason, and has its route.
+        if matches!(target, Some(BindTarget::Local(_))) || System::HERE != System::Linux {
             return new;
         }
         let ip = addr.ip().to_canonical();
         new.has_no_route = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
-        let target = new
-            .interfaces
-            .as_ref()
-            .map(|host| BindTarget::classify_socket(addr, host));
-        // What an interface has needs no other reason.
         if let Some(BindTarget::Foreign(foreign)) = target {
             new.is_routed = foreign.scope_id().is_none() && is_routed(ip);
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
@@ -169,13 +167,15 @@ impl Surroundings {
 
 /// Tells whether a local route brings clients to `ip`.
 fn is_routed(ip: IpAddr) -> bool {
-    let table = |ip| netlink::ask_one(&netlink::route_question(ip), netlink::local_route);
+    let table = netlink::local_table(ip);
     match ip {
         // By a route of another table than `local` it is taken in, and answers are refused, for IPv4
         // sends from an address of that table alone, as it binds (`inet_addr_type_table`). Which one
         // that is 127.0.0.1 tells: it is one with `main` until there is a rule (`fib_unmerge`).
-        IpAddr::V4(_) => table(ip).is_some_and(|by| table(Ipv4Addr::LOCALHOST.into()) == Some(by)),
-        IpAddr::V6(_) => table(ip).is_some(),
+        IpAddr::V4(_) => {
+            table.is_some() && table == netlink::local_table(Ipv4Addr::LOCALHOST.into())
+        }
+        IpAddr::V6(_) => table.is_some(),
     }
 }
 
