@@ -254,7 +254,7 @@ fn dial<'a>(
             .subnets_of(ip)
             .filter(|(_, addr)| addr.ip().is_loopback());
         let owner = listed.chain(around).find(|(own, _)| own.is_running())?;
-        return Some(Dial::new(ip, port, Some(owner)));
+        return Some(Dial::new(ip, port, owner));
     }
     let is_usable = |(interface, addr): &(&Interface, &InterfaceAddr)| {
         // IPv6 has no route to its own address where the interface is down, and IPv4 has.
@@ -262,7 +262,7 @@ fn dial<'a>(
     };
     let usable = owners.into_iter().filter(is_usable);
     let owner = usable.min_by_key(|(interface, _)| !interface.is_running())?;
-    Some(Dial::new(ip, port, Some(owner)))
+    Some(Dial::new(ip, port, owner))
 }
 
 /// A socket, for whoever looks at what it is open to.

@@ -427,9 +427,10 @@ proptest! {
         let target = BindTarget::classify(ip, &host);
         prop_assert_eq!(target.exposure(&host), BindTarget::classify(ip.to_canonical(), &host).exposure(&host));
         if !target.is_any() {
-            let exposure = target.exposure(&host);
+            let is_of_zone = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
             let is_of_lo = matches!(&target, BindTarget::Local(local) if local.interfaces().all(Interface::is_loopback));
-            prop_assert!(exposure == Exposure::of(ip) || is_of_lo && exposure == Exposure::ThisHost);
+            let kind = if is_of_zone && is_of_lo { Exposure::ThisHost } else { Exposure::of(ip) };
+            prop_assert_eq!(target.exposure(&host), kind);
         }
     }
 

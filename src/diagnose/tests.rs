@@ -58,6 +58,19 @@ fn row(
     cause
 }
 
+/// A socket that listens on port 80, of which nothing else is told.
+fn listener_on(ip: impl Into<IpAddr>) -> Row {
+    Row {
+        state: State::Listen,
+        ip: ip.into(),
+        port: 80,
+        only_v6: None,
+        device: None,
+        uid: None,
+        inode: 0,
+    }
+}
+
 fn link(index: u32, name: &str, master: u32) -> Link {
     Link {
         index,
@@ -391,13 +404,8 @@ fn who_shares_a_port_is_in_nobody_s_way() {
         ..Evidence::default()
     };
     evidence.tcp.add([Row {
-        state: State::Listen,
-        ip: [198, 51, 100, 1].into(),
-        port: 80,
-        only_v6: None,
         device: Some(0),
-        uid: None,
-        inode: 0,
+        ..listener_on([198, 51, 100, 1])
     }]);
     let names = |shares_port| -> Vec<&str> {
         let attempt = Attempt {
@@ -419,12 +427,8 @@ fn a_port_that_connections_have_comes_free() {
         evidence.tcp.are_all = true;
         evidence.tcp.add(states.iter().map(|state| Row {
             state: *state,
-            ip: [127, 0, 0, 1].into(),
-            port: 80,
-            only_v6: None,
             device: Some(0),
-            uid: None,
-            inode: 0,
+            ..listener_on([127, 0, 0, 1])
         }));
         let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
         (causes[0].comes_with_time(), causes[0].is_transient())
@@ -438,12 +442,8 @@ fn a_port_that_connections_have_comes_free() {
 fn only_what_is_surely_in_the_way_is_foreseen() {
     let row = |ip: [u8; 4], state, device| Row {
         state,
-        ip: ip.into(),
-        port: 80,
-        only_v6: None,
         device,
-        uid: None,
-        inode: 0,
+        ..listener_on(ip)
     };
     let foreseen = |row: Row, device| {
         let mut sockets = Sockets::default();
@@ -518,13 +518,9 @@ fn a_command_cannot_draw_on_the_terminal() {
         command: Some("\u{1b}[2Jx\n\u{202e}".into()),
     };
     let row = Row {
-        state: State::Listen,
-        ip: [0, 0, 0, 0].into(),
-        port: 80,
-        only_v6: None,
-        device: None,
         uid: Some(33),
         inode: 7,
+        ..listener_on([0, 0, 0, 0])
     };
     let mut evidence = Evidence::default();
     evidence.tcp.add([row]);
@@ -570,13 +566,8 @@ fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
 fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
     let holder = |ip: &str, device| {
         let row = Row {
-            state: State::Listen,
-            ip: ip.parse().expect("an address"),
-            port: 80,
-            only_v6: None,
             device: Some(device),
-            uid: None,
-            inode: 0,
+            ..listener_on(ip.parse::<IpAddr>().expect("an address"))
         };
         let mut sockets = Sockets::default();
         sockets.add([row.clone()]);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use super::Exposure;
+use super::exposure::is_of_zone;
 use crate::interfaces::{AddrState, Interface, InterfaceAddr};
 use crate::target::socket_addr;
 
@@ -85,30 +86,24 @@ impl fmt::Display for DialFrom {
 
 impl Dial {
     /// `owner` is the interface that has the address, with its entry.
-    pub(super) fn new(ip: IpAddr, port: u16, owner: Option<(&Interface, &InterfaceAddr)>) -> Self {
-        let interface = owner.map(|(interface, _)| interface);
-        let (from, scope_id) = match (Exposure::of(ip), ip) {
-            (Exposure::ThisHost, _) => (DialFrom::ThisHost, 0),
-            (Exposure::Link, IpAddr::V4(_)) => (DialFrom::Link, 0),
-            (Exposure::Link, IpAddr::V6(_)) => {
-                let index = interface.and_then(Interface::index);
-                let from = match interface {
-                    // Its zone has no other hosts.
-                    Some(interface) if interface.is_loopback() => DialFrom::ThisHost,
-                    _ => DialFrom::Link,
-                };
-                (from, index.unwrap_or(0))
-            }
-            _ => (DialFrom::Network, 0),
+    pub(super) fn new(ip: IpAddr, port: u16, owner: (&Interface, &InterfaceAddr)) -> Self {
+        let (interface, entry) = owner;
+        let from = match Exposure::through(interface, ip) {
+            Exposure::ThisHost => DialFrom::ThisHost,
+            Exposure::Link => DialFrom::Link,
+            _ => DialFrom::Network,
         };
-        let is = |what: fn(&InterfaceAddr) -> bool| owner.is_some_and(|(_, addr)| what(addr));
+        let scope_id = match interface.index() {
+            Some(index) if is_of_zone(ip) => index,
+            _ => 0,
+        };
         Self {
             addr: socket_addr(ip, scope_id, port),
             from,
-            interface: interface.map(|interface| interface.name().to_owned()),
-            running: interface.is_none_or(Interface::is_running),
-            temporary: is(InterfaceAddr::is_temporary),
-            deprecated: is(|addr| addr.state() == AddrState::Deprecated),
+            interface: Some(interface.name().to_owned()),
+            running: interface.is_running(),
+            temporary: entry.is_temporary(),
+            deprecated: entry.state() == AddrState::Deprecated,
         }
     }
 

@@ -82,6 +82,16 @@ impl Exposure {
             Self::Global
         }
     }
+
+    /// How far `ip` reaches as an address of `interface`: the zone of a loopback interface has no
+    /// other hosts.
+    pub(super) fn through(interface: &Interface, ip: IpAddr) -> Self {
+        if is_of_zone(ip) && interface.is_loopback() {
+            Self::ThisHost
+        } else {
+            Self::of(ip)
+        }
+    }
 }
 
 /// Tells whether `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).
@@ -143,13 +153,11 @@ impl BindTarget {
                 .map(Exposure::of)
                 .fold(Exposure::Link, Ord::max),
             Self::Loopback(_) => Exposure::ThisHost,
-            // The zone of a loopback interface has no other hosts.
-            Self::Local(local)
-                if is_of_zone(local.ip()) && local.interfaces().all(Interface::is_loopback) =>
-            {
-                Exposure::ThisHost
+            Self::Local(local) => {
+                let through = |interface| Exposure::through(interface, local.ip());
+                let farthest = local.interfaces().map(through).max();
+                farthest.unwrap_or_else(|| Exposure::of(local.ip()))
             }
-            Self::Local(local) => Exposure::of(local.ip()),
             Self::Foreign(foreign) => Exposure::of(foreign.ip()),
         }
     }

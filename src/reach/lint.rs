@@ -5,7 +5,6 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
-use super::exposure::is_of_zone;
 use super::{Exposure, OpenSocket};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
@@ -550,9 +549,9 @@ pub(crate) fn find(
 fn of_local(local: &LocalAddr) -> impl Iterator<Item = (Lint, &Interface)> {
     let owner = move || local.interfaces().next();
     let global = (Exposure::of(local.ip()) == Exposure::Global).then(owner);
-    let on_loopback = local.interfaces().find(|one| one.is_loopback());
-    // A zone of it has no other hosts.
-    let on_loopback = on_loopback.filter(|_| !is_of_zone(local.ip()));
+    let on_loopback = local
+        .interfaces()
+        .find(|one| one.is_loopback() && Exposure::through(one, local.ip()) > Exposure::ThisHost);
     let is_down = !local.interfaces().any(Interface::is_running);
     let temporary = local.interfaces().find(|interface| {
         let entry = interface.entry(local.ip());

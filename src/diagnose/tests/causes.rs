@@ -402,13 +402,11 @@ fn holder(uid: u32, port: u16) -> Holder {
 
 fn held_by(uid: u32, port: u16, process: Option<Process>) -> Holder {
     let row = Row {
-        state: State::Listen,
-        ip: ip("127.0.0.1"),
         port,
-        only_v6: None,
         device: Some(0),
         uid: Some(uid),
         inode: 7,
+        ..listener_on([127, 0, 0, 1])
     };
     let mut sockets = Sockets::default();
     sockets.add([row]);
