@@ -89,6 +89,9 @@ pub(crate) fn ip(args: &str) {
     let output = command.output().expect("iproute2 is installed");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {args}: {stderr}");
+    if args.starts_with("link") {
+        wait_until_told();
+    }
     wait_until_usable();
 }
 
@@ -102,6 +105,7 @@ pub(crate) fn ip_batch(batch: &str) {
     stdin.write_all(batch.as_bytes()).expect("ip reads");
     drop(stdin);
     assert!(ip.wait().expect("it ends").success());
+    wait_until_told();
     wait_until_usable();
 }
 
@@ -119,6 +123,26 @@ pub(crate) fn wait_until_usable() {
         let is_waited_for = read("/proc/sys/net/ipv6/conf/default/accept_dad").trim() == "0";
         let addrs = read("/proc/thread-self/net/if_inet6");
         if !is_waited_for || !addrs.lines().any(is_tentative) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Waits until the kernel tells of each carrier: that an interface is running, or is not any more, follows
+/// the carrier at once on a quiet machine, and up to a second later on a busy one (`net/core/link_watch.c`).
+fn wait_until_told() {
+    // `ip` writes NO-CARRIER for what is up and not running, and LOWER_UP for the carrier itself.
+    let is_told = |line: &str| {
+        let flags = line.split(['<', '>']).nth(1).unwrap_or_default();
+        let has = |name: &str| flags.split(',').any(|flag| flag == name);
+        !has("UP") || has("NO-CARRIER") != has("LOWER_UP")
+    };
+    for _ in 0..1000 {
+        let mut links = Command::new("ip");
+        let links = links.args(["-oneline", "link", "show"]).output();
+        let links = links.expect("iproute2 is installed").stdout;
+        if String::from_utf8_lossy(&links).lines().all(is_told) {
             return;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -180,6 +204,8 @@ impl Host {
         ));
         ip(&format!("link set {here} up"));
         self.ip(&format!("link set {there} up"));
+        // The carrier of the end here comes with the other end.
+        wait_until_told();
     }
 
     /// Joins this host and `other` by a cable: `here` is its end here, `there` the other.
@@ -190,6 +216,8 @@ impl Host {
         ));
         self.ip(&format!("link set {here} up"));
         other.ip(&format!("link set {there} up"));
+        // The carrier of the end here comes with the other end.
+        self.ip("link show");
     }
 
     /// Sets a sysctl of the host.
