@@ -176,10 +176,11 @@ impl Serialize for Interfaces {
 
 impl Serialize for Interface {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Interface", 4)?;
+        let mut out = serializer.serialize_struct("Interface", 5)?;
         out.serialize_field("name", self.name())?;
         out.serialize_field("index", &self.index())?;
         out.serialize_field("running", &self.is_running())?;
+        out.serialize_field("loopback", &self.is_loopback())?;
         out.serialize_field("addrs", self.addrs())?;
         out.end()
     }

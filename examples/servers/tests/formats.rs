@@ -227,6 +227,7 @@ fn reports_are_values() {
             "name": "lo",
             "index": 1,
             "running": true,
+            "loopback": true,
             "addrs": [{
                 "ip": "127.0.0.1",
                 "prefix_len": 8,
