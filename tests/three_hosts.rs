@@ -295,7 +295,10 @@ fn lints_have_their_evidence_from_the_kernel() {
             found("*:5000", &Lints::new().without(Lint::GlobalAddress)),
             [""; 0]
         );
-        set("net/ipv4/conf/eth0/route_localnet", "1");
+        set("net/ipv4/conf/lo/route_localnet", "1");
+        assert_eq!(found("localhost:5000", &all), [""; 0]);
+        // As which the kernel takes any number but 0.
+        set("net/ipv4/conf/eth0/route_localnet", "2");
         assert_eq!(
             found("localhost:5000", &all),
             [
@@ -357,8 +360,9 @@ fn a_routed_loopback_address_lets_others_in() {
         network
             .neighbour
             .ip("route del local 127.0.0.0/8 dev lo table local");
+        set("net/ipv4/conf/lo/route_localnet", "1");
         assert!(!network.neighbour.connects(to));
-        set("net/ipv4/conf/all/route_localnet", "1");
+        set("net/ipv4/conf/eth0/route_localnet", "2");
         assert!(
             network.neighbour.connects(to),
             "which is what the lint is for"

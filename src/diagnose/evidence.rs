@@ -528,7 +528,7 @@ pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
 }
 
 /// Tells whether a switch of ip-sysctl is on, as which the kernel takes any number but 0.
-pub(super) fn is_set(file: &Path) -> bool {
+pub(crate) fn is_set(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.trim().parse().is_ok_and(|number: i32| number != 0)
 }
