@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::rerun;
 
@@ -114,19 +114,19 @@ pub(crate) fn ip_batch(batch: &str) {
 /// has switched the look on.
 pub(crate) fn wait_until_usable() {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let is_tentative = |line: &str| {
-        let flags = line.split_ascii_whitespace().nth(4).unwrap_or_default();
+    let is_usable = |line: &str| {
+        let mut fields = line.split_ascii_whitespace().skip(4);
+        let flags = fields.next().unwrap_or_default();
         // IFA_F_TENTATIVE of linux/if_addr.h
-        u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x40 != 0)
+        let is_tentative = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x40 != 0);
+        let device = fields.next().unwrap_or_default();
+        let look = || read(&format!("/proc/sys/net/ipv6/conf/{device}/accept_dad"));
+        !is_tentative || look().trim() != "0"
     };
-    for _ in 0..1000 {
-        let is_waited_for = read("/proc/sys/net/ipv6/conf/default/accept_dad").trim() == "0";
+    wait_until("each IPv6 address is usable", || {
         let addrs = read("/proc/thread-self/net/if_inet6");
-        if !is_waited_for || !addrs.lines().any(is_tentative) {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
+        addrs.lines().all(is_usable)
+    });
 }
 
 /// Waits until the kernel tells of each carrier: that an interface is running, or is not any more, follows
@@ -138,13 +138,19 @@ fn wait_until_told() {
         let has = |name: &str| flags.split(',').any(|flag| flag == name);
         !has("UP") || has("NO-CARRIER") != has("LOWER_UP")
     };
-    for _ in 0..1000 {
+    wait_until("each carrier is told of", || {
         let mut links = Command::new("ip");
         let links = links.args(["-oneline", "link", "show"]).output();
         let links = links.expect("iproute2 is installed").stdout;
-        if String::from_utf8_lossy(&links).lines().all(is_told) {
-            return;
-        }
+        String::from_utf8_lossy(&links).lines().all(is_told)
+    });
+}
+
+/// Waits for what a work queue of the kernel does, which a busy machine may keep waiting for seconds.
+fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "until {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
