@@ -47,6 +47,9 @@ const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_LINK_NETNSID: u16 = 37;
+const IFLA_ALT_IFNAME: u16 = 53;
+/// What the first name of a link takes at most, with its NUL (linux/if.h).
+const IFNAMSIZ: usize = 16;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
 const IFF_UP: u32 = 1;
@@ -113,11 +116,14 @@ pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[4..8].copy_from_slice(&index.to_ne_bytes());
     if let Some(name) = name {
-        push_attribute(
-            &mut ifinfomsg,
-            IFLA_IFNAME,
-            &[name.as_bytes(), &[0]].concat(),
-        );
+        // A name that is too long for the one is refused unread.
+        let attribute = if name.len() < IFNAMSIZ {
+            IFLA_IFNAME
+        } else {
+            IFLA_ALT_IFNAME
+        };
+        let name = [name.as_bytes(), &[0]].concat();
+        push_attribute(&mut ifinfomsg, attribute, &name);
     }
     message(RTM_GETLINK, 0, &ifinfomsg)
 }

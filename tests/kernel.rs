@@ -251,9 +251,14 @@ fn another_name_of_an_interface_is_told() {
         ip("link add name eth0 type veth peer name far0");
         ip("addr add 10.8.0.1/24 dev eth0");
         ip("link property add dev eth0 altname enp7s0");
+        // Which may be longer than the first name of an interface.
+        ip("link property add dev eth0 altname enx00005e0053af-uplink");
         let told = "`enp7s0` is another name of the interface `eth0`; write `eth0`";
-        for text in ["enp7s0:80", "-enp7s0:80", "[fe80::77%enp7s0]:80"] {
-            assert_fails(text, None, told);
+        for name in ["enp7s0", "enx00005e0053af-uplink"] {
+            let told = told.replace("enp7s0", name);
+            assert_fails(&format!("{name}:80"), None, &told);
+            assert_fails(&format!("-{name}:80"), None, &told);
+            assert_fails(&format!("[fe80::77%{name}]:80"), None, &told);
         }
         let none = "the interface `far0`, which is not running, has no address";
         assert_fails("far0:80", None, none);

@@ -67,7 +67,17 @@ fn every_faulty_entry_is_told_with_its_place() {
             vec![
                 (1, 3, ParseErrorKind::MissingPort),
                 (2, 13, ParseErrorKind::PortTooLarge),
+                (3, 25, ParseErrorKind::PortAlone),
                 (4, 29, ParseErrorKind::EmptyHost),
+            ],
+        ),
+        // Another port of that address, or every address?
+        ("127.0.0.1:80,443", vec![(1, 13, ParseErrorKind::PortAlone)]),
+        (
+            "80, [::1]:80 81\n82-83",
+            vec![
+                (2, 13, ParseErrorKind::PortAlone),
+                (3, 16, ParseErrorKind::PortAlone),
             ],
         ),
         ("80;443", vec![(0, 0, ParseErrorKind::InvalidCharacter)]),
@@ -89,6 +99,14 @@ fn every_faulty_entry_is_told_with_its_place() {
         err.to_string(),
         "entry 2 of 2: invalid listen address \"70000\": the port `70000` is too large; ports end at 65535"
     );
+    let err = ListenAddrs::parse_with_default_port("::1 8080", 80).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "entry 2 of 2: invalid listen address \"8080\": a port alone stands for every address, and behind another \
+         address it may be meant for that one; write `*:8080` if every address is meant"
+    );
+    // Each in a text of its own is no continuation of another.
+    assert!(ListenAddrs::parse_each(["127.0.0.1:80", "443"]).is_ok());
     // Ten thousand of them make no long message.
     let many = "70000 ".repeat(10_000);
     let err = many.parse::<ListenAddrs>().unwrap_err();
@@ -497,6 +515,8 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
             "127.0.0.1".parse().expect("an address"),
             "::ffff:127.0.0.1".parse().expect("an address"),
         ]),
+        // A name of one label may be longer than that of an interface.
+        "web-7d4b9c6f5d-abcde" => Ok(vec![[127, 0, 0, 1].into()]),
         "far.example" => Ok(vec![[198, 51, 100, 1].into()]),
         "all.example" => Ok(vec![[0, 0, 0, 0].into()]),
         _ => Err(std::io::Error::other("no such name")),
@@ -510,6 +530,10 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
     };
     assert_eq!(
         ips(&options.bind("ipv4@db.internal:0").unwrap()),
+        ["127.0.0.1"]
+    );
+    assert_eq!(
+        ips(&options.bind("web-7d4b9c6f5d-abcde:0").unwrap()),
         ["127.0.0.1"]
     );
     match options.bind("db.internal:0") {

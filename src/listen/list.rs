@@ -6,12 +6,13 @@ use std::str::FromStr;
 
 use super::ListenAddr;
 use super::parse::{self, PortRule};
-use super::refusal::ParseError;
+use super::refusal::{ParseError, ParseErrorKind};
 
 /// The listen addresses of a setting that may have several: at least one.
 ///
 /// In a text they stand apart by commas, by white space, or by both. An entry
-/// that is empty is a mistake, as where a variable between two commas was unset.
+/// that is empty is a mistake, as where a variable between two commas was unset. So is a port alone behind
+/// an address: `127.0.0.1:80,443` may mean two ports of that address, and must not open every one.
 ///
 /// The [`Display`](fmt::Display) form is canonical and parses back to the same value.
 ///
@@ -132,8 +133,19 @@ fn parse_all<T: AsRef<str>>(
     let mut entry = 0;
     for text in texts {
         let text = text.as_ref();
+        let mut is_behind_address = false;
         for (offset, part) in entries(text) {
-            match parse::parse(part, rule) {
+            let is_port_alone = parse::is_port_alone(part);
+            let parsed = match parse::parse(part, rule) {
+                // `127.0.0.1:80,443` must not open every address.
+                Ok(_) if is_port_alone && is_behind_address => {
+                    let kind = ParseErrorKind::PortAlone;
+                    Err(ParseError::new(part, 0..part.len(), kind, false))
+                }
+                parsed => parsed,
+            };
+            is_behind_address |= !is_port_alone && !part.is_empty();
+            match parsed {
                 Ok(addr) => addrs.push(addr),
                 Err(error) => faults.push(EntryError {
                     entry,

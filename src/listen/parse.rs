@@ -7,8 +7,15 @@ use super::refusal::{ParseError, ParseErrorKind};
 use super::{Family, Host, ListenAddr, Word, Zone, has_zone};
 use crate::network::{Network, bits_of};
 
-/// The longest interface name, `IFNAMSIZ` less its NUL (netdevice(7)).
-const INTERFACE_NAME_MAX: usize = if cfg!(windows) { 255 } else { 15 };
+/// The longest name of an interface: `ALTIFNAMSIZ` less its NUL on Linux, where `IFNAMSIZ` holds for the
+/// first of its names alone (linux/if.h), and `IFNAMSIZ` elsewhere (netdevice(7)).
+const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
+    255
+} else if cfg!(any(target_os = "linux", target_os = "android")) {
+    127
+} else {
+    15
+};
 /// The longest DNS name in text form (RFC 1035, section 2.3.4).
 const DNS_NAME_MAX: usize = 253;
 
@@ -50,10 +57,10 @@ impl<'t> Grammar<'t> {
         if self.text.is_empty() {
             return self.refuse(ParseErrorKind::Empty, self.text);
         }
-        self.characters()?;
-        if let Some(at) = self.text.find("://") {
-            return self.refuse(ParseErrorKind::Url, &self.text[..at + "://".len()]);
+        if let Some(at) = self.text.find(',') {
+            return self.refuse(ParseErrorKind::List, &self.text[at..=at]);
         }
+        self.characters()?;
         let (optional, rest) = match self.text.strip_prefix('-') {
             // `-8080` is a slip for `8080`: every host has the wildcard.
             Some(port) if is_port_alone(port) => {
@@ -65,11 +72,18 @@ impl<'t> Grammar<'t> {
             Some(rest) => (true, rest),
             None => (false, self.text),
         };
-        if ["/", "./", "@", "unix:", "unix/", "unix@"]
+        let is_path = ["/", "./", "../", "~/", "@", "unix:", "unix/", "unix@"]
             .iter()
-            .any(|prefix| rest.starts_with(prefix))
-        {
+            .any(|prefix| rest.starts_with(prefix));
+        // `//` stands before the host of a URL without its scheme.
+        if rest == "unix" || is_path && !rest.starts_with("//") {
             return self.refuse(ParseErrorKind::UnixSocket, rest);
+        }
+        if let Some(at) = rest.find("//") {
+            let is_url = at == 0 || rest[..at].ends_with(':');
+            if is_url {
+                return self.refuse(ParseErrorKind::Url, &rest[..at + "//".len()]);
+            }
         }
         let (family, endpoint) = match rest.split_once('@') {
             Some(("ipv4", endpoint)) => (Some(Family::Ipv4), endpoint),
@@ -210,9 +224,9 @@ impl<'t> Grammar<'t> {
             Some((ip, zone)) => (ip, Some(zone)),
             None => (head, None),
         };
-        // The address that stands before the last `:`, if what follows can be a port.
+        // The address that stands before the last `:`, if what follows can be meant for a port.
         let before_port = head_ip.parse::<Ipv6Addr>().ok();
-        let before_port = before_port.filter(|_| all_digits(tail) && !has_leading_zero(tail));
+        let before_port = before_port.filter(|_| all_digits(tail));
         let host_only = matches!(self.rule, PortRule::Forbidden);
         match (endpoint.parse::<Ipv6Addr>(), before_port) {
             // Where no port may stand there is one reading only.
@@ -297,12 +311,15 @@ impl<'t> Grammar<'t> {
         if let Some((ip, len)) = text.split_once('/') {
             return match ip.parse::<Ipv4Addr>() {
                 Ok(ip) => self.network(IpAddr::V4(ip), text, len),
+                Err(_) if is_port_alone(ip) && !all_digits(len) => {
+                    self.refuse(ParseErrorKind::Path, &text[ip.len()..])
+                }
                 Err(_) if looks_numeric(ip) => self.numeric(ip),
                 Err(_) => self.refuse(ParseErrorKind::Path, &text[ip.len()..]),
             };
         }
         if let Some((ip, zone)) = text.split_once('%') {
-            if looks_numeric(ip) {
+            if looks_numeric(ip) || ip == "*" {
                 return self.refuse(ParseErrorKind::ZoneNotLinkLocal, zone);
             }
         }
@@ -318,13 +335,7 @@ impl<'t> Grammar<'t> {
         if looks_numeric(text) {
             return self.numeric(text);
         }
-        // Only DNS has names with a dot that are longer than an interface's.
-        let longest = if text.contains('.') {
-            DNS_NAME_MAX
-        } else {
-            INTERFACE_NAME_MAX
-        };
-        self.name(text, longest)?;
+        self.name(text, DNS_NAME_MAX)?;
         Ok(Host::Name(text.to_owned()))
     }
 
@@ -430,7 +441,7 @@ fn has_leading_zero(digits: &str) -> bool {
 }
 
 /// Digits that start the text and nothing but digits and `-` after them.
-fn is_port_alone(text: &str) -> bool {
+pub(super) fn is_port_alone(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         && text.bytes().all(|b| b.is_ascii_digit() || b == b'-')
 }

@@ -107,6 +107,12 @@ impl ParseError {
 pub enum ParseErrorKind {
     /// The text is empty.
     Empty,
+    /// A list where one address may stand (`127.0.0.1:80,[::1]:80`);
+    /// [`ListenAddrs`](crate::ListenAddrs) reads those.
+    List,
+    /// A port alone behind an address in the same text of a list (`127.0.0.1:80,443`), which may be meant for
+    /// that address and would open every one.
+    PortAlone,
     /// White space (`127.0.0.1 :80`).
     WhiteSpace,
     /// A control character, such as NUL.
@@ -119,7 +125,7 @@ pub enum ParseErrorKind {
     Url,
     /// An address with a path behind it (`127.0.0.1:80/`).
     Path,
-    /// The path of a Unix socket (`/run/server.sock`, `unix:/run/server.sock`, `@abstract`).
+    /// The path of a Unix socket (`/run/server.sock`, `unix:/run/server.sock`, `@abstract`), or `unix` alone.
     UnixSocket,
     /// No host before the port (`:8080`). It must not widen to every address, for
     /// that is what `${HOST}:8080` becomes when the variable is unset.
@@ -181,7 +187,7 @@ pub enum ParseErrorKind {
     ZoneNotLinkLocal,
     /// A numeric zone over 4294967295.
     ZoneTooLarge,
-    /// A name longer than an interface's can be.
+    /// A name longer than one in DNS or, as a zone, than one of an interface can be.
     NameTooLong,
     /// A prefix length over 32, or over 128 for IPv6.
     InvalidPrefixLength,
@@ -237,11 +243,32 @@ impl fmt::Display for Sentence<'_> {
                 f,
                 "it is empty; write `*{a_port}` for every address or `127.0.0.1{a_port}` for this host only"
             ),
+            Kind::List => write!(
+                f,
+                "one address may stand here, and the `,` at byte {at} begins another"
+            ),
+            Kind::PortAlone => write!(
+                f,
+                "a port alone stands for every address, and behind another address it may be meant for that one; \
+                 write `*:{part}` if every address is meant"
+            ),
+            // What is joined across it would be another text.
+            Kind::WhiteSpace if is_between_words(before, after) => write!(
+                f,
+                "white space stands at byte {at}, and one address has none"
+            ),
             Kind::WhiteSpace => write!(f, "white space stands at byte {at}; leave it off"),
             Kind::ControlCharacter => {
                 write!(f, "the control character `{shown_part}` stands at byte {at}; leave it off")
             }
-            Kind::NonAscii => write!(f, "`{shown_part}` at byte {at} is not ASCII; write an address, or the index of a zone"),
+            Kind::NonAscii if before.contains('%') => write!(
+                f,
+                "`{shown_part}` at byte {at} is not ASCII; write the index of the zone"
+            ),
+            Kind::NonAscii => write!(
+                f,
+                "`{shown_part}` at byte {at} is not ASCII; leave it off, or write it in ASCII"
+            ),
             Kind::InvalidCharacter => write!(
                 f,
                 "`{shown_part}` at byte {at} belongs to no address and no name; a name has letters, digits, `.`, `_` and `-`"
@@ -315,17 +342,21 @@ impl fmt::Display for Sentence<'_> {
             ),
             Kind::AmbiguousIpv6 => {
                 let (ip, port) = before_colon();
+                let port = without_zeros(port);
                 write!(
                     f,
                     "it reads as the address `{part}` without a port and as `{ip}` with port {port}; \
-                     write `[{part}]:8080` or `[{ip}]:{port}`"
+                     write `{}` or `{}`",
+                    behind(before, &format!("[{part}]:8080")),
+                    behind(before, &format!("[{ip}]:{port}"))
                 )
             }
             Kind::UnbracketedIpv6 => {
                 let (ip, port) = before_colon();
                 write!(
                     f,
-                    "an IPv6 address with a port stands in brackets; write `{before}[{ip}]:{port}`"
+                    "an IPv6 address with a port stands in brackets; write `{}`",
+                    behind(before, &format!("[{ip}]:{port}"))
                 )
             }
             Kind::UnclosedBracket => f.write_str("the `[` is never closed; an IPv6 address stands between `[` and `]`"),
@@ -361,10 +392,24 @@ impl fmt::Display for Sentence<'_> {
                 "`%25` is how a URL writes `%`; write `%{}`",
                 shown(&part["25".len()..])
             ),
-            Kind::ZoneOutsideBrackets => write!(
-                f,
-                "the zone stands inside the brackets, behind the address, as in `[fe80::1{shown_part}]`"
-            ),
+            Kind::ZoneOutsideBrackets => {
+                let (address, port) = before.split_once(']').unwrap_or((before, ""));
+                let mend = format!("{address}{part}]{port}{after}");
+                write!(f, "the zone stands inside the brackets, behind the address")?;
+                if is_read(&mend) {
+                    write!(f, "; write `{mend}`")
+                } else {
+                    write!(f, ", as in `[fe80::1{shown_part}]`")
+                }
+            }
+            Kind::ZoneNotLinkLocal
+                if before.ends_with("*%") && part.starts_with(char::is_alphabetic) && is_read(part) =>
+            {
+                write!(
+                    f,
+                    "only link-local addresses have a zone; write `{part}` for the addresses of that interface"
+                )
+            }
             Kind::ZoneNotLinkLocal => write!(
                 f,
                 "only link-local addresses have a zone; leave off `%{shown_part}`"
@@ -372,8 +417,9 @@ impl fmt::Display for Sentence<'_> {
             Kind::ZoneTooLarge => write!(f, "`{shown_part}` is too large for an interface index; name the interface, as in `%eth0`"),
             Kind::NameTooLong => write!(
                 f,
-                "`{shown_part}` has {} bytes, more than the name of an interface can have; shorten it, or write an address",
-                part.len()
+                "`{shown_part}` has {} bytes, more than {} can have; shorten it, or write an address",
+                part.len(),
+                if before.ends_with('%') { "the name of an interface" } else { "a name" }
             ),
             Kind::InvalidPrefixLength => write!(
                 f,
@@ -403,6 +449,26 @@ impl fmt::Display for Sentence<'_> {
             ),
         }
     }
+}
+
+fn is_read(mend: &str) -> bool {
+    ListenAddr::parse_with_default_port(mend, 0).is_ok()
+}
+
+/// Returns an address with the `-` and the family that stood before it, if they fit.
+fn behind(before: &str, address: &str) -> String {
+    let whole = format!("{before}{address}");
+    if is_read(&whole) {
+        whole
+    } else {
+        address.to_owned()
+    }
+}
+
+/// Tells whether both sides of white space are more than parts of one address, as in `::1 8080`.
+fn is_between_words(before: &str, after: &str) -> bool {
+    let after = after.trim_start();
+    !before.is_empty() && !after.is_empty() && !before.ends_with(':') && !after.starts_with(':')
 }
 
 fn without_zeros(digits: &str) -> &str {

@@ -1,20 +1,43 @@
 //! The settings among the arguments: texts, lists of them, and files.
 
+use std::ffi::OsStr;
+use std::fmt::Display;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use bindaddr::{EntryError, ListenAddrs, ParseErrorKind};
 use serde_json::Value;
 
 /// Returns the entries of a text, which may be a list, as they are written. What stands between
 /// two commas is at least one, if an empty one.
-pub(crate) fn entries(text: &str) -> Vec<String> {
+///
+/// What is wrong with an entry is for its own line, save what it is in this list alone.
+pub(crate) fn entries(text: &str) -> io::Result<Vec<String>> {
+    if let Err(err) = text.parse::<ListenAddrs>() {
+        let mut faults = err.faults().iter().map(EntryError::error);
+        if let Some(err) = faults.find(|err| err.kind() == ParseErrorKind::PortAlone) {
+            return Err(wrong(text, err));
+        }
+    }
     let between = text.split(',');
     let entries = between.flat_map(|between| {
         let empty = between.trim_ascii().is_empty().then_some("");
         between.split_ascii_whitespace().chain(empty)
     });
-    entries.map(str::to_owned).collect()
+    Ok(entries.map(str::to_owned).collect())
+}
+
+/// Returns the entries of each text, one after another.
+pub(crate) fn entries_of_each<'t>(
+    texts: impl IntoIterator<Item = &'t str>,
+) -> io::Result<Vec<String>> {
+    let entries: io::Result<Vec<_>> = texts.into_iter().map(entries).collect();
+    Ok(entries?.concat())
+}
+
+fn wrong(what: &str, err: impl Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {err}"))
 }
 
 /// Returns the entries of an argument, which may be a file.
@@ -22,10 +45,13 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
     let path = Path::new(argument);
     let is_path = argument == "-" || argument.starts_with("./") || argument.starts_with('/');
     if !is_path && !path.is_file() {
-        return Ok(entries(argument));
+        // A file that is not there is no address.
+        let extension = path.extension().and_then(OsStr::to_str);
+        if matches!(extension, Some("toml" | "json")) {
+            return Err(wrong(argument, "there is no such file"));
+        }
+        return entries(argument);
     }
-    let wrong =
-        |what: String| io::Error::new(io::ErrorKind::InvalidData, format!("{argument}: {what}"));
     let content = match argument {
         "-" => {
             let mut content = String::new();
@@ -33,28 +59,31 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
         }
         _ => fs::read_to_string(path),
     };
-    let content = content.map_err(|err| wrong(err.to_string()))?;
+    let content = content.map_err(|err| wrong(argument, err))?;
     let config: Value = match path.extension().and_then(|extension| extension.to_str()) {
-        Some("toml") => toml::from_str(&content).map_err(|err| wrong(err.to_string()))?,
-        Some("json") => serde_json::from_str(&content).map_err(|err| wrong(err.to_string()))?,
+        Some("toml") => toml::from_str(&content).map_err(|err| wrong(argument, err))?,
+        Some("json") => serde_json::from_str(&content).map_err(|err| wrong(argument, err))?,
         _ => {
             let lines = content
                 .lines()
                 .map(|line| line.split('#').next().unwrap_or_default());
             let texts = lines.filter(|line| !line.trim().is_empty());
-            return Ok(texts.flat_map(entries).collect());
+            let found = entries_of_each(texts)?;
+            if found.is_empty() {
+                return Err(wrong(argument, "no listen address"));
+            }
+            return Ok(found);
         }
     };
     let mut found = Vec::new();
     if !collect(&config, key, &mut found) {
-        return Err(wrong(format!(
-            "a value of `{key}` is neither a text nor a port"
-        )));
+        let what = format!("a value of `{key}` is neither a text nor a port");
+        return Err(wrong(argument, what));
     }
     if found.is_empty() {
-        return Err(wrong(format!("no value of the key `{key}`")));
+        return Err(wrong(argument, format!("no value of the key `{key}`")));
     }
-    Ok(found)
+    entries_of_each(found.iter().map(String::as_str))
 }
 
 /// Collects the texts and ports below each `key`, and tells whether there is nothing else.
@@ -74,7 +103,7 @@ fn collect(value: &Value, key: &str, found: &mut Vec<String>) -> bool {
 
 fn collect_all(value: &Value, found: &mut Vec<String>) -> bool {
     match value {
-        Value::String(text) => found.extend(entries(text)),
+        Value::String(text) => found.push(text.clone()),
         Value::Number(port) => found.push(port.to_string()),
         Value::Array(values) => return values.iter().all(|value| collect_all(value, found)),
         _ => return false,

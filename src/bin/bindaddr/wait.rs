@@ -10,7 +10,7 @@ use serde_json::{json, to_value};
 
 use crate::How;
 use crate::paper::{Label, Paper};
-use crate::texts::entries;
+use crate::texts::entries_of_each;
 
 /// Reads a number of seconds, which may have a fraction.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
@@ -35,7 +35,7 @@ pub(crate) fn wait(
     } else {
         options
     };
-    let texts: Vec<String> = texts.iter().flat_map(|text| entries(text)).collect();
+    let texts: Vec<String> = entries_of_each(texts.iter().map(String::as_str))?;
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
         options.bind_udp_all(&texts).map(|sockets| addrs(&sockets))
