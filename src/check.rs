@@ -161,7 +161,8 @@ impl CheckedSetting {
     }
 
     /// Returns why it is skipped, or some of its sockets are, if it
-    /// [may be absent](crate::ListenAddr::is_optional).
+    /// [may be absent](crate::ListenAddr::is_optional). Where a list has nothing else these are
+    /// [problems](Self::problems), as they are to [`bind_all`](crate::bind_all()).
     ///
     /// # Examples
     ///
@@ -303,6 +304,9 @@ impl CheckedSocket {
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.settings.is_empty() {
+            return writeln!(f, "{}", Cause::EmptyList);
+        }
         self.settings.iter().try_for_each(|setting| setting.fmt(f))
     }
 }
@@ -415,6 +419,7 @@ impl BindOptions {
         let mut list = List {
             evidence: &evidence,
             claims: Claims::default(),
+            taken: Claims::default(),
             placed: Vec::new(),
         };
         let mut rest = &attempts[..];
@@ -430,7 +435,7 @@ impl BindOptions {
         let mut checked: Vec<Vec<CheckedSocket>> = planned.iter().map(|_| Vec::new()).collect();
         for n in order {
             let (setting, attempts) = (&planned[n], of_settings[n]);
-            let found = list.place(&setting.text, attempts);
+            let found = list.place(setting, attempts);
             let sockets = found
                 .into_iter()
                 .zip(attempts)
@@ -452,11 +457,18 @@ impl BindOptions {
             checked[n] = sockets.collect();
         }
         let settings = planned.into_iter().zip(checked);
-        Check {
-            settings: settings
-                .map(|(setting, sockets)| setting.checked(sockets))
-                .collect(),
+        let settings = settings.map(|(setting, sockets)| setting.checked(sockets));
+        let mut settings: Vec<CheckedSetting> = settings.collect();
+        let has_any = |setting: &CheckedSetting| {
+            setting.problems().next().is_some() || !setting.sockets.is_empty()
+        };
+        if !settings.iter().any(has_any) {
+            // What was skipped is all there was.
+            for setting in &mut settings {
+                setting.causes.append(&mut setting.skipped);
+            }
         }
+        Check { settings }
     }
 
     /// Finds the sockets of a setting.
@@ -514,6 +526,11 @@ impl Planned<'_> {
         ports.is_some_and(|ports| ports.start() == ports.end() && *ports.start() != 0)
     }
 
+    /// Tells whether it is left out for a cause.
+    fn skips(&self, cause: &Cause) -> bool {
+        self.is_optional && cause.is_absence()
+    }
+
     /// Its place in the order of opening.
     fn turn(&self) -> (bool, bool) {
         let is_range = |wanted: &Wanted| wanted.ports.start() < wanted.ports.end();
@@ -552,14 +569,21 @@ impl Planned<'_> {
 /// The sockets of a list, as far as they have been gone through.
 struct List<'a> {
     evidence: &'a Evidence,
+    /// Those of all, for what two settings write is a conflict whether the addresses are there or not.
     claims: Claims,
+    /// Those of the ones that would be opened, which a range goes around.
+    taken: Claims,
     /// Each claim's address, and the setting it is of.
     placed: Vec<(SocketAddr, &'a str)>,
 }
 
 impl<'a> List<'a> {
     /// Finds for the sockets of a setting the port that they would have and what is wrong.
-    fn place(&mut self, text: &'a str, attempts: &[Attempt<'_>]) -> Vec<(SocketAddr, Vec<Cause>)> {
+    fn place(
+        &mut self,
+        setting: &'a Planned<'_>,
+        attempts: &[Attempt<'_>],
+    ) -> Vec<(SocketAddr, Vec<Cause>)> {
         let Some((first, last)) = attempts.first().map(|attempt| attempt.ports) else {
             return Vec::new();
         };
@@ -574,7 +598,10 @@ impl<'a> List<'a> {
                 let mut addr = attempt.addr;
                 addr.set_port(port);
                 let mut causes = diagnose::causes(attempt, self.evidence);
-                causes.extend(self.conflict(attempt, port).filter(|_| !is_range));
+                causes.extend(
+                    self.conflict(attempt, port, &self.claims)
+                        .filter(|_| !is_range),
+                );
                 (addr, causes)
             })
             .collect();
@@ -585,12 +612,15 @@ impl<'a> List<'a> {
                 placed[0].1.push(told);
             }
         }
-        for (attempt, (addr, _)) in attempts.iter().zip(&placed) {
+        for (attempt, (addr, causes)) in attempts.iter().zip(&placed) {
             // A free port leaves room for others.
             if port != 0 && self.has_claim(attempt) {
                 let claim = self.evidence.claim(attempt);
                 self.claims.add(self.placed.len(), claim, port);
-                self.placed.push((*addr, text));
+                if !causes.first().is_some_and(|cause| setting.skips(cause)) {
+                    self.taken.add(self.placed.len(), claim, port);
+                }
+                self.placed.push((*addr, &setting.text));
             }
         }
         placed
@@ -604,16 +634,16 @@ impl<'a> List<'a> {
 
     fn is_free(&self, attempt: &Attempt<'_>, port: u16) -> bool {
         diagnose::holders_next(attempt, port, self.evidence).is_empty()
-            && self.conflict(attempt, port).is_none()
+            && self.conflict(attempt, port, &self.taken).is_none()
     }
 
     /// The setting before it that leaves no room for a socket on `port`.
-    fn conflict(&self, attempt: &Attempt<'_>, port: u16) -> Option<Cause> {
+    fn conflict(&self, attempt: &Attempt<'_>, port: u16, claims: &Claims) -> Option<Cause> {
         if !self.has_claim(attempt) {
             return None;
         }
         let claim = self.evidence.claim(attempt);
-        let (number, overlap) = self.claims.conflict(claim, port)?;
+        let (number, overlap) = claims.conflict(claim, port)?;
         let (other, text) = self.placed[number];
         Some(Cause::Conflict {
             ip: attempt.addr.ip(),

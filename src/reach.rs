@@ -142,7 +142,7 @@ impl fmt::Display for Reach {
         }
         write_rest(f, self.dials.len().saturating_sub(shown))?;
         if self.dials.is_empty() {
-            f.write_str("no address of this host is open to clients\n")?;
+            f.write_str("no address of an interface is open to clients\n")?;
         }
         write!(f, "exposed to {}", self.exposure)?;
         if self.is_any {
@@ -225,7 +225,7 @@ impl BindTarget {
         let reach = Reach {
             dials: dials.collect(),
             exposure: self.exposure_on_device(device, host),
-            is_any: self.is_any(),
+            is_any: self.is_any() && !only_here,
         };
         Reach::of_all([reach], host)
     }

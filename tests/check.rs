@@ -9,7 +9,8 @@ use std::net::{SocketAddr, TcpListener};
 #[cfg(target_os = "linux")]
 use bindaddr::bind_udp;
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Check, Overlap, ParseErrorKind, bind, check, check_udp,
+    BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, Listener, Overlap,
+    ParseErrorKind, bind, bind_all, check, check_udp,
 };
 use util::netns::alone;
 #[cfg(target_os = "linux")]
@@ -345,6 +346,39 @@ fn what_may_be_absent_is_no_problem() {
         assert_eq!(problems(&found, 0), [""; 0]);
         assert_eq!(problems(&found, 1).len(), 1);
         assert_eq!(problems(&found, 2), [""; 0]);
+    });
+}
+
+#[test]
+fn what_leaves_nothing_to_listen_on_is_a_problem() {
+    let found = check(["-198.51.100.1:80", "-[2001:db8::1]:80"]);
+    assert!(!found.is_ok());
+    for n in [0, 1] {
+        assert_eq!(problems(&found, n).len(), 1);
+        assert!(found.settings()[n].skipped().is_empty());
+    }
+    let nothing = check([""; 0]);
+    assert!(!nothing.is_ok());
+    assert_eq!(
+        nothing.to_string(),
+        "there is nothing to listen on: the list is empty\n"
+    );
+}
+
+#[test]
+fn what_is_absent_takes_no_port_from_a_range() {
+    alone("what_is_absent_takes_no_port_from_a_range", || {
+        let settings = [
+            "-198.51.100.1:5000-5001",
+            "127.0.0.1:5001",
+            "0.0.0.0:5000-5001",
+        ];
+        let found = check(settings);
+        assert!(found.is_ok(), "{found}");
+        let bound = bind_all(settings).unwrap();
+        let addrs: Vec<_> = bound.iter().map(Listener::local_addr).collect();
+        let sockets = found.settings().iter().flat_map(CheckedSetting::sockets);
+        assert!(sockets.map(CheckedSocket::addr).eq(addrs));
     });
 }
 

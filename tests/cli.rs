@@ -161,7 +161,48 @@ fn check_finds_what_does_not_fit_together() {
         );
         assert_eq!(code, Some(1));
         drop(held);
+        // What it means is what it means beside the others.
+        writes(
+            &["check", "0.0.0.0:80", "[::]:80"],
+            "\
+0.0.0.0:80
+  means    every IPv4 address of this host
+  binds    0.0.0.0:80
+  open to  private networks
+[::]:80
+  means    every IPv6 address of this host
+  binds    [::]:80
+  open to  private networks
+",
+            0,
+        );
+        writes(
+            &["check", "--", "-eth9:80"],
+            "\
+-eth9:80
+  problem  no interface with an address is called `eth9`; there are `eth0`,
+           `lo`, `wan0`
+",
+            1,
+        );
     });
+}
+
+#[test]
+fn a_list_does_not_widen_by_being_taken_apart() {
+    let told = "127.0.0.1:80,443: invalid listen address \"443\": a port alone stands for every address, and behind \
+                another address it may be meant for that one; write `*:443` if every address is meant";
+    for task in ["explain", "check", "reach", "wait"] {
+        let (stdout, stderr, code) = bindaddr_with("", &[task, "127.0.0.1:80,443"]);
+        assert_eq!(stdout, "");
+        assert_eq!((stderr, code), (format!("error: {told}\n"), Some(1)));
+    }
+    let (_, stderr, code) = bindaddr_with("127.0.0.1:80 443\n", &["check", "-"]);
+    assert!(
+        stderr.contains("a port alone stands for every address"),
+        "{stderr}"
+    );
+    assert_eq!(code, Some(1));
 }
 
 #[test]
@@ -202,6 +243,10 @@ fn check_reads_config_files() {
         "{\"listen\": [\"127.0.0.1:0\", true]}",
     )
     .expect("it is written");
+    std::fs::write(dir.join("empty.conf"), "# nothing\n").expect("it is written");
+    let (_, stderr, code) = bindaddr_with("", &["check", "server.toml"]);
+    assert_eq!(stderr, "error: server.toml: there is no such file\n");
+    assert_eq!(code, Some(1));
     std::fs::write(dir.join("escape.toml"), "listen = \"\x1b]0;x\x07\"\n").expect("it is written");
     for (name, told) in [
         (
@@ -209,6 +254,8 @@ fn check_reads_config_files() {
             "a value of `listen` is neither a text nor a port",
         ),
         ("escape.toml", "\\u001b]0;x\\u0007"),
+        ("empty.conf", "no listen address"),
+        ("missing.toml", "No such file or directory"),
     ] {
         let (_, stderr, code) = bindaddr_with("", &["check", &path(&dir.join(name))]);
         assert!(
@@ -293,14 +340,35 @@ eth0:80
 ",
             1,
         );
-        for (text, most) in [
-            ("eth0:80", "private"),
-            ("127.0.0.1:80, -192.168.1.1:80, -eth9:80", "this-host"),
-        ] {
-            let args = ["reach", "--at-most", most, text];
-            let (stdout, _, code) = bindaddr_with("", &args);
-            assert_eq!(code, Some(0), "{stdout}");
-        }
+        writes(
+            &["reach", "localhost:8000-8010 127.0.0.1:0"],
+            "\
+localhost:8000-8010
+  127.0.0.1:8000 from this host, through lo
+  [::1]:8000 from this host, through lo
+  note     the port is the first one from 8000 to 8010 that is free
+  open to  this host only
+127.0.0.1:0
+  127.0.0.1:0 from this host, through lo
+  note     the port is one that the system chooses
+  open to  this host only
+",
+            0,
+        );
+        let _held = std::net::TcpListener::bind("192.168.71.67:80").unwrap();
+        let at_most = |most: &str, text: &str| {
+            let (stdout, _, code) = bindaddr_with("", &["reach", "--at-most", most, text]);
+            (code, stdout)
+        };
+        assert_eq!(at_most("private", "eth0:80").0, Some(0));
+        let absent = "127.0.0.1:80, -192.168.1.1:80, -eth9:80";
+        assert_eq!(at_most("this-host", absent).0, Some(0));
+        // By a route the kernel takes it in, whoever has it.
+        ip("route add local 192.168.1.0/24 dev lo");
+        let (code, stdout) = at_most("this-host", absent);
+        assert_eq!(code, Some(1), "{stdout}");
+        let told = "-192.168.1.1:80\n  open to  private networks\n  problem  it is open to more than it may be\n";
+        assert!(stdout.contains(told), "{stdout}");
     });
 }
 

@@ -151,13 +151,13 @@ fn what_nobody_can_connect_to_is_no_address_to_dial() {
     assert_eq!(urls("127.255.255.255", &host), [""; 0], "the broadcast");
     assert_eq!(
         reach("*", &Interfaces::default()).to_string(),
-        "no address of this host is open to clients\nexposed to the link now, and by every address that this host is given later\n",
+        "no address of an interface is open to clients\nexposed to the link now, and by every address that this host is given later\n",
     );
     assert_eq!(
         reach("*", &Interfaces::default())
             .banner("http")
             .to_string(),
-        "  no address of this host is open to clients\n",
+        "  no address of an interface is open to clients\n",
     );
 }
 

@@ -74,7 +74,7 @@ impl fmt::Display for Banner<'_> {
             f.write_str("\n")?;
         }
         if dials.is_empty() {
-            return f.write_str("  no address of this host is open to clients\n");
+            return f.write_str("  no address of an interface is open to clients\n");
         }
         if dials.len() > shown {
             f.write_str("  ")?;

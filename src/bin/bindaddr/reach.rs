@@ -6,7 +6,7 @@ use bindaddr::{Exposure, Interfaces, ListenAddr, Reach};
 use serde_json::{Value, json};
 
 use crate::paper::{Label, Paper};
-use crate::texts::entries;
+use crate::texts::entries_of_each;
 
 pub(crate) fn tell(
     paper: &mut Paper,
@@ -19,7 +19,7 @@ pub(crate) fn tell(
     let host = host.with_system_default_sources();
     let mut is_ok = true;
     let mut values = Vec::new();
-    for text in texts.iter().flat_map(|text| entries(text)) {
+    for text in entries_of_each(texts.iter().map(String::as_str))? {
         let found = reaches(&text, &host);
         let exposure = found.iter().flatten().map(Reach::exposure).max();
         // Nobody knows who gets in by a text that stands for nothing.
@@ -40,6 +40,9 @@ pub(crate) fn tell(
                     let shown =
                         scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
                     paper.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
+                }
+                if let Some(note) = of_port(&text) {
+                    paper.line(Label::Note, note)?;
                 }
                 if let Some(exposure) = exposure {
                     paper.line(Label::OpenTo, exposure)?;
@@ -68,13 +71,32 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
     };
     let foreign = targets.iter().find(|target| target.is_foreign());
     match foreign {
-        Some(_) if addr.is_optional() => Ok(Vec::new()),
-        Some(foreign) => Err(foreign.to_string()),
-        None => Ok(targets
+        // The kernel decides whether it is bound, as by a local route.
+        Some(_) if addr.is_optional() && is_skipped(text) => Ok(Vec::new()),
+        Some(foreign) if !addr.is_optional() => Err(foreign.to_string()),
+        _ => Ok(targets
             .iter()
             .map(|target| target.reach(addr.port(), host))
             .collect()),
     }
+}
+
+/// What the port of the addresses to dial is not.
+fn of_port(text: &str) -> Option<String> {
+    let ports = text.parse::<ListenAddr>().ok()?.ports();
+    match (*ports.start(), *ports.end()) {
+        (0, _) => Some("the port is one that the system chooses".to_owned()),
+        (first, last) if first < last => Some(format!(
+            "the port is the first one from {first} to {last} that is free"
+        )),
+        _ => None,
+    }
+}
+
+/// Tells whether an optional text is left out here, as beside others.
+fn is_skipped(text: &str) -> bool {
+    let check = bindaddr::check([text, "localhost:0"]);
+    !check.settings()[0].skipped().is_empty()
 }
 
 fn value(text: &str, found: Result<&Vec<Reach>, &String>, exposure: Option<Exposure>) -> Value {

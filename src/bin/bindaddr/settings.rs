@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::How;
 use crate::paper::{Label, Paper};
-use crate::texts::{entries, entries_of};
+use crate::texts::{entries_of, entries_of_each};
 
 /// A setting with what it means here.
 struct Explained<'a> {
@@ -25,7 +25,13 @@ impl<'a> Explained<'a> {
         let targets = addr
             .zip(host)
             .and_then(|(addr, host)| addr.resolve(host).ok());
-        let targets = targets.unwrap_or_default();
+        let mut targets = targets.unwrap_or_default();
+        if let ([target], [socket]) = (&mut *targets, checked.sockets()) {
+            // Beside a wildcard of IPv4 in the list it takes IPv6 alone.
+            if let Some(whole) = socket.target().filter(|_| target.is_any()) {
+                *target = whole.clone();
+            }
+        }
         let exposures = host.into_iter().flat_map(|host| {
             let reached = targets.iter().filter(|target| !target.is_foreign());
             reached.map(|target| target.exposure(host))
@@ -118,8 +124,9 @@ fn checked(texts: &[String], how: &How) -> Check {
 
 /// Explains each text by itself.
 pub(crate) fn explain(paper: &mut Paper, texts: &[String], how: &How) -> io::Result<bool> {
-    let texts = texts.iter().flat_map(|text| entries(text));
-    let checks: Vec<Check> = texts.map(|text| checked(&[text], how)).collect();
+    let texts = entries_of_each(texts.iter().map(String::as_str))?;
+    let checks = texts.into_iter().map(|text| checked(&[text], how));
+    let checks: Vec<Check> = checks.collect();
     write(paper, &checks, how)
 }
 
