@@ -86,7 +86,14 @@ fn one_is_left_where_a_list_fails() {
             .bind_all([addr.to_string(), "eth9:81".to_owned()])
             .unwrap_err();
         assert_eq!(err.failures().count(), 1, "{err}");
+        let listeners = options.bind_all([addr]).unwrap();
+        // Whoever serves on it while a list is tried again waits in no call.
+        let serving = listeners.into_iter().next().unwrap();
+        let serving = serving.into_std_nonblocking().unwrap();
+        assert!(options.bind_all([addr, missing]).is_err());
         options.bind_all([addr]).unwrap();
+        let accepted = serving.accept().map(|(client, _)| client);
+        assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     });
 }
 

@@ -23,8 +23,9 @@ use crate::target::Protocol;
 ///
 /// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, and it
 /// listens. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
-/// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`; whether it blocks is as
-/// [`nonblocking`](BindOptions::nonblocking) says, for systemd's do not.
+/// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`. It blocks unless
+/// [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not; whoever takes a socket once more has the
+/// same open file (open(2)), so what one sets there holds for the other, and no taking makes it block again.
 ///
 /// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`] that
 /// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
@@ -90,6 +91,7 @@ impl Activation {
                 udp.map(|udp| (Socket::from(udp), Protocol::Udp))
             })?;
             let addr = name_of(&socket).ok()?;
+            socket.set_nonblocking(false).ok()?;
             Some(Handed {
                 socket,
                 protocol,
@@ -202,7 +204,9 @@ impl BindOptions {
         let taken = || {
             // A copy, so that one is left where the rest of a list fails and is tried again.
             let socket = handed.socket.try_clone()?;
-            socket.set_nonblocking(self.nonblocking)?;
+            if self.nonblocking {
+                socket.set_nonblocking(true)?;
+            }
             handed.used.store(true, Ordering::Relaxed);
             Ok((socket, planned.addr))
         };
