@@ -33,6 +33,7 @@ pub use activation::Activation;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{Attempt, Cause, DeadEnd, Step};
+use crate::listen::has_zone;
 use crate::netlink;
 use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
 use crate::resolve::ThisHost;
@@ -543,9 +544,14 @@ impl BindOptions {
             let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
             socket.listen(backlog).map_err(at(Step::Listen))?;
         }
-        let local_addr = match addr.port() {
-            0 => name_of(&socket).map_err(at(Step::Name))?,
-            _ => addr,
+        // The zone of a link-local address that has none is that of the device.
+        let is_unscoped =
+            matches!(addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && has_zone(*v6.ip()));
+        let has_zone_of_device = self.device.is_some() && is_unscoped;
+        let local_addr = if addr.port() == 0 || has_zone_of_device {
+            name_of(&socket).map_err(at(Step::Name))?
+        } else {
+            addr
         };
         Ok((socket, local_addr))
     }

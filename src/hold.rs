@@ -53,6 +53,7 @@ struct Held {
     addr: SocketAddr,
     /// The interface that it is bound to, by a zone or as a device.
     tie: Option<Tie>,
+    is_on_device: bool,
     state: State,
 }
 
@@ -113,7 +114,8 @@ pub struct Change {
 #[non_exhaustive]
 pub enum ChangeKind {
     /// The host has the address no longer, or the interface that takes connections to it is down: the
-    /// socket listens on, and nobody can connect.
+    /// socket listens on, and nobody can connect. An IPv4 address is reached from this host all the same while
+    /// its interface is down, unless the socket is bound to that interface.
     Gone,
     /// Clients can connect again, or for the first time.
     Back,
@@ -127,7 +129,9 @@ pub enum ChangeKind {
         /// The index of the interface of that name there is now.
         to: u32,
     },
-    /// The setting stands for an address, too, that no socket of it is bound to.
+    /// The setting stands for an address, too, that no socket is bound to. It is told when everything that the
+    /// setting stands for can be bound: to bind it anew beside an IPv6 address that is tentative, or that another host
+    /// has, too, would fail.
     New,
     /// The host has the address, and the setting does not stand for it any more, as where it has
     /// moved to another interface.
@@ -148,9 +152,16 @@ pub enum Action {
     Nothing,
     /// Wait: the socket works again once the host has the address.
     Wait,
-    /// Close the sockets of the setting, bind it anew, and tell [`Hold::rebound`].
+    /// Close the sockets of the setting, bind it anew, and tell [`Hold::rebound`]. An address that has just
+    /// come may be tentative still, which [`wait`](crate::BindOptions::wait) is for.
     Rebind,
-    /// Close the socket: its setting stands for nothing now, and to bind it anew would fail.
+    /// Close the sockets of all settings, bind the whole list anew by [`bind_all`](crate::bind_all()), and hold
+    /// those: the setting stands for an address that a socket of another one has, so by itself it would find that
+    /// in use.
+    RebindAll,
+    /// Close the socket: its setting stands for nothing now, and to bind it anew would fail. It is held no
+    /// longer; that the setting stands for an address again is told as [`ChangeKind::New`]. Of a zone that is
+    /// written by its number, which an interface that was made anew does not have, write the name.
     Close,
 }
 
@@ -160,6 +171,7 @@ impl fmt::Display for Action {
             Self::Nothing => "nothing to do",
             Self::Wait => "wait until it is back",
             Self::Rebind => "bind the setting anew",
+            Self::RebindAll => "bind all settings anew, which share an address",
             Self::Close => "close the socket",
         })
     }
@@ -355,16 +367,25 @@ impl Hold {
         }
         changes.extend(self.look_at_settings(&now));
         // A socket whose address is gone waits for it, unless its setting is bound anew.
-        let anew: HashSet<usize> = changes
+        let anew: HashMap<usize, Action> = changes
             .iter()
             .filter(|change| change.action == Action::Rebind)
-            .map(Change::entry)
+            .map(|change| (change.entry, self.rebinding(change.entry, &now)))
             .collect();
         for change in &mut changes {
-            if change.action == Action::Wait && anew.contains(&change.entry) {
-                change.action = Action::Rebind;
+            if let (Action::Wait | Action::Rebind, Some(action)) =
+                (change.action, anew.get(&change.entry))
+            {
+                change.action = *action;
             }
         }
+        let closed: HashSet<(usize, SocketAddr)> = changes
+            .iter()
+            .filter(|change| change.action == Action::Close)
+            .map(|change| (change.entry, change.addr))
+            .collect();
+        self.sockets
+            .retain(|held| !closed.contains(&(held.entry, held.addr)));
         changes.sort_by_key(Change::entry);
         self.host = now;
         changes
@@ -401,13 +422,37 @@ impl Hold {
         self.take_for_known();
     }
 
-    /// Leaves out the settings that stand for sockets by a name that no interface has: it was looked
-    /// up in DNS.
+    /// How to bind a setting anew.
+    fn rebinding(&self, entry: usize, now: &Interfaces) -> Action {
+        let mut followed = self.followed.iter();
+        let Some(followed) = followed.find(|followed| followed.entry == entry) else {
+            return Action::Rebind;
+        };
+        if followed.addr.has_numeric_zone() {
+            return Action::Close;
+        }
+        let others = self.sockets.iter().filter(|held| held.entry != entry);
+        let is_shared = |held: &Held| {
+            let named = named(followed, held.addr.port(), now);
+            named.is_some_and(|named| named.addrs.contains(&held.addr))
+        };
+        if others
+            .filter(|held| held.state != State::Dead)
+            .any(is_shared)
+        {
+            Action::RebindAll
+        } else {
+            Action::Rebind
+        }
+    }
+
+    /// Leaves out the settings that stand for sockets by a name that no interface has: it may have been
+    /// looked up in DNS.
     fn forget_names(&mut self) {
         let entries: HashSet<usize> = self.sockets.iter().map(|held| held.entry).collect();
         let host = &self.host;
         self.followed.retain(|followed| {
-            let is_name = matches!(followed.addr.host(), Host::Name(_));
+            let is_name = matches!(followed.addr.host(), Host::Name(_)) && followed.asks_dns;
             !(is_name && entries.contains(&followed.entry) && followed.addr.resolve(host).is_err())
         });
     }
@@ -425,7 +470,7 @@ impl Hold {
             return changes;
         }
         let open = self.sockets.iter().filter(|held| held.state != State::Dead);
-        let bound: HashSet<SocketAddr> = open.map(|held| held.addr).collect();
+        let mut bound: HashSet<SocketAddr> = open.map(|held| held.addr).collect();
         let mut own: HashMap<usize, Vec<&mut Held>> = HashMap::new();
         for held in &mut self.sockets {
             own.entry(held.entry).or_default().push(held);
@@ -440,17 +485,17 @@ impl Hold {
                 None if range.start() == range.end() => *range.start(),
                 None => 0,
             };
+            let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
             let Some(named) = named(followed, port, now) else {
-                let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
                 unbound.extend(kept.copied());
                 continue;
             };
-            let is_named: HashSet<SocketAddr> = named.iter().copied().collect();
+            let is_named: HashSet<SocketAddr> = named.addrs.iter().copied().collect();
             for held in &mut own {
                 match (held.state, is_named.contains(&held.addr)) {
                     (State::Reachable, false) => {
                         held.state = State::Stray;
-                        let action = if named.is_empty() {
+                        let action = if named.addrs.is_empty() {
                             Action::Close
                         } else {
                             Action::Rebind
@@ -461,7 +506,15 @@ impl Hold {
                     _ => {}
                 }
             }
-            for addr in named.into_iter().filter(|addr| !bound.contains(addr)) {
+            if !named.can_be_bound {
+                unbound.extend(kept.copied());
+                continue;
+            }
+            for addr in named.addrs {
+                // What is news of one setting is no news of the next.
+                if !bound.insert(addr) {
+                    continue;
+                }
                 unbound.insert((entry, addr));
                 if !self.unbound.contains(&(entry, addr)) {
                     changes.push(Change {
@@ -486,34 +539,50 @@ fn through(addr: SocketAddr, host: &Interfaces) -> Option<String> {
     Some(interface.to_owned())
 }
 
+impl Tie {
+    /// The interface that the zone of an address is.
+    fn by_zone(addr: SocketAddr, host: &Interfaces) -> Option<Self> {
+        let SocketAddr::V6(v6) = addr else {
+            return None;
+        };
+        // No interface has the index 0.
+        let interface = host.by_index(v6.scope_id())?;
+        Some(Self {
+            name: interface.name().to_owned(),
+            index: interface.index(),
+        })
+    }
+}
+
 impl Held {
     fn new<S>(listener: &Listener<S>, host: &Interfaces) -> Self {
         let addr = listener.local_addr();
-        let by_zone = match addr {
-            SocketAddr::V6(v6) if v6.scope_id() != 0 => host.by_index(v6.scope_id()),
-            _ => None,
+        let tie = match listener.device() {
+            Some(device) => Some(Tie {
+                name: device.to_owned(),
+                index: host.by_name(device).and_then(Interface::index),
+            }),
+            None => Tie::by_zone(addr, host),
         };
-        let name = match listener.device() {
-            Some(device) => Some(device),
-            None => by_zone.map(Interface::name),
-        };
-        let tie = name.map(|name| Tie {
-            name: name.to_owned(),
-            index: host.by_name(name).and_then(Interface::index),
-        });
         let mut held = Self {
             entry: listener.entry(),
             addr,
             tie,
+            is_on_device: listener.device().is_some(),
             state: State::Reachable,
         };
-        if BindTarget::classify_socket(addr, host).is_foreign() {
+        let is_foreign = BindTarget::classify_socket(addr, host).is_foreign();
+        if is_foreign || held.is_on_device && !held.is_reachable(host) {
             held.state = State::Gone;
         }
         held
     }
 
     fn look(&mut self, before: &Interfaces, now: &Interfaces) -> Option<Change> {
+        if self.tie.is_none() {
+            // The interface came after the snapshot that was taken before binding.
+            self.tie = Tie::by_zone(self.addr, now);
+        }
         if let Some(tie) = &mut self.tie {
             let other = now.by_name(&tie.name).and_then(Interface::index);
             tie.index = tie.index.or(other);
@@ -549,13 +618,20 @@ impl Held {
 
     /// Tells whether clients can connect, as far as the host says.
     fn is_reachable(&self, host: &Interfaces) -> bool {
-        let is_there = |tie: &Tie| {
-            tie.index
-                .is_some_and(|index| host.by_index(index).is_some())
+        // By its index, for it may go by another name now.
+        let tied = |tie: &Tie| tie.index.and_then(|index| host.by_index(index));
+        let interface = self.tie.as_ref().map(tied);
+        let device = match interface {
+            Some(None) => return false,
+            Some(interface) => interface.filter(|_| self.is_on_device),
+            None => None,
         };
         let target = BindTarget::classify_socket(self.addr, host);
-        self.tie.as_ref().is_none_or(is_there)
-            && (target.is_any() || !target.reach(0, host).dials().is_empty())
+        if target.is_any() {
+            return device.is_none_or(Interface::is_up);
+        }
+        let reach = target.reach_on_device(0, device.map(Interface::name), host);
+        !reach.dials().is_empty()
     }
 
     /// `host` is the one that knows the interface.
@@ -571,24 +647,37 @@ impl Held {
     }
 }
 
-/// The addresses that a setting stands for and that clients can connect to, on `port`; `None`
-/// where the snapshot does not say.
-fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Vec<SocketAddr>> {
+/// What a setting stands for.
+struct Named {
+    /// The addresses that clients can connect to.
+    addrs: Vec<SocketAddr>,
+    /// Whether these are all that it would be bound to.
+    can_be_bound: bool,
+}
+
+/// What a setting stands for on `port`; `None` where the snapshot does not say.
+fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Named> {
     let is_default = *followed.addr.host() == Host::Word(Word::Default);
     if is_default && !host.knows_default_sources() {
         return None;
     }
-    let mut named = Vec::new();
-    for target in followed.addr.resolve(host).unwrap_or_default() {
-        if target.is_any() {
-            return None;
-        }
-        named.extend(target.reach(port, host).dials().iter().map(Dial::addr));
+    let mut named = Named {
+        addrs: Vec::new(),
+        can_be_bound: true,
+    };
+    let targets = followed.addr.resolve(host).unwrap_or_default();
+    if targets.iter().any(BindTarget::is_any) {
+        return None;
     }
-    match followed.choice {
-        Choice::First => named.truncate(1),
-        Choice::Only if named.len() > 1 => return None,
-        Choice::Only | Choice::Every => {}
+    let chosen = match followed.choice {
+        Choice::First => 1,
+        Choice::Only if targets.len() > 1 => return None,
+        Choice::Only | Choice::Every => targets.len(),
+    };
+    for target in targets.iter().take(chosen) {
+        let reach = target.reach(port, host);
+        named.can_be_bound &= target.is_foreign() || !reach.dials().is_empty();
+        named.addrs.extend(reach.dials().iter().map(Dial::addr));
     }
     Some(named)
 }

@@ -209,7 +209,10 @@ impl BindTarget {
             Self::Foreign(_) => Vec::new(),
         };
         let only_here = device.is_some_and(|device| host.is_loopback(device));
-        let dials = dials.into_iter().filter_map(|dial| {
+        let own = device.and_then(|device| host.by_name(device));
+        // Nothing comes in through an interface that is down, not even what this host sends to itself.
+        let is_open = own.is_none_or(Interface::is_up);
+        let dials = dials.into_iter().filter(|_| is_open).filter_map(|dial| {
             // What a host sends to itself comes in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_own = device.is_none() || device == dial.interface();

@@ -172,6 +172,17 @@ impl ListenAddr {
         self.is_selector() || *self.host() == Host::Localhost
     }
 
+    /// Tells whether it is an address in a zone that is written by its number.
+    pub(crate) fn has_numeric_zone(&self) -> bool {
+        matches!(
+            self.host(),
+            Host::Ip {
+                zone: Some(Zone::Index(_)),
+                ..
+            }
+        )
+    }
+
     /// Tells whether only the interfaces say which sockets the address stands for.
     fn needs_interfaces(&self) -> bool {
         match self.host() {

@@ -386,6 +386,7 @@ impl Serialize for Change {
             Action::Nothing => "nothing",
             Action::Wait => "wait",
             Action::Rebind => "rebind",
+            Action::RebindAll => "rebind-all",
             Action::Close => "close",
         };
         let mut out = serializer.serialize_struct("Change", 6)?;

@@ -13,7 +13,7 @@ use std::time::Duration;
 ///
 /// # Platform notes
 ///
-/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links, addresses and routes), through rustix. It is
+/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links, addresses, routes and rules), through rustix. It is
 ///   about the network namespace of the thread that made it. The descriptor, through `AsFd`, is readable when
 ///   something has changed, for event loops; [`wait`](Self::wait) with a timeout of zero then clears it.
 /// - Elsewhere nothing wakes it: it says once a second that something may have changed.
@@ -102,9 +102,9 @@ mod system {
     use rustix::net::netlink::SocketAddrNetlink;
     use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
-    /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV6_IFADDR` and
-    /// `RTMGRP_IPV6_ROUTE` of `linux/rtnetlink.h`.
-    const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+    /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV4_RULE`, `RTMGRP_IPV6_IFADDR`,
+    /// `RTMGRP_IPV6_ROUTE` and the bit of `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`.
+    const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << (19 - 1);
 
     #[derive(Debug)]
     pub(super) struct Watch {

@@ -397,7 +397,10 @@ fn a_device_is_followed_that_had_no_address() {
             .unwrap();
         let mut hold = listeners.hold(now());
         ip("addr add 10.0.0.1/24 dev eth0");
-        assert_eq!(news(&mut hold), [""; 0]);
+        assert_eq!(
+            news(&mut hold),
+            ["0: clients can connect to 0.0.0.0:5000: eth0 has it; nothing to do"],
+        );
         ip("link del eth0");
         assert_eq!(
             news(&mut hold),
@@ -447,6 +450,205 @@ fn an_interface_that_only_went_by_another_name_is_back() {
             assert!(connects("10.0.0.1:5000".parse().unwrap()));
         },
     );
+}
+
+#[test]
+fn a_setting_whose_sockets_were_closed_is_followed_on() {
+    in_namespace("a_setting_whose_sockets_were_closed_is_followed_on", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let setting = "ipv4@eth0:5000";
+        let listeners = bindaddr::bind(setting).unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.1/24 dev far0");
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: the setting stands for 10.0.0.1:5000 no longer, which clients can connect to; close the socket"
+            ],
+        );
+        drop(listeners);
+        ip("addr del 10.0.0.1/24 dev far0");
+        assert_eq!(news(&mut hold), [""; 0], "there is no socket");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(
+            news(&mut hold),
+            ["0: the setting stands for 10.0.0.1:5000 of eth0, too, now; bind the setting anew"],
+        );
+        hold.rebound(0, &bindaddr::bind(setting).unwrap());
+        assert_eq!(news(&mut hold), [""; 0]);
+    });
+}
+
+#[test]
+fn settings_that_share_an_address_are_bound_anew_together() {
+    in_namespace(
+        "settings_that_share_an_address_are_bound_anew_together",
+        || {
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            let settings = ["-10.0.0.5:5000", "10.0.0.1:5000", "10.0.0.0/8:5000"];
+            let listeners = bindaddr::bind_all(settings).unwrap();
+            let mut hold = listeners.hold(now());
+            // Two settings stand for it, and it is bound once.
+            ip("addr add 10.0.0.5/24 dev eth0");
+            assert_eq!(
+                news(&mut hold),
+                [
+                    "0: the setting stands for 10.0.0.5:5000 of eth0, too, now; bind the setting anew"
+                ],
+            );
+            let anew = bindaddr::bind(settings[0]).unwrap();
+            hold.rebound(0, &anew);
+            ip("addr add 10.0.0.9/24 dev eth0");
+            assert_eq!(
+                news(&mut hold),
+                [
+                    "2: the setting stands for 10.0.0.9:5000 of eth0, too, now; bind all settings anew, which share an address"
+                ],
+            );
+            assert!(bindaddr::bind(settings[2]).is_err(), "which is why");
+            drop((listeners, anew));
+            let listeners = bindaddr::bind_all(settings).unwrap();
+            assert_eq!(addrs(&listeners).len(), 3);
+        },
+    );
+}
+
+#[test]
+fn a_setting_is_not_bound_anew_while_that_would_fail() {
+    in_namespace("a_setting_is_not_bound_anew_while_that_would_fail", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/addr_gen_mode", "1");
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up"); // without a carrier, so that DAD never ends
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let listeners = bindaddr::bind("eth0:5000").unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr add fd00::1/64 dev eth0");
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert!(bindaddr::bind("eth0:5001").is_err(), "it is tentative");
+        assert_eq!(news(&mut hold), [""; 0]);
+        ip("addr del fd00::1/64 dev eth0");
+        assert_eq!(
+            news(&mut hold),
+            ["0: the setting stands for 10.0.0.9:5000 of eth0, too, now; bind the setting anew"],
+        );
+    });
+}
+
+#[test]
+fn an_interface_that_came_while_binding_waited_is_followed() {
+    in_namespace(
+        "an_interface_that_came_while_binding_waited_is_followed",
+        || {
+            set("net/ipv6/conf/default/addr_gen_mode", "1");
+            let before = now();
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            ip("addr add fe80::77/64 dev eth0");
+            // As after `wait`: the snapshot knows no interface of that name.
+            let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
+            let listeners = bindaddr::bind_all(settings).unwrap();
+            let mut hold = listeners.hold(before);
+            assert!(
+                hold.look(now())
+                    .iter()
+                    .all(|change| change.kind() == ChangeKind::Back)
+            );
+            ip("addr add 10.0.0.9/24 dev eth0");
+            assert_eq!(
+                news(&mut hold),
+                [
+                    "0: the setting stands for 10.0.0.9:5000 of eth0, too, now; bind the setting anew"
+                ],
+            );
+            ip("link del eth0");
+            link();
+            ip("addr add fe80::77/64 dev eth0");
+            let changes = hold.look(now());
+            let of_zone = changes.iter().find(|change| change.entry() == 1).unwrap();
+            assert!(
+                matches!(of_zone.kind(), ChangeKind::Recreated { .. }),
+                "{changes:?}"
+            );
+        },
+    );
+}
+
+#[test]
+fn nobody_connects_through_a_device_that_is_down() {
+    in_namespace("nobody_connects_through_a_device_that_is_down", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.1.0.1/24 dev far0");
+        let settings =
+            ["0.0.0.0:5000", "10.0.0.1:5001"].map(|text| Setting::from(text).device("eth0"));
+        let listeners = BindOptions::new().bind_all(settings).unwrap();
+        let free = bindaddr::bind("10.0.0.1:5002").unwrap();
+        let mut hold = listeners.hold(now());
+        assert!(connects("10.0.0.1:5001".parse().unwrap()));
+        ip("link set eth0 down");
+        for to in ["10.0.0.1:5000", "10.1.0.1:5000", "10.0.0.1:5001"] {
+            assert!(!connects(to.parse().unwrap()), "{to}");
+        }
+        assert_eq!(listeners.reach(&now()).dials().len(), 0);
+        let changes = hold.look(now());
+        assert!(
+            changes
+                .iter()
+                .all(|change| change.kind() == ChangeKind::Gone)
+        );
+        assert_eq!(changes.len(), 2);
+        // Without a device it is the host's address, and this host reaches it.
+        assert!(connects("10.0.0.1:5002".parse().unwrap()));
+        assert_eq!(free.reach(&now()).dials().len(), 1);
+        ip("link set eth0 up");
+        assert_eq!(hold.look(now())[0].kind(), ChangeKind::Back);
+        assert!(connects("10.0.0.1:5001".parse().unwrap()));
+    });
+}
+
+#[test]
+fn a_link_local_address_on_a_device_has_its_zone() {
+    in_namespace("a_link_local_address_on_a_device_has_its_zone", || {
+        link();
+        for name in ["eth0", "far0"] {
+            ip(&format!("addr add fe80::1/64 nodad dev {name}"));
+        }
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let listeners = BindOptions::new()
+            .device("eth0")
+            .bind("[fe80::1]:5000")
+            .unwrap();
+        assert_eq!(addrs(&listeners), [format!("[fe80::1%{index}]:5000")]);
+        let mut hold = listeners.hold(now());
+        ip("addr del fe80::1/64 dev eth0");
+        assert_eq!(hold.look(now())[0].kind(), ChangeKind::Gone);
+    });
+}
+
+#[test]
+fn a_zone_by_its_number_is_not_found_again() {
+    in_namespace("a_zone_by_its_number_is_not_found_again", || {
+        link();
+        ip("addr add fe80::77/64 nodad dev eth0");
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let setting = format!("[fe80::77%{index}]:5000");
+        let listeners = bindaddr::bind(&setting).unwrap();
+        let mut hold = listeners.hold(now());
+        ip("link del eth0");
+        link();
+        ip("addr add fe80::77/64 nodad dev eth0");
+        let changes = hold.look(now());
+        assert!(
+            matches!(changes[0].kind(), ChangeKind::Recreated { .. }),
+            "{changes:?}"
+        );
+        assert_eq!((changes.len(), changes[0].action()), (1, Action::Close));
+        assert!(bindaddr::bind(&setting).is_err());
+    });
 }
 
 #[cfg(feature = "watch")]
@@ -518,6 +720,22 @@ mod watch {
             ip("route del default");
             assert!(watch.wait(Some(Duration::from_secs(20))).unwrap());
             assert!(hold.look(now()).is_empty(), "there is nothing to bind");
+            // A rule decides which table has it.
+            ip("route add default via 10.0.1.9 table 99");
+            while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
+            for family in ["-4", "-6"] {
+                ip(&format!("{family} rule add pref 100 lookup 99"));
+                assert!(
+                    watch.wait(Some(Duration::from_secs(20))).unwrap(),
+                    "{family}"
+                );
+            }
+            let target = &"ipv4@_default_:0"
+                .parse::<bindaddr::ListenAddr>()
+                .unwrap()
+                .resolve(&now())
+                .unwrap()[0];
+            assert!(target.to_string().starts_with("10.0.1.1,"), "{target}");
         });
     }
 

@@ -5,11 +5,12 @@ mod util;
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bindaddr::{BindError, BindOptions, Cause, Listeners, bind};
+use bindaddr::{BindError, BindOptions, Cause, Listeners, Setting, bind};
 use socket2::{Domain, Socket, Type};
 use util::netns::{in_namespace, ip, set};
 
@@ -148,6 +149,55 @@ fn what_waiting_does_not_cure_fails_at_once() {
         assert!(conflict.is_err() && begun.elapsed() < LONG / 2);
         drop(held);
     });
+}
+
+#[test]
+fn a_server_is_not_opened_for_a_moment_again_and_again() {
+    in_namespace(
+        "a_server_is_not_opened_for_a_moment_again_and_again",
+        || {
+            cable();
+            let stopped = Arc::new(AtomicBool::new(false));
+            let seen = stopped.clone();
+            let client = thread::spawn(move || {
+                let to: SocketAddr = "127.0.0.1:80".parse().unwrap();
+                let mut got_in = 0;
+                let mut was_open = false;
+                while !seen.load(Ordering::Relaxed) {
+                    let is_open = TcpStream::connect(to).is_ok();
+                    got_in += usize::from(is_open && !was_open);
+                    was_open = is_open;
+                }
+                got_in
+            });
+            // Each has options of its own.
+            let settings =
+                ["127.0.0.1:80", "10.0.0.1:80"].map(|text| Setting::from(text).freebind(false));
+            let device = Setting::from("0.0.0.0:81").device("eth9");
+            let options = BindOptions::new().wait(Duration::from_millis(600));
+            options
+                .bind_all(settings.into_iter().chain([device]))
+                .unwrap_err();
+            stopped.store(true, Ordering::Relaxed);
+            let got_in = client.join().unwrap();
+            // The first try, the last one, and on a slow machine one between them.
+            assert!(got_in <= 3, "{got_in} times");
+        },
+    );
+}
+
+#[test]
+fn a_name_is_looked_up_once_a_second() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let seen = asked.clone();
+    let options = BindOptions::new().lookup_with(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        Err(std::io::Error::other("no such name"))
+    });
+    let options = options.wait(Duration::from_millis(1300));
+    options.bind("db.internal:80").unwrap_err();
+    let asked = asked.load(Ordering::Relaxed);
+    assert!((2..=4).contains(&asked), "{asked}");
 }
 
 #[test]

@@ -382,6 +382,8 @@ pub(crate) struct Followed {
     pub(crate) entry: usize,
     pub(crate) addr: ListenAddr,
     pub(crate) choice: Choice,
+    /// Whether a name that no interface has is looked up.
+    pub(crate) asks_dns: bool,
 }
 
 impl<S> Listeners<S> {

@@ -145,11 +145,16 @@ impl Read<'_> {
     /// Returns what is to be remembered of it, if it may stand for other sockets later.
     pub(crate) fn followed(&self, entry: usize, options: &BindOptions) -> Option<Followed> {
         match self {
-            Self::Addr(addr) if addr.is_optional() || addr.may_change() => Some(Followed {
-                entry,
-                addr: addr.clone().into_owned(),
-                choice: options.choice,
-            }),
+            Self::Addr(addr)
+                if addr.is_optional() || addr.may_change() || addr.has_numeric_zone() =>
+            {
+                Some(Followed {
+                    entry,
+                    addr: addr.clone().into_owned(),
+                    choice: options.choice,
+                    asks_dns: options.resolver.is_some(),
+                })
+            }
             _ => None,
         }
     }

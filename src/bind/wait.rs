@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::{BindError, BindFailure, BindOptions, Setting};
 use crate::diagnose::{Cause, Errno, Kernel, Step};
+use crate::resolve::ResolveErrorKind;
 
 /// What [`BindOptions::on_wait`] is told: what is waited for, and how long.
 ///
@@ -127,8 +128,9 @@ impl BindOptions {
     /// wait.
     ///
     /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
-    /// as the last try took. While an address is missing, that is what is asked about, and
-    /// the other sockets of a list are not opened.
+    /// as the last try took. While an address or a device is missing, that is what is asked about; the
+    /// other sockets of a list are opened with the first try and about once a second from then on, for the cause may be
+    /// another, and closed at once. A name is [looked up](Self::lookup) once a second.
     ///
     /// # Examples
     ///
@@ -205,14 +207,21 @@ impl BindOptions {
         }
     }
 
-    /// Asks whether an address of those that failed is missing still.
-    fn lacks_an_address(&self, error: &BindError) -> bool {
+    /// Asks whether an address or a device of those that failed is missing still.
+    fn lacks_an_address(&self, settings: &[Setting<'_>], error: &BindError) -> bool {
         let missing = error.failures().filter_map(|failure| {
             let errno = failure.io_error().map(Errno::of)?;
-            let is_missing = (failure.step(), errno) == (Step::Bind, Errno::NotAvailable);
-            failure.addr().filter(|_| is_missing)
+            let is_missing = matches!(
+                (failure.step(), errno),
+                (Step::Bind, Errno::NotAvailable) | (Step::Option("device"), Errno::NoDevice)
+            );
+            let setting = settings.get(failure.entry())?;
+            Some((
+                setting.options(self),
+                failure.addr().filter(|_| is_missing)?,
+            ))
         });
-        let mut missing = missing.map(|addr| self.try_address(addr));
+        let mut missing = missing.map(|(options, addr)| options.try_address(addr));
         missing.any(|asked| asked.is_err())
     }
 }
@@ -220,8 +229,7 @@ impl BindOptions {
 /// The tries of one call: when the next is due, and how long to rest until then.
 pub(super) struct Tries<'a> {
     options: &'a BindOptions,
-    /// What is asked about addresses here has no setting's own options.
-    may_ask: bool,
+    settings: &'a [Setting<'a>],
     begun: Instant,
     tried: Instant,
     /// Not yet, right after a try.
@@ -230,11 +238,11 @@ pub(super) struct Tries<'a> {
 }
 
 impl<'a> Tries<'a> {
-    pub(super) fn new(options: &'a BindOptions, settings: &[Setting<'_>]) -> Self {
+    pub(super) fn new(options: &'a BindOptions, settings: &'a [Setting<'a>]) -> Self {
         let now = Instant::now();
         Self {
             options,
-            may_ask: !settings.iter().any(Setting::has_own_options),
+            settings,
             begun: now,
             tried: now,
             has_rested: false,
@@ -283,12 +291,24 @@ impl<'a> Tries<'a> {
     /// To open the rest of a list and close it again would take in clients and drop them.
     /// The whole is tried now and then, for the cause may be another.
     pub(super) fn is_due(&self, error: &BindError) -> bool {
+        let mut failures = error.failures();
         self.has_rested
-            && (!self.may_ask
-                || self.tried.elapsed() > WHOLE_TRY
+            && (self.tried.elapsed() > WHOLE_TRY
                 || self.waiting(error).left() < self.pause
-                || !self.options.lacks_an_address(error))
+                // Who serves names has others to serve.
+                || !failures.any(was_looked_up)
+                    && !self.options.lacks_an_address(self.settings, error))
     }
+}
+
+fn was_looked_up(failure: &BindFailure) -> bool {
+    use ResolveErrorKind::{LookupFailed, NameWithoutAddress};
+
+    let cause = failure.cause();
+    matches!(
+        cause,
+        Cause::Unresolved(LookupFailed { .. } | NameWithoutAddress { .. })
+    )
 }
 
 pub(super) fn comes_with_time(error: &BindError) -> bool {
