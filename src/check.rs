@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::bind::{BindFailure, BindOptions, Setting, Tried, Wanted};
-use crate::diagnose::{self, Attempt, Cause, Evidence, Note};
+use crate::diagnose::{self, Attempt, BoundBy, Cause, Evidence, Note};
 use crate::listen::shown;
 use crate::plan::{self, Claims, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
@@ -441,14 +441,17 @@ impl BindOptions {
                 .zip(attempts)
                 .map(|((addr, causes), attempt)| {
                     let is_open = attempt.refused.is_none() && attempt.dead.is_none();
-                    let freebind = setting.options.is_freebind();
+                    let options = BoundBy {
+                        freebind: setting.options.is_freebind(),
+                        device: attempt.device,
+                    };
                     CheckedSocket {
                         addr,
                         target: host
                             .map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
                         causes,
                         notes: if is_open {
-                            diagnose::notes(attempt.addr, protocol, freebind, host)
+                            diagnose::notes(attempt.addr, protocol, &options, host)
                         } else {
                             Vec::new()
                         },

@@ -35,7 +35,7 @@ pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
 use evidence::{Capability, DadState, LOOPBACK_INDEX};
 pub(crate) use evidence::{Evidence, Kernel, is_set};
-pub(crate) use note::notes;
+pub(crate) use note::{BoundBy, notes};
 pub use note::{Note, WhyBound};
 use sockets::Held;
 pub use sockets::{Holder, HolderState};

@@ -297,6 +297,7 @@ impl Serialize for Note {
         let name = match self {
             Self::NotListed { .. } => "not-listed",
             Self::LoopbackDown { .. } => "loopback-down",
+            Self::NotThroughDevice { .. } => "not-through-device",
             Self::NoIpv4Address => "no-ipv4-address",
         };
         let mut out = serializer.serialize_struct("Note", 2)?;

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use bindaddr::{BindTarget, Cause, ForeignReason, Interfaces, Listener};
+use bindaddr::{BindOptions, BindTarget, Cause, ForeignReason, Interfaces, Listener, Note};
 use util::ip as parse_ip;
 use util::netns::{Host, connects, in_namespace, ip};
 
@@ -242,6 +242,47 @@ fn three_interfaces_one_wildcard_or_three_listeners() {
                     n == 2,
                     "client {n} to {ip}"
                 );
+            }
+        }
+    });
+}
+
+#[test]
+fn an_address_that_nobody_reaches_through_the_device_is_noted() {
+    const TEST: &str = "an_address_that_nobody_reaches_through_the_device_is_noted";
+    in_namespace(TEST, || {
+        let mut neighbour = Host::start(TEST);
+        neighbour.cable("eth0", "eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.5.5.5/32 dev lo");
+        neighbour.ip("addr add 10.0.0.2/24 dev eth0");
+        neighbour.ip("route add 10.5.5.5 via 10.0.0.1");
+        let here = "nobody can connect to";
+        for (device, addr, is_noted) in [
+            ("eth0", "127.0.0.1", true),
+            ("lo", "127.0.0.1", false),
+            ("eth0", "10.0.0.1", false),
+            ("lo", "10.0.0.1", true),
+            ("eth0", "10.5.5.5", false),
+            ("lo", "10.5.5.5", false),
+            ("lo", "0.0.0.0", false),
+        ] {
+            let options = BindOptions::new().device(device);
+            let text = format!("{addr}:5000");
+            let found: Vec<Note> = options.check([&text]).settings()[0].sockets()[0]
+                .notes()
+                .to_vec();
+            let listeners = options.bind(&text).unwrap();
+            let notes = listeners.as_slice()[0].notes();
+            assert_eq!(notes, found);
+            let expected =
+                format!("the socket is bound to `{device}`, through which {here} {addr}");
+            let said: Vec<String> = notes.iter().map(ToString::to_string).collect();
+            assert_eq!(said.contains(&expected), is_noted, "{said:?}");
+            if addr != "0.0.0.0" {
+                let to: SocketAddr = text.parse().unwrap();
+                let is_reached = connects(to) || neighbour.connects(to);
+                assert_eq!(is_reached, !is_noted, "{addr} on {device}");
             }
         }
     });

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use super::{BindFailure, Choice};
-use crate::diagnose::{self, Cause, Note};
+use crate::diagnose::{self, BoundBy, Cause, Note};
 use crate::interfaces::Interfaces;
 use crate::listen::{ListenAddr, shown};
 use crate::plan::PlannedSocket;
@@ -134,7 +134,11 @@ impl<S> Listener<S> {
     /// ```
     #[must_use]
     pub fn notes(&self) -> Vec<Note> {
-        diagnose::notes(self.local_addr, self.protocol, self.freebind, None)
+        let options = BoundBy {
+            freebind: self.freebind,
+            device: self.device(),
+        };
+        diagnose::notes(self.local_addr, self.protocol, &options, None)
     }
 
     /// Says what the socket's address is on the host of a snapshot.

@@ -8,7 +8,8 @@ use std::path::Path;
 
 use super::System;
 use super::evidence::is_set;
-use crate::interfaces::Interfaces;
+use crate::interfaces::{InterfaceAddr, Interfaces};
+use crate::listen::shown;
 use crate::netlink;
 use crate::network::is_of_many;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
@@ -55,6 +56,16 @@ pub enum Note {
         /// The address.
         ip: IpAddr,
     },
+    /// The socket is bound to an interface ([`device`](crate::BindOptions::device)) through which nobody can
+    /// connect to the address: to 127.0.0.1 only this host does, through its loopback interface, and through that one to
+    /// none of another interface.
+    #[non_exhaustive]
+    NotThroughDevice {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the interface.
+        device: String,
+    },
     /// No interface of the network namespace has an IPv4 address, so that nobody can connect over
     /// IPv4. Where none ever had one, as before the loopback interface is up, there is no routing
     /// table yet, and every IPv4 address can be bound.
@@ -98,6 +109,13 @@ impl fmt::Display for Note {
                 return write!(
                     f,
                     "the loopback interface is down, so nobody can connect to {ip}"
+                );
+            }
+            Self::NotThroughDevice { ip, device } => {
+                return write!(
+                    f,
+                    "the socket is bound to `{}`, through which nobody can connect to {ip}",
+                    shown(device)
                 );
             }
             Self::NoIpv4Address => {
@@ -187,21 +205,28 @@ fn is_empty(path: &str) -> bool {
         .is_ok_and(|len| len == 0)
 }
 
+/// The options that decide who reaches a socket.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BoundBy<'a> {
+    pub(crate) freebind: bool,
+    pub(crate) device: Option<&'a str>,
+}
+
 /// Looks at the host and notes what is odd about `addr`, which can be bound.
 pub(crate) fn notes(
     addr: SocketAddr,
     protocol: Protocol,
-    freebind: bool,
+    options: &BoundBy<'_>,
     host: Option<&Interfaces>,
 ) -> Vec<Note> {
     let around = Surroundings::read(addr, host);
-    notes_on(addr, protocol, freebind, &around)
+    notes_on(addr, protocol, options, &around)
 }
 
 pub(super) fn notes_on(
     addr: SocketAddr,
     protocol: Protocol,
-    freebind: bool,
+    options: &BoundBy<'_>,
     around: &Surroundings,
 ) -> Vec<Note> {
     let ip = addr.ip().to_canonical();
@@ -213,7 +238,17 @@ pub(super) fn notes_on(
     let Some(host) = &around.interfaces else {
         return Vec::new();
     };
-    match BindTarget::classify_socket(addr, host) {
+    let target = BindTarget::classify_socket(addr, host);
+    let device = options
+        .device
+        .filter(|device| !leads_to(device, &target, host));
+    if let Some(device) = device {
+        return vec![Note::NotThroughDevice {
+            ip,
+            device: device.to_owned(),
+        }];
+    }
+    match target {
         BindTarget::Any(_) | BindTarget::Local(_) => Vec::new(),
         BindTarget::Loopback(_) => {
             let lo = host.loopbacks();
@@ -237,7 +272,7 @@ pub(super) fn notes_on(
             // IPv4 binds what a route brings, and IPv6 what an interface has.
             let why = match around {
                 _ if around.is_routed && ip.is_ipv4() => WhyBound::LocalRoute,
-                _ if freebind => WhyBound::Freebind,
+                _ if options.freebind => WhyBound::Freebind,
                 _ if around.is_nonlocal_bind => WhyBound::NonLocalBind,
                 _ => WhyBound::Unknown,
             };
@@ -247,5 +282,20 @@ pub(super) fn notes_on(
                 is_routed: around.is_routed,
             }]
         }
+    }
+}
+
+/// Tells whether anybody can connect to an address through an interface.
+fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
+    match target {
+        // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of Linux).
+        BindTarget::Loopback(_) => host.by_name(device).is_some_and(|own| {
+            let mut ips = own.addrs().iter().map(InterfaceAddr::ip);
+            own.is_loopback() || ips.any(|ip| ip.is_loopback())
+        }),
+        BindTarget::Local(local) => {
+            !host.is_loopback(device) || local.interfaces().any(|own| own.name() == device)
+        }
+        BindTarget::Any(_) | BindTarget::Foreign(_) => true,
     }
 }

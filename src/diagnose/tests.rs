@@ -12,7 +12,7 @@ use std::io;
 
 use super::evidence::Ipv6Switch;
 use super::laws::{attempt, host};
-use super::note::{Surroundings, notes_on};
+use super::note::{BoundBy, Surroundings, notes_on};
 use super::sockets::{Held, Process, Row, Sockets, State};
 use super::*;
 use crate::netlink::{Link, LinkKind};
@@ -536,13 +536,14 @@ fn a_command_cannot_draw_on_the_terminal() {
 #[test]
 fn nothing_is_noted_of_what_cannot_be_read() {
     let addr = "198.51.100.1:80".parse().expect("an address");
+    let plain = BoundBy::default();
     let nothing = Surroundings::default();
-    assert_eq!(notes_on(addr, Protocol::Tcp, false, &nothing), []);
+    assert_eq!(notes_on(addr, Protocol::Tcp, &plain, &nothing), []);
     let somewhere = Surroundings {
         interfaces: Some(host()),
         ..Surroundings::default()
     };
-    let notes = notes_on(addr, Protocol::Tcp, false, &somewhere);
+    let notes = notes_on(addr, Protocol::Tcp, &plain, &somewhere);
     assert!(matches!(
         notes[..],
         [Note::NotListed {
@@ -551,7 +552,7 @@ fn nothing_is_noted_of_what_cannot_be_read() {
         }]
     ));
     // To receive over UDP is what only an address of many is for.
-    assert_eq!(notes_on(addr, Protocol::Udp, false, &somewhere).len(), 1);
+    assert_eq!(notes_on(addr, Protocol::Udp, &plain, &somewhere).len(), 1);
 }
 
 #[test]
