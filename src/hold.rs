@@ -19,7 +19,8 @@ use crate::target::BindTarget;
 ///
 /// Two snapshots are compared, so what comes and goes between them is not seen. Take the first one
 /// before binding. An address that it lacks is taken for one that is bound all the same, of which
-/// [`Listener::notes`](crate::Listener::notes) tells; that it comes is news, and that it is missing is none.
+/// [`Listener::notes`](crate::Listener::notes) tells; that it comes is news, and that it is missing is none. Nor is it
+/// known that a local route (`ip route add local`, ip-route(8)) brings clients to an address that is gone.
 ///
 /// A snapshot has the interfaces with an address, so that an interface which a socket is bound to as a
 /// [`device`](crate::BindOptions::device) and which has none counts as gone.

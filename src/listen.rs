@@ -147,6 +147,24 @@ impl ListenAddr {
         self.first_port
     }
 
+    /// Returns the address with another port, as of a flag that overrides the setting, in place of the port or the
+    /// range that it has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::ListenAddr;
+    /// let addr: ListenAddr = "-ipv4@eth0:8000-8010".parse()?;
+    /// assert_eq!(addr.with_port(9090).to_string(), "-ipv4@eth0:9090");
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_port(mut self, port: u16) -> Self {
+        self.first_port = port;
+        self.last_port = port;
+        self
+    }
+
     /// Returns the ports to try in turn; a single port is a range of one.
     ///
     /// # Examples

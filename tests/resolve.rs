@@ -279,6 +279,10 @@ fn a_host_alone_is_one_target() {
             "invalid listen address \"8080\": only a host may stand here; leave off the port `8080`",
         ),
         (
+            "8000-8010",
+            "invalid listen address \"8000-8010\": only a host may stand here; leave off the port `8000-8010`",
+        ),
+        (
             "-::1",
             "invalid listen address \"-::1\": only a host may stand here, and it is not optional; leave off the `-`",
         ),

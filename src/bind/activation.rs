@@ -31,6 +31,9 @@ use crate::target::Protocol;
 /// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
 /// bound by them again.
 ///
+/// Of several sockets on one address (`ReusePort=`, systemd.socket(5)) one is taken, and the kernel gives the others
+/// their share of the clients: hand over one.
+///
 /// Sockets that listenfd takes for neither TCP nor UDP are left alone. [`check`](BindOptions::check) knows nothing of any, and finds
 /// their ports in use.
 ///

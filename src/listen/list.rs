@@ -92,6 +92,30 @@ impl ListenAddrs {
         parse_all(texts, PortRule::Required)
     }
 
+    /// Parses the texts of a sequence whose entries may leave out their ports.
+    ///
+    /// A port in an entry wins over `port`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parse_each`](Self::parse_each).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs = ListenAddrs::parse_each_with_default_port(["127.0.0.1", "[::1]:9090"], 8080)?;
+    /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:9090");
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
+    pub fn parse_each_with_default_port<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T>,
+        port: u16,
+    ) -> Result<Self, ParseListError> {
+        parse_all(texts, PortRule::Default(port))
+    }
+
     /// Borrows the addresses: at least one.
     ///
     /// # Examples
@@ -219,6 +243,24 @@ impl TryFrom<String> for ListenAddrs {
 impl From<ListenAddr> for ListenAddrs {
     fn from(addr: ListenAddr) -> Self {
         Self { addrs: vec![addr] }
+    }
+}
+
+/// Adds addresses behind those of the list, as those of flags behind those of a file.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{ListenAddr, ListenAddrs};
+///
+/// let mut addrs: ListenAddrs = "127.0.0.1:80".parse()?;
+/// addrs.extend("[::1]:80, *:443".parse::<ListenAddrs>()?);
+/// assert_eq!(addrs.to_string(), "127.0.0.1:80, [::1]:80, *:443");
+/// # Ok::<(), bindaddr::ParseListError>(())
+/// ```
+impl Extend<ListenAddr> for ListenAddrs {
+    fn extend<T: IntoIterator<Item = ListenAddr>>(&mut self, addrs: T) {
+        self.addrs.extend(addrs);
     }
 }
 

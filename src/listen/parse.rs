@@ -144,7 +144,8 @@ impl<'t> Grammar<'t> {
     fn split(&self, endpoint: &'t str) -> Result<(Host, Option<&'t str>), ParseError> {
         if is_port_alone(endpoint) {
             // A number too large for a port, where only a host may stand, is a host.
-            if matches!(self.rule, PortRule::Forbidden) && endpoint.parse::<u16>().is_err() {
+            let is_port = !all_digits(endpoint) || endpoint.parse::<u16>().is_ok();
+            if matches!(self.rule, PortRule::Forbidden) && !is_port {
                 return Ok((self.host(endpoint)?, None));
             }
             return Ok((Host::Any, Some(endpoint)));

@@ -62,7 +62,7 @@ pub enum DialFrom {
     /// a socket bound to it.
     ThisHost,
     /// From wherever the network carries a packet to the address, this host included while its
-    /// loopback interface is up.
+    /// loopback interface is up and has the family (`net.ipv6.conf.lo.disable_ipv6`, ip-sysctl).
     Network,
     /// From what comes in through the interface that the socket is bound to
     /// ([`device`](crate::BindOptions::device)), which is not the one that has the address; not from
