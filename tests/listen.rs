@@ -198,6 +198,8 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("127.0.0.1:8080 ssl", WhiteSpace, " ", "white space stands at byte 14, and one address has none"),
         ("127.0.0.1: 80", WhiteSpace, " ", "white space stands at byte 10; leave it off"),
         ("[fe80::1%Ökonet]:80", NonAscii, "Ö", "`Ö` at byte 9 is not ASCII; write the index of the zone"),
+        ("10/8:80", LegacyIpv4, "10", "`10` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
+        ("10.1/x:80", LegacyIpv4, "10.1", "`10.1` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`"),
         ("8080/tcp", Path, "/tcp", "it has a path; leave off `/tcp`"),
         ("8080/", Path, "/", "it has a path; leave off `/`"),
         ("*:80/tcp", Path, "/tcp", "it has a path; leave off `/tcp`"),

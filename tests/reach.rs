@@ -150,6 +150,10 @@ fn what_nobody_can_connect_to_is_no_address_to_dial() {
     assert_eq!(urls("127.255.255.254", &host).len(), 1);
     assert_eq!(urls("127.255.255.255", &host), [""; 0], "the broadcast");
     assert_eq!(
+        reach("127.0.0.1", &host).to_string(),
+        "127.0.0.1:5000 from this host, through lo\nexposed to this host only\n",
+    );
+    assert_eq!(
         reach("*", &Interfaces::default()).to_string(),
         "no address of an interface is open to clients\nexposed to the link now, and by every address that this host is given later\n",
     );

@@ -1,4 +1,4 @@
-//! The lints on made-up surroundings.
+//! The lints on made-up surroundings, and what a device changes.
 
 use std::collections::HashMap;
 
@@ -6,6 +6,7 @@ use super::lint::{container, marker};
 use super::*;
 use crate::interfaces::InterfaceAddr;
 use crate::netlink::{Link, LinkKind};
+use crate::target::Wildcard;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -235,4 +236,24 @@ fn a_finding_has_what_it_is_about() {
         "KUBERNETES_SERVICE_HOST",
     ];
     assert!(marker().is_none_or(|marker| markers.contains(&marker)));
+}
+
+#[test]
+fn a_wildcard_takes_no_later_address_through_the_loopback_interface() {
+    let eth0 = Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 8);
+    let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
+    let host: Interfaces = [lo, eth0].into_iter().collect();
+    let end = |device| {
+        let reach = BindTarget::Any(Wildcard::All).reach_on_device(80, device, &host);
+        let text = reach.to_string();
+        text.lines().next_back().map(str::to_owned)
+    };
+    assert_eq!(
+        end(Some("lo")).as_deref(),
+        Some("exposed to this host only")
+    );
+    let later =
+        "exposed to private networks now, and by every address that this host is given later";
+    assert_eq!(end(Some("eth0")).as_deref(), Some(later));
+    assert_eq!(end(None).as_deref(), Some(later));
 }
