@@ -544,15 +544,15 @@ impl Planned<'_> {
     }
 
     /// Leaves out of an optional setting what this host does not have.
-    fn checked(self, sockets: Vec<CheckedSocket>) -> CheckedSetting {
-        let is_absent = |cause: &Cause| self.is_optional && cause.is_absence();
+    fn checked(mut self, sockets: Vec<CheckedSocket>) -> CheckedSetting {
+        let causes = std::mem::take(&mut self.causes).into_iter();
         let (mut skipped, causes): (Vec<Cause>, Vec<Cause>) =
-            self.causes.into_iter().partition(is_absent);
+            causes.partition(|cause| self.skips(cause));
         // A conflict is one whether the address is there or not.
         let is_conflict = |cause: &Cause| matches!(cause, Cause::Conflict { .. });
         let (absent, sockets): (Vec<_>, Vec<_>) = sockets.into_iter().partition(|socket| {
             let first = socket.causes.first();
-            first.is_some_and(is_absent) && !socket.causes.iter().any(is_conflict)
+            first.is_some_and(|cause| self.skips(cause)) && !socket.causes.iter().any(is_conflict)
         });
         skipped.extend(
             absent
@@ -572,7 +572,8 @@ impl Planned<'_> {
 /// The sockets of a list, as far as they have been gone through.
 struct List<'a> {
     evidence: &'a Evidence,
-    /// Those of all, for what two settings write is a conflict whether the addresses are there or not.
+    /// Those of all that have one port, for what two settings write is a conflict whether the addresses are there or
+    /// not.
     claims: Claims,
     /// Those of the ones that would be opened, which a range goes around.
     taken: Claims,
@@ -608,7 +609,10 @@ impl<'a> List<'a> {
                 (addr, causes)
             })
             .collect();
-        if is_range && found.is_none() {
+        let no_port = is_range.then(|| self.no_port(attempts)).flatten();
+        if let Some((n, conflict)) = no_port {
+            placed[n].1.push(conflict);
+        } else if is_range && found.is_none() {
             let is_told = |cause: &Cause| matches!(cause, Cause::RangeInUse { .. });
             if !placed.iter().flat_map(|(_, causes)| causes).any(is_told) {
                 let told = diagnose::range_in_use(&attempts[0], self.evidence);
@@ -619,7 +623,9 @@ impl<'a> List<'a> {
             // A free port leaves room for others.
             if port != 0 && self.has_claim(attempt) {
                 let claim = self.evidence.claim(attempt);
-                self.claims.add(self.placed.len(), claim, port);
+                if !is_range {
+                    self.claims.add(self.placed.len(), claim, port);
+                }
                 if !causes.first().is_some_and(|cause| setting.skips(cause)) {
                     self.taken.add(self.placed.len(), claim, port);
                 }
@@ -627,6 +633,18 @@ impl<'a> List<'a> {
             }
         }
         placed
+    }
+
+    /// The conflict of a range to which the list itself leaves no port, and the number of its socket.
+    fn no_port(&self, attempts: &[Attempt<'_>]) -> Option<(usize, Cause)> {
+        let (first, last) = attempts.first()?.ports;
+        let conflict_on = |port| {
+            let mut attempts = attempts.iter().enumerate();
+            attempts.find_map(|(n, attempt)| Some((n, self.conflict(attempt, port, &self.claims)?)))
+        };
+        (first..=last)
+            .all(|port| conflict_on(port).is_some())
+            .then(|| conflict_on(first))?
     }
 
     /// Tells whether it is known to leave no room for others on its port.

@@ -34,7 +34,7 @@ use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
 use evidence::{Capability, DadState, LOOPBACK_INDEX};
-pub(crate) use evidence::{Evidence, Kernel, is_set};
+pub(crate) use evidence::{Evidence, Kernel, routed_loopback};
 pub(crate) use note::{BoundBy, notes};
 pub use note::{Note, WhyBound};
 use sockets::Held;

@@ -1,14 +1,18 @@
 //! Whether what was bound still holds on a host that has changed: [`Hold`].
 
-use std::collections::{HashMap, HashSet};
-use std::fmt;
-use std::net::SocketAddr;
+// What it tells.
+mod change;
 
-use crate::bind::{Choice, Followed, Listener, Listeners};
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
+use std::ops::Deref;
+
+use crate::bind::{Choice, Followed, Listener, Listeners, Merged};
 use crate::interfaces::{Interface, Interfaces};
-use crate::listen::{Host, Word, shown};
+use crate::listen::{Host, Word};
 use crate::reach::Dial;
 use crate::target::BindTarget;
+pub use change::{Action, Change, ChangeKind};
 
 /// What listeners are bound to, to be held against later snapshots of the host.
 ///
@@ -23,7 +27,8 @@ use crate::target::BindTarget;
 /// known that a local route (`ip route add local`, ip-route(8)) brings clients to an address that is gone.
 ///
 /// A snapshot has the interfaces with an address, so that an interface which a socket is bound to as a
-/// [`device`](crate::BindOptions::device) and which has none counts as gone.
+/// [`device`](crate::BindOptions::device) and which has none counts as gone. So does one that is
+/// written by another name than its own (`altname`, ip-link(8)), which no snapshot has.
 ///
 /// # Examples
 ///
@@ -44,6 +49,8 @@ pub struct Hold {
     host: Interfaces,
     sockets: Vec<Held>,
     followed: Vec<Followed>,
+    /// The settings for which a socket of another one does.
+    merged: Vec<Merged>,
     /// What settings stand for by now without having a socket on it.
     unbound: HashSet<(usize, SocketAddr)>,
 }
@@ -75,241 +82,6 @@ enum State {
     Dead,
 }
 
-/// What changed for a listener, from [`Hold::look`].
-///
-/// The [`Display`](fmt::Display) form is a sentence.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::{Action, Change};
-///
-/// /// The settings to bind anew.
-/// fn to_rebind(changes: &[Change]) -> Vec<usize> {
-///     let anew = changes.iter().filter(|change| change.action() == Action::Rebind);
-///     anew.map(Change::entry).collect()
-/// }
-/// assert!(to_rebind(&[]).is_empty());
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
-    kind: ChangeKind,
-    entry: usize,
-    addr: SocketAddr,
-    interface: Option<String>,
-    action: Action,
-}
-
-/// What kind of [`Change`] it is.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::{Change, ChangeKind};
-///
-/// fn is_bad_news(change: &Change) -> bool {
-///     !matches!(change.kind(), ChangeKind::Back | ChangeKind::New)
-/// }
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ChangeKind {
-    /// The host has the address no longer, or the interface that takes connections to it is down: the
-    /// socket listens on, and nobody can connect. An IPv4 address is reached from this host all the same while
-    /// its interface is down, unless the socket is bound to that interface.
-    Gone,
-    /// Clients can connect again, or for the first time.
-    Back,
-    /// The interface that the socket is bound to, by a zone or as a
-    /// [`device`](crate::BindOptions::device), was made anew and has another index: the
-    /// socket is bound to the old one and hears nothing for ever.
-    #[non_exhaustive]
-    Recreated {
-        /// The index of the interface that the socket is bound to.
-        from: u32,
-        /// The index of the interface of that name there is now.
-        to: u32,
-    },
-    /// The setting stands for an address, too, that no socket is bound to. It is told when everything that the
-    /// setting stands for can be bound: to bind it anew beside an IPv6 address that is tentative, or that another host
-    /// has, too, would fail.
-    New,
-    /// The host has the address, and the setting does not stand for it any more, as where it has
-    /// moved to another interface.
-    Stray,
-}
-
-/// What to do about a [`Change`].
-///
-/// # Examples
-///
-/// ```
-/// assert_eq!(bindaddr::Action::Rebind.to_string(), "bind the setting anew");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Action {
-    /// Nothing: the socket works.
-    Nothing,
-    /// Wait: the socket works again once the host has the address.
-    Wait,
-    /// Close the sockets of the setting, bind it anew, and tell [`Hold::rebound`]. An address that has just
-    /// come may be tentative still, which [`wait`](crate::BindOptions::wait) is for.
-    Rebind,
-    /// Close the sockets of all settings, bind the whole list anew by [`bind_all`](crate::bind_all()), and hold
-    /// those: the setting stands for an address that a socket of another one has, so by itself it would find that
-    /// in use.
-    RebindAll,
-    /// Close the socket: its setting stands for nothing now, and to bind it anew would fail. It is held no
-    /// longer; that the setting stands for an address again is told as [`ChangeKind::New`]. Of a zone that is
-    /// written by its number, which an interface that was made anew does not have, write the name.
-    Close,
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Nothing => "nothing to do",
-            Self::Wait => "wait until it is back",
-            Self::Rebind => "bind the setting anew",
-            Self::RebindAll => "bind all settings anew, which share an address",
-            Self::Close => "close the socket",
-        })
-    }
-}
-
-impl Change {
-    /// Returns what changed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::Interfaces;
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let mut hold = listeners.hold(Interfaces::system()?);
-    /// // A host that has lost all its addresses.
-    /// let changes = hold.look(Interfaces::default());
-    /// assert_eq!(changes[0].kind(), bindaddr::ChangeKind::Gone);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn kind(&self) -> ChangeKind {
-        self.kind
-    }
-
-    /// Returns which of the settings it is about, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::Interfaces;
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let mut hold = listeners.hold(Interfaces::system()?);
-    /// // A host that has lost all its addresses.
-    /// let changes = hold.look(Interfaces::default());
-    /// assert_eq!(changes[0].entry(), 0);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn entry(&self) -> usize {
-        self.entry
-    }
-
-    /// Returns the address of the socket; of a [`New`](ChangeKind::New) one, what would be bound.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::Interfaces;
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let mut hold = listeners.hold(Interfaces::system()?);
-    /// // A host that has lost all its addresses.
-    /// let changes = hold.look(Interfaces::default());
-    /// assert_eq!(changes[0].addr(), listeners.as_slice()[0].local_addr());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Returns the interface that has the address or had it, or that the socket is bound to.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::Interfaces;
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let mut hold = listeners.hold(Interfaces::system()?);
-    /// // A host that has lost all its addresses.
-    /// let changes = hold.look(Interfaces::default());
-    /// # #[cfg(target_os = "linux")]
-    /// assert_eq!(changes[0].interface(), Some("lo"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn interface(&self) -> Option<&str> {
-        self.interface.as_deref()
-    }
-
-    /// Returns what to do about it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::Interfaces;
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let mut hold = listeners.hold(Interfaces::system()?);
-    /// // A host that has lost all its addresses.
-    /// let changes = hold.look(Interfaces::default());
-    /// assert_eq!(changes[0].action(), bindaddr::Action::Wait);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn action(&self) -> Action {
-        self.action
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addr = self.addr;
-        let interface = self.interface.as_deref().map(shown);
-        match (self.kind, interface) {
-            (ChangeKind::Gone, Some(interface)) => write!(
-                f,
-                "nobody can connect to {addr} any more: {interface} lacks the address or is down"
-            ),
-            (ChangeKind::Gone, None) => write!(f, "nobody can connect to {addr} any more"),
-            (ChangeKind::Back, Some(interface)) => {
-                write!(f, "clients can connect to {addr}: {interface} has it")
-            }
-            (ChangeKind::Back, None) => write!(f, "clients can connect to {addr}"),
-            (ChangeKind::Recreated { from, to }, interface) => write!(
-                f,
-                "nobody will ever connect to {addr}: its socket is bound to interface {from}, and \
-                 {} is interface {to} now",
-                interface.unwrap_or_default()
-            ),
-            (ChangeKind::New, Some(interface)) => {
-                write!(f, "the setting stands for {addr} of {interface}, too, now")
-            }
-            (ChangeKind::New, None) => write!(f, "the setting stands for {addr}, too, now"),
-            (ChangeKind::Stray, _) => {
-                write!(
-                    f,
-                    "the setting stands for {addr} no longer, which clients can connect to"
-                )
-            }
-        }
-    }
-}
-
 impl<S> Listeners<S> {
     /// Remembers what the sockets are bound to, on the host of a snapshot.
     ///
@@ -333,6 +105,7 @@ impl<S> Listeners<S> {
                 .map(|listener| Held::new(listener, &host))
                 .collect(),
             followed: self.followed().to_vec(),
+            merged: self.merged().to_vec(),
             unbound: HashSet::new(),
             host,
         };
@@ -374,7 +147,10 @@ impl Hold {
             .map(|change| (change.entry, self.rebinding(change.entry, &now)))
             .collect();
         for change in &mut changes {
-            if let (Action::Wait | Action::Rebind, Some(action)) =
+            let is_recreated = matches!(change.kind, ChangeKind::Recreated { .. });
+            if is_recreated && self.has_numeric_zone(change.entry) {
+                change.action = Action::Close;
+            } else if let (Action::Wait | Action::Rebind, Some(action)) =
                 (change.action, anew.get(&change.entry))
             {
                 change.action = *action;
@@ -425,26 +201,30 @@ impl Hold {
 
     /// How to bind a setting anew.
     fn rebinding(&self, entry: usize, now: &Interfaces) -> Action {
+        let open = self.sockets.iter().filter(|held| held.state != State::Dead);
+        let (own, others): (Vec<&Held>, Vec<&Held>) = open.partition(|held| held.entry == entry);
+        // Another setting has none of its own, for one of this setting does for both.
+        let does_for_another = own
+            .iter()
+            .any(|held| is_wanted_by_another(held, &self.merged, &self.followed, now));
         let mut followed = self.followed.iter();
-        let Some(followed) = followed.find(|followed| followed.entry == entry) else {
-            return Action::Rebind;
-        };
-        if followed.addr.has_numeric_zone() {
-            return Action::Close;
-        }
-        let others = self.sockets.iter().filter(|held| held.entry != entry);
-        let is_shared = |held: &Held| {
-            let named = named(followed, held.addr.port(), now);
-            named.is_some_and(|named| named.addrs.contains(&held.addr))
-        };
-        if others
-            .filter(|held| held.state != State::Dead)
-            .any(is_shared)
-        {
+        let followed = followed.find(|followed| followed.entry == entry);
+        let named = followed.and_then(|followed| named(followed, port_of(followed, &own), now));
+        let is_of_another = named.is_some_and(|named| {
+            let mut others = others.iter();
+            others.any(|held| named.addrs.contains(&held.addr))
+        });
+        if does_for_another || is_of_another {
             Action::RebindAll
         } else {
             Action::Rebind
         }
+    }
+
+    /// Tells whether a setting is an address in a zone that is written by its number.
+    fn has_numeric_zone(&self, entry: usize) -> bool {
+        let mut followed = self.followed.iter();
+        followed.any(|followed| followed.entry == entry && followed.addr.has_numeric_zone())
     }
 
     /// Leaves out the settings that stand for sockets by a name that no interface has: it may have been
@@ -480,21 +260,19 @@ impl Hold {
         for followed in &self.followed {
             let entry = followed.entry;
             let mut own = own.remove(&entry).unwrap_or_default();
-            let range = followed.addr.ports();
-            let port = match own.first() {
-                Some(held) => held.addr.port(),
-                None if range.start() == range.end() => *range.start(),
-                None => 0,
-            };
+            let port = port_of(followed, &own);
             let kept = self.unbound.iter().filter(|(of, _)| *of == entry);
-            let Some(named) = named(followed, port, now) else {
+            let named = named(followed, port, now);
+            let Some(named) = named.filter(|named| named.is_whole) else {
                 unbound.extend(kept.copied());
                 continue;
             };
             let is_named: HashSet<SocketAddr> = named.addrs.iter().copied().collect();
             for held in &mut own {
                 match (held.state, is_named.contains(&held.addr)) {
-                    (State::Reachable, false) => {
+                    (State::Reachable, false)
+                        if !is_wanted_by_another(held, &self.merged, &self.followed, now) =>
+                    {
                         held.state = State::Stray;
                         let action = if named.addrs.is_empty() {
                             Action::Close
@@ -507,14 +285,13 @@ impl Hold {
                     _ => {}
                 }
             }
-            if !named.can_be_bound {
-                unbound.extend(kept.copied());
-                continue;
-            }
             for addr in named.addrs {
-                // What is news of one setting is no news of the next.
-                if !bound.insert(addr) {
+                if bound.contains(&addr) {
                     continue;
+                }
+                // What is news of one setting is no news of the next, where the port is known.
+                if addr.port() != 0 {
+                    bound.insert(addr);
                 }
                 unbound.insert((entry, addr));
                 if !self.unbound.contains(&(entry, addr)) {
@@ -531,6 +308,37 @@ impl Hold {
         self.unbound = unbound;
         changes
     }
+}
+
+/// The port that a setting has, or would have; 0 where that is not known.
+fn port_of(followed: &Followed, own: &[impl Deref<Target = Held>]) -> u16 {
+    let range = followed.addr.ports();
+    match own.first() {
+        Some(held) => held.addr.port(),
+        None if range.start() == range.end() => *range.start(),
+        None => 0,
+    }
+}
+
+/// Tells whether a setting that was merged into that of a socket stands for its address still.
+fn is_wanted_by_another(
+    held: &Held,
+    merged: &[Merged],
+    followed: &[Followed],
+    now: &Interfaces,
+) -> bool {
+    let is_here =
+        |merged: &&Merged| (merged.into_entry(), merged.addr()) == (held.entry, held.addr);
+    let stands_for = |merged: &Merged| {
+        let mut followed = followed.iter();
+        match followed.find(|followed| followed.entry == merged.entry()) {
+            Some(followed) => named(followed, held.addr.port(), now)
+                .is_none_or(|named| named.addrs.contains(&held.addr)),
+            // An address as it is written.
+            None => true,
+        }
+    };
+    merged.iter().filter(is_here).any(stands_for)
 }
 
 /// The interface through which clients connect to `addr`.
@@ -652,8 +460,8 @@ impl Held {
 struct Named {
     /// The addresses that clients can connect to.
     addrs: Vec<SocketAddr>,
-    /// Whether these are all that it would be bound to.
-    can_be_bound: bool,
+    /// Whether clients can connect to all that it stands for here: what is tentative, say, would fail to bind.
+    is_whole: bool,
 }
 
 /// What a setting stands for on `port`; `None` where the snapshot does not say.
@@ -664,7 +472,7 @@ fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Named> {
     }
     let mut named = Named {
         addrs: Vec::new(),
-        can_be_bound: true,
+        is_whole: true,
     };
     let targets = followed.addr.resolve(host).unwrap_or_default();
     if targets.iter().any(BindTarget::is_any) {
@@ -677,7 +485,7 @@ fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Named> {
     };
     for target in targets.iter().take(chosen) {
         let reach = target.reach(port, host);
-        named.can_be_bound &= target.is_foreign() || !reach.dials().is_empty();
+        named.is_whole &= target.is_foreign() || !reach.dials().is_empty();
         named.addrs.extend(reach.dials().iter().map(Dial::addr));
     }
     Some(named)

@@ -379,6 +379,20 @@ fn what_is_absent_takes_no_port_from_a_range() {
         let addrs: Vec<_> = bound.iter().map(Listener::local_addr).collect();
         let sockets = found.settings().iter().flat_map(CheckedSetting::sockets);
         assert!(sockets.map(CheckedSocket::addr).eq(addrs));
+        // What is written for each port of it is a conflict all the same.
+        let settings = [
+            "-198.51.100.1:8000",
+            "-198.51.100.1:8001",
+            "0.0.0.0:8000-8001",
+        ];
+        let told = bind_all(settings)
+            .unwrap_err()
+            .failures()
+            .next()
+            .unwrap()
+            .cause()
+            .to_string();
+        assert_eq!(problems(&check(settings), 2), [told]);
     });
 }
 

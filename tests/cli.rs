@@ -191,7 +191,7 @@ fn check_finds_what_does_not_fit_together() {
 #[test]
 fn a_list_does_not_widen_by_being_taken_apart() {
     let told = "127.0.0.1:80,443: invalid listen address \"443\": a port alone stands for every address, and behind \
-                another address it may be meant for that one; write `*:443` if every address is meant";
+                another address it may be meant for that one: write that address with it, or `*:443` if every address is meant";
     for task in ["explain", "check", "reach", "wait"] {
         let (stdout, stderr, code) = bindaddr_with("", &[task, "127.0.0.1:80,443"]);
         assert_eq!(stdout, "");
@@ -353,6 +353,11 @@ localhost:8000-8010
   note     the port is one that the system chooses
   open to  this host only
 ",
+            0,
+        );
+        writes(
+            &["reach", "--", "-192.168.1.1:80"],
+            "-192.168.1.1:80\n  absent   it is left out here\n",
             0,
         );
         let _held = std::net::TcpListener::bind("192.168.71.67:80").unwrap();

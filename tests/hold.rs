@@ -512,6 +512,7 @@ fn settings_that_share_an_address_are_bound_anew_together() {
             drop((listeners, anew));
             let listeners = bindaddr::bind_all(settings).unwrap();
             assert_eq!(addrs(&listeners).len(), 3);
+            assert_eq!(news(&mut listeners.hold(now())), [""; 0]);
         },
     );
 }
@@ -648,6 +649,115 @@ fn a_zone_by_its_number_is_not_found_again() {
         );
         assert_eq!((changes.len(), changes[0].action()), (1, Action::Close));
         assert!(bindaddr::bind(&setting).is_err());
+    });
+}
+
+#[test]
+fn an_optional_zone_by_its_number_comes() {
+    in_namespace("an_optional_zone_by_its_number_comes", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let settings = [
+            "127.0.0.1:5000".to_owned(),
+            format!("-[fe80::77%{index}]:5000"),
+        ];
+        let listeners = bindaddr::bind_all(&settings).unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr add fe80::77/64 nodad dev eth0");
+        let told = format!(
+            "1: the setting stands for [fe80::77%{index}]:5000 of eth0, too, now; bind the setting anew"
+        );
+        assert_eq!(news(&mut hold), [told]);
+    });
+}
+
+#[test]
+fn a_better_address_that_cannot_be_bound_yet_is_no_news() {
+    in_namespace(
+        "a_better_address_that_cannot_be_bound_yet_is_no_news",
+        || {
+            set("net/ipv6/conf/default/addr_gen_mode", "1");
+            ip("link add name eth0 type veth peer name far0");
+            ip("link set eth0 up"); // without a carrier, so that DAD never ends
+            ip("addr add fd00::5/64 nodad dev eth0");
+            let options = BindOptions::new().choose(bindaddr::Choice::First);
+            let listeners = options.bind("eth0:5000").unwrap();
+            let mut hold = listeners.hold(now());
+            set("net/ipv6/conf/eth0/accept_dad", "1");
+            ip("addr add fd00::1/64 dev eth0");
+            assert_eq!(news(&mut hold), [""; 0]);
+            assert!(connects("[fd00::5]:5000".parse().unwrap()));
+            ip("link set far0 up");
+            let is_first = |changes: &[String]| {
+                changes
+                    .iter()
+                    .any(|said| said.contains("[fd00::1]:5000 of eth0, too"))
+            };
+            let soon = std::time::Instant::now();
+            while !is_first(&news(&mut hold)) {
+                assert!(soon.elapsed().as_secs() < 20, "it is usable now");
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+        },
+    );
+}
+
+#[test]
+fn a_socket_that_does_for_two_settings_is_kept_for_the_other() {
+    in_namespace(
+        "a_socket_that_does_for_two_settings_is_kept_for_the_other",
+        || {
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            let settings = ["ipv4@eth0:5000", "10.0.0.1:5000"];
+            let listeners = bindaddr::bind_all(settings).unwrap();
+            let mut hold = listeners.hold(now());
+            assert_eq!((addrs(&listeners).len(), listeners.merged().len()), (1, 1));
+            ip("addr add 10.0.0.2/24 dev eth0");
+            assert_eq!(
+                news(&mut hold),
+                [
+                    "0: the setting stands for 10.0.0.2:5000 of eth0, too, now; bind all settings anew, which share an address"
+                ],
+            );
+            ip("addr del 10.0.0.2/24 dev eth0");
+            ip("addr flush dev eth0");
+            ip("addr add 10.0.0.1/24 dev far0");
+            assert_eq!(news(&mut hold), [""; 0], "the other stands for it");
+            assert!(connects("10.0.0.1:5000".parse().unwrap()));
+        },
+    );
+}
+
+#[test]
+fn settings_with_ports_of_their_own_share_nothing() {
+    in_namespace("settings_with_ports_of_their_own_share_nothing", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = [
+            "ipv4@eth0:5000",
+            "ipv4@eth0:5001",
+            "-10.7.0.1:6000-6001",
+            "-10.7.0.1:7000-7001",
+        ];
+        let listeners = bindaddr::bind_all(settings).unwrap();
+        let mut hold = listeners.hold(now());
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert_eq!(
+            news(&mut hold),
+            [
+                "0: the setting stands for 10.0.0.9:5000 of eth0, too, now; bind the setting anew",
+                "1: the setting stands for 10.0.0.9:5001 of eth0, too, now; bind the setting anew",
+            ],
+        );
+        ip("addr add 10.7.0.1/24 dev far0");
+        let entries: Vec<usize> = hold
+            .look(now())
+            .iter()
+            .map(bindaddr::Change::entry)
+            .collect();
+        assert_eq!(entries, [2, 3]);
     });
 }
 

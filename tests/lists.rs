@@ -103,7 +103,7 @@ fn every_faulty_entry_is_told_with_its_place() {
     assert_eq!(
         err.to_string(),
         "entry 2 of 2: invalid listen address \"8080\": a port alone stands for every address, and behind another \
-         address it may be meant for that one; write `*:8080` if every address is meant"
+         address it may be meant for that one: write that address with it, or `*:8080` if every address is meant"
     );
     // Each in a text of its own is no continuation of another.
     assert!(ListenAddrs::parse_each(["127.0.0.1:80", "443"]).is_ok());

@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use bindaddr::{BindOptions, BindTarget, Cause, ForeignReason, Interfaces, Listener, Note};
 use util::ip as parse_ip;
-use util::netns::{Host, connects, in_namespace, ip};
+use util::netns::{Host, connects, in_namespace, ip, set};
 
 const PORT: u16 = 5000;
 
@@ -285,5 +285,12 @@ fn an_address_that_nobody_reaches_through_the_device_is_noted() {
                 assert_eq!(is_reached, !is_noted, "{addr} on {device}");
             }
         }
+        // Others may get in where loopback addresses are routed.
+        set("net/ipv4/conf/eth0/route_localnet", "1");
+        let listeners = BindOptions::new()
+            .device("eth0")
+            .bind("127.0.0.1:5000")
+            .unwrap();
+        assert_eq!(listeners.as_slice()[0].notes(), []);
     });
 }

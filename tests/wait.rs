@@ -201,6 +201,27 @@ fn a_name_is_looked_up_once_a_second() {
 }
 
 #[test]
+fn a_name_that_is_found_is_asked_for_as_seldom() {
+    in_namespace("a_name_that_is_found_is_asked_for_as_seldom", || {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let seen = asked.clone();
+        let options = BindOptions::new().lookup_with(move |name| {
+            seen.fetch_add(usize::from(name == "db.internal"), Ordering::Relaxed);
+            match name {
+                "db.internal" => Ok(vec![[127, 0, 0, 1].into()]),
+                _ => Err(std::io::Error::other("no such name")),
+            }
+        });
+        let options = options.wait(Duration::from_millis(1300));
+        for missing in ["ipv4@eth0:81", "eth9.internal:81"] {
+            options.bind_all(["db.internal:80", missing]).unwrap_err();
+        }
+        let asked = asked.load(Ordering::Relaxed);
+        assert!((4..=8).contains(&asked), "{asked}");
+    });
+}
+
+#[test]
 fn waiting_is_told_and_ends() {
     in_namespace("waiting_is_told_and_ends", || {
         type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;

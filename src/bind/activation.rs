@@ -24,8 +24,8 @@ use crate::target::Protocol;
 /// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, and it
 /// listens. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
 /// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`. It blocks unless
-/// [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not; whoever takes a socket once more has the
-/// same open file (open(2)), so what one sets there holds for the other, and no taking makes it block again.
+/// [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not. Whoever takes a socket once more has the
+/// same open file (open(2)), so that what one sets there holds for the other: only the first taking makes it block.
 ///
 /// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`] that
 /// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
@@ -94,7 +94,6 @@ impl Activation {
                 udp.map(|udp| (Socket::from(udp), Protocol::Udp))
             })?;
             let addr = name_of(&socket).ok()?;
-            socket.set_nonblocking(false).ok()?;
             Some(Handed {
                 socket,
                 protocol,
@@ -207,10 +206,10 @@ impl BindOptions {
         let taken = || {
             // A copy, so that one is left where the rest of a list fails and is tried again.
             let socket = handed.socket.try_clone()?;
-            if self.nonblocking {
-                socket.set_nonblocking(true)?;
+            let is_first = !handed.used.swap(true, Ordering::Relaxed);
+            if self.nonblocking || is_first {
+                socket.set_nonblocking(self.nonblocking)?;
             }
-            handed.used.store(true, Ordering::Relaxed);
             Ok((socket, planned.addr))
         };
         Some(taken().map_err(at(Step::Option("nonblocking"))))

@@ -243,7 +243,12 @@ impl Setting<'_> {
         self
     }
 
-    pub(crate) fn has_own_options(&self) -> bool {
+    /// Tells whether its host is a name, of an interface or one to look up.
+    pub(crate) fn has_name(&self) -> bool {
+        matches!(self.read(), Ok(Read::Addr(addr)) if matches!(addr.host(), Host::Name(_)))
+    }
+
+    fn has_own_options(&self) -> bool {
         self.freebind.is_some() || self.device.is_some()
     }
 

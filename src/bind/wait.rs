@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use super::{BindError, BindFailure, BindOptions, Setting};
 use crate::diagnose::{Cause, Errno, Kernel, Step};
-use crate::resolve::ResolveErrorKind;
 
 /// What [`BindOptions::on_wait`] is told: what is waited for, and how long.
 ///
@@ -130,7 +129,8 @@ impl BindOptions {
     /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
     /// as the last try took. While an address or a device is missing, that is what is asked about; the
     /// other sockets of a list are opened with the first try and about once a second from then on, for the cause may be
-    /// another, and closed at once. A name is [looked up](Self::lookup) once a second.
+    /// another, and closed at once. A list with a name to [look up](Self::lookup) is tried about once a second, and when a
+    /// missing address is there.
     ///
     /// # Examples
     ///
@@ -207,8 +207,8 @@ impl BindOptions {
         }
     }
 
-    /// Asks whether an address or a device of those that failed is missing still.
-    fn lacks_an_address(&self, settings: &[Setting<'_>], error: &BindError) -> bool {
+    /// Asks whether an address or a device of those that failed is missing still; `None` if none was.
+    fn lacks_an_address(&self, settings: &[Setting<'_>], error: &BindError) -> Option<bool> {
         let missing = error.failures().filter_map(|failure| {
             let errno = failure.io_error().map(Errno::of)?;
             let is_missing = matches!(
@@ -221,8 +221,11 @@ impl BindOptions {
                 failure.addr().filter(|_| is_missing)?,
             ))
         });
-        let mut missing = missing.map(|(options, addr)| options.try_address(addr));
-        missing.any(|asked| asked.is_err())
+        let mut missing = missing
+            .map(|(options, addr)| options.try_address(addr))
+            .peekable();
+        missing.peek()?;
+        Some(missing.any(|asked| asked.is_err()))
     }
 }
 
@@ -230,6 +233,8 @@ impl BindOptions {
 pub(super) struct Tries<'a> {
     options: &'a BindOptions,
     settings: &'a [Setting<'a>],
+    /// Whether a try looks up names.
+    asks_dns: bool,
     begun: Instant,
     tried: Instant,
     /// Not yet, right after a try.
@@ -243,6 +248,7 @@ impl<'a> Tries<'a> {
         Self {
             options,
             settings,
+            asks_dns: options.resolver.is_some() && settings.iter().any(Setting::has_name),
             begun: now,
             tried: now,
             has_rested: false,
@@ -291,24 +297,13 @@ impl<'a> Tries<'a> {
     /// To open the rest of a list and close it again would take in clients and drop them.
     /// The whole is tried now and then, for the cause may be another.
     pub(super) fn is_due(&self, error: &BindError) -> bool {
-        let mut failures = error.failures();
+        let lacks_an_address = || self.options.lacks_an_address(self.settings, error);
         self.has_rested
             && (self.tried.elapsed() > WHOLE_TRY
                 || self.waiting(error).left() < self.pause
                 // Who serves names has others to serve.
-                || !failures.any(was_looked_up)
-                    && !self.options.lacks_an_address(self.settings, error))
+                || !lacks_an_address().unwrap_or(self.asks_dns))
     }
-}
-
-fn was_looked_up(failure: &BindFailure) -> bool {
-    use ResolveErrorKind::{LookupFailed, NameWithoutAddress};
-
-    let cause = failure.cause();
-    matches!(
-        cause,
-        Cause::Unresolved(LookupFailed { .. } | NameWithoutAddress { .. })
-    )
 }
 
 pub(super) fn comes_with_time(error: &BindError) -> bool {

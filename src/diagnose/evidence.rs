@@ -528,9 +528,22 @@ pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
 }
 
 /// Tells whether a switch of ip-sysctl is on, as which the kernel takes any number but 0.
-pub(crate) fn is_set(file: &Path) -> bool {
+pub(super) fn is_set(file: &Path) -> bool {
     let text = fs::read_to_string(file).unwrap_or_default();
     text.trim().parse().is_ok_and(|number: i32| number != 0)
+}
+
+/// Finds an interface through which packets to loopback addresses get in from other hosts.
+pub(crate) fn routed_loopback(host: &Interfaces) -> Option<String> {
+    let directory = Path::new("/proc/sys/net/ipv4/conf");
+    let is_set = |name: &str| is_set(&directory.join(name).join("route_localnet"));
+    if is_set("all") {
+        return Some("all".to_owned());
+    }
+    let names = fs::read_dir(directory).ok()?.map_while(Result::ok);
+    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
+    // "default" is no interface, and what comes through a loopback interface is of this host.
+    names.find(|name| name != "default" && !host.is_loopback(name) && is_set(name))
 }
 
 /// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes

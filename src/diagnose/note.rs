@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::System;
-use super::evidence::is_set;
+use super::evidence::{is_set, routed_loopback};
 use crate::interfaces::{InterfaceAddr, Interfaces};
 use crate::listen::shown;
 use crate::netlink;
@@ -57,8 +57,8 @@ pub enum Note {
         ip: IpAddr,
     },
     /// The socket is bound to an interface ([`device`](crate::BindOptions::device)) through which nobody can
-    /// connect to the address: to 127.0.0.1 only this host does, through its loopback interface, and through that one to
-    /// none of another interface.
+    /// connect to the address: to 127.0.0.1 only this host does, through its loopback interface, unless loopback
+    /// addresses are [routed](crate::Lint::RoutedLoopback), and through that interface to none of another one.
     #[non_exhaustive]
     NotThroughDevice {
         /// The address.
@@ -155,6 +155,8 @@ pub(super) struct Surroundings {
     /// Whether a route brings clients to it.
     pub(super) is_routed: bool,
     pub(super) is_nonlocal_bind: bool,
+    /// Through which interfaces packets to loopback addresses get in from other hosts, if any do.
+    pub(super) routed_loopback: Option<String>,
     /// Whether the IPv4 routing tables are empty.
     pub(super) has_no_route: bool,
 }
@@ -172,6 +174,9 @@ impl Surroundings {
             return new;
         }
         let ip = addr.ip().to_canonical();
+        if matches!(target, Some(BindTarget::Loopback(_))) {
+            new.routed_loopback = host.and_then(routed_loopback);
+        }
         new.has_no_route = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
         if let Some(BindTarget::Foreign(foreign)) = target {
             new.is_routed = foreign.scope_id().is_none() && is_routed(ip);
@@ -241,7 +246,7 @@ pub(super) fn notes_on(
     let target = BindTarget::classify_socket(addr, host);
     let device = options
         .device
-        .filter(|device| !leads_to(device, &target, host));
+        .filter(|device| around.routed_loopback.is_none() && !leads_to(device, &target, host));
     if let Some(device) = device {
         return vec![Note::NotThroughDevice {
             ip,
@@ -289,10 +294,15 @@ pub(super) fn notes_on(
 fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
     match target {
         // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of Linux).
-        BindTarget::Loopback(_) => host.by_name(device).is_some_and(|own| {
-            let mut ips = own.addrs().iter().map(InterfaceAddr::ip);
-            own.is_loopback() || ips.any(|ip| ip.is_loopback())
-        }),
+        BindTarget::Loopback(_) => {
+            let own = host.by_name(device);
+            let has_one = own.is_some_and(|own| {
+                let mut ips = own.addrs().iter().map(InterfaceAddr::ip);
+                own.is_loopback() || ips.any(|ip| ip.is_loopback())
+            });
+            // What goes by a name that is not listed may be the loopback interface.
+            has_one || own.is_none()
+        }
         BindTarget::Local(local) => {
             !host.is_loopback(device) || local.interfaces().any(|own| own.name() == device)
         }

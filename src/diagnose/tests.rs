@@ -605,3 +605,25 @@ fn ten_thousand_interfaces_make_no_long_sentence() {
         assert!(sentence.len() < 400, "{sentence}");
     }
 }
+
+#[test]
+fn a_device_may_have_loopback_addresses_of_its_own() {
+    let addr = "127.0.0.1:80".parse().expect("an address");
+    let localhost = IpAddr::from([127, 0, 0, 1]);
+    let lo = Interface::new("lo", 1).with_addr(localhost, 8);
+    let eth0 = Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 8);
+    let vrf0 = Interface::new("vrf0", 3).with_addr(localhost, 8);
+    let around = Surroundings {
+        interfaces: Some([lo, eth0, vrf0.with_loopback(false)].into_iter().collect()),
+        ..Surroundings::default()
+    };
+    let count = |device| {
+        let options = BoundBy {
+            device: Some(device),
+            ..BoundBy::default()
+        };
+        notes_on(addr, Protocol::Tcp, &options, &around).len()
+    };
+    // The last one is another name of one of them, maybe.
+    assert_eq!(["lo", "eth0", "vrf0", "lan0"].map(count), [0, 1, 0, 0]);
+}

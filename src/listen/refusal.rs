@@ -249,8 +249,8 @@ impl fmt::Display for Sentence<'_> {
             ),
             Kind::PortAlone => write!(
                 f,
-                "a port alone stands for every address, and behind another address it may be meant for that one; \
-                 write `*:{part}` if every address is meant"
+                "a port alone stands for every address, and behind another address it may be meant for that one: \
+                 write that address with it, or `*:{part}` if every address is meant"
             ),
             // What is joined across it would be another text.
             Kind::WhiteSpace if is_between_words(before, after) => write!(

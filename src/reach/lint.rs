@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 
 use super::{Exposure, OpenSocket};
-use crate::diagnose::is_set;
+use crate::diagnose::routed_loopback;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
 use crate::netlink::{Link, LinkKind, Netlink, ROUTE};
@@ -455,19 +454,6 @@ pub(super) fn container(
         ends_elsewhere,
         marker,
     })
-}
-
-/// Finds an interface through which packets to loopback addresses get in from other hosts.
-fn routed_loopback(host: &Interfaces) -> Option<String> {
-    let directory = Path::new("/proc/sys/net/ipv4/conf");
-    let is_set = |name: &str| is_set(&directory.join(name).join("route_localnet"));
-    if is_set("all") {
-        return Some("all".to_owned());
-    }
-    let names = fs::read_dir(directory).ok()?.map_while(Result::ok);
-    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    // "default" is no interface, and what comes through a loopback interface is of this host.
-    names.find(|name| name != "default" && !host.is_loopback(name) && is_set(name))
 }
 
 /// Looks for the lints in what the sockets of a server are open to.

@@ -33,6 +33,7 @@ pub(crate) fn tell(
         }
         paper.heading(text.escape_debug())?;
         match found {
+            Ok(_) if is_absent => paper.line(Label::Absent, "it is left out here")?,
             Ok(reaches) => {
                 for dial in reaches.iter().flat_map(Reach::dials) {
                     let interface = dial.interface().filter(|_| scheme.is_some());
