@@ -9,7 +9,7 @@ use crate::diagnose::{self, Attempt, BoundBy, Cause, Evidence, Note};
 use crate::listen::shown;
 use crate::plan::{self, Claims, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
-use crate::target::{BindTarget, Protocol};
+use crate::target::{BindTarget, Claim, Overlap, Protocol};
 
 /// Says of a list of TCP settings what [`bind`](crate::bind()) would run into on this host,
 /// with the default [`BindOptions`].
@@ -609,9 +609,15 @@ impl<'a> List<'a> {
                 (addr, causes)
             })
             .collect();
-        let no_port = is_range.then(|| self.no_port(attempts)).flatten();
-        if let Some((n, conflict)) = no_port {
-            placed[n].1.push(conflict);
+        let no_port = if is_range {
+            let own: Vec<Option<Claim>> = attempts.iter().map(|one| self.claim(one)).collect();
+            self.claims.conflict_of_range(&own, first..=last)
+        } else {
+            None
+        };
+        if let Some((socket, other, overlap)) = no_port {
+            let conflict = self.conflict_with(other, overlap, &attempts[socket]);
+            placed[socket].1.push(conflict);
         } else if is_range && found.is_none() {
             let is_told = |cause: &Cause| matches!(cause, Cause::RangeInUse { .. });
             if !placed.iter().flat_map(|(_, causes)| causes).any(is_told) {
@@ -621,36 +627,25 @@ impl<'a> List<'a> {
         }
         for (attempt, (addr, causes)) in attempts.iter().zip(&placed) {
             // A free port leaves room for others.
-            if port != 0 && self.has_claim(attempt) {
-                let claim = self.evidence.claim(attempt);
-                if !is_range {
-                    self.claims.add(self.placed.len(), claim, port);
-                }
-                if !causes.first().is_some_and(|cause| setting.skips(cause)) {
-                    self.taken.add(self.placed.len(), claim, port);
-                }
-                self.placed.push((*addr, &setting.text));
+            let Some(claim) = self.claim(attempt).filter(|_| port != 0) else {
+                continue;
+            };
+            if !is_range {
+                self.claims.add(self.placed.len(), claim, port);
             }
+            if !causes.first().is_some_and(|cause| setting.skips(cause)) {
+                self.taken.add(self.placed.len(), claim, port);
+            }
+            self.placed.push((*addr, &setting.text));
         }
         placed
     }
 
-    /// The conflict of a range to which the list itself leaves no port, and the number of its socket.
-    fn no_port(&self, attempts: &[Attempt<'_>]) -> Option<(usize, Cause)> {
-        let (first, last) = attempts.first()?.ports;
-        let conflict_on = |port| {
-            let mut attempts = attempts.iter().enumerate();
-            attempts.find_map(|(n, attempt)| Some((n, self.conflict(attempt, port, &self.claims)?)))
-        };
-        (first..=last)
-            .all(|port| conflict_on(port).is_some())
-            .then(|| conflict_on(first))?
-    }
-
-    /// Tells whether it is known to leave no room for others on its port.
-    fn has_claim(&self, attempt: &Attempt<'_>) -> bool {
+    /// What it claims of its port; `None` if it is not known to leave no room for others.
+    fn claim(&self, attempt: &Attempt<'_>) -> Option<Claim> {
         let is_known = |name| self.evidence.devices.contains_key(name);
-        !attempt.shares_port && attempt.device.is_none_or(is_known)
+        let has_claim = !attempt.shares_port && attempt.device.is_none_or(is_known);
+        has_claim.then(|| self.evidence.claim(attempt))
     }
 
     fn is_free(&self, attempt: &Attempt<'_>, port: u16) -> bool {
@@ -660,17 +655,17 @@ impl<'a> List<'a> {
 
     /// The setting before it that leaves no room for a socket on `port`.
     fn conflict(&self, attempt: &Attempt<'_>, port: u16, claims: &Claims) -> Option<Cause> {
-        if !self.has_claim(attempt) {
-            return None;
-        }
-        let claim = self.evidence.claim(attempt);
-        let (number, overlap) = claims.conflict(claim, port)?;
-        let (other, text) = self.placed[number];
-        Some(Cause::Conflict {
+        let (other, overlap) = claims.conflict(self.claim(attempt)?, port)?;
+        Some(self.conflict_with(other, overlap, attempt))
+    }
+
+    fn conflict_with(&self, other: usize, overlap: Overlap, attempt: &Attempt<'_>) -> Cause {
+        let (other, text) = self.placed[other];
+        Cause::Conflict {
             ip: attempt.addr.ip(),
             other,
             text: text.to_owned(),
             overlap,
-        })
+        }
     }
 }

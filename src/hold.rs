@@ -141,10 +141,14 @@ impl Hold {
         }
         changes.extend(self.look_at_settings(&now));
         // A socket whose address is gone waits for it, unless its setting is bound anew.
-        let anew: HashMap<usize, Action> = changes
+        let entries: HashSet<usize> = changes
             .iter()
             .filter(|change| change.action == Action::Rebind)
-            .map(|change| (change.entry, self.rebinding(change.entry, &now)))
+            .map(Change::entry)
+            .collect();
+        let anew: HashMap<usize, Action> = entries
+            .into_iter()
+            .map(|entry| (entry, self.rebinding(entry, &now)))
             .collect();
         for change in &mut changes {
             let is_recreated = matches!(change.kind, ChangeKind::Recreated { .. });
@@ -207,8 +211,7 @@ impl Hold {
         let does_for_another = own
             .iter()
             .any(|held| is_wanted_by_another(held, &self.merged, &self.followed, now));
-        let mut followed = self.followed.iter();
-        let followed = followed.find(|followed| followed.entry == entry);
+        let followed = setting_of(&self.followed, entry);
         let named = followed.and_then(|followed| named(followed, port_of(followed, &own), now));
         let is_of_another = named.is_some_and(|named| {
             let mut others = others.iter();
@@ -223,8 +226,8 @@ impl Hold {
 
     /// Tells whether a setting is an address in a zone that is written by its number.
     fn has_numeric_zone(&self, entry: usize) -> bool {
-        let mut followed = self.followed.iter();
-        followed.any(|followed| followed.entry == entry && followed.addr.has_numeric_zone())
+        let followed = setting_of(&self.followed, entry);
+        followed.is_some_and(|followed| followed.addr.has_numeric_zone())
     }
 
     /// Leaves out the settings that stand for sockets by a name that no interface has: it may have been
@@ -310,6 +313,10 @@ impl Hold {
     }
 }
 
+fn setting_of(followed: &[Followed], entry: usize) -> Option<&Followed> {
+    followed.iter().find(|followed| followed.entry == entry)
+}
+
 /// The port that a setting has, or would have; 0 where that is not known.
 fn port_of(followed: &Followed, own: &[impl Deref<Target = Held>]) -> u16 {
     let range = followed.addr.ports();
@@ -329,14 +336,11 @@ fn is_wanted_by_another(
 ) -> bool {
     let is_here =
         |merged: &&Merged| (merged.into_entry(), merged.addr()) == (held.entry, held.addr);
+    // One that is not followed is an address as it is written.
     let stands_for = |merged: &Merged| {
-        let mut followed = followed.iter();
-        match followed.find(|followed| followed.entry == merged.entry()) {
-            Some(followed) => named(followed, held.addr.port(), now)
-                .is_none_or(|named| named.addrs.contains(&held.addr)),
-            // An address as it is written.
-            None => true,
-        }
+        let followed = setting_of(followed, merged.entry());
+        let named = followed.and_then(|followed| named(followed, held.addr.port(), now));
+        named.is_none_or(|named| named.addrs.contains(&held.addr))
     };
     merged.iter().filter(is_here).any(stands_for)
 }
@@ -427,14 +431,15 @@ impl Held {
 
     /// Tells whether clients can connect, as far as the host says.
     fn is_reachable(&self, host: &Interfaces) -> bool {
-        // By its index, for it may go by another name now.
-        let tied = |tie: &Tie| tie.index.and_then(|index| host.by_index(index));
-        let interface = self.tie.as_ref().map(tied);
-        let device = match interface {
-            Some(None) => return false,
-            Some(interface) => interface.filter(|_| self.is_on_device),
-            None => None,
-        };
+        let mut device = None;
+        if let Some(tie) = &self.tie {
+            // By its index, for it may go by another name now.
+            let interface = tie.index.and_then(|index| host.by_index(index));
+            let Some(interface) = interface else {
+                return false;
+            };
+            device = self.is_on_device.then_some(interface);
+        }
         let target = BindTarget::classify_socket(self.addr, host);
         if target.is_any() {
             return device.is_none_or(Interface::is_up);

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 
 use crate::target::{Claim, Endpoint, Overlap, Standing, Wildcard, socket_addr};
 
@@ -272,6 +273,24 @@ impl Claims {
             .into_iter()
             .chain(wildcard)
             .min_by_key(|(number, _)| *number)
+    }
+
+    /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its first port, by
+    /// the place of its claim, and beside which one.
+    pub(crate) fn conflict_of_range(
+        &self,
+        claims: &[Option<Claim>],
+        mut ports: RangeInclusive<u16>,
+    ) -> Option<(usize, usize, Overlap)> {
+        let conflict_on = |port| {
+            let mut claims = claims.iter().enumerate();
+            claims.find_map(|(socket, claim)| {
+                let (other, overlap) = self.conflict((*claim)?, port)?;
+                Some((socket, other, overlap))
+            })
+        };
+        let first = conflict_on(*ports.start());
+        first.filter(|_| ports.all(|port| conflict_on(port).is_some()))
     }
 }
 

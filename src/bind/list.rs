@@ -329,25 +329,17 @@ impl List<'_> {
         }
         // A range that the list itself leaves no port.
         for entry in self.entries.iter().filter(|entry| entry.is_range()) {
-            let conflict_on = |port| {
-                entry.planned.iter().find_map(|socket| {
-                    let (other, overlap) = claims.conflict(entry.claim(socket)?, port)?;
-                    let mut addr = socket.addr;
-                    addr.set_port(port);
+            let own = entry.planned.iter().map(|socket| entry.claim(socket));
+            let own: Vec<Option<Claim>> = own.collect();
+            let ports = entry.wanted.ports.clone();
+            let no_port = claims.conflict_of_range(&own, ports.clone());
+            self.failures
+                .extend(no_port.map(|(socket, other, overlap)| {
+                    let mut addr = entry.planned[socket].addr;
+                    addr.set_port(*ports.start());
                     let (other, other_entry) = claimed[other];
-                    Some(conflict(addr, other, &texts[other_entry], overlap))
-                })
-            };
-            if entry
-                .wanted
-                .ports
-                .clone()
-                .all(|port| conflict_on(port).is_some())
-            {
-                let failure = conflict_on(*entry.wanted.ports.start());
-                self.failures
-                    .extend(failure.map(|failure| failure.of_entry(entry.number)));
-            }
+                    conflict(addr, other, &texts[other_entry], overlap).of_entry(entry.number)
+                }));
         }
     }
 

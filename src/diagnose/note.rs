@@ -162,7 +162,7 @@ pub(super) struct Surroundings {
 }
 
 impl Surroundings {
-    pub(super) fn read(addr: SocketAddr, host: Option<&Interfaces>) -> Self {
+    pub(super) fn read(addr: SocketAddr, device: Option<&str>, host: Option<&Interfaces>) -> Self {
         let mut new = Self {
             interfaces: host.cloned().or_else(|| Interfaces::system().ok()),
             ..Self::default()
@@ -174,7 +174,7 @@ impl Surroundings {
             return new;
         }
         let ip = addr.ip().to_canonical();
-        if matches!(target, Some(BindTarget::Loopback(_))) {
+        if device.is_some() && matches!(target, Some(BindTarget::Loopback(_))) {
             new.routed_loopback = host.and_then(routed_loopback);
         }
         new.has_no_route = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
@@ -224,7 +224,7 @@ pub(crate) fn notes(
     options: &BoundBy<'_>,
     host: Option<&Interfaces>,
 ) -> Vec<Note> {
-    let around = Surroundings::read(addr, host);
+    let around = Surroundings::read(addr, options.device, host);
     notes_on(addr, protocol, options, &around)
 }
 

@@ -559,7 +559,7 @@ fn nothing_is_noted_of_what_cannot_be_read() {
 fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
     // An address by its route alone.
     let addr = "127.0.0.2:80".parse().expect("an address");
-    let around = Surroundings::read(addr, Some(&host()));
+    let around = Surroundings::read(addr, None, Some(&host()));
     assert!(!around.is_routed && around.interfaces.is_some());
 }
 

@@ -79,11 +79,9 @@ impl<'t> Grammar<'t> {
         if rest == "unix" || is_path && !rest.starts_with("//") {
             return self.refuse(ParseErrorKind::UnixSocket, rest);
         }
-        if let Some(at) = rest.find("//") {
-            let is_url = at == 0 || rest[..at].ends_with(':');
-            if is_url {
-                return self.refuse(ParseErrorKind::Url, &rest[..at + "//".len()]);
-            }
+        let is_url = |at: &usize| *at == 0 || rest[..*at].ends_with(':');
+        if let Some(at) = rest.find("//").filter(is_url) {
+            return self.refuse(ParseErrorKind::Url, &rest[..at + "//".len()]);
         }
         let (family, endpoint) = match rest.split_once('@') {
             Some(("ipv4", endpoint)) => (Some(Family::Ipv4), endpoint),

@@ -19,7 +19,7 @@ pub(crate) fn tell(
     let host = host.with_system_default_sources();
     let mut is_ok = true;
     let mut values = Vec::new();
-    for text in entries_of_each(texts.iter().map(String::as_str))? {
+    for text in entries_of_each(texts)? {
         let found = reaches(&text, &host);
         let exposure = found.iter().flatten().map(Reach::exposure).max();
         // Nobody knows who gets in by a text that stands for nothing.

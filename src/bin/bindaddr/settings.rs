@@ -124,7 +124,7 @@ fn checked(texts: &[String], how: &How) -> Check {
 
 /// Explains each text by itself.
 pub(crate) fn explain(paper: &mut Paper, texts: &[String], how: &How) -> io::Result<bool> {
-    let texts = entries_of_each(texts.iter().map(String::as_str))?;
+    let texts = entries_of_each(texts)?;
     let checks = texts.into_iter().map(|text| checked(&[text], how));
     let checks: Vec<Check> = checks.collect();
     write(paper, &checks, how)

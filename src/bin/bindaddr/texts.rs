@@ -13,7 +13,7 @@ use serde_json::Value;
 /// two commas is at least one, if an empty one.
 ///
 /// What is wrong with an entry is for its own line, save what it is in this list alone.
-pub(crate) fn entries(text: &str) -> io::Result<Vec<String>> {
+fn entries(text: &str) -> io::Result<Vec<String>> {
     if let Err(err) = text.parse::<ListenAddrs>() {
         let mut faults = err.faults().iter().map(EntryError::error);
         if let Some(err) = faults.find(|err| err.kind() == ParseErrorKind::PortAlone) {
@@ -29,11 +29,11 @@ pub(crate) fn entries(text: &str) -> io::Result<Vec<String>> {
 }
 
 /// Returns the entries of each text, one after another.
-pub(crate) fn entries_of_each<'t>(
-    texts: impl IntoIterator<Item = &'t str>,
+pub(crate) fn entries_of_each(
+    texts: impl IntoIterator<Item = impl AsRef<str>>,
 ) -> io::Result<Vec<String>> {
-    let entries: io::Result<Vec<_>> = texts.into_iter().map(entries).collect();
-    Ok(entries?.concat())
+    let entries = texts.into_iter().map(|text| entries(text.as_ref()));
+    Ok(entries.collect::<io::Result<Vec<_>>>()?.concat())
 }
 
 fn wrong(what: &str, err: impl Display) -> io::Error {
@@ -43,10 +43,10 @@ fn wrong(what: &str, err: impl Display) -> io::Error {
 /// Returns the entries of an argument, which may be a file.
 pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
     let path = Path::new(argument);
+    let extension = path.extension().and_then(OsStr::to_str);
     let is_path = argument == "-" || argument.starts_with("./") || argument.starts_with('/');
     if !is_path && !path.is_file() {
         // A file that is not there is no address.
-        let extension = path.extension().and_then(OsStr::to_str);
         if matches!(extension, Some("toml" | "json")) {
             return Err(wrong(argument, "there is no such file"));
         }
@@ -60,7 +60,7 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
         _ => fs::read_to_string(path),
     };
     let content = content.map_err(|err| wrong(argument, err))?;
-    let config: Value = match path.extension().and_then(|extension| extension.to_str()) {
+    let config: Value = match extension {
         Some("toml") => toml::from_str(&content).map_err(|err| wrong(argument, err))?,
         Some("json") => serde_json::from_str(&content).map_err(|err| wrong(argument, err))?,
         _ => {
@@ -83,7 +83,7 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
     if found.is_empty() {
         return Err(wrong(argument, format!("no value of the key `{key}`")));
     }
-    entries_of_each(found.iter().map(String::as_str))
+    entries_of_each(found)
 }
 
 /// Collects the texts and ports below each `key`, and tells whether there is nothing else.

@@ -35,7 +35,7 @@ pub(crate) fn wait(
     } else {
         options
     };
-    let texts: Vec<String> = entries_of_each(texts.iter().map(String::as_str))?;
+    let texts: Vec<String> = entries_of_each(texts)?;
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
         options.bind_udp_all(&texts).map(|sockets| addrs(&sockets))
