@@ -120,8 +120,9 @@ pub(crate) fn wait_until_usable() {
         // IFA_F_TENTATIVE of linux/if_addr.h
         let is_tentative = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x40 != 0);
         let device = fields.next().unwrap_or_default();
+        // Without the look it is 0, and on lo -1; lo's addresses wait for the work queue as others do.
         let look = || read(&format!("/proc/sys/net/ipv6/conf/{device}/accept_dad"));
-        !is_tentative || look().trim() != "0"
+        !is_tentative || look().trim().parse().is_ok_and(|look: i32| look > 0)
     };
     wait_until("each IPv6 address is usable", || {
         let addrs = read("/proc/thread-self/net/if_inet6");
