@@ -286,7 +286,7 @@ fn zone_required_unknown_or_of_another_interface() {
 fn tentative() {
     in_namespace("tentative", || {
         set("net/ipv6/conf/default/accept_dad", "1");
-        set("net/ipv6/conf/default/dad_transmits", "3");
+        set("net/ipv6/conf/default/dad_transmits", "600");
         cable();
         ip("addr add 2001:db8:1::10/64 dev eth0");
         let text = "[2001:db8:1::10]:80";
@@ -297,6 +297,10 @@ fn tentative() {
         );
         assert!(matches!(err.cause(), Cause::Tentative(_)));
         assert!(err.is_transient());
+        // The number is read when the look begins.
+        set("net/ipv6/conf/eth0/dad_transmits", "1");
+        ip("addr del 2001:db8:1::10/64 dev eth0");
+        ip("addr add 2001:db8:1::10/64 dev eth0");
         eventually("it can be bound", || bind(text).is_ok());
         // An optimistic one is bound at once (RFC 4429).
         if has_optimistic() {

@@ -268,9 +268,13 @@ fn a_tentative_address_is_new_once_it_can_be_bound() {
         let listeners = bindaddr::bind_all(["127.0.0.1:0", "-[fd00::1]:5000"]).unwrap();
         let mut hold = listeners.hold(now());
         set("net/ipv6/conf/eth0/accept_dad", "1");
-        set("net/ipv6/conf/default/accept_dad", "1"); // or `ip` waits
+        set("net/ipv6/conf/eth0/dad_transmits", "600");
         ip("addr add fd00::1/64 dev eth0");
         assert_eq!(news(&mut hold), [""; 0], "it is tentative");
+        // The number is read when the look begins.
+        set("net/ipv6/conf/eth0/dad_transmits", "1");
+        ip("addr del fd00::1/64 dev eth0");
+        ip("addr add fd00::1/64 dev eth0");
         let begun = std::time::Instant::now();
         let changes = loop {
             let changes = hold.look(now());

@@ -169,7 +169,6 @@ fn an_address_has_a_state_and_a_peer() {
         run_ip("link set far0 up");
         set("net/ipv6/conf/far0/accept_dad", "0");
         set("net/ipv6/conf/eth0/use_tempaddr", "2");
-        run_ip("addr add 2001:db8:9::1/64 dev far0 nodad");
         run_ip("addr add 2001:db8::1/64 dev eth0 nodad mngtmpaddr");
         run_ip("addr add 2001:db8:1::1/64 dev eth0 nodad preferred_lft 0");
         run_ip("addr add 10.8.0.1 peer 10.8.0.2/32 dev eth0");
@@ -185,7 +184,8 @@ fn an_address_has_a_state_and_a_peer() {
                 .find(|addr| addr.ip() == ip(text))
                 .unwrap()
         };
-        run_ip("addr add 2001:db8:9::1/64 dev eth0"); // its neighbour has it
+        set("net/ipv6/conf/eth0/dad_transmits", "600");
+        run_ip("addr add 2001:db8:9::1/64 dev eth0");
         assert_eq!(find("2001:db8:9::1").state(), AddrState::Tentative);
         assert_eq!(find("2001:db8::1").state(), AddrState::Preferred);
         assert!(!find("2001:db8::1").is_temporary());
@@ -213,6 +213,7 @@ fn an_address_has_a_state_and_a_peer() {
         let on_eth0 = BindOptions::new().device("eth0");
         let exposure = on_eth0.bind("0.0.0.0:0").unwrap().exposure(&host);
         assert_eq!(exposure, Exposure::Private, "by 10.8.0.1");
+        run_ip("addr add 2001:db8:9::1/64 dev far0 nodad"); // its neighbour has it, too
         let begun = std::time::Instant::now();
         while find("2001:db8:9::1").state() != AddrState::Duplicate {
             assert!(begun.elapsed().as_secs() < 30, "{:?}", addrs());

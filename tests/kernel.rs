@@ -323,7 +323,7 @@ fn only_the_text_decides_on_ipv6_only() {
 fn a_tentative_address_is_not_ready() {
     in_namespace("a_tentative_address_is_not_ready", || {
         set("net/ipv6/conf/default/accept_dad", "1");
-        set("net/ipv6/conf/default/dad_transmits", "30");
+        set("net/ipv6/conf/default/dad_transmits", "600");
         cable();
         ip("addr add 2001:db8:1::10/64 dev eth0");
         let text = "[2001:db8:1::10]:80";

@@ -656,15 +656,15 @@ fn a_list_waits_without_opening_the_rest() {
         let wait = BindOptions::new().wait(std::time::Duration::from_millis(600));
         let waiter =
             std::thread::spawn(move || wait.bind_all(["127.0.0.1:80", "10.0.0.1:80"]).map(drop));
-        let begun = std::time::Instant::now();
-        let (mut connected, mut asked) = (0, 0);
-        while begun.elapsed() < std::time::Duration::from_millis(500) {
-            connected += usize::from(std::net::TcpStream::connect("127.0.0.1:80").is_ok());
-            asked += 1;
+        let (mut got_in, mut was_open) = (0, false);
+        while !waiter.is_finished() {
+            let is_open = std::net::TcpStream::connect("127.0.0.1:80").is_ok();
+            got_in += usize::from(is_open && !was_open);
+            was_open = is_open;
         }
         assert!(waiter.join().unwrap().is_err());
-        // At the first try it was open for a moment.
-        assert!(connected <= 20, "{connected} of {asked}");
+        // The first try, the last one, and on a slow machine one between them.
+        assert!(got_in <= 3, "{got_in} times");
         // What is not cured ends it, whatever else is waited for.
         let held = bind("127.0.0.1:81").unwrap();
         let begun = std::time::Instant::now();

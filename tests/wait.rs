@@ -46,11 +46,11 @@ fn lag(text: &'static str, addr: &str, change: impl FnOnce()) -> Duration {
     at.saturating_duration_since(usable)
 }
 
-/// Half a second is generous: it is 50 milliseconds and a try, on a machine that is not busy.
+/// Bound by a try of its own and not by the last one: on a machine that is not busy it is 50 milliseconds and a try.
 #[track_caller]
 fn assert_soon(what: &str, lag: Duration) {
     println!("{what}: bound {lag:?} after a plain bind would have worked");
-    assert!(lag < Duration::from_millis(500), "{what}: {lag:?}");
+    assert!(lag < LONG / 2, "{what}: {lag:?}");
 }
 
 #[test]
@@ -81,6 +81,7 @@ fn a_tentative_address_is_bound_soon_after_it_is_usable() {
         "a_tentative_address_is_bound_soon_after_it_is_usable",
         || {
             set("net/ipv6/conf/default/accept_dad", "1");
+            set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for who is slow to ask
             cable();
             ip("addr add 2001:db8::1/64 dev eth0");
             let lag = lag("[2001:db8::1]:80", "[2001:db8::1]:0", || {});
