@@ -32,14 +32,14 @@ use std::time::Duration;
 pub use activation::Activation;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{Attempt, Cause, DeadEnd, Step};
+use crate::diagnose::{Attempt, Cause, Step};
 use crate::listen::has_zone;
 use crate::netlink;
-use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
+use crate::plan::{self, Absence, Device, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::Protocol;
 pub(crate) use ask::Tried;
-use ask::{free_port, is_broadcast};
+use ask::free_port;
 pub use choice::Choice;
 use choice::Resolver;
 pub use failure::{BindError, BindFailure};
@@ -376,6 +376,8 @@ impl BindOptions {
         if opened.failures.is_empty() {
             return Ok(Listeners::new(opened.listeners, followed));
         }
+        // Clients should not get in while the causes are found.
+        drop(opened.listeners);
         let failed = opened.failures.into_iter().map(|failed| (0, failed));
         let explained = explain(protocol, failed.collect(), |entry| {
             (entry, &wanted, &options)
@@ -495,14 +497,16 @@ impl BindOptions {
         protocol: Protocol,
         planned: &PlannedSocket,
     ) -> Result<Listener<S>, Failed> {
-        if let Some(dead) = dead_end(protocol, planned) {
+        if let Some(dead) = self.dead_end(protocol, planned) {
             let planned = planned.clone();
             return Err(Failed::Dead { planned, dead });
         }
         self.handed_over(protocol, planned)
             .unwrap_or_else(|| self.open_socket(protocol, planned.addr, planned.only_v6))
             .map(|(socket, local_addr)| {
-                let device = self.device.as_deref();
+                // By the name that the kernel has for it.
+                let name = self.device.as_deref();
+                let device = name.map(|name| device_of(&socket).unwrap_or_else(|| name.into()));
                 Listener::new(
                     socket.into(),
                     local_addr,
@@ -548,7 +552,9 @@ impl BindOptions {
         let is_unscoped =
             matches!(addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && has_zone(*v6.ip()));
         let has_zone_of_device = self.device.is_some() && is_unscoped;
-        let local_addr = if addr.port() == 0 || has_zone_of_device {
+        // In a jail without it FreeBSD binds the jail's first address (`prison_local_ip4`), which others reach.
+        let may_be_of_jail = cfg!(target_os = "freebsd") && addr.ip().is_loopback();
+        let local_addr = if addr.port() == 0 || has_zone_of_device || may_be_of_jail {
             name_of(&socket).map_err(at(Step::Name))?
         } else {
             addr
@@ -632,19 +638,6 @@ impl BindOptions {
     }
 }
 
-/// Tells whether Linux would bind an address to which no client can connect.
-fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
-    if protocol == Protocol::Udp {
-        return None;
-    }
-    match planned.clients {
-        Clients::MayCome => None,
-        Clients::NeverComeToMulticast => Some(DeadEnd::Multicast),
-        Clients::NeverComeToBroadcast => Some(DeadEnd::Broadcast),
-        Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(DeadEnd::Broadcast),
-    }
-}
-
 /// Tells whether an interface can be called so. The kernel is not asked, for it
 /// would take what stands before a NUL, or the first 15 bytes.
 fn is_device_name(name: &str) -> bool {
@@ -694,6 +687,17 @@ fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn device_of(socket: &Socket) -> Option<String> {
+    let name = socket.device().ok().flatten()?;
+    String::from_utf8(name).ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn device_of(_: &Socket) -> Option<String> {
+    None
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

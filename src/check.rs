@@ -443,7 +443,7 @@ impl BindOptions {
                     let is_open = attempt.refused.is_none() && attempt.dead.is_none();
                     let options = BoundBy {
                         freebind: setting.options.is_freebind(),
-                        device: attempt.device,
+                        device: attempt.device.map(|name| evidence.name_of_device(name)),
                     };
                     CheckedSocket {
                         addr,

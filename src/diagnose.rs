@@ -30,7 +30,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, has_zone};
 use crate::netlink::LinkKind;
-use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol};
+use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol, zone};
 pub use cause::{Cause, Policy, Privilege, Unavailable};
 pub(crate) use errno::Errno;
 use evidence::{Capability, DadState, LOOPBACK_INDEX};
@@ -115,11 +115,14 @@ pub(crate) struct Attempt<'a> {
     pub(crate) refused: Option<(Step, &'a io::Error)>,
 }
 
-/// An address that Linux binds and to which no client can connect.
+/// Why a socket that Linux would bind is none that is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeadEnd {
+    /// No client can connect.
     Multicast,
     Broadcast,
+    /// The zone of the address is another interface than the device.
+    AnotherZone,
 }
 
 impl Attempt<'_> {
@@ -155,13 +158,19 @@ impl Evidence {
 
 /// Tells whether a cause rests on two things that cannot both be, unless the host is odd.
 fn is_contradictory(cause: &Cause) -> bool {
-    matches!(
-        cause,
+    match cause {
         Cause::LocalRouteMissing(_)
-            | Cause::ListedOnly(_)
-            | Cause::NotReady(_)
-            | Cause::RoutedNotAssigned(_)
-    )
+        | Cause::ListedOnly(_)
+        | Cause::NotReady(_)
+        | Cause::RoutedNotAssigned(_) => true,
+        Cause::NoLoopback { ip, has } => is_listed(*ip, has),
+        _ => false,
+    }
+}
+
+/// Tells whether a loopback address that cannot be bound is there all the same: its route is missing.
+fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
+    has.iter().any(|addr| addr.ip() == ip)
 }
 
 /// Decides on what is wrong with an attempt: the cause of the system's error
@@ -173,6 +182,19 @@ pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     causes.extend(attempt.dead.map(|dead| match dead {
         DeadEnd::Multicast => Cause::Multicast,
         DeadEnd::Broadcast => Cause::Broadcast,
+        DeadEnd::AnotherZone => {
+            let zone = zone(attempt.addr);
+            let host = evidence.interfaces.as_ref();
+            let interface = host.and_then(|host| host.by_index(zone));
+            Cause::OnAnotherDevice {
+                ip: attempt.addr.ip(),
+                device: attempt.device.unwrap_or_default().to_owned(),
+                interfaces: interface
+                    .map(|one| one.name().to_owned())
+                    .into_iter()
+                    .collect(),
+            }
+        }
     }));
     let errno = attempt.errno();
     if let Some((step, errno)) = errno {
@@ -391,20 +413,18 @@ fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Opti
 
 fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
     let lo = host.loopbacks();
-    if ip.is_ipv6() {
-        if let Some(interface) = evidence.ipv6_switch.of_lo {
-            return switched_off(interface);
-        }
-        let is_running = match evidence.links.get(&LOOPBACK_INDEX) {
-            Some(link) => link.up,
-            None => lo.is_empty() || lo.iter().any(|lo| lo.is_running()),
+    if let (true, Some(interface)) = (ip.is_ipv6(), evidence.ipv6_switch.of_lo) {
+        return switched_off(interface);
+    }
+    let is_running = match evidence.links.get(&LOOPBACK_INDEX) {
+        Some(link) => link.up,
+        None => lo.is_empty() || lo.iter().any(|lo| lo.is_running()),
+    };
+    if !is_running {
+        return Cause::FamilyUnavailable {
+            family: Family::of(ip),
+            why: Unavailable::LoopbackDown,
         };
-        if !is_running {
-            return Cause::FamilyUnavailable {
-                family: Family::Ipv6,
-                why: Unavailable::LoopbackDown,
-            };
-        }
     }
     let addrs = lo.iter().flat_map(|lo| lo.addrs());
     let is_alike =
@@ -555,10 +575,14 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
 /// The missing privilege that the kernel did not come to speak of.
 fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
     let limit = evidence.first_unprivileged_port?;
-    let is_missing = evidence.capability == Some(Capability::Missing);
-    (is_missing && (1..limit).contains(&port)).then_some(Cause::PrivilegedPort {
+    let privilege = match evidence.capability? {
+        Capability::Missing => Privilege::Missing,
+        Capability::InAnotherUserNamespace => Privilege::InAnotherUserNamespace,
+        Capability::Effective | Capability::Uncertain => return None,
+    };
+    (1..limit).contains(&port).then_some(Cause::PrivilegedPort {
         port,
         limit,
-        privilege: Privilege::Missing,
+        privilege,
     })
 }

@@ -11,7 +11,7 @@ use crate::bind::{Choice, Followed, Listener, Listeners, Merged};
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Host, Word};
 use crate::reach::Dial;
-use crate::target::BindTarget;
+use crate::target::{BindTarget, Endpoint};
 pub use change::{Action, Change, ChangeKind};
 
 /// What listeners are bound to, to be held against later snapshots of the host.
@@ -134,6 +134,7 @@ impl Hold {
     /// assert!(changes[0].to_string().starts_with("nobody can connect to 127.0.0.1:"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use = "each change is told once"]
     pub fn look(&mut self, now: Interfaces) -> Vec<Change> {
         let mut changes = Vec::new();
         for held in &mut self.sockets {
@@ -488,10 +489,15 @@ fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Named> {
         Choice::Only if targets.len() > 1 => return None,
         Choice::Only | Choice::Every => targets.len(),
     };
+    let is_first = followed.choice == Choice::First;
     for target in targets.iter().take(chosen) {
         let reach = target.reach(port, host);
         named.is_whole &= target.is_foreign() || !reach.dials().is_empty();
-        named.addrs.extend(reach.dials().iter().map(Dial::addr));
+        // The first of localhost is its IPv4 address.
+        let is_only_v4 = is_first && target.endpoint() == Endpoint::Localhost;
+        let dials = reach.dials().iter().map(Dial::addr);
+        let chosen = dials.filter(|addr| !is_only_v4 || addr.is_ipv4());
+        named.addrs.extend(chosen);
     }
     Some(named)
 }

@@ -192,7 +192,7 @@ impl Interfaces {
     /// let host: Interfaces = [Interface::new("eth0", 2), Interface::new("lo", 1)].into_iter().collect();
     /// assert_eq!(host.iter().map(Interface::name).collect::<Vec<_>>(), ["lo", "eth0"]);
     /// ```
-    pub fn iter(&self) -> impl Iterator<Item = &Interface> {
+    pub fn iter(&self) -> std::slice::Iter<'_, Interface> {
         self.snapshot.interfaces.iter()
     }
 
@@ -415,6 +415,37 @@ impl Default for Interfaces {
         Self {
             snapshot: NONE.clone(),
         }
+    }
+}
+
+/// Compares what was read of the host: its interfaces, and the default sources where they were asked about.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interfaces;
+///
+/// let before = Interfaces::system()?;
+/// if Interfaces::system()? != before {
+///     println!("something has changed");
+/// }
+/// # Ok::<(), bindaddr::InterfacesError>(())
+/// ```
+impl PartialEq for Interfaces {
+    fn eq(&self, other: &Self) -> bool {
+        let [one, two] = [&self.snapshot, &other.snapshot];
+        one.interfaces == two.interfaces && one.default_sources == two.default_sources
+    }
+}
+
+impl Eq for Interfaces {}
+
+impl<'a> IntoIterator for &'a Interfaces {
+    type Item = &'a Interface;
+    type IntoIter = std::slice::Iter<'a, Interface>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -78,7 +78,8 @@ fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
     };
     PlannedSocket {
         addr: (ip, port).into(),
-        only_v6: only_v6 || wildcard == Wildcard::Ipv6,
+        // Of no meaning on an IPv4 socket, where it would be shown all the same.
+        only_v6: ip.is_ipv6() && (only_v6 || wildcard == Wildcard::Ipv6),
         absence: match wildcard {
             Wildcard::All if !only_v6 => Absence::LeavesIpv4,
             _ => Absence::Fails,

@@ -274,4 +274,6 @@ pub(crate) struct OpenSocket<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) target: &'a BindTarget,
     pub(crate) exposure: Exposure,
+    /// Whether it is bound to the loopback interface.
+    pub(crate) is_on_lo: bool,
 }

@@ -646,7 +646,7 @@ pub enum ResolveErrorKind {
     },
     /// The interfaces of this host could not be read.
     #[error("the interfaces of this host cannot be read")]
-    InterfacesUnreadable(InterfacesError),
+    InterfacesUnreadable(#[source] InterfacesError),
 }
 
 impl ResolveErrorKind {

@@ -24,7 +24,7 @@ impl Serialize for ListenAddr {
 impl<'de> Deserialize<'de> for ListenAddr {
     /// Reads a text, or a number as the port of every address, as the text of that number is.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = deserializer.deserialize_any(Text)?;
+        let text = text(deserializer)?;
         text.parse().map_err(de::Error::custom)
     }
 }
@@ -39,7 +39,11 @@ impl Serialize for ListenAddrs {
 impl<'de> Deserialize<'de> for ListenAddrs {
     /// Reads a sequence, or what a single one is; each text of it may be a list.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let texts = deserializer.deserialize_any(Texts)?;
+        let texts = if deserializer.is_human_readable() {
+            deserializer.deserialize_any(Texts)?
+        } else {
+            deserializer.deserialize_seq(Texts)?
+        };
         Self::parse_each(texts).map_err(de::Error::custom)
     }
 }
@@ -75,7 +79,16 @@ struct Element(String);
 
 impl<'de> Deserialize<'de> for Element {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Text).map(Self)
+        text(deserializer).map(Self)
+    }
+}
+
+/// Reads a text, or a number where people write; what programs write to each other does not say what follows.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(Text)
+    } else {
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::listen::{Family, has_zone};
 pub use claim::Overlap;
-pub(crate) use claim::{Claim, Protocol};
+pub(crate) use claim::{Claim, Protocol, zone};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
 
@@ -150,11 +150,7 @@ impl BindTarget {
 
     /// Classifies the address of a socket, in the zone that it names.
     pub(crate) fn classify_socket(addr: SocketAddr, host: &Interfaces) -> Self {
-        let scope_id = match addr {
-            SocketAddr::V4(_) => 0,
-            SocketAddr::V6(v6) => v6.scope_id(),
-        };
-        Self::classify_in_zone(addr.ip(), scope_id, host)
+        Self::classify_in_zone(addr.ip(), zone(addr), host)
     }
 
     /// Classifies the address of a socket that may leave out IPv4.

@@ -19,11 +19,16 @@ fn handed_over(test: &str, sockets: Vec<OwnedFd>, first: SocketAddr, inside: fn(
         inside(addr.parse().unwrap());
         return rerun::done();
     }
+    hand_over(test, sockets, &first.to_string());
+}
+
+/// Runs `test` anew as `role`, in a process with `sockets`.
+fn hand_over(test: &str, sockets: Vec<OwnedFd>, role: &str) {
     let count = sockets.len();
     let script = format!(
         "exec 3<&0 4<&2 </dev/null 2>&1; LISTEN_PID=$$ LISTEN_FDS={count} exec \"$0\" \"$@\""
     );
-    let mut command = rerun::command(test, &first.to_string(), &["sh", "-c", &script]);
+    let mut command = rerun::command(test, role, &["sh", "-c", &script]);
     let mut sockets = sockets.into_iter();
     command.stdin(sockets.next().unwrap());
     command.stderr(sockets.next().map_or_else(Stdio::null, Stdio::from));
@@ -137,4 +142,39 @@ fn a_wildcard_that_takes_ipv4_fits_none_that_does_not() {
         options.bind(format!("ipv6@*:{}", only.port())).unwrap();
         assert_eq!(activation.unused().count(), 0);
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_link_local_address_fits_in_its_zone() {
+    use util::netns::{in_namespace, ip, set};
+
+    const TEST: &str = "a_link_local_address_fits_in_its_zone";
+    let role = rerun::role().unwrap_or_default();
+    let Some((setting, addr)) = role.split_once(' ') else {
+        return in_namespace(TEST, || {
+            set("net/ipv6/conf/default/addr_gen_mode", "1");
+            ip("link add name eth0 type veth peer name far0");
+            ip("link set eth0 up");
+            ip("link set far0 up");
+            ip("addr add fe80::5/64 dev eth0");
+            let host = bindaddr::Interfaces::system().unwrap();
+            let zone = host.by_name("eth0").unwrap().index().unwrap();
+            for setting in ["[fe80::5%eth0]", "ipv6@eth0", "[fe80::5]-on-eth0"] {
+                let (socket, addr) = listener(&format!("[fe80::5%{zone}]:0"));
+                hand_over(TEST, vec![socket], &format!("{setting} {addr}"));
+            }
+        });
+    };
+    let addr: SocketAddr = addr.parse().unwrap();
+    let activation = Activation::from_env();
+    let options = BindOptions::new().activation(activation.clone());
+    let (host, options) = match setting.split_once("-on-") {
+        Some((host, device)) => (host, options.device(device)),
+        None => (setting, options),
+    };
+    let listeners = options.bind(format!("{host}:{}", addr.port())).unwrap();
+    assert_eq!(listeners.as_slice()[0].local_addr(), addr, "{setting}");
+    assert_eq!(activation.unused().count(), 0, "{setting}");
+    rerun::done();
 }

@@ -483,6 +483,22 @@ fn no_loopback() {
             panic!("{err:?}")
         };
         assert_eq!(has.len(), 1);
+        ip("route del local 127.0.0.1 dev lo table local");
+        row(
+            "127.0.0.1 whose local route was deleted",
+            "127.0.0.1:80",
+            "127.0.0.1, an address of the loopback interface, is not in the routing table `local`, by which the system binds",
+        );
+        cable();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("link set lo down");
+        row(
+            "127.0.0.1 while the loopback interface is down",
+            "127.0.0.1:80",
+            "the loopback interface is down; `ip link set lo up` mends it",
+        );
+        ip("link set lo up");
+        bind("127.0.0.1:80").expect("as the sentence says");
     });
 }
 
@@ -756,8 +772,18 @@ fn time_wait_and_live_connections() {
         };
         assert_eq!(holders[0].state(), HolderState::Connected);
         assert!(err.is_transient());
-        // Who closes first has the port in TIME_WAIT.
+        // Who closes first has the port in TIME_WAIT once the other side closes, too, and is nobody until then.
         drop(accepted);
+        let err = row(
+            "a port of a connection that was closed on this side only",
+            "127.0.0.1:80",
+            "port 80 is in use by a connection of no process any more on 127.0.0.1",
+        );
+        let Cause::InUse { holders, .. } = err.cause() else {
+            panic!("{err:?}")
+        };
+        assert_eq!((holders[0].uid(), holders[0].pid()), (None, None));
+        assert!(err.is_transient());
         drop(client);
         eventually("the connection is over", || {
             matches!(
@@ -768,7 +794,7 @@ fn time_wait_and_live_connections() {
         let err = row(
             "a port in TIME_WAIT of a server that did not set SO_REUSEADDR",
             "127.0.0.1:80",
-            "port 80 is in use, and only connections in TIME_WAIT are seen on it, as a server leaves that does not set SO_REUSEADDR; try again in a minute",
+            "port 80 is in use, and only connections in TIME_WAIT are seen on it, as an outgoing connection leaves, or a server that does not set SO_REUSEADDR; try again in a minute",
         );
         assert!(err.is_transient());
         bind("127.0.0.2:80").expect("on another address it is free");
@@ -886,9 +912,10 @@ fn a_privilege_in_another_user_namespace() {
         assert_eq!(
             err.hints(),
             [
-                "`sysctl net.ipv4.ip_unprivileged_port_start=80` on the host lets every process have it"
+                "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process have it"
             ]
         );
+        assert!(!bindaddr::check(["127.0.0.1:80"]).is_ok());
         return rerun::done();
     }
     if rerun::role().as_deref() == Some("rootless-of-root") {
@@ -919,7 +946,11 @@ fn a_privilege_in_another_user_namespace() {
             .arg("true")
             .status();
         if can.is_ok_and(|status| status.success()) {
-            rerun::run_exe(&exe, TEST, "rootless", &[&as_other[..], &rootless].concat());
+            let rootless = [&as_other[..], &rootless].concat();
+            rerun::run_exe(&exe, TEST, "rootless", &rootless);
+            // To be granted the capability there would help nobody.
+            let without = [&rootless[..], &WITHOUT_CAPABILITIES].concat();
+            rerun::run_exe(&exe, TEST, "rootless", &without);
         } else {
             rerun::skip(
                 TEST,
@@ -1064,6 +1095,34 @@ fn a_device_that_does_not_fit() {
         );
         assert!(matches!(err.cause(), Cause::OnAnotherDevice { .. }));
         BindOptions::new().device("lo").bind("[::1]:80").unwrap();
+        // With a zone the kernel would forget the device, and let in who is kept out.
+        ip("addr add fe80::78/64 dev far0");
+        let on_lo = BindOptions::new().device("lo");
+        let err = row_with(
+            &on_lo,
+            "a zone that is another interface than the `device`",
+            "[fe80::78%2]:80",
+            "the device `lo` does not have fe80::78, which is on far0",
+        );
+        assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+        assert!(!on_lo.check(["[fe80::78%far0]:80"]).is_ok());
+        for text in ["[fe80::78%far0]:80", "[ff02::fb%far0]:80", "ipv6@far0:80"] {
+            let err = on_lo.bind_udp(text).unwrap_err();
+            assert!(
+                matches!(err.cause(), Cause::OnAnotherDevice { .. }),
+                "{err}"
+            );
+        }
+        let on_far0 = BindOptions::new().device("far0");
+        for text in ["[fe80::78%far0]:80", "[fe80::78]:81", "ipv6@far0:82"] {
+            let listeners = on_far0.bind(text).unwrap();
+            assert_eq!(listeners.as_slice()[0].device(), Some("far0"));
+        }
+        // By another name it is the same one.
+        ip("link property add dev far0 altname uplink0");
+        let by_altname = BindOptions::new().device("uplink0");
+        let listeners = by_altname.bind("[fe80::78%far0]:80").unwrap();
+        assert_eq!(listeners.as_slice()[0].device(), Some("far0"));
         row_with(
             &BindOptions::new().device("eth1"),
             "a `device` that is not there",

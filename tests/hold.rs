@@ -251,6 +251,11 @@ fn a_choice_is_kept() {
             every.as_slice()[0].local_addr().port()
         )
     );
+    // The first of localhost is 127.0.0.1, whatever else comes.
+    let listeners = first.bind("localhost:0").unwrap();
+    assert_eq!(listeners.as_slice().len(), 1);
+    let mut hold = listeners.hold(eth0(&[]));
+    assert!(hold.look(eth0(&["::1"])).is_empty());
     // Without its sources a snapshot says nothing of `_default_`.
     let listeners = bindaddr::bind_all(["127.0.0.1:0", "-_default_:0"]).unwrap();
     assert!(

@@ -26,6 +26,18 @@ fn an_interface_is_found_by_name_index_and_address() {
     assert!(host.by_name("eth1").is_none());
     assert!(host.by_index(0).is_none());
     assert!(Interfaces::default().is_empty());
+    assert!((&host).into_iter().eq(host.iter()));
+    assert!(host == office() && host != office().with_default_source(ip("192.168.71.67")));
+    assert_ne!(host, host.iter().skip(1).cloned().collect());
+}
+
+#[test]
+fn a_loopback_address_makes_a_loopback_interface_in_any_order() {
+    for ips in [["192.168.1.1", "127.0.0.1"], ["127.0.0.1", "192.168.1.1"]] {
+        let lo = Interface::new("lo0", 1);
+        let lo = ips.iter().fold(lo, |lo, text| lo.with_addr(ip(text), 32));
+        assert!(lo.is_loopback(), "{ips:?}");
+    }
 }
 
 #[test]

@@ -171,6 +171,10 @@ fn all_settings_are_opened_in_their_order() {
     // Whatever is a setting, and lists of them.
     let text: ListenAddrs = "127.0.0.1:0 127.0.0.1:0".parse().unwrap();
     assert_eq!(bind_all(&text).unwrap().as_slice().len(), 2);
+    let borrowed: Vec<&str> = vec!["127.0.0.1:0"];
+    assert_eq!(bind_all(&borrowed).unwrap().as_slice().len(), 1);
+    let either = std::borrow::Cow::Borrowed("127.0.0.1:0");
+    assert_eq!(bind(either).unwrap().as_slice().len(), 1);
     assert_eq!(bind_all(text).unwrap().as_slice().len(), 2);
     let addr: ListenAddr = "127.0.0.1:0".parse().unwrap();
     assert_eq!(bind_all([addr.clone()]).unwrap().as_slice().len(), 1);
@@ -863,6 +867,11 @@ fn listeners_print_in_short_and_in_full() {
         format!("{:#}", v6.as_slice()[0]),
         format!("{addr} (UDP, IPv6 only)")
     );
+    // The option is of no meaning to IPv4.
+    let only_v6 = bindaddr::BindOptions::new().only_v6(true);
+    let v4 = only_v6.bind("0.0.0.0:0").unwrap();
+    let addr = v4.as_slice()[0].local_addr();
+    assert_eq!(format!("{:#}", v4.as_slice()[0]), format!("{addr} (TCP)"));
     #[cfg(target_os = "linux")]
     {
         let on_lo = bindaddr::BindOptions::new()

@@ -163,7 +163,7 @@ fn questions(host: &Interfaces) -> Vec<(IpAddr, u32)> {
     .into_iter()
     .map(|ip| (util::ip(ip), 0))
     .collect();
-    for interface in host.iter() {
+    for interface in host {
         let index = interface.index().unwrap_or(0);
         for addr in interface.addrs() {
             match addr.ip() {

@@ -252,6 +252,7 @@ fn an_ipv4_link_local_address_is_dialled_from_the_link() {
 #[test]
 fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
     let lo = Interface::new("lo", 1)
+        .with_loopback(true)
         .with_addr(ip("127.0.0.1"), 8)
         .with_addr(ip("169.254.0.1"), 32)
         .with_addr(ip("fe80::1"), 64);
@@ -274,6 +275,17 @@ fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
     ] {
         assert_eq!(reach(text, &host).exposure(), exposure, "{text}");
     }
+    // Where nobody says what it is, another address that a card has makes its zone one of other hosts, too.
+    let card = |ips: [&str; 2]| -> Interfaces {
+        let en0 = Interface::new("en0", 4).with_addr(ip("fe80::5"), 64);
+        let en0 = ips
+            .iter()
+            .fold(en0, |en0, addr| en0.with_addr(ip(addr), 32));
+        [en0].into_iter().collect()
+    };
+    let exposure = |host: &Interfaces| reach("[fe80::5%4]", host).exposure();
+    assert_eq!(exposure(&card(["127.0.0.2", "::1"])), Exposure::ThisHost);
+    assert_eq!(exposure(&card(["127.0.0.2", "10.0.0.1"])), Exposure::Link);
     // An interface is not loopback for such an address.
     assert!(!host.by_name("eth0").is_some_and(Interface::is_loopback));
 }

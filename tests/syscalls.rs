@@ -403,6 +403,7 @@ fn nothing_is_foreign_where_the_interfaces_cannot_be_read() {
             ));
             let source = err.source().unwrap().downcast_ref::<io::Error>().unwrap();
             assert_eq!(source.raw_os_error(), Some(97));
+            assert!(err.kind().source().is_some());
         },
     );
 }

@@ -259,7 +259,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
 fn lints_have_their_evidence_from_the_kernel() {
     const TEST: &str = "lints_have_their_evidence_from_the_kernel";
     in_namespace(TEST, || {
-        let _network = network(TEST);
+        let mut network = network(TEST);
         ip("addr add 2001:db8::1/64 dev eth0 nodad");
         let found = |text: &str, lints: &Lints| -> Vec<String> {
             let listeners = bindaddr::bind(text).unwrap();
@@ -306,6 +306,24 @@ fn lints_have_their_evidence_from_the_kernel() {
               hosts can get in"
             ],
         );
+        // Through the device lo they do not.
+        for text in ["127.0.0.1:5000", "10.9.9.9:5000", "[2001:db8::1]:5000"] {
+            let listeners = BindOptions::new().device("lo").bind(text).unwrap();
+            assert!(
+                listeners
+                    .lint(&all, &Interfaces::system().unwrap())
+                    .is_empty(),
+                "{text}"
+            );
+        }
+        for (options, gets_in) in [
+            (BindOptions::new(), true),
+            (BindOptions::new().device("lo"), false),
+        ] {
+            let _listeners = options.bind("10.9.9.9:5000").unwrap();
+            let to = "10.9.9.9:5000".parse().unwrap();
+            assert_eq!(network.neighbour.connects(to), gets_in);
+        }
         set("net/ipv4/conf/eth0/route_localnet", "0");
 
         // All that leads out of it ends elsewhere now, as in a container.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -12,7 +12,7 @@ use socket2::Socket;
 use super::{BindOptions, at, name_of};
 use crate::diagnose::Step;
 use crate::plan::PlannedSocket;
-use crate::target::Protocol;
+use crate::target::{Protocol, zone};
 
 /// The sockets that a service manager has opened and handed over, in place of which nothing is bound.
 ///
@@ -132,14 +132,20 @@ impl fmt::Debug for Activation {
 
 impl Handed {
     fn fits(&self, protocol: Protocol, planned: &PlannedSocket, device: Option<&str>) -> bool {
-        let place = |addr: SocketAddr| match addr {
-            SocketAddr::V4(v4) => (IpAddr::V4(*v4.ip()), 0, v4.port()),
-            SocketAddr::V6(v6) => (IpAddr::V6(*v6.ip()), v6.scope_id(), v6.port()),
+        let place = |addr: SocketAddr| (addr.ip(), addr.port());
+        // The kernel binds the socket of an address with a zone to that interface, and where there is
+        // none the zone is the device.
+        let (own_zone, its_zone) = (zone(self.addr), zone(planned.addr));
+        let is_in_zone = own_zone == its_zone || its_zone == 0 && device.is_some();
+        let is_on_device = || match device {
+            None if own_zone != 0 => true,
+            _ => is_on_device(&self.socket, device),
         };
         self.protocol == protocol
             && place(self.addr) == place(planned.addr)
             && (planned.addr.is_ipv4() || self.socket.only_v6().ok() == Some(planned.only_v6))
-            && is_on_device(&self.socket, device)
+            && is_in_zone
+            && is_on_device()
             && (protocol == Protocol::Udp || is_listening(&self.socket))
     }
 }
@@ -205,13 +211,14 @@ impl BindOptions {
         let handed = self.handed(protocol, planned)?;
         let taken = || {
             // A copy, so that one is left where the rest of a list fails and is tried again.
-            let socket = handed.socket.try_clone()?;
+            let socket = handed.socket.try_clone().map_err(at(Step::Socket))?;
             let is_first = !handed.used.swap(true, Ordering::Relaxed);
             if self.nonblocking || is_first {
-                socket.set_nonblocking(self.nonblocking)?;
+                let nonblocking = socket.set_nonblocking(self.nonblocking);
+                nonblocking.map_err(at(Step::Option("nonblocking")))?;
             }
-            Ok((socket, planned.addr))
+            Ok((socket, handed.addr))
         };
-        Some(taken().map_err(at(Step::Option("nonblocking"))))
+        Some(taken())
     }
 }

@@ -7,10 +7,11 @@ use std::{os::fd::OwnedFd, time::Duration};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BindOptions, Wanted, absence, at, dead_end, name_of, type_of};
+use super::{BindOptions, Wanted, absence, at, name_of, type_of};
 use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step, System};
+use crate::listen::has_zone;
 use crate::netlink::Netlink;
-use crate::plan::{self, Absence, PlannedSocket};
+use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
 use crate::target::Protocol;
 
 /// Asks the kernel whether `addr` is a broadcast of one of its subnets.
@@ -18,7 +19,7 @@ use crate::target::Protocol;
 /// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
 /// (connect(2)); nothing is sent. A route that prohibits the address gives the
 /// same error, and gives it again when the socket may.
-pub(super) fn is_broadcast(addr: SocketAddr) -> bool {
+fn is_broadcast(addr: SocketAddr) -> bool {
     // Elsewhere it is not known that connect tells.
     if !cfg!(any(target_os = "linux", target_os = "android")) {
         return false;
@@ -83,7 +84,7 @@ impl BindOptions {
             }
             _ => {}
         }
-        let dead = dead_end(protocol, &socket);
+        let dead = self.dead_end(protocol, &socket);
         Some(Tried {
             socket,
             dead,
@@ -91,6 +92,33 @@ impl BindOptions {
             // address the kernel is not asked.
             error: error.filter(|(_, error)| dead.is_none() && Errno::of(error) != Errno::InUse),
         })
+    }
+
+    /// Tells whether Linux would bind the socket otherwise than it is meant.
+    pub(super) fn dead_end(&self, protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
+        if self.has_zone_of_another(planned.addr) {
+            return Some(DeadEnd::AnotherZone);
+        }
+        if protocol == Protocol::Udp {
+            return None;
+        }
+        match planned.clients {
+            Clients::MayCome => None,
+            Clients::NeverComeToMulticast => Some(DeadEnd::Multicast),
+            Clients::NeverComeToBroadcast => Some(DeadEnd::Broadcast),
+            Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(DeadEnd::Broadcast),
+        }
+    }
+
+    /// Tells whether the zone of an address is another interface than the device: the kernel binds the
+    /// socket to the zone then, and to the device no more (`__inet6_bind` of `net/ipv6/af_inet6.c`).
+    fn has_zone_of_another(&self, addr: SocketAddr) -> bool {
+        let SocketAddr::V6(v6) = addr else {
+            return false;
+        };
+        let is_scoped = v6.scope_id() != 0 && has_zone(*v6.ip());
+        // The kernel is asked for the device only where that matters.
+        is_scoped && matches!(self.device_claim(), Device::Index(device) if device != v6.scope_id())
     }
 
     /// What came of asking.

@@ -168,10 +168,10 @@ impl BindOptions {
             opened.extend(listeners.into_iter().map(|one| one.of_entry(entry.number)));
             failed.extend(failures.into_iter().map(|failed| (at, failed)));
         }
-        if failed
-            .iter()
-            .any(|(at, _)| !list.entries[*at].is_optional())
-        {
+        let is_skipped = |at: usize, failed: &Failed| {
+            list.entries[at].is_optional() && failed.absence() != (false, false)
+        };
+        if !failed.iter().all(|(at, failed)| is_skipped(*at, failed)) {
             // Clients should not get in while the causes are found.
             opened.clear();
         }

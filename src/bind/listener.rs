@@ -51,7 +51,7 @@ impl<S> Listener<S> {
         planned: &PlannedSocket,
         protocol: Protocol,
         freebind: bool,
-        device: Option<&str>,
+        device: Option<String>,
     ) -> Self {
         Self {
             socket,
@@ -60,7 +60,7 @@ impl<S> Listener<S> {
             foreign: planned.foreign,
             protocol,
             freebind,
-            device: device.map(Box::from),
+            device: device.map(String::into_boxed_str),
             entry: 0,
         }
     }
@@ -195,7 +195,8 @@ impl<S> Listener<S> {
         self.target(host).exposure_on_device(device, host)
     }
 
-    /// Returns the interface that the socket is bound to by [`device`](crate::BindOptions::device).
+    /// Returns the interface that the socket is bound to by [`device`](crate::BindOptions::device): its name,
+    /// if the option has an alternative one.
     ///
     /// # Examples
     ///
@@ -509,6 +510,9 @@ impl<S> Listeners<S> {
                 addr: listener.local_addr,
                 target,
                 exposure: target.exposure_on_device(listener.device(), host),
+                is_on_lo: listener
+                    .device()
+                    .is_some_and(|device| host.is_loopback(device)),
             })
             .collect();
         let around = Surroundings::read(lints, &sockets, host);

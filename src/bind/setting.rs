@@ -56,6 +56,18 @@ impl<'a> From<&'a str> for Setting<'a> {
     }
 }
 
+impl<'a> From<&&'a str> for Setting<'a> {
+    fn from(text: &&'a str) -> Self {
+        Self::from(*text)
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Setting<'a> {
+    fn from(text: Cow<'a, str>) -> Self {
+        Written::Text(text).into()
+    }
+}
+
 impl<'a> From<&'a String> for Setting<'a> {
     fn from(text: &'a String) -> Self {
         Written::Text(text.into()).into()

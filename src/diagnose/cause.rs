@@ -64,7 +64,8 @@ pub enum Cause {
     },
     /// The address is that of another interface than the
     /// [`device`](crate::BindOptions::device) (`EADDRNOTAVAIL`), which matters to `::1`, to
-    /// link-local addresses, and where the device is a VRF.
+    /// link-local addresses, and where the device is a VRF. With a zone the system is not asked, for
+    /// it would bind the socket to the zone and to the device no more.
     #[non_exhaustive]
     OnAnotherDevice {
         /// The address.

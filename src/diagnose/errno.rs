@@ -70,6 +70,8 @@ impl Errno {
         match code {
             _ if code == no_device => Self::NoDevice,
             _ if code == family_unsupported => Self::FamilyUnsupported,
+            // EPROTONOSUPPORT, which a jail without the family gives (`socreate` of FreeBSD).
+            43 if cfg!(target_os = "freebsd") => Self::FamilyUnsupported,
             _ if code == process => Self::ProcessDescriptors,
             _ if code == system => Self::SystemDescriptors,
             _ if code == no_buffers => Self::NoMemory,

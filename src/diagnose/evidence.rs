@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::sock_diag;
 use super::sockets::{Row, Sockets, State, descriptors_of, processes_with, rows_of_proc};
-use super::{Attempt, Errno, Step, System};
+use super::{Attempt, DeadEnd, Errno, Step, System};
 use crate::interfaces::{Interface, Interfaces};
 use crate::netlink::{self, Link, Netlink};
 use crate::target::{BindTarget, Claim, Protocol};
@@ -118,6 +118,11 @@ impl Evidence {
         evidence
     }
 
+    /// The name of a device that may have been set by an alternative one.
+    pub(crate) fn name_of_device<'a>(&'a self, name: &'a str) -> &'a str {
+        self.devices.get(name).map_or(name, |link| &link.name)
+    }
+
     fn read_limits(&mut self, attempts: &[Attempt<'_>]) {
         let ports = || attempts.iter().map(|attempt| attempt.addr.port());
         let any = |wanted: fn(Errno) -> bool| {
@@ -165,6 +170,7 @@ impl Evidence {
         let mut about_interfaces = false;
         let mut about_ipv6 = false;
         for attempt in attempts {
+            about_interfaces |= attempt.dead == Some(DeadEnd::AnotherZone);
             let refused = attempt.errno().map(|(_, errno)| errno);
             let verdict = self.verdicts.get(&attempt.addr).copied();
             for errno in [refused, verdict].into_iter().flatten() {
@@ -425,22 +431,24 @@ fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 pub(super) fn capability(status: &str) -> Option<Capability> {
     let effective = u64::from_str_radix(field(status, "CapEff")?, 16).ok()?;
     // CAP_NET_BIND_SERVICE of linux/capability.h
-    if effective & 1 << 10 == 0 {
-        return Some(Capability::Missing);
-    }
+    let has_it = effective & 1 << 10 != 0;
     // It counts in the network namespaces that the process's user namespace, or
     // one below, owns (user_namespaces(7)). All are below the first, which has
     // this number (PROC_USER_INIT_INO of linux/proc_ns.h).
     let user_namespace = fs::read_link("/proc/thread-self/ns/user").ok();
-    if user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]") {
-        return Some(Capability::Effective);
-    }
-    let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
-    let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
-    let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
-    Some(match owner(PORT_START) {
-        Some(uid) if is_of_another(uid, &map, unknown) => Capability::InAnotherUserNamespace,
-        _ => Capability::Uncertain,
+    let is_first = user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]");
+    let is_elsewhere = || {
+        let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
+        let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
+        let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
+        owner(PORT_START).is_some_and(|uid| is_of_another(uid, &map, unknown))
+    };
+    Some(match has_it {
+        // Who lacks it would not be helped by it there.
+        _ if !is_first && is_elsewhere() => Capability::InAnotherUserNamespace,
+        false => Capability::Missing,
+        true if is_first => Capability::Effective,
+        true => Capability::Uncertain,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What Linux tells of sockets over netlink, `sock_diag(7)`, in its own bytes.
 
-use super::sockets::{Row, State};
+use super::sockets::{Row, State, has_owner};
 use crate::netlink;
 
 // linux/sock_diag.h and linux/inet_diag.h
@@ -35,16 +35,14 @@ pub(super) fn socket(kind: u16, body: &[u8]) -> Option<Row> {
     let only_v6 = netlink::attributes(body.get(72..)?)
         .find(|(kind, _)| *kind == INET_DIAG_SKV6ONLY)
         .and_then(|(_, value)| value.first().map(|only| *only != 0));
+    let inode = u64::from(netlink::u32_at(body, 68)?);
     Some(Row {
         state,
         ip: netlink::ip(family, body.get(8..)?)?,
         port: u16::from_be_bytes(<[u8; 2]>::try_from(body.get(4..6)?).ok()?),
         only_v6,
         device: Some(netlink::u32_at(body, 40)?),
-        // A connection in TIME_WAIT has no owner any more.
-        uid: (state != State::TimeWait)
-            .then(|| netlink::u32_at(body, 64))
-            .flatten(),
-        inode: u64::from(netlink::u32_at(body, 68)?),
+        uid: netlink::u32_at(body, 64).filter(|_| has_owner(state, inode)),
+        inode,
     })
 }

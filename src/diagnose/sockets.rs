@@ -236,6 +236,9 @@ impl Holder {
                 }
             }
             (None, Some(uid)) => format!("user {uid}"),
+            (None, None) if self.state == HolderState::Connected => {
+                "no process any more".to_owned()
+            }
             (None, None) => "somebody".to_owned(),
         }
     }
@@ -307,6 +310,12 @@ impl State {
     }
 }
 
+/// Tells whether a socket is anybody's: a connection in `TIME_WAIT` is not, nor one that was closed before the
+/// other side closed it, which has no inode any more and is told as user 0's.
+pub(super) fn has_owner(state: State, inode: u64) -> bool {
+    state != State::TimeWait && inode != 0
+}
+
 impl Row {
     /// Reads a line of `/proc/net/tcp`, `tcp6`, `udp` or `udp6` (proc(5)).
     pub(crate) fn from_line(line: &str) -> Option<Self> {
@@ -324,7 +333,7 @@ impl Row {
             port: u16::from_str_radix(port, 16).ok()?,
             only_v6: None,
             device: None,
-            uid: (state != State::TimeWait).then_some(uid),
+            uid: has_owner(state, inode).then_some(uid),
             inode,
         })
     }

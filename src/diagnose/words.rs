@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::cause::{Cause, Policy, Privilege, Unavailable};
 use super::sockets::Holder;
-use super::{Step, System};
+use super::{Step, System, is_listed};
 use crate::interfaces::ThereAre;
 use crate::listen::{Family, shown};
 use crate::target::{ForeignReason, Overlap};
@@ -85,6 +85,10 @@ impl fmt::Display for Cause {
             Self::ListedOnly(local) => {
                 write!(f, "{local}, but the system does not take it for one of its own")
             }
+            Self::NoLoopback { ip, has } if is_listed(*ip, has) => write!(
+                f,
+                "{ip}, an address of the loopback interface, is not in the routing table `local`, by which the system binds"
+            ),
             Self::NoLoopback { ip, has } => {
                 write!(f, "this host has no {ip} at present")?;
                 for (n, addr) in has.iter().take(3).enumerate() {
@@ -128,7 +132,7 @@ impl fmt::Display for Cause {
             ),
             Self::TimeWait { port } => write!(
                 f,
-                "port {port} is in use, and only connections in TIME_WAIT are seen on it, as a server leaves that does not set SO_REUSEADDR; try again in a minute"
+                "port {port} is in use, and only connections in TIME_WAIT are seen on it, as an outgoing connection leaves, or a server that does not set SO_REUSEADDR; try again in a minute"
             ),
             Self::RangeInUse {
                 first,
@@ -366,9 +370,8 @@ impl Cause {
             Self::Duplicate(_) | Self::NotReady(_) if linux => {
                 vec!["`ip addr` shows whether the address is tentative or a duplicate".to_owned()]
             }
-            Self::LocalRouteMissing(_) | Self::ListedOnly(_) if linux => {
-                vec!["`ip route show table local` shows what the system takes for its own".to_owned()]
-            }
+            Self::LocalRouteMissing(_) | Self::ListedOnly(_) if linux => vec![TABLE_LOCAL.to_owned()],
+            Self::NoLoopback { ip, has } if linux && is_listed(*ip, has) => vec![TABLE_LOCAL.to_owned()],
             Self::NoLoopback { ip, .. }
                 if ip.is_ipv4() && matches!(system, System::Darwin | System::Unix) =>
             {
@@ -417,7 +420,7 @@ impl Cause {
                         format!("{lower} lets every process have it"),
                     ],
                     Privilege::InAnotherUserNamespace => {
-                        vec![format!("{lower} on the host lets every process have it")]
+                        vec![format!("{lower} in this process's network namespace lets every process have it")]
                     }
                 }
             }
@@ -457,5 +460,7 @@ pub(crate) fn hints_of<'a>(causes: impl Iterator<Item = &'a Cause>) -> Vec<Strin
     }
     hints
 }
+
+const TABLE_LOCAL: &str = "`ip route show table local` shows what the system takes for its own";
 
 const COMES_LATER: &str = "the option `freebind` binds an address that comes to this host later";

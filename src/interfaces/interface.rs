@@ -1,8 +1,9 @@
 //! One interface of a snapshot: [`Interface`], and each [`InterfaceAddr`] of it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr};
 
+use crate::listen::has_zone;
 use crate::network::{Network, bits_of};
 
 /// A network interface and its addresses.
@@ -228,12 +229,17 @@ impl Interface {
     /// ```
     #[must_use]
     pub fn is_loopback(&self) -> bool {
-        self.loopback.unwrap_or_else(|| {
-            let first = IpAddr::from([127, 0, 0, 0]);
-            let at = self.addrs.partition_point(|addr| addr.ip < first);
-            let has_ipv4 = self.addrs.get(at).is_some_and(|addr| addr.ip.is_loopback());
-            has_ipv4 || self.entry(Ipv6Addr::LOCALHOST.into()).is_some()
-        })
+        let has_loopback = || self.addrs.iter().any(|addr| addr.ip.is_loopback());
+        self.loopback.unwrap_or_else(has_loopback)
+    }
+
+    /// Tells whether its zone has no other hosts. Where it was not said that it is a loopback interface,
+    /// an address of 127.0.0.0/8 on a network card makes it none.
+    pub(crate) fn is_only_here(&self) -> bool {
+        let is_of_lo =
+            |ip: IpAddr| ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if has_zone(ip));
+        let has_no_other = || self.addrs.iter().all(|addr| is_of_lo(addr.ip));
+        self.is_loopback() && self.loopback.unwrap_or_else(has_no_other)
     }
 
     /// Tells whether the interface is switched on, with a carrier or without.

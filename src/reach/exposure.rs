@@ -86,7 +86,7 @@ impl Exposure {
     /// How far `ip` reaches as an address of `interface`: the zone of a loopback interface has no
     /// other hosts.
     pub(super) fn through(interface: &Interface, ip: IpAddr) -> Self {
-        if is_of_zone(ip) && interface.is_loopback() {
+        if is_of_zone(ip) && interface.is_only_here() {
             Self::ThisHost
         } else {
             Self::of(ip)

@@ -492,6 +492,10 @@ pub(crate) fn find(
                 ..found(lint)
             });
         }
+        // Through it nobody else gets in.
+        if socket.is_on_lo {
+            continue;
+        }
         match socket.target {
             BindTarget::Any(wildcard) if socket.exposure == Exposure::Global => {
                 let mut global = host.addrs().filter(|(_, addr)| {

@@ -140,6 +140,7 @@ fn each_lint_is_found_where_it_applies() {
                 addr: (ip(text), 80).into(),
                 target,
                 exposure: target.exposure(&host),
+                is_on_lo: false,
             })
             .collect();
         let found = |all: &Lints| -> Vec<Lint> {
@@ -162,6 +163,7 @@ fn each_lint_is_found_where_it_applies() {
             addr: (ip("::"), 80).into(),
             target: &wildcard,
             exposure,
+            is_on_lo: false,
         };
         found_in(&Lints::new(), &[socket], &host, false)
     };
@@ -183,6 +185,7 @@ fn a_finding_has_what_it_is_about() {
             addr: (ip(text), 80).into(),
             target: &target,
             exposure: target.exposure(&host),
+            is_on_lo: false,
         };
         found_in(&Lints::new(), &[socket], &host, in_container)
     };

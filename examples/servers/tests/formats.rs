@@ -323,3 +323,14 @@ fn what_is_odd_and_what_changes_are_values() {
         );
     }
 }
+
+/// A format in which nothing says what it is (postcard), as between the processes of one server.
+#[test]
+fn programs_pass_addresses_on() {
+    let addr: ListenAddr = "-ipv6@eth0:80".parse().unwrap();
+    let bytes = postcard::to_allocvec(&addr).unwrap();
+    assert_eq!(postcard::from_bytes::<ListenAddr>(&bytes), Ok(addr));
+    let addrs: ListenAddrs = "127.0.0.1:80, [::1]:80".parse().unwrap();
+    let bytes = postcard::to_allocvec(&addrs).unwrap();
+    assert_eq!(postcard::from_bytes::<ListenAddrs>(&bytes), Ok(addrs));
+}

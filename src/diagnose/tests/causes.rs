@@ -542,7 +542,9 @@ fn every_hint_is_for_the_causes_that_it_helps() {
     };
     assert_eq!(
         of(elsewhere),
-        ["`sysctl net.ipv4.ip_unprivileged_port_start=80` on the host lets every process have it"]
+        [
+            "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process have it"
+        ]
     );
     let filter = Cause::RefusedByPolicy(Policy::Filter);
     assert_eq!(of(filter).len(), 1);
