@@ -88,7 +88,7 @@ fn an_interface_without_an_index_is_known_by_its_name() {
 fn this_host_is_read() {
     let host = Interfaces::system().unwrap();
     // Each address that this host lists is found again, and binds or is IPv6.
-    for interface in host.iter() {
+    for interface in &host {
         assert!(host.by_name(interface.name()).is_some());
         for addr in interface.addrs() {
             assert!(
@@ -105,7 +105,7 @@ fn assert_as_if_addrs_reads() {
     let host = Interfaces::system().expect("netlink is there");
     let theirs = if_addrs::get_if_addrs().expect("netlink is there");
     let mut ours = 0;
-    for interface in host.iter() {
+    for interface in &host {
         for addr in interface.addrs() {
             ours += 1;
             let entry = theirs.iter().find(|entry| {

@@ -151,6 +151,11 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
                 format!("cannot listen on {text}:0: {refused}")
             );
         }
+        // Without one the system binds it, and that is told.
+        assert_eq!(
+            bind("172.20.0.200:0").unwrap().as_slice()[0].notes()[0].to_string(),
+            "no interface of this host has 172.20.0.200; it is a broadcast address, which the system binds and to which no TCP client can connect"
+        );
         // A snapshot may be of another time or host: it makes no broadcast bindable.
         let elsewhere = BindTarget::parse_with("192.168.255.255", &Interfaces::default()).unwrap();
         let err = bind((elsewhere, 0)).unwrap_err();

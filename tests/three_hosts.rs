@@ -405,3 +405,25 @@ fn a_linux_router_carries_ipv4_link_local_addresses() {
         assert!(network.remote.connects(to), "its router has a route");
     });
 }
+
+/// What docs/exposure.md says that it does not know.
+#[test]
+fn a_wildcard_takes_what_a_local_route_brings() {
+    const TEST: &str = "a_wildcard_takes_what_a_local_route_brings";
+    in_namespace(TEST, || {
+        let mut network = network(TEST);
+        ip("route add local 203.0.113.0/24 dev lo");
+        ip("addr add 172.16.0.1/12 dev lo");
+        let listeners = bindaddr::bind("0.0.0.0:5000").unwrap();
+        for to in ["203.0.113.77", "172.20.5.5"] {
+            network
+                .neighbour
+                .ip(&format!("route add {to} via 192.168.71.67"));
+            let to = SocketAddr::new(parse_ip(to), 5000);
+            assert!(network.neighbour.connects(to), "{to}");
+            let reach = listeners.reach(&Interfaces::system().unwrap());
+            assert!(reach.dials().iter().all(|dial| dial.addr() != to));
+            assert_eq!(reach.exposure(), Exposure::Private);
+        }
+    });
+}

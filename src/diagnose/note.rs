@@ -93,6 +93,8 @@ pub enum WhyBound {
     Freebind,
     /// `net.ipv4.ip_nonlocal_bind` or its like of IPv6 is set (ip-sysctl).
     NonLocalBind,
+    /// It is the broadcast address of a subnet, which Linux binds.
+    Broadcast,
     /// Nothing tells.
     Unknown,
 }
@@ -132,6 +134,11 @@ impl fmt::Display for Note {
         match why {
             WhyBound::LocalRoute => {
                 return f.write_str("a local route makes it bindable and reachable");
+            }
+            WhyBound::Broadcast => {
+                return f.write_str(
+                    "it is a broadcast address, which the system binds and to which no TCP client can connect",
+                );
             }
             WhyBound::Freebind => f.write_str("the option `freebind`")?,
             WhyBound::NonLocalBind => {
@@ -276,6 +283,8 @@ pub(super) fn notes_on(
             }
             // IPv4 binds what a route brings, and IPv6 what an interface has.
             let why = match around {
+                // Of those that were not refused (`plan::Clients`).
+                _ if is_for_many && ip.is_ipv4() => WhyBound::Broadcast,
                 _ if around.is_routed && ip.is_ipv4() => WhyBound::LocalRoute,
                 _ if options.freebind => WhyBound::Freebind,
                 _ if around.is_nonlocal_bind => WhyBound::NonLocalBind,
