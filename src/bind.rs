@@ -278,6 +278,9 @@ impl BindOptions {
     /// Sets the interface that the sockets are bound to (`SO_BINDTODEVICE`,
     /// socket(7)): they take what arrives through it and nothing else.
     ///
+    /// An address with the zone of another interface is refused, for the kernel would bind the socket to the zone
+    /// in place of the device.
+    ///
     /// # Platform notes
     ///
     /// Linux and Android.

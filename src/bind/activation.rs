@@ -21,8 +21,8 @@ use crate::target::{Protocol, zone};
 /// turned away. A setting still says where to listen: a socket is taken where it fits, and whatever was not handed
 /// over is bound.
 ///
-/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, and it
-/// listens. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
+/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it is
+/// bound to the interface of [`device`](BindOptions::device) or to none, and it listens. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
 /// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`. It blocks unless
 /// [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not. Whoever takes a socket once more has the
 /// same open file (open(2)), so that what one sets there holds for the other: only the first taking makes it block.
