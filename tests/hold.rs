@@ -286,7 +286,7 @@ fn a_tentative_address_is_new_once_it_can_be_bound() {
             if !changes.is_empty() {
                 break changes;
             }
-            assert!(begun.elapsed().as_secs() < 30);
+            assert!(begun.elapsed().as_secs() < 60);
             std::thread::sleep(std::time::Duration::from_millis(20));
         };
         assert_eq!(
@@ -705,7 +705,7 @@ fn a_better_address_that_cannot_be_bound_yet_is_no_news() {
             };
             let soon = std::time::Instant::now();
             while !is_first(&news(&mut hold)) {
-                assert!(soon.elapsed().as_secs() < 20, "it is usable now");
+                assert!(soon.elapsed().as_secs() < 60, "it is usable now");
                 std::thread::sleep(std::time::Duration::from_millis(50));
             }
         },
@@ -827,7 +827,7 @@ mod watch {
             let mut hold = listeners.hold(now());
             assert!(hold.look(now()).is_empty());
             ip("route replace default via 10.0.1.9");
-            assert!(watch.wait(Some(Duration::from_secs(20))).unwrap());
+            assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
             let said: Vec<String> = hold.look(now()).iter().map(ToString::to_string).collect();
             assert_eq!(
                 said,
@@ -837,7 +837,7 @@ mod watch {
                 ],
             );
             ip("route del default");
-            assert!(watch.wait(Some(Duration::from_secs(20))).unwrap());
+            assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
             assert!(hold.look(now()).is_empty(), "there is nothing to bind");
             // A rule decides which table has it.
             ip("route add default via 10.0.1.9 table 99");
@@ -845,7 +845,7 @@ mod watch {
             for family in ["-4", "-6"] {
                 ip(&format!("{family} rule add pref 100 lookup 99"));
                 assert!(
-                    watch.wait(Some(Duration::from_secs(20))).unwrap(),
+                    watch.wait(Some(Duration::from_secs(90))).unwrap(),
                     "{family}"
                 );
             }
@@ -863,7 +863,7 @@ mod watch {
         in_namespace("watch::it_wakes_who_waits", || {
             super::link();
             let mut watch = Watch::new().unwrap();
-            let waiting = std::thread::spawn(move || watch.wait(Some(Duration::from_secs(20))));
+            let waiting = std::thread::spawn(move || watch.wait(Some(Duration::from_secs(90))));
             std::thread::sleep(Duration::from_millis(100));
             ip("addr add 10.0.0.1/24 dev eth0");
             assert!(waiting.join().unwrap().unwrap());
