@@ -443,9 +443,14 @@ proptest! {
         let target = BindTarget::classify(ip, &host);
         prop_assert_eq!(target.exposure(&host), BindTarget::classify(ip.to_canonical(), &host).exposure(&host));
         if !target.is_any() {
-            let is_of_zone = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-            let is_of_lo = matches!(&target, BindTarget::Local(local) if local.interfaces().all(Interface::is_loopback));
-            let kind = if is_of_zone && is_of_lo { Exposure::ThisHost } else { Exposure::of(ip) };
+            let is_of_zone = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+            // It is not said of these, and another address makes it a card.
+            let is_lo = |one: &Interface| {
+                let mut ips = one.addrs().iter().map(bindaddr::InterfaceAddr::ip);
+                one.is_loopback() && ips.all(|ip| ip.is_loopback() || is_of_zone(ip))
+            };
+            let is_of_lo = matches!(&target, BindTarget::Local(local) if local.interfaces().all(is_lo));
+            let kind = if is_of_zone(ip) && is_of_lo { Exposure::ThisHost } else { Exposure::of(ip) };
             prop_assert_eq!(target.exposure(&host), kind);
         }
     }
