@@ -559,27 +559,31 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
     };
     // Elsewhere only root may, and root is not refused.
     let elsewhere = (system != System::Linux).then_some(Capability::Missing);
-    let privilege = match evidence.capability.or(elsewhere) {
-        Some(Capability::Effective) => return policy(),
-        Some(Capability::Missing) => Privilege::Missing,
-        Some(Capability::InAnotherUserNamespace) => Privilege::InAnotherUserNamespace,
-        Some(Capability::Uncertain) | None => return denied(),
-    };
-    Cause::PrivilegedPort {
-        port,
-        limit,
-        privilege,
+    let capability = evidence.capability.or(elsewhere);
+    match capability.and_then(lacking) {
+        Some(privilege) => Cause::PrivilegedPort {
+            port,
+            limit,
+            privilege,
+        },
+        None if capability == Some(Capability::Effective) => policy(),
+        None => denied(),
+    }
+}
+
+/// What a process is known to lack for a privileged port.
+fn lacking(capability: Capability) -> Option<Privilege> {
+    match capability {
+        Capability::Missing => Some(Privilege::Missing),
+        Capability::InAnotherUserNamespace => Some(Privilege::InAnotherUserNamespace),
+        Capability::Effective | Capability::Uncertain => None,
     }
 }
 
 /// The missing privilege that the kernel did not come to speak of.
 fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
     let limit = evidence.first_unprivileged_port?;
-    let privilege = match evidence.capability? {
-        Capability::Missing => Privilege::Missing,
-        Capability::InAnotherUserNamespace => Privilege::InAnotherUserNamespace,
-        Capability::Effective | Capability::Uncertain => return None,
-    };
+    let privilege = lacking(evidence.capability?)?;
     (1..limit).contains(&port).then_some(Cause::PrivilegedPort {
         port,
         limit,

@@ -7,11 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-use crate::bind::{Choice, Followed, Listener, Listeners, Merged};
+use crate::bind::{Followed, Listener, Listeners, Merged};
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Host, Word};
 use crate::reach::Dial;
-use crate::target::{BindTarget, Endpoint};
+use crate::target::BindTarget;
 pub use change::{Action, Change, ChangeKind};
 
 /// What listeners are bound to, to be held against later snapshots of the host.
@@ -484,20 +484,12 @@ fn named(followed: &Followed, port: u16, host: &Interfaces) -> Option<Named> {
     if targets.iter().any(BindTarget::is_any) {
         return None;
     }
-    let chosen = match followed.choice {
-        Choice::First => 1,
-        Choice::Only if targets.len() > 1 => return None,
-        Choice::Only | Choice::Every => targets.len(),
-    };
-    let is_first = followed.choice == Choice::First;
-    for target in targets.iter().take(chosen) {
+    let endpoints = targets.iter().map(BindTarget::endpoint).collect();
+    for endpoint in followed.choice.of(endpoints)? {
+        let target = endpoint.classify(host);
         let reach = target.reach(port, host);
         named.is_whole &= target.is_foreign() || !reach.dials().is_empty();
-        // The first of localhost is its IPv4 address.
-        let is_only_v4 = is_first && target.endpoint() == Endpoint::Localhost;
-        let dials = reach.dials().iter().map(Dial::addr);
-        let chosen = dials.filter(|addr| !is_only_v4 || addr.is_ipv4());
-        named.addrs.extend(chosen);
+        named.addrs.extend(reach.dials().iter().map(Dial::addr));
     }
     Some(named)
 }

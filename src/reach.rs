@@ -273,7 +273,6 @@ fn dial<'a>(
 pub(crate) struct OpenSocket<'a> {
     pub(crate) addr: SocketAddr,
     pub(crate) target: &'a BindTarget,
-    pub(crate) exposure: Exposure,
-    /// Whether it is bound to the loopback interface.
-    pub(crate) is_on_lo: bool,
+    /// The interface that it is bound to.
+    pub(crate) device: Option<&'a str>,
 }

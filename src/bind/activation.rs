@@ -21,8 +21,9 @@ use crate::target::{Protocol, zone};
 /// turned away. A setting still says where to listen: a socket is taken where it fits, and whatever was not handed
 /// over is bound.
 ///
-/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it is
-/// bound to the interface of [`device`](BindOptions::device) or to none, and it listens. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
+/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it
+/// listens, and it is bound to the interface of [`device`](BindOptions::device), or without that option to none but its
+/// zone. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
 /// fits none. Its backlog is the manager's, and so is its `SO_REUSEADDR`. It blocks unless
 /// [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not. Whoever takes a socket once more has the
 /// same open file (open(2)), so that what one sets there holds for the other: only the first taking makes it block.
@@ -133,19 +134,16 @@ impl fmt::Debug for Activation {
 impl Handed {
     fn fits(&self, protocol: Protocol, planned: &PlannedSocket, device: Option<&str>) -> bool {
         let place = |addr: SocketAddr| (addr.ip(), addr.port());
-        // The kernel binds the socket of an address with a zone to that interface, and where there is
-        // none the zone is the device.
-        let (own_zone, its_zone) = (zone(self.addr), zone(planned.addr));
-        let is_in_zone = own_zone == its_zone || its_zone == 0 && device.is_some();
-        let is_on_device = || match device {
-            None if own_zone != 0 => true,
-            _ => is_on_device(&self.socket, device),
-        };
+        let (own_zone, wanted_zone) = (zone(self.addr), zone(planned.addr));
+        // An address without its zone has that of the device.
+        let is_in_zone = own_zone == wanted_zone || wanted_zone == 0 && device.is_some();
+        // By its zone a socket is bound to that interface, too.
+        let is_tied_by_zone = own_zone != 0 && device.is_none();
         self.protocol == protocol
             && place(self.addr) == place(planned.addr)
             && (planned.addr.is_ipv4() || self.socket.only_v6().ok() == Some(planned.only_v6))
             && is_in_zone
-            && is_on_device()
+            && (is_tied_by_zone || is_on_device(&self.socket, device))
             && (protocol == Protocol::Udp || is_listening(&self.socket))
     }
 }

@@ -150,23 +150,25 @@ impl BindOptions {
     /// The endpoints that are chosen of those that a setting names.
     pub(super) fn chosen(
         &self,
-        family: Option<Family>,
-        mut endpoints: Vec<Endpoint>,
+        endpoints: Vec<Endpoint>,
     ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+        let count = endpoints.len().max(2);
+        let chosen = self.choice.of(endpoints);
+        chosen.ok_or(ResolveErrorKind::SeveralAddresses { count })
+    }
+}
+
+impl Choice {
+    /// The endpoints that are chosen of several; `None` if one alone may be meant.
+    pub(crate) fn of(self, mut endpoints: Vec<Endpoint>) -> Option<Vec<Endpoint>> {
         let is_both = endpoints == [Endpoint::Localhost];
-        match self.choice {
-            Choice::Only if is_both || endpoints.len() > 1 => {
-                return Err(ResolveErrorKind::SeveralAddresses {
-                    count: endpoints.len().max(2),
-                });
-            }
-            Choice::Every | Choice::Only => {}
-            Choice::First if is_both => {
-                endpoints = vec![Endpoint::loopback(family.unwrap_or(Family::Ipv4))];
-            }
-            Choice::First => endpoints.truncate(1),
+        match self {
+            Self::Only if is_both || endpoints.len() > 1 => return None,
+            Self::Every | Self::Only => {}
+            Self::First if is_both => endpoints = vec![Endpoint::loopback(Family::Ipv4)],
+            Self::First => endpoints.truncate(1),
         }
-        Ok(endpoints)
+        Some(endpoints)
     }
 }
 

@@ -509,10 +509,7 @@ impl<S> Listeners<S> {
             .map(|(listener, target)| OpenSocket {
                 addr: listener.local_addr,
                 target,
-                exposure: target.exposure_on_device(listener.device(), host),
-                is_on_lo: listener
-                    .device()
-                    .is_some_and(|device| host.is_loopback(device)),
+                device: listener.device(),
             })
             .collect();
         let around = Surroundings::read(lints, &sockets, host);

@@ -181,7 +181,7 @@ impl Read<'_> {
         let addr = match self {
             Self::Addr(addr) => addr,
             Self::Target(target, port) => {
-                let endpoints = options.chosen(None, vec![target.endpoint()]);
+                let endpoints = options.chosen(vec![target.endpoint()]);
                 return Ok(Wanted {
                     is_optional: false,
                     endpoints: endpoints
@@ -194,7 +194,7 @@ impl Read<'_> {
         };
         let (endpoints, host) = options
             .endpoints_of(addr, host)
-            .and_then(|(endpoints, host)| Ok((options.chosen(addr.family(), endpoints)?, host)))
+            .and_then(|(endpoints, host)| Ok((options.chosen(endpoints)?, host)))
             .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
         let mapped = match addr.host() {
             Host::Ip {

@@ -437,18 +437,19 @@ pub(super) fn capability(status: &str) -> Option<Capability> {
     // this number (PROC_USER_INIT_INO of linux/proc_ns.h).
     let user_namespace = fs::read_link("/proc/thread-self/ns/user").ok();
     let is_first = user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]");
-    let is_elsewhere = || {
+    if !is_first {
         let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
         let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
         let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
-        owner(PORT_START).is_some_and(|uid| is_of_another(uid, &map, unknown))
-    };
-    Some(match has_it {
-        // Who lacks it would not be helped by it there.
-        _ if !is_first && is_elsewhere() => Capability::InAnotherUserNamespace,
-        false => Capability::Missing,
-        true if is_first => Capability::Effective,
-        true => Capability::Uncertain,
+        if owner(PORT_START).is_some_and(|uid| is_of_another(uid, &map, unknown)) {
+            // Who lacks it would not be helped by it, either.
+            return Some(Capability::InAnotherUserNamespace);
+        }
+    }
+    Some(match (has_it, is_first) {
+        (false, _) => Capability::Missing,
+        (true, true) => Capability::Effective,
+        (true, false) => Capability::Uncertain,
     })
 }
 

@@ -492,12 +492,12 @@ pub(crate) fn find(
                 ..found(lint)
             });
         }
-        // Through it nobody else gets in.
-        if socket.is_on_lo {
+        // Through the loopback interface nobody else gets in.
+        if socket.device.is_some_and(|device| host.is_loopback(device)) {
             continue;
         }
         match socket.target {
-            BindTarget::Any(wildcard) if socket.exposure == Exposure::Global => {
+            BindTarget::Any(wildcard) if socket.target.exposure(host) == Exposure::Global => {
                 let mut global = host.addrs().filter(|(_, addr)| {
                     wildcard.takes(Family::of(addr.ip()))
                         && Exposure::of(addr.ip()) == Exposure::Global

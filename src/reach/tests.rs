@@ -139,8 +139,7 @@ fn each_lint_is_found_where_it_applies() {
             .map(|(text, target)| OpenSocket {
                 addr: (ip(text), 80).into(),
                 target,
-                exposure: target.exposure(&host),
-                is_on_lo: false,
+                device: None,
             })
             .collect();
         let found = |all: &Lints| -> Vec<Lint> {
@@ -158,22 +157,21 @@ fn each_lint_is_found_where_it_applies() {
         }
     }
     let wildcard = BindTarget::classify(ip("::"), &host);
-    let with_exposure = |exposure| {
+    let on_device = |device| {
         let socket = OpenSocket {
             addr: (ip("::"), 80).into(),
             target: &wildcard,
-            exposure,
-            is_on_lo: false,
+            device,
         };
         found_in(&Lints::new(), &[socket], &host, false)
     };
-    let findings = with_exposure(wildcard.exposure(&host));
+    let findings = on_device(None);
     assert_eq!(
         findings[0].to_string(),
         "[::]:80: 203.0.113.7 of eth0 is exposed to the internet, and so is 1 more",
     );
-    // As on a device that does not have it.
-    assert!(with_exposure(Exposure::Private).is_empty());
+    // A device that does not let it in.
+    assert!(on_device(Some("lo")).is_empty());
 }
 
 #[test]
@@ -184,8 +182,7 @@ fn a_finding_has_what_it_is_about() {
         let socket = OpenSocket {
             addr: (ip(text), 80).into(),
             target: &target,
-            exposure: target.exposure(&host),
-            is_on_lo: false,
+            device: None,
         };
         found_in(&Lints::new(), &[socket], &host, in_container)
     };
