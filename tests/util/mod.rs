@@ -1,6 +1,8 @@
 //! Made-up hosts and the addresses around them.
 #![allow(dead_code)] // each test file uses its part
 
+#[cfg(target_os = "linux")]
+pub(crate) mod features;
 pub(crate) mod netns;
 pub(crate) mod rerun;
 #[cfg(target_os = "linux")]
