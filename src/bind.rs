@@ -32,14 +32,15 @@ use std::time::Duration;
 pub use activation::Activation;
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{Attempt, Cause, Step};
+use crate::diagnose::{Attempt, Cause, Kernel as _, Namespace, Step};
 use crate::listen::has_zone;
 use crate::netlink;
 use crate::plan::{self, Absence, Device, PlannedSocket};
 use crate::resolve::ThisHost;
-use crate::target::Protocol;
+use crate::target::{Protocol, is_scoped};
 pub(crate) use ask::Tried;
-use ask::free_port;
+use ask::{dead_end, free_port};
+pub(crate) use ask::{device_of_new_sockets, lowest_is_broadcast};
 pub use choice::Choice;
 use choice::Resolver;
 pub use failure::{BindError, BindFailure};
@@ -191,11 +192,12 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether the dual-stack wildcards `*` and `[::]` take IPv6 clients only.
+    /// Sets whether `[::]` accepts IPv6 clients only.
     ///
-    /// IPv4 addresses stay what they are, and an IPv4-mapped one is refused.
-    /// `IPV6_V6ONLY` (ipv6(7)) is set on every IPv6 socket whatever this says, so
-    /// that no system default decides.
+    /// It is for servers whose `[::]` means IPv6, beside a `0.0.0.0` of its own. It also refuses
+    /// IPv4-mapped addresses, the wildcard `[::ffff:0.0.0.0]` included. IPv4 addresses and `*` stay what
+    /// they are: `*` names both families, so it accepts both. `IPV6_V6ONLY` (ipv6(7)) is set on
+    /// every IPv6 socket in any case, so that no system default decides.
     ///
     /// # Examples
     ///
@@ -278,8 +280,9 @@ impl BindOptions {
     /// Sets the interface that the sockets are bound to (`SO_BINDTODEVICE`,
     /// socket(7)): they take what arrives through it and nothing else.
     ///
-    /// An address with the zone of another interface is refused, for the kernel would bind the socket to the zone
-    /// in place of the device.
+    /// An address with the zone of another interface is refused, because the kernel would bind the socket to the zone
+    /// in place of the device. The device of the socket is read
+    /// after bind(2) and before listen(2).
     ///
     /// # Platform notes
     ///
@@ -355,8 +358,10 @@ impl BindOptions {
         // Most settings are one address, for which nothing is to be planned.
         let plain = read.as_ref().ok().and_then(Read::plain_addr);
         let plain = plain.filter(|_| refusal.is_none());
-        let mut opened =
-            plain.map(|addr| options.open_each(protocol, &[plan::plain_address(addr)]));
+        let mut opened = plain.map(|addr| {
+            let planned = [plan::plain_address(addr)];
+            options.open_each(protocol, &planned, Extent::Listen)
+        });
         if let Some(opened) = opened.take_if(|opened| opened.failures.is_empty()) {
             return Ok(Listeners::new(opened.listeners, None));
         }
@@ -374,7 +379,7 @@ impl BindOptions {
         };
         let opened = match opened {
             Some(opened) => opened.on_last_port(false),
-            None => options.open_wanted(protocol, &wanted),
+            None => options.open_wanted(protocol, &wanted, Extent::Listen),
         };
         if opened.failures.is_empty() {
             return Ok(Listeners::new(opened.listeners, followed));
@@ -382,7 +387,7 @@ impl BindOptions {
         // Clients should not get in while the causes are found.
         drop(opened.listeners);
         let failed = opened.failures.into_iter().map(|failed| (0, failed));
-        let explained = explain(protocol, failed.collect(), |entry| {
+        let explained = explain(protocol, failed.collect(), None, |entry| {
             (entry, &wanted, &options)
         });
         let failures = explained.into_iter().map(|(_, failure)| failure);
@@ -399,17 +404,22 @@ impl BindOptions {
                 .filter(|name| !is_device_name(name))?;
             let name = odd.to_owned();
             let cause = Cause::InvalidDevice { name };
-            return Some(BindFailure::new(None, Step::Check, vec![cause], None));
+            return Some(BindFailure::of_setting(Step::Check, cause, None));
         }
         None
     }
 
     /// Opens what is wanted on the first port where nobody is in the way.
-    fn open_wanted<S: From<Socket>>(&self, protocol: Protocol, wanted: &Wanted) -> Opened<S> {
+    fn open_wanted<S: From<Socket>>(
+        &self,
+        protocol: Protocol,
+        wanted: &Wanted,
+        extent: Extent,
+    ) -> Opened<S> {
         let last = *wanted.ports.end();
         for port in wanted.ports.clone() {
             let planned = self.planned(wanted, port);
-            let opened = self.open_on_one_port(protocol, planned, wanted.is_optional);
+            let opened = self.open_on_one_port(protocol, planned, wanted.is_optional, extent);
             if port == last {
                 return opened.on_last_port(wanted.is_optional);
             }
@@ -422,14 +432,7 @@ impl BindOptions {
 
     /// Plans the sockets on one of the ports.
     pub(crate) fn planned(&self, wanted: &Wanted, port: u16) -> Vec<PlannedSocket> {
-        let mut planned = plan::sockets(&wanted.endpoints, port, self.only_v6);
-        if let (true, Some(mapped)) = (self.only_v6, wanted.mapped) {
-            // A contradiction, which the kernel refuses.
-            for socket in &mut planned {
-                socket.addr.set_ip(mapped.into());
-            }
-        }
-        planned
+        plan::sockets(&wanted.endpoints, port, self.only_v6)
     }
 
     /// Opens the sockets on one port; if it is 0, on one of the kernel's choice.
@@ -438,9 +441,10 @@ impl BindOptions {
         protocol: Protocol,
         mut planned: Vec<PlannedSocket>,
         is_optional: bool,
+        extent: Extent,
     ) -> Opened<S> {
         if planned.len() < 2 || planned[0].addr.port() != 0 {
-            return self.open_each(protocol, &planned);
+            return self.open_each(protocol, &planned, extent);
         }
         // Several sockets on one port of the kernel's choice. To take the port of
         // one of them for the others fails for ever on a crowded host, where the
@@ -462,7 +466,7 @@ impl BindOptions {
                 socket.addr.set_port(port);
             }
             tries_left -= 1;
-            let opened = self.open_each(protocol, &planned);
+            let opened = self.open_each(protocol, &planned, extent);
             // Somebody else may have taken it in between.
             if tries_left == 0 || !opened.is_in_use(is_optional) {
                 return opened;
@@ -474,21 +478,27 @@ impl BindOptions {
         &self,
         protocol: Protocol,
         planned: &[PlannedSocket],
+        mut extent: Extent,
     ) -> Opened<S> {
         let mut opened = Opened {
             listeners: Vec::with_capacity(planned.len()),
             failures: Vec::new(),
         };
         for socket in planned {
-            match self.open_one(protocol, socket) {
+            match self.open_one(protocol, socket, extent) {
                 Ok(listener) => opened.listeners.push(listener),
                 Err(failed) => match (socket.absence, failed.absence()) {
                     (Absence::IsSkipped, (true, _) | (_, true)) => {}
                     (Absence::LeavesIpv4, (_, true)) => {
                         let ipv4 = plan::ipv4_wildcard(socket.addr.port());
-                        return self.open_each(protocol, &[ipv4]);
+                        return self.open_each(protocol, &[ipv4], extent);
                     }
-                    _ => opened.failures.push(failed),
+                    _ => {
+                        // The others are tried for what is wrong with them, and accept no client.
+                        extent = Extent::Bind;
+                        opened.listeners.clear();
+                        opened.failures.push(failed);
+                    }
                 },
             }
         }
@@ -499,25 +509,29 @@ impl BindOptions {
         &self,
         protocol: Protocol,
         planned: &PlannedSocket,
+        extent: Extent,
     ) -> Result<Listener<S>, Failed> {
-        if let Some(dead) = self.dead_end(protocol, planned) {
+        if let Some(dead) = dead_end(protocol, planned) {
             let planned = planned.clone();
             return Err(Failed::Dead { planned, dead });
         }
+        if self.device.is_some() && is_scoped(planned.addr) {
+            // Before the port is asked for, so that a zone on another device is reported even if the port is in use.
+            if let Err((Step::Check, error)) = self.try_address(planned.addr) {
+                return Err(Failed::system(planned, Step::Check, error));
+            }
+        }
         self.handed_over(protocol, planned)
-            .unwrap_or_else(|| self.open_socket(protocol, planned.addr, planned.only_v6))
-            .map(|(socket, local_addr)| {
-                // By the name that the kernel has for it.
-                let name = self.device.as_deref();
-                let device = name.map(|name| device_of(&socket).unwrap_or_else(|| name.into()));
-                Listener::new(
-                    socket.into(),
-                    local_addr,
-                    planned,
-                    protocol,
-                    self.freebind,
-                    device,
-                )
+            .unwrap_or_else(|| self.open_socket(protocol, planned.addr, planned.only_v6, extent))
+            .map(|socket| Listener {
+                socket: socket.socket.into(),
+                local_addr: socket.local_addr,
+                namespace: socket.namespace,
+                only_v6: planned.only_v6,
+                protocol,
+                freebind: self.freebind,
+                device: self.device.clone(),
+                entry: 0,
             })
             .map_err(|(step, error)| Failed::system(planned, step, error))
     }
@@ -534,7 +548,7 @@ impl BindOptions {
         &self,
         _: Protocol,
         _: &PlannedSocket,
-    ) -> Option<Result<(Socket, SocketAddr), (Step, io::Error)>> {
+    ) -> Option<Result<BoundSocket, (Step, io::Error)>> {
         None
     }
 
@@ -543,9 +557,10 @@ impl BindOptions {
         protocol: Protocol,
         addr: SocketAddr,
         only_v6: bool,
-    ) -> Result<(Socket, SocketAddr), (Step, io::Error)> {
+        extent: Extent,
+    ) -> Result<BoundSocket, (Step, io::Error)> {
         let socket = self.bind_socket(protocol, addr, only_v6)?;
-        if protocol == Protocol::Tcp {
+        if protocol == Protocol::Tcp && extent == Extent::Listen {
             // The kernel cuts it down to what it allows.
             let backlog = self.backlog.unwrap_or(u32::MAX);
             let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
@@ -562,10 +577,14 @@ impl BindOptions {
         } else {
             addr
         };
-        Ok((socket, local_addr))
+        Ok(BoundSocket {
+            socket,
+            local_addr,
+            namespace: Namespace::This,
+        })
     }
 
-    /// As far as it has its address.
+    /// Creates, configures and binds the socket, without listening.
     fn bind_socket(
         &self,
         protocol: Protocol,
@@ -595,8 +614,18 @@ impl BindOptions {
             let nonblocking = socket.set_nonblocking(true);
             nonblocking.map_err(at(Step::Option("nonblocking")))?;
         }
+        if self.device.is_none() || !is_scoped(addr) {
+            socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+            return Ok(socket);
+        }
+        // bind(2) replaces the device by the zone, which would open the socket to the clients of another link.
+        let device = device_of(&socket).map_err(at(Step::Option("device")))?;
         socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
-        Ok(socket)
+        if device_of(&socket).map_err(at(Step::Option("device")))? == device {
+            Ok(socket)
+        } else {
+            Err((Step::Check, io::ErrorKind::InvalidInput.into()))
+        }
     }
 
     /// What is wanted, of which nothing has come yet.
@@ -613,11 +642,15 @@ impl BindOptions {
             device: self.device.as_deref(),
             kernel: self,
             shares_port: self.reuse_port,
+            freebind: self.freebind,
+            only_v6_option: self.only_v6,
+            written: Some(&wanted.written),
             ports: (*wanted.ports.start(), *wanted.ports.end()),
             no_port_left: false,
             before: wanted.host.as_ref(),
             dead: None,
             refused: None,
+            beside: None,
         }
     }
 
@@ -646,6 +679,22 @@ impl BindOptions {
 fn is_device_name(name: &str) -> bool {
     let odd = |b: u8| b == b'/' || b == 0 || b.is_ascii_whitespace();
     (1..=15).contains(&name.len()) && !name.bytes().any(odd)
+}
+
+/// How far sockets are opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// TCP sockets listen.
+    Listen,
+    /// The list has failed by then: a socket is bound for the kernel's verdict, and closed.
+    Bind,
+}
+
+/// A socket that has its address.
+struct BoundSocket {
+    socket: Socket,
+    local_addr: SocketAddr,
+    namespace: Namespace,
 }
 
 /// Says at which step an error came.
@@ -692,15 +741,17 @@ fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))
 }
 
+/// Returns the interface that a socket is bound to, by the name that the kernel has for it.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn device_of(socket: &Socket) -> Option<String> {
-    let name = socket.device().ok().flatten()?;
-    String::from_utf8(name).ok()
+fn device_of(socket: &Socket) -> io::Result<Option<String>> {
+    let name = socket.device()?;
+    Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn device_of(_: &Socket) -> Option<String> {
-    None
+#[allow(clippy::unnecessary_wraps)] // on Linux it can fail
+fn device_of(_: &Socket) -> io::Result<Option<String>> {
+    Ok(None)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::bind::{BindFailure, BindOptions, Setting, Tried, Wanted};
-use crate::diagnose::{self, Attempt, BoundBy, Cause, Evidence, Note};
+use crate::diagnose::{
+    self, Attempt, BoundBy, Cause, Diagnosis, Evidence, Hint, Namespace, Note, without_repetition,
+};
 use crate::listen::shown;
 use crate::plan::{self, Claims, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
@@ -126,8 +128,9 @@ impl Check {
 #[derive(Debug)]
 pub struct CheckedSetting {
     text: String,
-    /// What is wrong before it comes to sockets.
+    /// The problems of the text, found before any socket is planned, and their hints.
     causes: Vec<Cause>,
+    hints: Vec<Hint>,
     skipped: Vec<Cause>,
     merged: Vec<SocketAddr>,
     sockets: Vec<CheckedSocket>,
@@ -206,18 +209,19 @@ impl CheckedSetting {
         self.causes.iter().chain(of_sockets)
     }
 
-    /// Returns what would help, a sentence each and none twice.
+    /// Returns what would help, the likeliest first and none twice.
     ///
     /// # Examples
     ///
     /// ```
-    /// let check = bindaddr::check(["198.51.100.1:0"]);
+    /// let check = bindaddr::check(["[127.0.0.1]:80"]);
     /// let hints = check.settings()[0].hints();
-    /// assert_eq!(hints[0], "`0.0.0.0` listens on every IPv4 address of this host");
+    /// assert_eq!(hints[0].replacement(), Some("127.0.0.1:80"));
     /// ```
     #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        diagnose::hints_of(self.problems())
+    pub fn hints(&self) -> Vec<Hint> {
+        let of_sockets = self.sockets.iter().flat_map(|socket| &socket.hints);
+        without_repetition(self.hints.iter().chain(of_sockets))
     }
 }
 
@@ -237,6 +241,7 @@ pub struct CheckedSocket {
     addr: SocketAddr,
     target: Option<BindTarget>,
     causes: Vec<Cause>,
+    hints: Vec<Hint>,
     notes: Vec<Note>,
 }
 
@@ -406,12 +411,17 @@ impl BindOptions {
             let tried = sockets.filter_map(|socket| setting.options.try_out(protocol, socket));
             setting.tried = tried.collect();
         }
+        let claims = &claims_of(&planned);
         let attempts: Vec<Attempt<'_>> = planned
             .iter()
-            .filter_map(|setting| Some((setting, setting.wanted.as_ref()?)))
-            .flat_map(|(setting, wanted)| {
+            .enumerate()
+            .filter_map(|(n, setting)| Some((n, setting, setting.wanted.as_ref()?)))
+            .flat_map(|(n, setting, wanted)| {
                 let tried = setting.tried.iter();
-                tried.map(move |tried| setting.options.attempt_of(protocol, tried, wanted))
+                tried.map(move |tried| Attempt {
+                    beside: Some((claims, n)),
+                    ..setting.options.attempt_of(protocol, tried, wanted)
+                })
             })
             .collect();
         let evidence = Evidence::read(&attempts, host);
@@ -439,17 +449,21 @@ impl BindOptions {
             let sockets = found
                 .into_iter()
                 .zip(attempts)
-                .map(|((addr, causes), attempt)| {
+                .map(|((addr, diagnosis), attempt)| {
                     let is_open = attempt.refused.is_none() && attempt.dead.is_none();
+                    let device = evidence.device_of(attempt);
                     let options = BoundBy {
                         freebind: setting.options.is_freebind(),
-                        device: attempt.device.map(|name| evidence.name_of_device(name)),
+                        device: device.map(|name| evidence.name_of_device(name)),
+                        only_v6: attempt.only_v6,
+                        namespace: Namespace::This,
                     };
                     CheckedSocket {
                         addr,
                         target: host
                             .map(|host| BindTarget::of_socket(attempt.addr, attempt.only_v6, host)),
-                        causes,
+                        causes: diagnosis.causes,
+                        hints: diagnosis.hints,
                         notes: if is_open {
                             diagnose::notes(attempt.addr, protocol, &options, host)
                         } else {
@@ -480,9 +494,9 @@ impl BindOptions {
         let mut planned = Planned {
             text: setting.text(),
             is_optional: false,
-            causes: options
+            diagnosis: options
                 .refusal()
-                .map_or_else(Vec::new, BindFailure::into_causes),
+                .map_or_else(Diagnosis::default, BindFailure::into_diagnosis),
             options,
             wanted: None,
             sockets: Vec::new(),
@@ -494,15 +508,17 @@ impl BindOptions {
             read.wanted(here, &planned.options)
         });
         match wanted {
-            Ok(wanted) if planned.causes.is_empty() => {
+            Ok(wanted) if planned.diagnosis.causes.is_empty() => {
                 planned.sockets = planned.options.planned(&wanted, *wanted.ports.start());
                 planned.wanted = Some(wanted);
             }
             Ok(_) => {}
-            Err(failure) => planned
-                .causes
-                .splice(..0, failure.into_causes())
-                .for_each(drop),
+            Err(failure) => {
+                let mut found = failure.into_diagnosis();
+                found.causes.append(&mut planned.diagnosis.causes);
+                found.hints.append(&mut planned.diagnosis.hints);
+                planned.diagnosis = found;
+            }
         }
         planned
     }
@@ -513,7 +529,7 @@ struct Planned<'o> {
     text: String,
     is_optional: bool,
     options: Cow<'o, BindOptions>,
-    causes: Vec<Cause>,
+    diagnosis: Diagnosis,
     wanted: Option<Wanted>,
     sockets: Vec<PlannedSocket>,
     /// The sockets that other settings stand for, too, and have.
@@ -545,7 +561,8 @@ impl Planned<'_> {
 
     /// Leaves out of an optional setting what this host does not have.
     fn checked(mut self, sockets: Vec<CheckedSocket>) -> CheckedSetting {
-        let causes = std::mem::take(&mut self.causes).into_iter();
+        let Diagnosis { causes, hints } = std::mem::take(&mut self.diagnosis);
+        let causes = causes.into_iter();
         let (mut skipped, causes): (Vec<Cause>, Vec<Cause>) =
             causes.partition(|cause| self.skips(cause));
         // A conflict is one whether the address is there or not.
@@ -562,11 +579,24 @@ impl Planned<'_> {
         CheckedSetting {
             text: self.text,
             causes,
+            hints,
             skipped,
             merged: self.merged,
             sockets,
         }
     }
+}
+
+/// Returns what the settings that have one port claim of it, by their numbers.
+fn claims_of(planned: &[Planned<'_>]) -> Claims {
+    let mut claims = Claims::default();
+    for (n, setting) in planned.iter().enumerate() {
+        for tried in setting.tried.iter().filter(|_| setting.has_one_port()) {
+            let addr = tried.socket.addr;
+            claims.add(n, Claim::of_socket(addr, tried.socket.only_v6), addr.port());
+        }
+    }
+    claims
 }
 
 /// The sockets of a list, as far as they have been gone through.
@@ -587,7 +617,7 @@ impl<'a> List<'a> {
         &mut self,
         setting: &'a Planned<'_>,
         attempts: &[Attempt<'_>],
-    ) -> Vec<(SocketAddr, Vec<Cause>)> {
+    ) -> Vec<(SocketAddr, Diagnosis)> {
         let Some((first, last)) = attempts.first().map(|attempt| attempt.ports) else {
             return Vec::new();
         };
@@ -596,17 +626,17 @@ impl<'a> List<'a> {
         let free = |port: &u16| attempts.iter().all(|attempt| self.is_free(attempt, *port));
         let found = (first..=last).find(free);
         let port = found.unwrap_or(last);
-        let mut placed: Vec<(SocketAddr, Vec<Cause>)> = attempts
+        let mut placed: Vec<(SocketAddr, Diagnosis)> = attempts
             .iter()
             .map(|attempt| {
                 let mut addr = attempt.addr;
                 addr.set_port(port);
-                let mut causes = diagnose::causes(attempt, self.evidence);
-                causes.extend(
-                    self.conflict(attempt, port, &self.claims)
-                        .filter(|_| !is_range),
-                );
-                (addr, causes)
+                let mut diagnosis = diagnose::diagnose(attempt, self.evidence);
+                let conflict = self.conflict(attempt, port, &self.claims);
+                if let Some(conflict) = conflict.filter(|_| !is_range) {
+                    diagnosis.add(conflict);
+                }
+                (addr, diagnosis)
             })
             .collect();
         let no_port = if is_range {
@@ -617,15 +647,16 @@ impl<'a> List<'a> {
         };
         if let Some((socket, other, overlap)) = no_port {
             let conflict = self.conflict_with(other, overlap, &attempts[socket]);
-            placed[socket].1.push(conflict);
+            placed[socket].1.add(conflict);
         } else if is_range && found.is_none() {
             let is_told = |cause: &Cause| matches!(cause, Cause::RangeInUse { .. });
-            if !placed.iter().flat_map(|(_, causes)| causes).any(is_told) {
+            let mut causes = placed.iter().flat_map(|(_, diagnosis)| &diagnosis.causes);
+            if !causes.any(is_told) {
                 let told = diagnose::range_in_use(&attempts[0], self.evidence);
-                placed[0].1.push(told);
+                placed[0].1.add(told);
             }
         }
-        for (attempt, (addr, causes)) in attempts.iter().zip(&placed) {
+        for (attempt, (addr, diagnosis)) in attempts.iter().zip(&placed) {
             // A free port leaves room for others.
             let Some(claim) = self.claim(attempt).filter(|_| port != 0) else {
                 continue;
@@ -633,7 +664,8 @@ impl<'a> List<'a> {
             if !is_range {
                 self.claims.add(self.placed.len(), claim, port);
             }
-            if !causes.first().is_some_and(|cause| setting.skips(cause)) {
+            let first = diagnosis.causes.first();
+            if !first.is_some_and(|cause| setting.skips(cause)) {
                 self.taken.add(self.placed.len(), claim, port);
             }
             self.placed.push((*addr, &setting.text));
@@ -649,7 +681,7 @@ impl<'a> List<'a> {
     }
 
     fn is_free(&self, attempt: &Attempt<'_>, port: u16) -> bool {
-        diagnose::holders_next(attempt, port, self.evidence).is_empty()
+        !diagnose::is_held(attempt, port, self.evidence)
             && self.conflict(attempt, port, &self.taken).is_none()
     }
 

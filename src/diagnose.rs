@@ -1,10 +1,12 @@
 //! Why a socket could not be opened: [`Evidence`] read after the failure, and the
-//! [`Cause`]s decided on it, which is pure.
+//! [`Cause`]s and [`Hint`]s decided on it, which is pure.
 
 // The causes.
 mod cause;
 // What they say.
 mod words;
+// The hints about causes.
+mod hint;
 // The system's errors that tell them apart.
 mod errno;
 // The systems whose rules differ.
@@ -28,19 +30,21 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::{Family, has_zone};
+use crate::listen::{Family, ListenAddr, has_zone};
 use crate::netlink::LinkKind;
+use crate::plan::Claims;
 use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol, zone};
-pub use cause::{Cause, Policy, Privilege, Unavailable};
+pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
 pub(crate) use errno::Errno;
 use evidence::{Capability, DadState, LOOPBACK_INDEX};
-pub(crate) use evidence::{Evidence, Kernel, routed_loopback};
+pub(crate) use evidence::{Evidence, Kernel, Namespace, routed_loopback};
+pub use hint::{Hint, HintKind};
+pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
 pub(crate) use note::{BoundBy, notes};
 pub use note::{Note, WhyBound};
-use sockets::Held;
+use sockets::{Held, Holders};
 pub use sockets::{Holder, HolderState};
 pub(crate) use system::System;
-pub(crate) use words::hints_of;
 
 /// How far the opening of a socket came.
 ///
@@ -60,7 +64,7 @@ pub enum Step {
     Parse,
     /// Finding what the text names on this host.
     Resolve,
-    /// Looking over the address and the options before the kernel is asked.
+    /// Checking the address and the options for what the kernel would take for something else.
     Check,
     /// Making the socket, socket(2).
     Socket,
@@ -80,7 +84,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Parse => "reading the text",
             Self::Resolve => "resolving the text",
-            Self::Check => "looking the address over",
+            Self::Check => "checking the address",
             Self::Socket => "making the socket",
             Self::Option(option) => return write!(f, "setting the option `{option}`"),
             Self::Bind => "binding the socket",
@@ -92,6 +96,7 @@ impl fmt::Display for Step {
 
 /// A socket that was wanted, and what came of it.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is an option, or what came of it
 pub(crate) struct Attempt<'a> {
     pub(crate) protocol: Protocol,
     /// Its port is the one that was tried last.
@@ -103,6 +108,12 @@ pub(crate) struct Attempt<'a> {
     pub(crate) kernel: &'a dyn Kernel,
     /// Whether others may have the port as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
+    /// Whether `freebind` is set.
+    pub(crate) freebind: bool,
+    /// Whether the option `only_v6` is set, by which `[::]` names IPv6 alone.
+    pub(crate) only_v6_option: bool,
+    /// The setting that it is of.
+    pub(crate) written: Option<&'a ListenAddr>,
     /// The first and the last port that it may have.
     pub(crate) ports: (u16, u16),
     /// Whether the system refused all of them as it did this one.
@@ -113,16 +124,37 @@ pub(crate) struct Attempt<'a> {
     pub(crate) dead: Option<DeadEnd>,
     /// The step that the system refused, if it refused one.
     pub(crate) refused: Option<(Step, &'a io::Error)>,
+    /// The claims of the list that it is part of, by the number of their entry, and that of its own.
+    pub(crate) beside: Option<(&'a Claims, usize)>,
 }
 
-/// Why a socket that Linux would bind is none that is meant.
+/// Why no client can connect to a socket that Linux would bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeadEnd {
-    /// No client can connect.
     Multicast,
     Broadcast,
-    /// The zone of the address is another interface than the device.
-    AnotherZone,
+}
+
+/// The causes of a failed attempt, and the hints about them.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnosis {
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) hints: Vec<Hint>,
+}
+
+impl Diagnosis {
+    /// Adds a cause that another setting of the list is part of, and which no other address cures.
+    pub(crate) fn add(&mut self, cause: Cause) {
+        self.causes.push(cause);
+        self.hints.retain(|hint| hint.replacement().is_none());
+    }
+}
+
+/// Decides on what is wrong with an attempt, and on what to do about it.
+pub(crate) fn diagnose(attempt: &Attempt<'_>, evidence: &Evidence) -> Diagnosis {
+    let causes = causes(attempt, evidence);
+    let hints = hint::hints(&causes, attempt, evidence);
+    Diagnosis { causes, hints }
 }
 
 impl Attempt<'_> {
@@ -146,12 +178,12 @@ impl Evidence {
     /// Reads what the attempts call for, and again what contradicts itself.
     pub(crate) fn read(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
         let mut evidence = Self::read_once(attempts, host);
-        for attempt in attempts {
-            let is_unavailable = matches!(attempt.errno(), Some((_, Errno::NotAvailable)));
-            if is_unavailable && is_contradictory(&not_available(attempt, &evidence)) {
-                evidence.look_again(attempt);
-            }
-        }
+        let is_contradicted = |attempt: &&Attempt<'_>| {
+            matches!(attempt.errno(), Some((_, Errno::NotAvailable)))
+                && is_contradictory(&not_available(attempt, &evidence))
+        };
+        let contradicted: Vec<&Attempt<'_>> = attempts.iter().filter(is_contradicted).collect();
+        evidence.look_again(contradicted);
         evidence
     }
 }
@@ -182,19 +214,6 @@ pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     causes.extend(attempt.dead.map(|dead| match dead {
         DeadEnd::Multicast => Cause::Multicast,
         DeadEnd::Broadcast => Cause::Broadcast,
-        DeadEnd::AnotherZone => {
-            let zone = zone(attempt.addr);
-            let host = evidence.interfaces.as_ref();
-            let interface = host.and_then(|host| host.by_index(zone));
-            Cause::OnAnotherDevice {
-                ip: attempt.addr.ip(),
-                device: attempt.device.unwrap_or_default().to_owned(),
-                interfaces: interface
-                    .map(|one| one.name().to_owned())
-                    .into_iter()
-                    .collect(),
-            }
-        }
     }));
     let errno = attempt.errno();
     if let Some((step, errno)) = errno {
@@ -229,7 +248,16 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
         },
         (Errno::SystemDescriptors, _) => Cause::TooManyOpenFilesInSystem,
         (Errno::NoMemory, _) => Cause::OutOfMemory,
+        (_, Step::Check) => zone_of_another_device(attempt, evidence),
         (Errno::FamilyUnsupported, Step::Socket) => family_unsupported(addr, evidence),
+        (Errno::AccessDenied | Errno::NotPermitted, Step::Socket)
+            if evidence.system == System::Linux && !cfg!(target_os = "android") =>
+        {
+            Cause::FamilyUnavailable {
+                family: Family::of(addr.ip()),
+                why: Unavailable::Refused(policy(errno, evidence)),
+            }
+        }
         (Errno::Unsupported, Step::Option(option)) => Cause::UnsupportedOption { option },
         (Errno::NoDevice, Step::Option("device")) => {
             let name = attempt.device.unwrap_or_default();
@@ -242,10 +270,7 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
         (Errno::InUse, Step::Bind | Step::Listen) => in_use(attempt, evidence),
         (Errno::AccessDenied, Step::Bind) => access_denied(addr, evidence),
         (Errno::NotPermitted, Step::Bind | Step::Listen) if evidence.system == System::Linux => {
-            Cause::RefusedByPolicy(match evidence.has_seccomp_filter {
-                Some(false) => Policy::Bpf,
-                Some(true) | None => Policy::Filter,
-            })
+            Cause::RefusedByPolicy(policy(errno, evidence))
         }
         (Errno::AccessDenied | Errno::NotPermitted, _) => Cause::Denied { step },
         (_, Step::Bind) => address_cause(errno, attempt, evidence).unwrap_or(Cause::Other { step }),
@@ -326,7 +351,7 @@ fn on_another_device(
     host: &Interfaces,
     evidence: &Evidence,
 ) -> Option<Cause> {
-    let name = attempt.device?;
+    let name = evidence.device_of(attempt)?;
     let device = evidence.devices.get(name)?;
     let ip = attempt.addr.ip();
     let is_on_one_interface = match attempt.addr {
@@ -338,7 +363,7 @@ fn on_another_device(
         return None;
     }
     let mut owners: Vec<&Interface> = host.with_ip(ip).collect();
-    if owners.is_empty() && ip.is_loopback() {
+    if owners.is_empty() && ip.is_loopback() && ip.is_ipv4() {
         // All of 127.0.0.0/8 is the loopback interface's.
         owners = host.loopbacks();
     }
@@ -353,8 +378,36 @@ fn on_another_device(
     Some(Cause::OnAnotherDevice {
         ip,
         device: name.to_owned(),
+        is_by_cgroup: attempt.device.is_none(),
+        is_by_zone: false,
         interfaces: owners.iter().map(|owner| owner.name().to_owned()).collect(),
     })
+}
+
+/// The zone of the address is another interface than the device, which bind(2) would replace.
+fn zone_of_another_device(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+    let host = evidence.interfaces.as_ref();
+    let interface = host.and_then(|host| host.by_index(zone(attempt.addr)));
+    Cause::OnAnotherDevice {
+        ip: attempt.addr.ip(),
+        device: attempt.device.unwrap_or_default().to_owned(),
+        is_by_cgroup: false,
+        is_by_zone: true,
+        interfaces: interface
+            .map(|one| one.name().to_owned())
+            .into_iter()
+            .collect(),
+    }
+}
+
+/// Returns the kind of policy that refused a step which needs no privilege on Linux.
+fn policy(errno: Errno, evidence: &Evidence) -> Policy {
+    match (errno, evidence.has_seccomp_filter) {
+        (Errno::NotPermitted, Some(false)) => Policy::Bpf,
+        (Errno::NotPermitted, _) => Policy::Filter,
+        (_, Some(false)) => Policy::SecurityModule,
+        _ => Policy::SecurityModuleOrFilter,
+    }
 }
 
 fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
@@ -388,7 +441,7 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
         |index: Option<u32>| index.is_some_and(|index| evidence.links.contains_key(&index));
     let are_known = local.interfaces().map(Interface::index).all(is_known);
     // The interfaces are in no VRF, if known, and the address is looked up in none.
-    if are_known && attempt.device.is_none() {
+    if are_known && evidence.is_without_device(attempt) {
         Cause::LocalRouteMissing(local)
     } else {
         Cause::ListedOnly(local)
@@ -397,7 +450,8 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
 
 /// The VRF that has an address, other than the one that the socket is bound to.
 fn vrf_of(local: &LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<String> {
-    let device = attempt.device.and_then(|name| evidence.devices.get(name));
+    let device = evidence.device_of(attempt);
+    let device = device.and_then(|name| evidence.devices.get(name));
     let device = device.map_or(0, |device| device.index);
     let links = local.interfaces().filter_map(Interface::index);
     links
@@ -446,9 +500,6 @@ fn invalid(addr: SocketAddr, evidence: &Evidence) -> Option<Cause> {
     let SocketAddr::V6(v6) = addr else {
         return None;
     };
-    if let Some(ip) = v6.ip().to_ipv4_mapped() {
-        return Some(Cause::MappedOnV6Only { ip });
-    }
     if has_zone(*v6.ip()) && v6.scope_id() == 0 {
         let candidates = if v6.ip().is_multicast() {
             let host = evidence.interfaces.as_ref();
@@ -492,49 +543,59 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let claim = evidence.claim(attempt);
     let holders = match evidence.sockets(attempt.protocol).held(claim, port) {
         Held::By(holders) => holders,
-        Held::Unknown => Vec::new(),
+        Held::Unknown => Holders::default(),
         Held::ByTimeWait => return Cause::TimeWait { port },
         Held::ByNobodyVisible => return Cause::HeldInvisibly { port },
     };
+    in_use_by(attempt, port, holders)
+}
+
+fn in_use_by(attempt: &Attempt<'_>, port: u16, holders: Holders) -> Cause {
     Cause::InUse {
         ip: attempt.addr.ip(),
         port,
-        holders,
+        holders: holders.first,
+        more: holders.more,
     }
 }
 
-/// Who will be in the way, where the kernel did not come to say so.
+/// Returns the conflict that the kernel would report next.
 fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
     let (first, last) = attempt.ports;
     if first < last {
-        let is_held = |port| !holders_next(attempt, port, evidence).is_empty();
-        let are_held = (first..=last).all(is_held);
+        let are_held = (first..=last).all(|port| is_held(attempt, port, evidence));
         return are_held.then(|| range_in_use(attempt, evidence));
     }
     let holders = holders_next(attempt, first, evidence);
-    (!holders.is_empty()).then(|| Cause::InUse {
-        ip: attempt.addr.ip(),
-        port: first,
-        holders,
-    })
+    (!holders.first.is_empty()).then(|| in_use_by(attempt, first, holders))
 }
 
-/// Who has the ports of a range, one for each.
+/// Returns the holders of the ports of a range, one for each port.
 pub(crate) fn range_in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let (first, last) = attempt.ports;
-    let holder = |port| holders_next(attempt, port, evidence).into_iter().next();
+    let holder = |port| {
+        holders_next(attempt, port, evidence)
+            .first
+            .into_iter()
+            .next()
+    };
     Cause::RangeInUse {
         first,
         last,
-        holders: (first..=last).filter_map(holder).collect(),
+        holders: RangeHolders::count((first..=last).filter_map(holder)),
     }
 }
 
-/// Finds who will be in the way on `port`.
-pub(crate) fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Vec<Holder> {
-    // Who shares a port shares it with others of the same user, and what they set is not told.
+/// Returns `true` if a socket will be in the way on `port`.
+pub(crate) fn is_held(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> bool {
+    !holders_next(attempt, port, evidence).first.is_empty()
+}
+
+/// Finds what will be in the way on `port`.
+fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Holders {
+    // A port is shared with other sockets of the same user, and whether those set SO_REUSEPORT is not reported.
     if attempt.shares_port || port == 0 {
-        return Vec::new();
+        return Holders::default();
     }
     let sockets = evidence.sockets(attempt.protocol);
     sockets.foreseen(evidence.claim(attempt), port)
@@ -544,19 +605,22 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
     let port = addr.port();
     let system = evidence.system;
     let denied = || Cause::Denied { step: Step::Bind };
-    let policy = || match (system, evidence.has_seccomp_filter) {
-        (System::Linux, Some(true)) => Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
-        (System::Linux, _) => Cause::RefusedByPolicy(Policy::SecurityModule),
+    let policy = || match system {
+        System::Linux => Cause::RefusedByPolicy(policy(Errno::AccessDenied, evidence)),
         _ => denied(),
     };
-    let limit = match evidence.first_unprivileged_port {
+    let limit = evidence.first_unprivileged_port;
+    match limit {
         _ if port == 0 => return policy(),
         Some(limit) if port >= limit => return policy(),
         // The wildcard has every port without a privilege (`in_pcbbind` of XNU).
         Some(_) if system == System::Darwin && addr.ip().is_unspecified() => return denied(),
-        Some(limit) => limit,
+        Some(_) => {}
+        // The sysctl may be hidden (`ProcSubset=pid`); below its default the kernel asks for the capability,
+        // unless an administrator has lowered it, and then it would not have refused the port for that.
+        None if system == System::Linux && port < evidence::DEFAULT_PORT_START => {}
         None => return denied(),
-    };
+    }
     // Elsewhere only root may, and root is not refused.
     let elsewhere = (system != System::Linux).then_some(Capability::Missing);
     let capability = evidence.capability.or(elsewhere);
@@ -586,7 +650,7 @@ fn privileged(port: u16, evidence: &Evidence) -> Option<Cause> {
     let privilege = lacking(evidence.capability?)?;
     (1..limit).contains(&port).then_some(Cause::PrivilegedPort {
         port,
-        limit,
+        limit: Some(limit),
         privilege,
     })
 }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::ops::Deref;
 
-use crate::bind::{Followed, Listener, Listeners, Merged};
+use crate::bind::{Followed, Listener, Listeners, Merged, StdSocket};
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::{Host, Word};
 use crate::reach::Dial;
@@ -82,7 +82,7 @@ enum State {
     Dead,
 }
 
-impl<S> Listeners<S> {
+impl<S: StdSocket> Listeners<S> {
     /// Remembers what the sockets are bound to, on the host of a snapshot.
     ///
     /// # Examples
@@ -192,7 +192,7 @@ impl Hold {
     /// }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn rebound<S>(&mut self, entry: usize, listeners: &Listeners<S>) {
+    pub fn rebound<S: StdSocket>(&mut self, entry: usize, listeners: &Listeners<S>) {
         self.sockets.retain(|held| held.entry != entry);
         let of_entry = |listener| Held {
             entry,
@@ -369,12 +369,14 @@ impl Tie {
 }
 
 impl Held {
-    fn new<S>(listener: &Listener<S>, host: &Interfaces) -> Self {
+    fn new<S: StdSocket>(listener: &Listener<S>, host: &Interfaces) -> Self {
         let addr = listener.local_addr();
-        let tie = match listener.device() {
-            Some(device) => Some(Tie {
-                name: device.to_owned(),
-                index: host.by_name(device).and_then(Interface::index),
+        let device = listener.device();
+        let is_on_device = device.is_some();
+        let tie = match device {
+            Some(name) => Some(Tie {
+                index: host.by_name(&name).and_then(Interface::index),
+                name,
             }),
             None => Tie::by_zone(addr, host),
         };
@@ -382,7 +384,7 @@ impl Held {
             entry: listener.entry(),
             addr,
             tie,
-            is_on_device: listener.device().is_some(),
+            is_on_device,
             state: State::Reachable,
         };
         let is_foreign = BindTarget::classify_socket(addr, host).is_foreign();

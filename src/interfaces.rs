@@ -16,6 +16,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, LazyLock};
 
+use crate::bind;
 use crate::network::{Network, bits_of, common_prefix_len};
 use fold::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
@@ -71,6 +72,10 @@ struct Snapshot {
     by_peer: Map<u128, Place>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
+    /// The interface that a cgroup binds the sockets of this process to.
+    device: Option<String>,
+    /// Whether the kernel takes the lowest address of an IPv4 subnet for a broadcast address.
+    lowest_is_broadcast: bool,
 }
 
 /// An address as two positions: of its interface, and among that one's addresses.
@@ -106,13 +111,21 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
-        if cfg!(target_os = "linux") {
-            if let Ok(interfaces) = rtnetlink::interfaces() {
-                return Ok(interfaces.into_iter().collect());
-            }
-        }
-        let entries = if_addrs::get_if_addrs().map_err(|source| InterfacesError { source })?;
-        Ok(entries.iter().map(from_entry).collect())
+        // getifaddrs(3) is netlink, too, and does not notice a dump that is incomplete.
+        let interfaces = if cfg!(target_os = "linux") {
+            rtnetlink::interfaces()
+        } else {
+            if_addrs::get_if_addrs().map(|entries| entries.iter().map(from_entry).collect())
+        };
+        let mut host: Self = interfaces
+            .map_err(|source| InterfacesError { source })?
+            .into_iter()
+            .collect();
+        let snapshot = Arc::make_mut(&mut host.snapshot);
+        // Without it a target counts as more exposed.
+        snapshot.device = bind::device_of_new_sockets().ok().flatten();
+        snapshot.lowest_is_broadcast = bind::lowest_is_broadcast().unwrap_or(false);
+        Ok(host)
     }
 
     /// Adds an address that the host would use to reach the outside.
@@ -306,11 +319,15 @@ impl Interfaces {
         })
     }
 
-    /// Finds the address whose directed broadcast `ip` is, be it all ones or configured.
+    /// Finds the address whose directed broadcast `ip` is: all ones, configured, or to an old kernel all zeros.
     pub(crate) fn broadcast_of(&self, ip: Ipv4Addr) -> Option<(&Interface, &InterfaceAddr)> {
+        let is_broadcast = |subnet: Network| {
+            let is_lowest = subnet.reserved_first() == Some(ip.into());
+            subnet.broadcast() == Some(ip) || is_lowest && self.snapshot.lowest_is_broadcast
+        };
         let mut subnets = self.subnets_of(IpAddr::V4(ip));
-        let all_ones = subnets.find(|(_, addr)| addr.subnet().broadcast() == Some(ip));
-        all_ones.or_else(|| self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at)))
+        let of_subnet = subnets.find(|(_, addr)| is_broadcast(addr.subnet()));
+        of_subnet.or_else(|| self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at)))
     }
 
     /// Finds the address to whose subnet `ip` is the network address, or in
@@ -392,6 +409,11 @@ impl Interfaces {
         names.into_iter().map(str::to_owned).collect()
     }
 
+    /// Returns the interface that a cgroup binds the sockets of this process to.
+    pub(crate) fn device(&self) -> Option<&str> {
+        self.snapshot.device.as_deref()
+    }
+
     /// Returns the addresses that the host would use to reach the outside.
     pub(crate) fn default_sources(&self) -> &[IpAddr] {
         self.snapshot.default_sources.as_deref().unwrap_or_default()
@@ -418,7 +440,8 @@ impl Default for Interfaces {
     }
 }
 
-/// Compares what was read of the host: its interfaces, and the default sources where they were asked about.
+/// Compares what was read of the host: its interfaces, the interface that a cgroup binds sockets to, and the
+/// default sources if they were requested.
 ///
 /// # Examples
 ///
@@ -434,7 +457,9 @@ impl Default for Interfaces {
 impl PartialEq for Interfaces {
     fn eq(&self, other: &Self) -> bool {
         let [one, two] = [&self.snapshot, &other.snapshot];
-        one.interfaces == two.interfaces && one.default_sources == two.default_sources
+        one.interfaces == two.interfaces
+            && one.default_sources == two.default_sources
+            && one.device == two.device
     }
 }
 

@@ -107,7 +107,10 @@ pub use crate::{
         StdSocket, Waiting, bind, bind_all, bind_udp, bind_udp_all,
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
-    diagnose::{Cause, Holder, HolderState, Note, Policy, Privilege, Step, Unavailable, WhyBound},
+    diagnose::{
+        Cause, Hint, HintKind, Holder, HolderState, Note, Policy, Privilege, RangeHolders, Step,
+        Unavailable, WhyBound,
+    },
     hold::{Action, Change, ChangeKind, Hold},
     interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{

@@ -18,6 +18,8 @@ use crate::network::Network;
 pub use list::{EntryError, ListenAddrs, ParseListError};
 use parse::PortRule;
 pub(crate) use refusal::shown;
+#[cfg(feature = "serde")]
+pub(crate) use refusal::without_credentials;
 pub use refusal::{ParseError, ParseErrorKind};
 
 /// A listen address as an operator writes it in a server's setting.
@@ -73,7 +75,7 @@ pub use refusal::{ParseError, ParseErrorKind};
 /// assert_eq!(
 ///     err.to_string(),
 ///     "invalid listen address \"::1:80\": it reads as the address `::1:80` without a port and \
-///      as `::1` with port 80; write `[::1:80]:8080` or `[::1]:80`",
+///      as `::1` with port 80; write `[::1:80]:8080` for the address or `[::1]:80` for port 80",
 /// );
 /// ```
 ///
@@ -211,6 +213,26 @@ impl ListenAddr {
     #[must_use]
     pub fn is_optional(&self) -> bool {
         self.optional
+    }
+
+    /// Puts together a setting of one host and one port.
+    pub(crate) fn of_host(host: Host, family: Option<Family>, port: u16) -> Self {
+        Self {
+            optional: false,
+            family,
+            host,
+            first_port: port,
+            last_port: port,
+        }
+    }
+
+    /// Returns the setting with another host, of whatever family. The ports and the `-` stay.
+    pub(crate) fn with_other_host(&self, host: Host) -> Self {
+        Self {
+            host,
+            family: None,
+            ..self.clone()
+        }
     }
 
     /// Tells whether addresses of `family` pass the `ipv4@` or `ipv6@` filter.

@@ -1,7 +1,7 @@
-//! What Linux tells over netlink, in its own bytes: requests out, answers in.
+//! netlink in its own bytes: requests to the Linux kernel, and its responses.
 //!
-//! rtnetlink(7) tells addresses, links and routes. The answers are read leniently:
-//! what is cut short or unknown is left out.
+//! rtnetlink(7) reports addresses, links and routes. Attributes that are not known are skipped. A response
+//! that is incomplete is an error, never a smaller host.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -22,7 +22,7 @@ const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST: u16 = 1;
 pub(crate) const NLM_F_DUMP: u16 = 0x300;
-/// What is told has changed while it was told.
+/// The table changed during the dump.
 const NLM_F_DUMP_INTR: u16 = 0x10;
 /// Nested attributes may be marked by the highest bits of their type.
 const NLA_TYPE_MASK: u16 = 0x3fff;
@@ -96,14 +96,14 @@ pub(crate) struct Addr {
     pub(crate) flags: u32,
 }
 
-/// The question for all addresses of the host.
-pub(crate) fn addrs_question() -> Vec<u8> {
+/// The request for all addresses of the host.
+pub(crate) fn addr_dump_request() -> Vec<u8> {
     message(RTM_GETADDR, NLM_F_DUMP, &[0; 8])
 }
 
-/// The question for all links. Asked about one family, the kernel tells little of each link,
-/// and nothing of those that do not have the family.
-fn links_question(family: u8) -> Vec<u8> {
+/// The request for all links. For one family, the kernel reports little of each link,
+/// and leaves out those that do not have the family.
+fn link_dump_request(family: u8) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[0] = family;
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
@@ -111,8 +111,8 @@ fn links_question(family: u8) -> Vec<u8> {
     message(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg)
 }
 
-/// The question for a link, by its index or its name.
-pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
+/// The request for a link, by its index or its name.
+pub(crate) fn link_request(index: u32, name: Option<&str>) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[4..8].copy_from_slice(&index.to_ne_bytes());
     if let Some(name) = name {
@@ -128,8 +128,8 @@ pub(crate) fn link_question(index: u32, name: Option<&str>) -> Vec<u8> {
     message(RTM_GETLINK, 0, &ifinfomsg)
 }
 
-/// The question for the route to `ip`.
-fn route_question(ip: IpAddr) -> Vec<u8> {
+/// The request for the route to `ip`.
+fn route_request(ip: IpAddr) -> Vec<u8> {
     let (family, bits, dst) = match ip {
         IpAddr::V4(ip) => (AF_INET, 32, ip.octets().to_vec()),
         IpAddr::V6(ip) => (AF_INET6, 128, ip.octets().to_vec()),
@@ -163,32 +163,46 @@ pub(crate) fn message(kind: u16, flags: u16, body: &[u8]) -> Vec<u8> {
     message
 }
 
-/// What a datagram of the kernel's says.
-pub(crate) enum Answer<'a> {
-    /// A part of the answer, and its type.
-    Part(u16, &'a [u8]),
-    /// The dump is over.
+/// A message of the kernel.
+pub(crate) enum Message<'a> {
+    /// A part of the response, and its type.
+    Payload(u16, &'a [u8]),
+    /// The dump is complete.
     Done,
-    /// The question is refused, by an error of the system.
+    /// The request is refused, by an error of the system.
     Refused(i32),
+    /// The message goes on behind the end of the datagram.
+    Cut,
 }
 
-/// Splits a datagram into its messages, each with whether what is told changed meanwhile; what is
-/// cut short ends it.
-pub(crate) fn answers(mut datagram: &[u8]) -> impl Iterator<Item = (Answer<'_>, bool)> {
+/// Splits a datagram into its messages, each with whether the table changed during the dump.
+pub(crate) fn messages(mut datagram: &[u8]) -> impl Iterator<Item = (Message<'_>, bool)> {
     std::iter::from_fn(move || {
-        let len = usize::try_from(u32_at(datagram, 0)?).ok()?;
-        let (kind, flags) = (u16_at(datagram, 4)?, u16_at(datagram, 6)?);
-        let body = datagram.get(16..len)?;
-        datagram = datagram.get(padded(len)..).unwrap_or_default();
-        let answer = match kind {
-            // A dump may end in an error, too, as where the kernel has no table for it.
-            NLMSG_ERROR | NLMSG_DONE if error_in(body) != 0 => Answer::Refused(error_in(body)),
-            NLMSG_ERROR | NLMSG_DONE => Answer::Done,
-            kind => Answer::Part(kind, body),
+        if datagram.is_empty() {
+            return None;
+        }
+        let Some((kind, flags, body, rest)) = split_message(datagram) else {
+            datagram = &[];
+            return Some((Message::Cut, false));
         };
-        Some((answer, flags & NLM_F_DUMP_INTR != 0))
+        datagram = rest;
+        let message = match kind {
+            // A dump may end in an error, too, for example where the kernel has no table for it.
+            NLMSG_ERROR | NLMSG_DONE if error_in(body) != 0 => Message::Refused(error_in(body)),
+            NLMSG_ERROR | NLMSG_DONE => Message::Done,
+            kind => Message::Payload(kind, body),
+        };
+        Some((message, flags & NLM_F_DUMP_INTR != 0))
     })
+}
+
+/// Splits off the first message: its type, its flags, its body and what follows.
+fn split_message(datagram: &[u8]) -> Option<(u16, u16, &[u8], &[u8])> {
+    let len = usize::try_from(u32_at(datagram, 0)?).ok()?;
+    let (kind, flags) = (u16_at(datagram, 4)?, u16_at(datagram, 6)?);
+    let body = datagram.get(16..len)?;
+    let rest = datagram.get(padded(len)..).unwrap_or_default();
+    Some((kind, flags, body, rest))
 }
 
 /// The number of the error that a message has, 0 for none.
@@ -199,109 +213,208 @@ fn error_in(body: &[u8]) -> i32 {
     negative.wrapping_neg()
 }
 
-/// How often to read again what changed while it was read. Where it never ceases to change,
-/// the last answer is as good as any.
-const TRIES: usize = 4;
+/// How often to request again what changed during the dump.
+const TRIES: usize = 64;
 
-/// A socket on which the kernel is asked. Sockets are `bind`'s to make, and so it has `open`.
+/// The sizes of the buffer for a datagram, tried in turn. Of a dump the kernel fills 32 KiB, unless one message is
+/// larger, as that of a link with some 250 alternative names. The largest attribute has 64 KiB.
+const SIZES: [usize; 3] = [1 << 15, 1 << 18, 1 << 21];
+
+/// A netlink socket. Sockets are `bind`'s to make, and so it has `open`.
 ///
-/// After an error it may have answers left to an earlier question.
+/// After an error it may have responses left to an earlier request.
 pub(crate) struct Netlink {
     socket: File,
-    /// The kernel fills up to 32 KiB of it.
     datagram: Vec<u8>,
 }
 
 impl Netlink {
     #[cfg(any(target_os = "linux", target_os = "android"))] // where there is such a socket
-    pub(crate) fn on(socket: File) -> Self {
+    pub(crate) fn on(socket: File, size: usize) -> Self {
         Self {
             socket,
-            datagram: vec![0; 1 << 15],
+            datagram: vec![0; size],
         }
     }
 
-    /// Puts a question, and goes through the answers until `each` has enough.
-    fn ask(
+    /// Runs `query` on a new socket, and on another one with a larger buffer if a message did not fit.
+    pub(crate) fn query<T>(
+        protocol: i32,
+        mut query: impl FnMut(&mut Self) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut result = Err(too_large());
+        for size in SIZES {
+            result = Self::open(protocol, size).and_then(|mut netlink| query(&mut netlink));
+            match &result {
+                Err(error) if is_too_large(error) => {}
+                _ => break,
+            }
+        }
+        result
+    }
+
+    /// Sends a request, and goes through the response until `each` has enough: each message with whether the table
+    /// changed, and the number of its datagram.
+    fn request(
         &mut self,
-        question: &[u8],
-        mut each: impl FnMut(Answer<'_>, bool) -> ControlFlow<io::Result<()>>,
+        request: &[u8],
+        mut each: impl FnMut(Message<'_>, bool, usize) -> ControlFlow<io::Result<()>>,
     ) -> io::Result<()> {
-        self.socket.write_all(question)?;
-        loop {
-            let len = match self.socket.read(&mut self.datagram) {
-                // A signal came (signal(7)); the answer is still to come.
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
+        self.socket.write_all(request)?;
+        for datagram in 0.. {
+            let len = loop {
+                match self.socket.read(&mut self.datagram) {
+                    // A signal came (signal(7)); the response is still to come.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => break read?,
+                }
             };
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            for (answer, is_changed) in answers(&self.datagram[..len]) {
-                if let ControlFlow::Break(result) = each(answer, is_changed) {
+            // recv(2) drops what does not fit. A datagram that fills the buffer may be one of those that is cut
+            // between two messages.
+            if len == self.datagram.len() {
+                return Err(too_large());
+            }
+            for (message, is_changed) in messages(&self.datagram[..len]) {
+                if let ControlFlow::Break(result) = each(message, is_changed, datagram) {
                     return result;
                 }
             }
         }
+        Ok(())
     }
 
-    /// Asks for all things of a kind, as they are at one moment.
+    /// Requests all things of a kind, as they are at one moment.
+    ///
+    /// A dump that spans datagrams resumes by position, so that an entry can be missed if others were removed in
+    /// between. One that fits in a datagram is consistent in any case.
+    ///
+    /// # Errors
+    ///
+    /// Besides the system's: `InvalidData` for a message that is cut, and `ResourceBusy` where the table changed during
+    /// each dump.
     pub(crate) fn all<T>(
         &mut self,
-        question: &[u8],
+        request: &[u8],
         read: fn(u16, &[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
-        let mut found = Vec::new();
         for _ in 0..TRIES {
-            found.clear();
-            let mut is_of_one_moment = true;
-            self.ask(question, |answer, is_changed| {
-                is_of_one_moment &= !is_changed;
-                match answer {
-                    Answer::Part(kind, body) => found.extend(read(kind, body)),
-                    Answer::Refused(error) => {
+            let mut found = Vec::new();
+            let (mut is_consistent, mut first, mut last) = (true, None, None);
+            self.request(request, |message, is_changed, datagram| {
+                is_consistent &= !is_changed;
+                match message {
+                    Message::Payload(kind, body) => {
+                        first.get_or_insert(datagram);
+                        last = Some(datagram);
+                        found.extend(read(kind, body));
+                    }
+                    Message::Refused(error) => {
                         return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
                     }
-                    Answer::Done => return ControlFlow::Break(Ok(())),
+                    Message::Cut => return ControlFlow::Break(Err(too_large())),
+                    Message::Done => return ControlFlow::Break(Ok(())),
                 }
                 ControlFlow::Continue(())
             })?;
-            if is_of_one_moment {
-                break;
+            if is_consistent || first == last {
+                return Ok(found);
             }
         }
+        Err(io::ErrorKind::ResourceBusy.into())
+    }
+
+    /// Requests one thing; `None` if the kernel has none.
+    pub(crate) fn one<T>(
+        &mut self,
+        request: &[u8],
+        read: fn(u16, &[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        self.one_or_refusal(request, read)?
+    }
+
+    /// Requests one thing, and keeps an error that the kernel responded with apart from one of the socket, which a
+    /// filter or a security module may refuse.
+    fn one_or_refusal<T>(
+        &mut self,
+        request: &[u8],
+        read: fn(u16, &[u8]) -> Option<T>,
+    ) -> io::Result<io::Result<Option<T>>> {
+        let mut found = Ok(None);
+        self.request(request, |message, _, _| {
+            ControlFlow::Break(match message {
+                Message::Payload(kind, body) => {
+                    found = Ok(read(kind, body));
+                    Ok(())
+                }
+                Message::Cut => Err(too_large()),
+                Message::Done => Ok(()),
+                Message::Refused(error) => {
+                    found = Err(io::Error::from_raw_os_error(error));
+                    Ok(())
+                }
+            })
+        })?;
         Ok(found)
     }
 
-    /// Asks for the links that have a family, by their index; for all links, if it is 0.
+    /// Requests the links that have a family, by their index; all links, if it is 0.
     pub(crate) fn links(&mut self, family: u8) -> io::Result<HashMap<u32, Link>> {
-        let links = self.all(&links_question(family), link)?;
+        let links = self.all(&link_dump_request(family), link)?;
         Ok(links.into_iter().map(|link| (link.index, link)).collect())
+    }
+
+    /// Requests the table of the route that makes `ip` local; `None` if no route does.
+    ///
+    /// A refusal is the system's error for what it does with packets to the address: unreachable, prohibited.
+    pub(crate) fn local_table(&mut self, ip: IpAddr) -> io::Result<Option<u8>> {
+        match self.one_or_refusal(&route_request(ip), local_route)? {
+            Err(error) if is_route_error(&error) => Ok(None),
+            found => found,
+        }
     }
 }
 
-/// Asks for one thing of rtnetlink(7).
-pub(crate) fn ask_one<T>(question: &[u8], read: fn(u16, &[u8]) -> Option<T>) -> Option<T> {
-    let mut found = None;
-    let asked = Netlink::open(ROUTE).and_then(|mut netlink| {
-        netlink.ask(question, |answer, _| {
-            if let Answer::Part(kind, body) = answer {
-                found = read(kind, body);
-            }
-            ControlFlow::Break(Ok(()))
-        })
-    });
-    asked.ok().and(found)
+fn too_large() -> io::Error {
+    io::ErrorKind::InvalidData.into()
 }
 
-/// Asks for the interface called `name`, by any of its names.
+fn is_too_large(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
+}
+
+/// On every architecture (asm-generic/errno-base.h).
+const EACCES: i32 = 13;
+
+/// Returns `true` for the errors by which `RTM_GETROUTE` says that no route of type `local` applies: no route
+/// (`ENETUNREACH`), and routes of the types blackhole (`EINVAL`), unreachable (`EHOSTUNREACH`) and prohibit (`EACCES`).
+fn is_route_error(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::InvalidInput
+    ) || error.raw_os_error() == Some(EACCES)
+}
+
+/// Requests one thing of rtnetlink(7); `None` if the kernel has none.
+pub(crate) fn request_one<T>(
+    request: &[u8],
+    read: fn(u16, &[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    Netlink::query(ROUTE, |netlink| netlink.one(request, read))
+}
+
+/// Requests the interface called `name`, by any of its names; `None` where it is not there, or netlink is not.
 pub(crate) fn device(name: &str) -> Option<Link> {
-    ask_one(&link_question(0, Some(name)), link)
+    request_one(&link_request(0, Some(name)), link).ok()?
 }
 
-/// Asks for the table of the route that makes `ip` local, if one does.
-pub(crate) fn local_table(ip: IpAddr) -> Option<u8> {
-    ask_one(&route_question(ip), local_route)
+/// Requests the table of the route that makes `ip` local; `None` if no route does.
+pub(crate) fn local_table(ip: IpAddr) -> io::Result<Option<u8>> {
+    Netlink::query(ROUTE, |netlink| netlink.local_table(ip))
 }
 
 /// Reads a link out of a part of an answer.
@@ -321,7 +434,8 @@ pub(crate) fn link(kind: u16, body: &[u8]) -> Option<Link> {
     }
     for (kind, value) in attributes(body.get(16..)?) {
         match kind {
-            IFLA_IFNAME => link.name = text(value),
+            // The first one, in case a list of names is longer than its length can say.
+            IFLA_IFNAME if link.name.is_empty() => link.name = text(value),
             IFLA_LINK_NETNSID => link.ends_elsewhere = true,
             IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {

@@ -14,8 +14,6 @@ pub(crate) struct PlannedSocket {
     pub(crate) only_v6: bool,
     pub(crate) absence: Absence,
     pub(crate) clients: Clients,
-    /// Whether a snapshot was asked and no interface in it has the address.
-    pub(crate) foreign: bool,
 }
 
 /// What to do where the host has no such address or family.
@@ -34,11 +32,13 @@ pub(crate) enum Clients {
     NeverComeToBroadcast,
     /// It may be a directed broadcast, and only the kernel knows.
     TheKernelKnows,
+    /// It may be the lowest address of a subnet, which is a broadcast before Linux 5.14.
+    OldKernelsKnow,
 }
 
 /// Plans the sockets for `endpoints`, all on `port`.
 ///
-/// `only_v6` turns dual-stack wildcards into IPv6-only ones.
+/// `only_v6` makes `[::]` an IPv6-only wildcard. `*` stays what it says: both families.
 pub(crate) fn sockets(endpoints: &[Endpoint], port: u16, only_v6: bool) -> Vec<PlannedSocket> {
     let mut planned = Vec::with_capacity(endpoints.len());
     for endpoint in endpoints {
@@ -78,14 +78,17 @@ fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
     };
     PlannedSocket {
         addr: (ip, port).into(),
-        // Of no meaning on an IPv4 socket, where it would be shown all the same.
-        only_v6: ip.is_ipv6() && (only_v6 || wildcard == Wildcard::Ipv6),
+        only_v6: match wildcard {
+            Wildcard::Ipv6 => true,
+            Wildcard::DualStack => only_v6,
+            // It has no meaning on an IPv4 socket.
+            Wildcard::All | Wildcard::Ipv4 => false,
+        },
         absence: match wildcard {
-            Wildcard::All if !only_v6 => Absence::LeavesIpv4,
+            Wildcard::All => Absence::LeavesIpv4,
             _ => Absence::Fails,
         },
         clients: Clients::MayCome,
-        foreign: false,
     }
 }
 
@@ -100,7 +103,6 @@ fn address(ip: IpAddr, scope_id: u32, port: u16, standing: Standing) -> PlannedS
         only_v6: true,
         absence: Absence::Fails,
         clients: clients_of(ip, standing),
-        foreign: !matches!(standing, Standing::Unknown | Standing::Listed),
     }
 }
 
@@ -111,14 +113,17 @@ fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
     let IpAddr::V4(v4) = ip else {
         return Clients::MayCome;
     };
-    // In a subnet of /30 or larger the last two bits of a broadcast are set.
-    let may_be_broadcast = v4.octets()[3] & 0b11 == 0b11;
     match standing {
         _ if v4.is_broadcast() => Clients::NeverComeToBroadcast,
         Standing::Broadcast => Clients::NeverComeToBroadcast,
         Standing::PeerOrBroadcast => Clients::TheKernelKnows,
-        Standing::Unknown | Standing::Foreign if may_be_broadcast => Clients::TheKernelKnows,
-        Standing::Unknown | Standing::Foreign | Standing::Listed => Clients::MayCome,
+        Standing::Listed => Clients::MayCome,
+        // In a subnet of /30 or larger the last two bits of a broadcast are all set, or none is.
+        Standing::Unknown | Standing::Foreign => match v4.octets()[3] & 0b11 {
+            0b11 => Clients::TheKernelKnows,
+            0b00 => Clients::OldKernelsKnow,
+            _ => Clients::MayCome,
+        },
     }
 }
 
@@ -276,6 +281,21 @@ impl Claims {
             .min_by_key(|(number, _)| *number)
     }
 
+    /// Returns `true` if a socket of another number than `own` leaves no room for one with `claim` on `port`.
+    pub(crate) fn has_conflict_beside(&self, own: usize, claim: Claim, port: u16) -> bool {
+        let Some(on_port) = self.ports.get(&port) else {
+            return false;
+        };
+        let any_of = |claims: &Vec<(usize, Claim)>| {
+            let mut others = claims.iter().filter(|(number, _)| *number != own);
+            others.any(|(_, other)| claim.overlap(*other).is_some())
+        };
+        if claim.ip().is_unspecified() {
+            return any_of(&on_port.all);
+        }
+        on_port.by_ip.get(&claim.ip()).is_some_and(any_of) || any_of(&on_port.wildcards)
+    }
+
     /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its first port, by
     /// the place of its claim, and beside which one.
     pub(crate) fn conflict_of_range(
@@ -327,7 +347,10 @@ mod tests {
         assert_eq!(clients([224, 0, 0, 1]), Clients::NeverComeToMulticast);
         assert_eq!(clients([10, 0, 0, 255]), Clients::TheKernelKnows);
         assert_eq!(clients([10, 0, 0, 7]), Clients::TheKernelKnows);
-        for last in [0, 1, 2, 4, 5, 6, 254] {
+        for last in [0, 4, 252] {
+            assert_eq!(clients([10, 0, 0, last]), Clients::OldKernelsKnow, "{last}");
+        }
+        for last in [1, 2, 5, 6, 254] {
             assert_eq!(clients([10, 0, 0, last]), Clients::MayCome, "{last}");
         }
         assert_eq!(
@@ -342,11 +365,26 @@ mod tests {
 
     #[test]
     fn only_all_addresses_do_without_ipv6() {
-        let absence = |wildcard, only_v6| any(wildcard, 80, only_v6).absence;
-        assert_eq!(absence(Wildcard::All, false), Absence::LeavesIpv4);
-        assert_eq!(absence(Wildcard::All, true), Absence::Fails);
-        assert_eq!(absence(Wildcard::DualStack, false), Absence::Fails);
-        assert_eq!(absence(Wildcard::Ipv6, false), Absence::Fails);
+        for only_v6 in [false, true] {
+            let absence = |wildcard| any(wildcard, 80, only_v6).absence;
+            assert_eq!(absence(Wildcard::All), Absence::LeavesIpv4);
+            assert_eq!(absence(Wildcard::DualStack), Absence::Fails);
+            assert_eq!(absence(Wildcard::Ipv6), Absence::Fails);
+        }
+    }
+
+    #[test]
+    fn only_v6_changes_the_literal_wildcard_only() {
+        let is_only_v6 = |wildcard, option| any(wildcard, 80, option).only_v6;
+        for (wildcard, without, with) in [
+            (Wildcard::All, false, false),
+            (Wildcard::DualStack, false, true),
+            (Wildcard::Ipv4, false, false),
+            (Wildcard::Ipv6, true, true),
+        ] {
+            assert_eq!(is_only_v6(wildcard, false), without, "{wildcard:?}");
+            assert_eq!(is_only_v6(wildcard, true), with, "{wildcard:?}");
+        }
     }
 
     #[test]

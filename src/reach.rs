@@ -15,6 +15,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::diagnose::Namespace;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
 use crate::network::is_of_many;
@@ -29,8 +30,8 @@ pub(crate) use lint::{Surroundings, find};
 ///
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
 /// 127.0.0.1 stands for all of its network, which Linux answers on. An
-/// address that nobody can connect to is left out: of a loopback interface that is down, and an IPv6
-/// address that is tentative, a duplicate or of an interface that is down. So is an address of many hosts, multicast
+/// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
+/// address that is tentative, a duplicate or [unrouted](crate::AddrState::Unrouted). So is an address of many hosts, multicast
 /// or broadcast, and one of a foreign target, though a
 /// local route may take clients to it, which [`Listener::notes`](crate::Listener::notes) tells.
 ///
@@ -61,20 +62,34 @@ pub struct Reach {
     exposure: Exposure,
     /// The wildcard's addresses may be others tomorrow.
     is_any: bool,
+    /// Whether a socket belongs to another network namespace.
+    namespace: Namespace,
 }
 
 impl Reach {
+    /// The reach of a socket of another network namespace, or of one that may be.
+    pub(crate) fn elsewhere(namespace: Namespace) -> Self {
+        Self {
+            dials: Vec::new(),
+            exposure: Exposure::Global,
+            is_any: false,
+            namespace,
+        }
+    }
+
     /// Puts together what several sockets are reached by.
     pub(crate) fn of_all(reaches: impl IntoIterator<Item = Self>, host: &Interfaces) -> Self {
         let mut all = Self {
             dials: Vec::new(),
             exposure: Exposure::ThisHost,
             is_any: false,
+            namespace: Namespace::This,
         };
         for reach in reaches {
             all.dials.extend(reach.dials);
             all.exposure = all.exposure.max(reach.exposure);
             all.is_any |= reach.is_any;
+            all.namespace = all.namespace.max(reach.namespace);
         }
         all.dials
             .sort_by_cached_key(|dial| dial.rank(host.default_sources()));
@@ -115,6 +130,22 @@ impl Reach {
         self.dials.iter().map(move |dial| dial.url(scheme))
     }
 
+    /// Returns what the list of addresses does not say.
+    fn remark(&self) -> Option<&'static str> {
+        match self.namespace {
+            Namespace::Other => Some(
+                "a socket belongs to another network namespace, whose addresses are not known here",
+            ),
+            Namespace::Unknown => Some(
+                "a socket may belong to another network namespace, so none of its addresses is listed",
+            ),
+            Namespace::This => {
+                let is_none = self.dials.is_empty();
+                is_none.then_some("no address of an interface is open to clients")
+            }
+        }
+    }
+
     /// Returns from how far away clients may connect: of several sockets, the farthest.
     ///
     /// # Examples
@@ -141,8 +172,8 @@ impl fmt::Display for Reach {
             f.write_str("\n")?;
         }
         write_rest(f, self.dials.len().saturating_sub(shown))?;
-        if self.dials.is_empty() {
-            f.write_str("no address of an interface is open to clients\n")?;
+        if let Some(remark) = self.remark() {
+            writeln!(f, "{remark}")?;
         }
         write!(f, "exposed to {}", self.exposure)?;
         if self.is_any {
@@ -180,7 +211,7 @@ impl BindTarget {
     /// ```
     #[must_use]
     pub fn reach(&self, port: u16, host: &Interfaces) -> Reach {
-        self.reach_on_device(port, None, host)
+        self.reach_on_device(port, self.device(host), host)
     }
 
     /// The same of a socket that is bound to an interface.
@@ -229,6 +260,7 @@ impl BindTarget {
             dials: dials.collect(),
             exposure: self.exposure_on_device(device, host),
             is_any: self.is_any() && !only_here,
+            namespace: Namespace::This,
         };
         Reach::of_all([reach], host)
     }
@@ -259,20 +291,16 @@ fn dial<'a>(
         let owner = listed.chain(around).find(|(own, _)| own.is_running())?;
         return Some(Dial::new(ip, port, owner));
     }
-    let is_usable = |(interface, addr): &(&Interface, &InterfaceAddr)| {
-        // IPv6 has no route to its own address where the interface is down, and IPv4 has.
-        addr.is_usable() && (ip.is_ipv4() || interface.is_up())
-    };
-    let usable = owners.into_iter().filter(is_usable);
+    let usable = owners.into_iter().filter(|(_, addr)| addr.is_usable());
     let owner = usable.min_by_key(|(interface, _)| !interface.is_running())?;
     Some(Dial::new(ip, port, owner))
 }
 
-/// A socket, for whoever looks at what it is open to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct OpenSocket<'a> {
+/// A socket, as far as it matters who can connect to it.
+#[derive(Clone, Debug)]
+pub(crate) struct OpenSocket {
     pub(crate) addr: SocketAddr,
-    pub(crate) target: &'a BindTarget,
+    pub(crate) target: BindTarget,
     /// The interface that it is bound to.
-    pub(crate) device: Option<&'a str>,
+    pub(crate) device: Option<String>,
 }

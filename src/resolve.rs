@@ -46,7 +46,7 @@ impl BindTarget {
     /// let err = bindaddr::BindTarget::parse("127.0.0.1:80").unwrap_err();
     /// assert_eq!(
     ///     err.to_string(),
-    ///     "invalid listen address \"127.0.0.1:80\": only a host may stand here; leave off the port `80`",
+    ///     "invalid listen address \"127.0.0.1:80\": expected a host without the port `80`; write `127.0.0.1`",
     /// );
     /// ```
     pub fn parse(text: &str) -> Result<Self, ResolveError> {
@@ -446,7 +446,6 @@ fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
 /// assert!(matches!(err.kind(), ResolveErrorKind::NoSuchInterface { .. }));
 /// assert_eq!(err.text(), "example.org");
 /// ```
-#[derive(Debug)]
 pub struct ResolveError {
     text: String,
     kind: ResolveErrorKind,
@@ -486,6 +485,13 @@ impl ResolveError {
     #[must_use]
     pub fn kind(&self) -> &ResolveErrorKind {
         &self.kind
+    }
+}
+
+/// The sentence, so that a `main` that returns the error prints it.
+impl fmt::Debug for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -7,10 +7,10 @@ use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::bind::{BindError, BindFailure, Skipped};
 use crate::check::{Check, CheckedSetting, CheckedSocket};
-use crate::diagnose::{Cause, Holder, HolderState, Note};
+use crate::diagnose::{Cause, Hint, HintKind, Holder, HolderState, Note};
 use crate::hold::{Action, Change, ChangeKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::{Family, ListenAddr, ListenAddrs};
+use crate::listen::{Family, ListenAddr, ListenAddrs, without_credentials};
 use crate::reach::{Dial, DialFrom, Exposure, Finding, Lint, Reach};
 use crate::target::{BindTarget, ForeignReason, Wildcard};
 
@@ -276,14 +276,33 @@ impl Serialize for Finding {
 
 impl Serialize for Cause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let holders: &[Holder] = match self {
-            Self::InUse { holders, .. } | Self::RangeInUse { holders, .. } => holders,
-            _ => &[],
+        let (holders, more) = match self {
+            Self::InUse { holders, more, .. } => (holders.iter().collect(), *more),
+            Self::RangeInUse { holders, .. } => (holders.first(), holders.more()),
+            _ => (Vec::new(), 0),
         };
-        let mut out = serializer.serialize_struct("Cause", 3)?;
+        let mut out = serializer.serialize_struct("Cause", 4)?;
         out.serialize_field("name", self.name())?;
         out.serialize_field("message", &self.to_string())?;
-        out.serialize_field("holders", holders)?;
+        out.serialize_field("holders", &holders)?;
+        out.serialize_field("more_holders", &more)?;
+        out.end()
+    }
+}
+
+impl Serialize for Hint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kind = match self.kind() {
+            HintKind::Replace => "replace",
+            HintKind::Widen => "widen",
+            HintKind::Inspect => "inspect",
+            HintKind::Configure => "configure",
+            HintKind::Program => "program",
+        };
+        let mut out = serializer.serialize_struct("Hint", 3)?;
+        out.serialize_field("kind", kind)?;
+        out.serialize_field("text", self.text())?;
+        out.serialize_field("replacement", &self.replacement())?;
         out.end()
     }
 }
@@ -295,11 +314,13 @@ impl Serialize for Holder {
             HolderState::Bound => "bound",
             HolderState::Connected => "connected",
         };
-        let mut out = serializer.serialize_struct("Holder", 5)?;
+        let mut out = serializer.serialize_struct("Holder", 7)?;
         out.serialize_field("addr", &self.addr())?;
         out.serialize_field("state", state)?;
+        out.serialize_field("certain", &self.is_certain())?;
         out.serialize_field("uid", &self.uid())?;
         out.serialize_field("pid", &self.pid())?;
+        out.serialize_field("process_uid", &self.process_uid())?;
         out.serialize_field("command", &self.command())?;
         out.end()
     }
@@ -311,7 +332,9 @@ impl Serialize for Note {
             Self::NotListed { .. } => "not-listed",
             Self::LoopbackDown { .. } => "loopback-down",
             Self::NotThroughDevice { .. } => "not-through-device",
-            Self::NoIpv4Address => "no-ipv4-address",
+            Self::NoAddress { .. } => "no-address",
+            Self::NoLocalRoute { .. } => "no-local-route",
+            Self::OtherNamespace { .. } => "other-namespace",
         };
         let mut out = serializer.serialize_struct("Note", 2)?;
         out.serialize_field("name", name)?;
@@ -332,7 +355,7 @@ impl Serialize for Check {
 impl Serialize for CheckedSetting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("CheckedSetting", 5)?;
-        out.serialize_field("text", self.text())?;
+        out.serialize_field("text", &*without_credentials(self.text()))?;
         out.serialize_field("problems", &self.problems().collect::<Vec<_>>())?;
         out.serialize_field("skipped", self.skipped())?;
         out.serialize_field("merged", self.merged())?;
@@ -380,7 +403,7 @@ impl Serialize for Skipped {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Skipped", 4)?;
         out.serialize_field("entry", &self.entry())?;
-        out.serialize_field("text", self.text())?;
+        out.serialize_field("text", &*without_credentials(self.text()))?;
         out.serialize_field("addr", &self.addr())?;
         out.serialize_field("cause", self.cause())?;
         out.end()

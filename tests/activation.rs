@@ -7,6 +7,7 @@ mod util;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use bindaddr::{Activation, BindOptions, Cause};
@@ -22,19 +23,26 @@ fn handed_over(test: &str, sockets: Vec<OwnedFd>, first: SocketAddr, inside: fn(
     hand_over(test, sockets, &first.to_string());
 }
 
-/// Runs `test` anew as `role`, in a process with `sockets`.
+/// Runs `test` again as `role`, in a process with `sockets`.
 fn hand_over(test: &str, sockets: Vec<OwnedFd>, role: &str) {
+    hand_over_as(test, sockets, role, "LISTEN_PID=$$", &[]);
+}
+
+/// As [`hand_over`], with the variables of a manager beside `LISTEN_FDS`, behind the words of `wrapper`.
+fn hand_over_as(test: &str, sockets: Vec<OwnedFd>, role: &str, variables: &str, wrapper: &[&str]) {
     let count = sockets.len();
     let script = format!(
-        "exec 3<&0 4<&2 </dev/null 2>&1; LISTEN_PID=$$ LISTEN_FDS={count} exec \"$0\" \"$@\""
+        "exec 3<&0 4<&2 </dev/null 2>&1; LISTEN_FDS={count} {variables} exec \"$0\" \"$@\""
     );
-    let mut command = rerun::command(test, role, &["sh", "-c", &script]);
+    let words = [&["sh", "-c", &script], wrapper].concat();
+    let mut command = rerun::command(test, role, &words);
     let mut sockets = sockets.into_iter();
     command.stdin(sockets.next().unwrap());
     command.stderr(sockets.next().map_or_else(Stdio::null, Stdio::from));
     let output = command.output().unwrap();
     let stdout = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{stdout}");
+    let is_done = stdout.contains(rerun::DONE);
+    assert!(output.status.success() && is_done, "{role}: {stdout}");
 }
 
 fn listener(addr: &str) -> (OwnedFd, SocketAddr) {
@@ -50,7 +58,7 @@ fn a_listener_that_fits_is_taken() {
     let (socket, addr) = listener("127.0.0.1:0");
     let test = "a_listener_that_fits_is_taken";
     handed_over(test, vec![socket], addr, |addr| {
-        let activation = Activation::from_env();
+        let activation = Activation::from_env().unwrap();
         assert_eq!(activation.unused().collect::<Vec<_>>(), [addr]);
         assert_eq!(format!("{activation:?}"), format!("[{addr}]"));
         let options = BindOptions::new().activation(activation.clone());
@@ -72,7 +80,7 @@ fn a_listener_that_fits_is_taken() {
         peer.read_to_string(&mut heard).unwrap();
         assert_eq!(heard, "hello");
         // They are taken once.
-        assert_eq!(Activation::from_env().unused().count(), 0);
+        assert_eq!(Activation::from_env().unwrap().unused().count(), 0);
     });
 }
 
@@ -81,7 +89,7 @@ fn one_is_left_where_a_list_fails() {
     let (socket, addr) = listener("127.0.0.1:0");
     let test = "one_is_left_where_a_list_fails";
     handed_over(test, vec![socket], addr, |addr| {
-        let options = BindOptions::new().activation(Activation::from_env());
+        let options = BindOptions::new().activation(Activation::from_env().unwrap());
         // TEST-NET-2, which no host has.
         let missing: SocketAddr = "198.51.100.1:80".parse().unwrap();
         let err = options.bind_all([addr, missing]).unwrap_err();
@@ -110,7 +118,7 @@ fn a_socket_of_another_kind_is_not_taken() {
     let udp = UdpSocket::bind(addr).unwrap();
     let test = "a_socket_of_another_kind_is_not_taken";
     handed_over(test, vec![client.into(), udp.into()], addr, |addr| {
-        let activation = Activation::from_env();
+        let activation = Activation::from_env().unwrap();
         assert_eq!(activation.unused().collect::<Vec<_>>(), [addr, addr]);
         let options = BindOptions::new().activation(activation.clone());
         // The one is a connection.
@@ -134,7 +142,7 @@ fn a_wildcard_that_takes_ipv4_fits_none_that_does_not() {
     let sockets = [both, only].map(|one| OwnedFd::from(one.into_std()));
     let test = "a_wildcard_that_takes_ipv4_fits_none_that_does_not";
     handed_over(test, sockets.into(), addr, |only| {
-        let activation = Activation::from_env();
+        let activation = Activation::from_env().unwrap();
         let both = activation.unused().next().unwrap();
         let options = BindOptions::new().activation(activation.clone());
         options.bind(format!("*:{}", both.port())).unwrap();
@@ -167,7 +175,7 @@ fn a_link_local_address_fits_in_its_zone() {
         });
     };
     let addr: SocketAddr = addr.parse().unwrap();
-    let activation = Activation::from_env();
+    let activation = Activation::from_env().unwrap();
     let options = BindOptions::new().activation(activation.clone());
     let (host, options) = match setting.split_once("-on-") {
         Some((host, device)) => (host, options.device(device)),
@@ -176,5 +184,248 @@ fn a_link_local_address_fits_in_its_zone() {
     let listeners = options.bind(format!("{host}:{}", addr.port())).unwrap();
     assert_eq!(listeners.as_slice()[0].local_addr(), addr, "{setting}");
     assert_eq!(activation.unused().count(), 0, "{setting}");
+    rerun::done();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn activation_matches_socket_protocol() {
+    use socket2::{Domain, Protocol, Socket, Type};
+    use util::netns::{in_namespace, set};
+
+    const TEST: &str = "activation_matches_socket_protocol";
+    let role = rerun::role().unwrap_or_default();
+    let Some((kind, addr)) = role.split_once(' ') else {
+        return in_namespace(TEST, || {
+            // Every user may send pings.
+            set("net/ipv4/ping_group_range", "0 65534");
+            let addr: SocketAddr = "127.0.0.1:7070".parse().unwrap();
+            let bound = |kind, protocol| {
+                let socket = Socket::new(Domain::IPV4, kind, Some(protocol)).unwrap();
+                socket.bind(&addr.into()).unwrap();
+                socket
+            };
+            let listening = |protocol| {
+                let socket = bound(Type::STREAM, protocol);
+                socket.listen(1).unwrap();
+                socket
+            };
+            let connected = bound(Type::DGRAM, Protocol::UDP);
+            connected
+                .connect(&"127.0.0.1:9".parse::<SocketAddr>().unwrap().into())
+                .unwrap();
+            for (kind, socket) in [
+                ("ping", bound(Type::DGRAM, Protocol::ICMPV4)),
+                ("connected", connected),
+            ] {
+                hand_over(TEST, vec![socket.into()], &format!("{kind} {addr}"));
+            }
+            // IPPROTO_UDPLITE and IPPROTO_MPTCP of linux/in.h, which kernels may come without.
+            let [udp_lite, mptcp] = [136, 262].map(Protocol::from);
+            if Socket::new(Domain::IPV4, Type::DGRAM, Some(udp_lite)).is_ok() {
+                let socket = bound(Type::DGRAM, udp_lite);
+                hand_over(TEST, vec![socket.into()], &format!("udp-lite {addr}"));
+            }
+            if Socket::new(Domain::IPV4, Type::STREAM, Some(mptcp)).is_ok() {
+                let socket = listening(mptcp);
+                hand_over(TEST, vec![socket.into()], &format!("mptcp {addr}"));
+            }
+            let socket = listening(Protocol::TCP);
+            hand_over(TEST, vec![socket.into()], &format!("tcp {addr}"));
+            let socket = bound(Type::DGRAM, Protocol::UDP);
+            hand_over(TEST, vec![socket.into()], &format!("udp {addr}"));
+        });
+    };
+    let addr: SocketAddr = addr.parse().unwrap();
+    let activation = Activation::from_env().unwrap();
+    let options = BindOptions::new().activation(activation.clone());
+    let is_taken = |udp: bool| {
+        let before = activation.unused().count();
+        // If it does not fit, another socket is bound beside it, or the port is in use.
+        let _ = if udp {
+            options.bind_udp(addr).map(drop)
+        } else {
+            options.bind(addr).map(drop)
+        };
+        activation.unused().count() < before
+    };
+    assert_eq!(is_taken(false), ["tcp", "mptcp"].contains(&kind), "{kind}");
+    assert_eq!(is_taken(true), kind == "udp", "{kind}");
+    // None is lost.
+    let rest = activation.take_rest().unwrap();
+    let is_claimed = ["tcp", "mptcp", "udp"].contains(&kind);
+    assert_eq!(rest.len(), usize::from(!is_claimed), "{kind}");
+    assert!(activation.take_rest().unwrap().is_empty());
+    rerun::done();
+}
+
+#[test]
+fn take_rest_returns_unclaimed_sockets() {
+    let dir = std::env::temp_dir().join(format!("bindaddr-rest-{}", std::process::id()));
+    let path = dir.join("socket");
+    let (tcp, addr) = listener("127.0.0.1:0");
+    let mut sockets = Vec::new();
+    if rerun::role().is_none() {
+        std::fs::create_dir(&dir).unwrap();
+        sockets = vec![OwnedFd::from(UnixListener::bind(&path).unwrap()), tcp];
+    }
+    let test = "take_rest_returns_unclaimed_sockets";
+    handed_over(test, sockets, addr, |addr| {
+        let activation = Activation::from_env().unwrap();
+        assert_eq!(activation.unused().collect::<Vec<_>>(), [addr]);
+        let rest = activation.take_rest().unwrap();
+        assert_eq!(rest.len(), 2);
+        assert_eq!(activation.unused().count(), 0);
+        let names = rest
+            .into_iter()
+            .map(|socket| UnixListener::from(socket).local_addr());
+        let paths =
+            names.filter_map(|name| name.ok()?.as_pathname().map(std::path::Path::to_path_buf));
+        assert!(paths.into_iter().any(|path| path.ends_with("socket")));
+    });
+    let _ = std::fs::remove_dir_all(dir);
+}
+
+#[test]
+fn activation_leaves_descriptors_of_the_program() {
+    const TEST: &str = "activation_leaves_descriptors_of_the_program";
+    match rerun::role().as_deref() {
+        Some("inherited") => {
+            assert_eq!(Activation::from_env().unwrap().unused().count(), 1);
+            return rerun::done();
+        }
+        Some("for-another") => {
+            assert_eq!(Activation::from_env().unwrap().unused().count(), 0);
+            assert!(
+                std::env::var_os("LISTEN_FDS").is_some(),
+                "it is of that process"
+            );
+            return rerun::done();
+        }
+        Some(what) => {
+            // 3 was inherited, and 4 is the program's own, or is not open.
+            let err = Activation::from_env().unwrap_err();
+            assert_eq!(err.kind(), std::io::ErrorKind::InvalidInput);
+            assert!(err.to_string().contains(what), "{err}");
+            // Nothing is taken.
+            assert!(std::env::var_os("LISTEN_FDS").is_some());
+            return rerun::done();
+        }
+        None => {}
+    }
+    let hand_over = |role: &str, variables: &str| {
+        let (socket, _) = listener("127.0.0.1:0");
+        hand_over_as(TEST, vec![socket], role, variables, &[]);
+    };
+    // As `systemfd --no-pid` leaves it.
+    hand_over("inherited", "LISTEN_PID=");
+    hand_over("for-another", "LISTEN_PID=1");
+    // More than there are, without and with the process that is meant.
+    hand_over("of LISTEN_FDS is", "LISTEN_FDS=200");
+    hand_over("of LISTEN_FDS is", "LISTEN_FDS=2000000000 LISTEN_PID=$$");
+    hand_over("not a number", "LISTEN_FDS=many LISTEN_PID=$$");
+    hand_over("not a descriptor", "LISTEN_FDS_FIRST_FD=0 LISTEN_PID=$$");
+    // What listenfd does not read it takes for 3.
+    for first in ["4294967295", "2147483647", "4294967296"] {
+        let variables = format!("LISTEN_FDS_FIRST_FD={first} LISTEN_FDS=2000000000 LISTEN_PID=$$");
+        hand_over("LISTEN_FDS", &variables);
+        let variables = format!("LISTEN_FDS_FIRST_FD={first} LISTEN_PID=");
+        hand_over("LISTEN_FDS", &variables);
+    }
+}
+
+/// As `PrivateNetwork=yes` of systemd with a `.socket` unit, whose sockets are of the host's namespace.
+#[cfg(target_os = "linux")]
+#[test]
+fn socket_of_another_namespace_is_exposed_globally() {
+    use bindaddr::{Exposure, Interfaces, Lints, Note};
+    use util::netns::{connects, in_namespace, ip};
+    use util::sandbox;
+
+    const TEST: &str = "socket_of_another_namespace_is_exposed_globally";
+    let role = rerun::role().unwrap_or_default();
+    let Some((kind, addr)) = role.split_once(' ') else {
+        return in_namespace(TEST, || {
+            ip("link add name eth0 type veth peer name far0");
+            ip("link set eth0 up");
+            ip("addr add 10.0.0.1/24 dev eth0");
+            let alone = ["unshare", "--net", "--"];
+            let blind = [
+                "unshare",
+                "--net",
+                "--mount",
+                "sh",
+                "-c",
+                "mount -t tmpfs none /proc && exec \"$0\" \"$@\"",
+            ];
+            for (kind, wrapper) in [
+                ("here", &[][..]),
+                ("here-without-netlink", &[]),
+                ("elsewhere", &alone),
+                ("elsewhere-without-netlink", &alone),
+                ("unknown", &blind),
+            ] {
+                for addr in [
+                    "10.0.0.1:0",
+                    "127.0.0.1:0",
+                    "0.0.0.0:0",
+                    "[::1]:0",
+                    "[::]:0",
+                ] {
+                    let (socket, addr) = listener(addr);
+                    let kept = socket.try_clone().unwrap();
+                    let role = format!("{kind} {addr}");
+                    hand_over_as(TEST, vec![socket], &role, "LISTEN_PID=$$", wrapper);
+                    // Clients of this namespace connect, whatever the other one has.
+                    let mut to = addr;
+                    if addr.ip().is_unspecified() {
+                        to.set_ip([10, 0, 0, 1].into());
+                    }
+                    assert!(connects(to), "{to}");
+                    drop(kept);
+                }
+            }
+        });
+    };
+    let addr: SocketAddr = addr.parse().unwrap();
+    let host = Interfaces::system().unwrap();
+    let activation = Activation::from_env().unwrap();
+    if kind.ends_with("without-netlink") || kind == "unknown" {
+        sandbox::refuse_family(16, 97);
+    }
+    let listeners = BindOptions::new()
+        .activation(activation)
+        .bind(addr)
+        .unwrap();
+    let listener = &listeners.as_slice()[0];
+    let (exposure, reach) = (listeners.exposure(&host), listeners.reach(&host));
+    assert_eq!(reach.exposure(), exposure);
+    let remark = if kind == "unknown" {
+        "a socket may belong to another network namespace, so none of its addresses is listed"
+    } else {
+        "a socket belongs to another network namespace, whose addresses are not known here"
+    };
+    let says_elsewhere = reach.to_string().contains(remark);
+    if kind.starts_with("here") {
+        assert!(exposure < Exposure::Global, "{addr}");
+        assert!(!reach.dials().is_empty() && !says_elsewhere);
+        assert_eq!(listener.notes(), []);
+    } else {
+        assert_eq!(exposure, Exposure::Global, "{kind} {addr}");
+        assert!(reach.dials().is_empty() && says_elsewhere);
+        assert!(
+            reach
+                .banner("http")
+                .to_string()
+                .contains("another network namespace")
+        );
+        let is_known = kind != "unknown";
+        assert!(
+            matches!(listener.notes()[..], [Note::OtherNamespace { is_certain, .. }] if is_certain == is_known),
+            "{:?}",
+            listener.notes()
+        );
+        assert_eq!(listeners.lint(&Lints::new(), &host), []);
+    }
     rerun::done();
 }

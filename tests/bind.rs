@@ -8,7 +8,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Interfaces, ListenAddr, Listener, Listeners, Step, bind,
+    BindOptions, BindTarget, Cause, Hint, Interfaces, ListenAddr, Listener, Listeners, Step, bind,
     bind_udp,
 };
 
@@ -54,10 +54,9 @@ fn taken_port_is_in_use() {
     );
     assert!(matches!(err.cause(), Cause::InUse { port, .. } if *port == addr.port()));
     assert_eq!((err.addr(), err.step()), (Some(addr), Step::Bind));
-    assert_eq!(
-        err.hints().last().map(String::as_str),
-        Some("port 0 takes any free port")
-    );
+    // The sentence names the holder.
+    #[cfg(target_os = "linux")]
+    assert_eq!(err.hints(), []);
     assert!(!err.is_transient());
     let source = err.source().expect("the system's words stay reachable");
     assert_eq!(
@@ -197,7 +196,7 @@ fn all_are_opened_or_none_is() {
         ),
     );
     let hints = err.hints();
-    let each: HashSet<&String> = hints.iter().collect();
+    let each: HashSet<&Hint> = hints.iter().collect();
     assert_eq!(each.len(), hints.len(), "none twice");
     drop((held, first));
 }

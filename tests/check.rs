@@ -309,7 +309,7 @@ fn the_page_of_a_configuration() {
              \x20 192.168.71.67:80: 192.168.71.67, an address of eth0\n\
              192.168.158.94:80\n\
              \x20 192.168.158.94:80\n\
-             \x20   problem: no interface of this host has 192.168.158.94; it lies in the subnet of eth0 (192.168.71.67/16), on another host; the nearest address here is 192.168.71.67\n\
+             \x20   problem: no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; the nearest address here is 192.168.71.67\n\
              0.0.0.0:443\n\
              \x20 0.0.0.0:443: every IPv4 address of this host\n\
              \x20   problem: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
@@ -317,7 +317,7 @@ fn the_page_of_a_configuration() {
              \x20 198.51.100.7:80\n\
              \x20   note: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
              :8080\n\
-             \x20 problem: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `*:8080` if every address is meant\n",
+             \x20 problem: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost:8080` for this host only or `*:8080` for every address\n",
         );
         drop(server);
     });

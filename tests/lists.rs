@@ -97,13 +97,13 @@ fn every_faulty_entry_is_told_with_its_place() {
     let err = "80 70000".parse::<ListenAddrs>().unwrap_err();
     assert_eq!(
         err.to_string(),
-        "entry 2 of 2: invalid listen address \"70000\": the port `70000` is too large; ports end at 65535"
+        "entry 2 of 2: invalid listen address \"70000\": the port `70000` is too large; the largest is 65535"
     );
     let err = ListenAddrs::parse_with_default_port("::1 8080", 80).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "entry 2 of 2: invalid listen address \"8080\": a port alone stands for every address, and behind another \
-         address it may be meant for that one: write that address with it, or `*:8080` if every address is meant"
+        "entry 2 of 2: invalid listen address \"8080\": a port alone names every address, and after another \
+         address it may be meant for that one; write `[::1]:8080` for that address or `*:8080` for every address"
     );
     // Each in a text of its own is no continuation of another.
     assert!(ListenAddrs::parse_each(["127.0.0.1:80", "443"]).is_ok());
@@ -132,6 +132,26 @@ proptest! {
         prop_assert_eq!(addrs.to_string().parse::<ListenAddrs>(), Ok(addrs.clone()));
         let joined: Vec<String> = addrs.iter().map(ToString::to_string).collect();
         prop_assert_eq!(joined.join(" ").parse::<ListenAddrs>(), Ok(addrs));
+    }
+
+    #[test]
+    fn errors_mask_url_credentials(
+        before in prop_oneof![Just(""), Just("127.0.0.1:80,"), Just("*:80 443 "), Just(", ")],
+        around in prop::collection::vec("[a-z,/ #@:?%\\[\\]]{0,6}", 2),
+        after in prop_oneof![Just(""), Just(",443"), Just(" /x"), Just(", ipv4@lo:80"), Just(",")],
+    ) {
+        let text = format!("{before}redis://u:{}s3cret{}@host:6379{after}", around[0], around[1]);
+        let list = text.parse::<ListenAddrs>().expect_err("it has a URL");
+        let one = text.parse::<bindaddr::ListenAddr>().expect_err("it is a URL");
+        for said in [list.to_string(), format!("{list:?}"), one.to_string(), format!("{one:?}")] {
+            prop_assert!(!said.contains("s3cret"), "{}", said);
+        }
+        for hint in list.faults().iter().flat_map(|fault| fault.error().hints()) {
+            prop_assert!(!hint.to_string().contains("s3cret"), "{}", hint);
+        }
+        for fault in list.faults() {
+            prop_assert!(text[fault.offset()..].starts_with(fault.error().text()));
+        }
     }
 
     #[test]
@@ -365,6 +385,30 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             // Several are all told.
             let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
             assert_eq!(err.failures().count(), 2);
+            // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
+            let held = bind("10.0.0.1:82").unwrap();
+            let err = fails([
+                "0.0.0.0:80",
+                "10.0.0.1:80",
+                "198.51.100.1:81",
+                "10.0.0.1:82",
+            ]);
+            let said: Vec<_> = err
+                .failures()
+                .map(|failure| {
+                    let code = failure.io_error().and_then(std::io::Error::raw_os_error);
+                    (failure.entry(), failure.step(), code)
+                })
+                .collect();
+            assert_eq!(
+                said,
+                [
+                    (1, Step::Check, None),
+                    (2, Step::Bind, Some(libc::EADDRNOTAVAIL)),
+                    (3, Step::Check, None),
+                ]
+            );
+            drop(held);
         },
     );
 }

@@ -268,43 +268,43 @@ fn a_host_alone_is_one_target() {
     for (written, sentence) in [
         (
             "",
-            "invalid listen address \"\": it is empty; write `*` for every address or `127.0.0.1` for this host only",
+            "invalid listen address \"\": it is empty; write `127.0.0.1` for this host only or `*` for every address",
         ),
         (
             "127.0.0.1:80",
-            "invalid listen address \"127.0.0.1:80\": only a host may stand here; leave off the port `80`",
+            "invalid listen address \"127.0.0.1:80\": expected a host without the port `80`; write `127.0.0.1`",
         ),
         (
             "8080",
-            "invalid listen address \"8080\": only a host may stand here; leave off the port `8080`",
+            "invalid listen address \"8080\": expected a host without the port `8080`",
         ),
         (
             "8000-8010",
-            "invalid listen address \"8000-8010\": only a host may stand here; leave off the port `8000-8010`",
+            "invalid listen address \"8000-8010\": expected a host without the port `8000-8010`",
         ),
         (
             "-::1",
-            "invalid listen address \"-::1\": only a host may stand here, and it is not optional; leave off the `-`",
+            "invalid listen address \"-::1\": expected a host, which cannot be optional (`-`); write `::1`",
         ),
         (
             ":::80",
-            "invalid listen address \":::80\": only a host may stand here; leave off the port `80`",
+            "invalid listen address \":::80\": expected a host without the port `80`; write `::`",
         ),
         (
             "127.0.0.1:",
-            "invalid listen address \"127.0.0.1:\": only a host may stand here; leave off the `:`",
+            "invalid listen address \"127.0.0.1:\": expected a host without a port; write `127.0.0.1`",
         ),
         (
             ":8080",
-            "invalid listen address \":8080\": the host is empty, as when a variable is unset; write `*` if every address is meant",
+            "invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost` for this host only or `*` for every address",
         ),
         (
             "ipv4@",
-            "invalid listen address \"ipv4@\": the host is empty, as when a variable is unset; write `ipv4@*` if every address is meant",
+            "invalid listen address \"ipv4@\": the host is empty, as when a variable is unset; write `ipv4@localhost` for this host only or `ipv4@*` for every address",
         ),
         (
             "2130706433",
-            "invalid listen address \"2130706433\": `2130706433` is a number; write an IPv4 address as four decimal numbers, as in `127.0.0.1`",
+            "invalid listen address \"2130706433\": `2130706433` is a number; an IPv4 address has four decimal numbers, as in `127.0.0.1`",
         ),
         (
             "eth0",

@@ -12,6 +12,7 @@ use bindaddr::{
     bind_udp,
 };
 use socket2::{Domain, Socket, Type};
+use util::features;
 use util::rerun;
 use util::strace::{calls, marked, under_strace};
 
@@ -204,8 +205,8 @@ fn a_check_takes_no_port() {
         .into_iter()
         .filter(|call| !call.contains("AF_NETLINK"))
         .collect();
-    // Once for each, and once more for the one that is refused.
-    assert_eq!(binds.len(), 6);
+    // Once for each, once more for the one that is refused, and for each address that could be advised instead of it.
+    assert!((6..=10).contains(&binds.len()), "{binds:?}");
     let is_port_0 = |call: &String| call.contains("_port=htons(0)");
     assert!(binds.iter().all(is_port_0), "{binds:?}");
 }
@@ -269,7 +270,7 @@ fn the_only_family_that_is_missing_is_said_so() {
             let err = bind("[::]:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on [::]:80: a sandbox keeps this process from IPv6 sockets; write an IPv4 address, or `*`",
+                "cannot listen on [::]:80: a sandbox keeps this process from IPv6 sockets",
             );
             assert!(matches!(
                 err.cause(),
@@ -297,14 +298,14 @@ fn too_many_open_files_are_said_so() {
                 );
                 assert!(err.is_transient());
             }
-            let open = std::fs::metadata("/proc/self/fd").unwrap().len();
-            assert_eq!(
-                bind("127.0.0.1:80").unwrap_err().to_string(),
-                format!(
-                    "cannot listen on 127.0.0.1:80: no file descriptor is left for the socket; \
-                     this process has {open} open"
-                ),
-            );
+            let mut says =
+                "cannot listen on 127.0.0.1:80: no file descriptor is left for the socket"
+                    .to_owned();
+            if features::counts_descriptors() {
+                let open = std::fs::metadata("/proc/self/fd").unwrap().len();
+                says = format!("{says}; this process has {open} open");
+            }
+            assert_eq!(bind("127.0.0.1:80").unwrap_err().to_string(), says);
         },
     );
 }
@@ -319,17 +320,22 @@ fn a_read_that_a_signal_ends_is_read_again() {
             for _ in 0..9 {
                 std::fs::read("/dev/null").unwrap();
             }
-            // Only netlink tells of a socket that is bound and does not listen.
+            // Only sock_diag lists a bound socket. Where it does not, reading all of its response still
+            // shows that no listed socket has the port; after a failed read the holder is unknown.
             let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             let any_port: SocketAddr = ([127, 0, 0, 1], 0).into();
             held.bind(&any_port.into()).unwrap();
             let addr = held.local_addr().unwrap().as_socket().unwrap();
+            let is_listed = features::lists_bound_sockets();
             for _ in 0..4 {
                 let err = bind(addr).unwrap_err();
-                let Cause::InUse { holders, .. } = err.cause() else {
-                    panic!("{err:?}");
-                };
-                assert_eq!(holders[0].state(), HolderState::Bound, "{err}");
+                match err.cause() {
+                    Cause::InUse { holders, .. } if is_listed => {
+                        assert_eq!(holders[0].state(), HolderState::Bound, "{err}");
+                    }
+                    Cause::HeldInvisibly { .. } if !is_listed => {}
+                    _ => panic!("{err:?}"),
+                }
             }
         },
     );
@@ -410,10 +416,10 @@ fn nothing_is_foreign_where_the_interfaces_cannot_be_read() {
 
 #[test]
 fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
-    // 1: the listener, 2: the one that fails, 3 and 4: the look at the interfaces after it.
+    // 1: the listener, 2: the one that fails, and from 3 on what is read after it.
     under_strace(
         "a_bind_works_and_fails_where_the_interfaces_cannot_be_read",
-        &["-e", "inject=socket:error=EAFNOSUPPORT:when=3..4"],
+        &["-e", "inject=socket:error=EAFNOSUPPORT:when=3+"],
         || {
             bind("127.0.0.1:0").unwrap();
             let err = bind("198.51.100.1:80").unwrap_err();
@@ -498,10 +504,53 @@ fn an_option_that_is_denied_is_said_so() {
         || {
             assert_eq!(
                 bind("127.0.0.1:61244").unwrap_err().to_string(),
-                "cannot listen on 127.0.0.1:61244: the system denies it, for want of a privilege or by a policy",
+                "cannot listen on 127.0.0.1:61244: permission denied: a missing privilege or a security policy",
             );
         },
     );
+}
+
+/// A server that fails must not have taken connections in the meantime.
+#[test]
+fn bind_stops_listening_after_first_failure() {
+    const TEST: &str = "bind_stops_listening_after_first_failure";
+    const FOREIGN: &str = "198.51.100.1:61254"; // TEST-NET-2 (RFC 5737), which no host has
+    if rerun::role().is_some() {
+        part("list", || {
+            let texts = [
+                "127.0.0.2:61251",
+                FOREIGN,
+                "127.0.0.3:61252",
+                "localhost:61253",
+            ];
+            bindaddr::bind_all(texts).unwrap_err();
+        });
+        part("first", || {
+            bindaddr::bind_all([FOREIGN, "*:61255", "127.0.0.3:0"]).unwrap_err();
+        });
+        part("one", || {
+            // One setting of two addresses.
+            let _held = TcpListener::bind("127.0.0.1:61256").unwrap();
+            bind("localhost:61256").unwrap_err();
+        });
+        return;
+    }
+    let Some(traces) = calls(TEST, &["list", "first", "one"]) else {
+        return;
+    };
+    for (trace, listening) in traces.iter().zip([1, 0, 1]) {
+        let listens = trace.iter().filter(|call| call.starts_with("listen("));
+        assert_eq!(listens.count(), listening, "{trace:#?}");
+    }
+    // The others are still bound, so that each failure is reported.
+    for addr in ["127.0.0.3", "127.0.0.1", "::1"] {
+        let is_bound = |call: &String| {
+            call.starts_with("bind(")
+                && call.contains(&format!("\"{addr}\""))
+                && call.contains("PORT")
+        };
+        assert!(traces[0].iter().any(is_bound), "{addr}: {:#?}", traces[0]);
+    }
 }
 
 #[test]

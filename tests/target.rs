@@ -45,7 +45,7 @@ fn every_class_says_what_it_means() {
         (
             "192.168.158.94",
             0,
-            "192.168.158.94, which no interface of this host has; it lies in the subnet of eth0 (192.168.71.67/16), on another host",
+            "192.168.158.94, which no interface of this host has; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host",
         ),
         (
             "192.168.0.0",
@@ -70,7 +70,7 @@ fn every_class_says_what_it_means() {
         (
             "10.9.9.0",
             0,
-            "10.9.9.0, which no interface of this host has; it lies in the subnet of wg0 (10.9.9.1/31), on another host",
+            "10.9.9.0, which no interface of this host has; it is in wg0's subnet (10.9.9.1/31) but not assigned to this host",
         ),
         (
             "10.8.0.2",
@@ -85,7 +85,7 @@ fn every_class_says_what_it_means() {
         (
             "fd00:9::",
             0,
-            "fd00:9::, which no interface of this host has; it lies in the subnet of wg0 (fd00:9::1/127), on another host",
+            "fd00:9::, which no interface of this host has; it is in wg0's subnet (fd00:9::1/127) but not assigned to this host",
         ),
         (
             "fe80::77",
@@ -95,7 +95,7 @@ fn every_class_says_what_it_means() {
         (
             "fe80::78",
             2,
-            "fe80::78%eth0, which no interface of this host has; it lies in the subnet of eth0 (fe80::77/64), on another host",
+            "fe80::78%eth0, which no interface of this host has; it is in eth0's subnet (fe80::77/64) but not assigned to this host",
         ),
         (
             "fe80::78",
@@ -349,11 +349,11 @@ fn the_long_form_tells_all() {
     assert_eq!(
         said("10.0.0.7"),
         (
-            "10.0.0.7, which no interface of this host has; it lies in the subnet of eth1 \
-             (10.0.0.1/24), on another host"
+            "10.0.0.7, which no interface of this host has; it is in eth1's subnet \
+             (10.0.0.1/24) but not assigned to this host"
                 .to_owned(),
-            "10.0.0.7, which no interface of this host has; it lies in the subnet of eth1 \
-             (10.0.0.1/24), on another host; the nearest here: 10.0.0.1"
+            "10.0.0.7, which no interface of this host has; it is in eth1's subnet \
+             (10.0.0.1/24) but not assigned to this host; the nearest here: 10.0.0.1"
                 .to_owned(),
         ),
     );
@@ -361,7 +361,7 @@ fn the_long_form_tells_all() {
     let host: Interfaces = [lo.with_addr(ip("192.0.2.1"), 24)].into_iter().collect();
     assert_eq!(
         BindTarget::classify(ip("192.0.2.77"), &host).to_string(),
-        "192.0.2.77, which no interface of this host has; it lies in the subnet of lo (192.0.2.1/24)",
+        "192.0.2.77, which no interface of this host has; it is in lo's subnet (192.0.2.1/24) but not assigned to this host",
     );
     assert_eq!(said("0.0.0.0").0, said("0.0.0.0").1);
 }

@@ -47,6 +47,8 @@ fn network(test: &str) -> Network {
     // An interface that is down, and one without a carrier, where IPv6 looks for duplicates for ever.
     ip("link add name down0 type veth peer name down1");
     ip("addr add 10.66.0.1/24 dev down0");
+    // IPv6 has a route to an address that was added while the interface was down.
+    ip("addr add fd66::1/64 dev down0 nodad");
     set("net/ipv6/conf/default/accept_dad", "1");
     ip("link add name dark0 type veth peer name dark1");
     ip("link set dark0 up");
@@ -56,7 +58,7 @@ fn network(test: &str) -> Network {
     for to in ["10.9.9.9", "10.66.0.1", "10.77.0.1"] {
         neighbour.ip(&format!("route add {to} via 192.168.71.67"));
     }
-    for to in ["fd00:9::9", "fd77::1"] {
+    for to in ["fd00:9::9", "fd66::1", "fd77::1"] {
         neighbour.ip(&format!("route add {to} via fd00::71:67"));
     }
     let zones = (neighbour.zone("eth0"), remote.zone("eth0"));
@@ -68,7 +70,7 @@ fn network(test: &str) -> Network {
 }
 
 /// Every address to try: the server's, those that it could be taken to have, and another host's.
-const ADDRESSES: [&str; 15] = [
+const ADDRESSES: [&str; 16] = [
     "127.0.0.1",
     "127.0.0.2",
     "::1",
@@ -79,6 +81,7 @@ const ADDRESSES: [&str; 15] = [
     "fd00:9::9",
     "10.66.0.1",
     "10.77.0.1",
+    "fd66::1",
     "fd77::1",
     "192.168.158.94",
     "fd00::158:94",
@@ -162,9 +165,9 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
         let (on_eth0, on_lo) = (plain.clone().device("eth0"), plain.clone().device("lo"));
         for (options, text, exposure, count) in [
             (&plain, "0.0.0.0", Exposure::Private, 5),
-            (&plain, "[::]", Exposure::Private, 9),
-            (&plain, "*", Exposure::Private, 9),
-            (&plain, "ipv6@*", Exposure::Private, 4),
+            (&plain, "[::]", Exposure::Private, 10),
+            (&plain, "*", Exposure::Private, 10),
+            (&plain, "ipv6@*", Exposure::Private, 5),
             (&plain, "[::ffff:0.0.0.0]", Exposure::Private, 5),
             (&plain, "localhost", Exposure::ThisHost, 2),
             (&plain, "127.0.0.1", Exposure::ThisHost, 1),
@@ -178,10 +181,11 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
             (&plain, "[fd00:9::9]", Exposure::Private, 1),
             (&plain, "10.66.0.1", Exposure::Private, 1),
             (&plain, "10.77.0.1", Exposure::Private, 1),
+            (&plain, "[fd66::1]", Exposure::Private, 1),
             (&plain, "eth0", Exposure::Private, 3),
-            (&plain, "_private_", Exposure::Private, 6),
+            (&plain, "_private_", Exposure::Private, 7),
             (&on_eth0, "0.0.0.0", Exposure::Private, 4),
-            (&on_eth0, "*", Exposure::Private, 7),
+            (&on_eth0, "*", Exposure::Private, 8),
             (&on_eth0, "192.168.71.67", Exposure::Private, 1),
             (&on_eth0, "10.9.9.9", Exposure::Private, 1),
             (&on_eth0, "127.0.0.1", Exposure::ThisHost, 0),
@@ -252,6 +256,20 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         let host = Interfaces::system().unwrap();
         assert_eq!(host.with_ip(to.ip()).count(), 1, "it is kept");
         assert_eq!((is_dialled(), connects_each(&[to])), (false, vec![false]));
+        let alone = bindaddr::bind("[fd00::1]:0").unwrap();
+        let notes = alone.as_slice()[0].notes();
+        assert_eq!(
+            notes[0].to_string(),
+            "the interface of fd00::1 went down and took its local route along, so no client can connect"
+        );
+        // One that was added since has its route.
+        ip("addr add fd99::1/64 dev eth0 nodad");
+        let alone = bindaddr::bind("[fd99::1]:0").unwrap();
+        let to = alone.as_slice()[0].local_addr();
+        assert_eq!(connects_each(&[to]), [true]);
+        let host = Interfaces::system().unwrap();
+        assert_eq!(alone.reach(&host).dials().len(), 1);
+        assert_eq!(alone.as_slice()[0].notes(), []);
     });
 }
 
@@ -332,8 +350,8 @@ fn lints_have_their_evidence_from_the_kernel() {
         let [in_container] = <[String; 1]>::try_from(found("localhost:5000", &all)).unwrap();
         // In a container of Docker, say, its marker follows.
         let evidence = "(the other ends of its interfaces are elsewhere";
-        let begun =
-            "container-loopback 127.0.0.1:5000: only this container gets in, its host does not ";
+        let begun = "container-loopback 127.0.0.1:5000: only processes in this container's network namespace can \
+                     connect, its host cannot ";
         assert!(
             in_container.starts_with(&format!("{begun}{evidence}")),
             "{in_container}"

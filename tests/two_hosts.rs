@@ -134,13 +134,13 @@ fn the_fourth_bind_says_whose_address_it_is() {
             (
                 "192.168.158.94:5000",
                 "cannot listen on 192.168.158.94:5000: no interface of this host has 192.168.158.94; \
-                 it lies in the subnet of eth0 (192.168.71.67/16), on another host; \
+                 it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; \
                  the nearest address here is 192.168.71.67",
             ),
             (
                 "[fd00::158:94]:5000",
                 "cannot listen on [fd00::158:94]:5000: no interface of this host has fd00::158:94; \
-                 it lies in the subnet of eth0 (fd00::71:67/64), on another host; \
+                 it is in eth0's subnet (fd00::71:67/64) but not assigned to this host; \
                  the nearest address here is fd00::71:67",
             ),
         ] {
@@ -254,7 +254,7 @@ fn an_address_that_nobody_reaches_through_the_device_is_noted() {
         let mut laptop = network(TEST);
         ip("addr add 10.5.5.5/32 dev lo");
         laptop.ip("route add 10.5.5.5 via 192.168.71.67");
-        let here = "nobody can connect to";
+        let here = "no client can connect to";
         for (device, addr, is_noted) in [
             ("eth0", "127.0.0.1", true),
             ("lo", "127.0.0.1", false),

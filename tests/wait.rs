@@ -228,7 +228,8 @@ fn waiting_is_told_and_ends() {
         type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;
         let told: Told = Arc::default();
         let seen = told.clone();
-        let timeout = Duration::from_millis(500);
+        // A slow machine, too, makes several attempts in this time.
+        let timeout = Duration::from_secs(3);
         let options = BindOptions::new().wait(timeout).on_wait(move |waiting| {
             let entry = (
                 waiting.error().to_string(),

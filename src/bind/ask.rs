@@ -2,38 +2,82 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::OnceLock;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::{os::fd::OwnedFd, time::Duration};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use super::{BindOptions, Wanted, absence, at, name_of, type_of};
+use super::{BindOptions, Wanted, absence, at, device_of, name_of, type_of};
 use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step, System};
-use crate::listen::has_zone;
 use crate::netlink::Netlink;
-use crate::plan::{self, Absence, Clients, Device, PlannedSocket};
+use crate::plan::{self, Absence, Clients, PlannedSocket};
 use crate::target::Protocol;
 
-/// Asks the kernel whether `addr` is a broadcast of one of its subnets.
+/// Asks the kernel whether `ip` is a broadcast of one of its subnets; `None` where it does not answer.
 ///
 /// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
 /// (connect(2)); nothing is sent. A route that prohibits the address gives the
 /// same error, and gives it again when the socket may.
-fn is_broadcast(addr: SocketAddr) -> bool {
-    // Elsewhere it is not known that connect tells.
+fn is_broadcast(ip: IpAddr) -> Option<bool> {
+    // On other systems connect(2) is not known to answer this.
     if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return false;
+        return None;
     }
-    let Ok(socket) = Socket::new(Domain::IPV4, Type::DGRAM, None) else {
-        return false;
-    };
-    // The discard port, lest port 0 means something.
-    let to = SockAddr::from(SocketAddr::new(addr.ip(), 9));
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
+    // The discard port, in case port 0 means something.
+    let to = SockAddr::from(SocketAddr::new(ip, 9));
     let denied = || match socket.connect(&to) {
-        Ok(()) => false,
-        Err(error) => Errno::of(&error) == Errno::AccessDenied,
+        Ok(()) => Some(false),
+        Err(error) => (Errno::of(&error) == Errno::AccessDenied).then_some(true),
     };
-    denied() && socket.set_broadcast(true).is_ok() && !denied()
+    if !denied()? {
+        return Some(false);
+    }
+    socket.set_broadcast(true).ok()?;
+    // If it is denied again, a route prohibits the address, and whether it is a broadcast is unknown.
+    (!denied()?).then_some(true)
+}
+
+/// Returns `true` if the lowest address of an IPv4 subnet is a broadcast address to the kernel, as it was before
+/// Linux 5.14 (commit 58fee5fc8365); `None` where the kernel does not answer.
+///
+/// 127.0.0.0 is the lowest address of a subnet that every host has.
+pub(crate) fn lowest_is_broadcast() -> Option<bool> {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    if let Some(answer) = ANSWER.get() {
+        return Some(*answer);
+    }
+    let answer = is_broadcast(Ipv4Addr::new(127, 0, 0, 0).into())?;
+    Some(*ANSWER.get_or_init(|| answer))
+}
+
+/// Returns why Linux would bind a socket that no client can connect to.
+pub(super) fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
+    if protocol == Protocol::Udp {
+        return None;
+    }
+    let ip = planned.addr.ip();
+    let is_broadcast = match planned.clients {
+        Clients::MayCome => false,
+        Clients::NeverComeToMulticast => return Some(DeadEnd::Multicast),
+        Clients::NeverComeToBroadcast => true,
+        Clients::TheKernelKnows => is_broadcast(ip) == Some(true),
+        Clients::OldKernelsKnow => {
+            lowest_is_broadcast() != Some(false) && is_broadcast(ip) == Some(true)
+        }
+    };
+    is_broadcast.then_some(DeadEnd::Broadcast)
+}
+
+/// Returns the interface that a new socket of this process is bound to: a BPF program of its cgroup may bind
+/// each, which is what `ip vrf exec` sets up (ip-vrf(8)).
+pub(crate) fn device_of_new_sockets() -> io::Result<Option<String>> {
+    if System::HERE != System::Linux {
+        return Ok(None);
+    }
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None);
+    device_of(&socket.or_else(|_| Socket::new(Domain::IPV6, Type::DGRAM, None))?)
 }
 
 /// Finds a port that is free on every address of the host, or where there is
@@ -84,7 +128,7 @@ impl BindOptions {
             }
             _ => {}
         }
-        let dead = self.dead_end(protocol, &socket);
+        let dead = dead_end(protocol, &socket);
         Some(Tried {
             socket,
             dead,
@@ -92,33 +136,6 @@ impl BindOptions {
             // address the kernel is not asked.
             error: error.filter(|(_, error)| dead.is_none() && Errno::of(error) != Errno::InUse),
         })
-    }
-
-    /// Tells whether Linux would bind the socket otherwise than it is meant.
-    pub(super) fn dead_end(&self, protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
-        if self.has_zone_of_another(planned.addr) {
-            return Some(DeadEnd::AnotherZone);
-        }
-        if protocol == Protocol::Udp {
-            return None;
-        }
-        match planned.clients {
-            Clients::MayCome => None,
-            Clients::NeverComeToMulticast => Some(DeadEnd::Multicast),
-            Clients::NeverComeToBroadcast => Some(DeadEnd::Broadcast),
-            Clients::TheKernelKnows => is_broadcast(planned.addr).then_some(DeadEnd::Broadcast),
-        }
-    }
-
-    /// Tells whether the zone of an address is another interface than the device: the kernel binds the
-    /// socket to the zone then, and to the device no more (`__inet6_bind` of `net/ipv6/af_inet6.c`).
-    fn has_zone_of_another(&self, addr: SocketAddr) -> bool {
-        let SocketAddr::V6(v6) = addr else {
-            return false;
-        };
-        let is_scoped = v6.scope_id() != 0 && has_zone(*v6.ip());
-        // The kernel is asked for the device only where that matters.
-        is_scoped && matches!(self.device_claim(), Device::Index(device) if device != v6.scope_id())
     }
 
     /// What came of asking.
@@ -138,19 +155,19 @@ impl BindOptions {
 
 /// An `impl` of the ground's type: only here are sockets made.
 impl Netlink {
-    /// Opens a socket on which the kernel is asked.
+    /// Opens a netlink socket with a buffer for datagrams of less than `size` bytes.
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn open(protocol: i32) -> io::Result<Self> {
+    pub(crate) fn open(protocol: i32, size: usize) -> io::Result<Self> {
         // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
         // the kernel (netlink(7)).
         let socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
         // The kernel answers at once; this is for one that does not.
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self::on(OwnedFd::from(socket).into()))
+        Ok(Self::on(OwnedFd::from(socket).into(), size))
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn open(_: i32) -> io::Result<Self> {
+    pub(crate) fn open(_: i32, _: usize) -> io::Result<Self> {
         Err(io::ErrorKind::Unsupported.into())
     }
 }
@@ -171,5 +188,9 @@ impl Kernel for BindOptions {
             ..self.clone()
         };
         alone.bind_socket(protocol, addr, true).map(|_| ())
+    }
+
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
+        device_of_new_sockets()
     }
 }

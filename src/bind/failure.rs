@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 
-use crate::diagnose::{Cause, Step, hints_of};
-use crate::listen::shown;
+use crate::diagnose::{
+    Cause, Diagnosis, Hint, HintKind, Step, hints_of_unresolved, without_repetition,
+};
+use crate::listen::{Host, ListenAddr, shown};
 use crate::target::Protocol;
 
 /// A setting whose sockets could not be opened. None of them is open.
@@ -36,10 +38,8 @@ use crate::target::Protocol;
 /// assert_eq!(std::io::Error::from(err).kind(), std::io::ErrorKind::AddrInUse);
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
-#[derive(Debug)]
 pub struct BindError(Box<Details>);
 
-#[derive(Debug)]
 struct Details {
     protocol: Protocol,
     /// The settings; none if the list was empty.
@@ -160,17 +160,24 @@ impl BindError {
         self.0.first.io_error()?.raw_os_error()
     }
 
-    /// Returns what else would help, a sentence each, the likeliest first.
+    /// Returns what would help, the likeliest first and none twice.
     ///
     /// # Examples
     ///
     /// ```
+    /// use bindaddr::HintKind;
+    ///
     /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
-    /// assert_eq!(err.hints()[0], "`0.0.0.0` listens on every IPv4 address of this host");
+    /// let widening = err.hints().into_iter().find(|hint| hint.kind() == HintKind::Widen);
+    /// let widening = widening.expect("the wildcard can be bound");
+    /// assert_eq!(widening.replacement(), Some("0.0.0.0:0"));
+    /// assert!(widening.text().starts_with(
+    ///     "`0.0.0.0:0` listens on every IPv4 address of this host, which opens it to ",
+    /// ));
     /// ```
     #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        hints_of(self.failures().flat_map(BindFailure::causes))
+    pub fn hints(&self) -> Vec<Hint> {
+        without_repetition(self.failures().flat_map(BindFailure::hints))
     }
 
     /// Tells whether trying again may help although nobody mends anything.
@@ -185,6 +192,13 @@ impl BindError {
     pub fn is_transient(&self) -> bool {
         let mut causes = self.failures().flat_map(BindFailure::causes);
         causes.all(Cause::is_transient)
+    }
+}
+
+/// The sentence, so that a `main` that returns the error prints it.
+impl fmt::Debug for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -273,6 +287,7 @@ pub struct BindFailure {
     step: Step,
     cause: Cause,
     also: Vec<Cause>,
+    hints: Vec<Hint>,
     error: Option<io::Error>,
 }
 
@@ -281,22 +296,53 @@ impl BindFailure {
     pub(super) fn new(
         addr: Option<SocketAddr>,
         step: Step,
-        causes: Vec<Cause>,
+        diagnosis: Diagnosis,
         error: Option<io::Error>,
     ) -> Self {
-        let mut causes = causes.into_iter();
+        let mut causes = diagnosis.causes.into_iter();
         Self {
             entry: 0,
             addr,
             step,
             cause: causes.next().unwrap_or(Cause::Other { step }),
             also: causes.collect(),
-            error,
+            hints: diagnosis.hints,
+            // An option that the platform lacks is not an error of the system.
+            error: error.filter(|error| error.raw_os_error().is_some()),
         }
+    }
+
+    /// A failure before it comes to a socket; `written` is the setting, if it could be read.
+    pub(super) fn of_setting(step: Step, cause: Cause, written: Option<&ListenAddr>) -> Self {
+        let hints = match (&cause, written) {
+            (Cause::Text(error), _) => error.hints(),
+            (Cause::Unresolved(kind), Some(written)) => hints_of_unresolved(kind, written),
+            _ => Vec::new(),
+        };
+        let causes = vec![cause];
+        Self::new(None, step, Diagnosis { causes, hints }, None)
     }
 
     pub(super) fn of_entry(self, entry: usize) -> Self {
         Self { entry, ..self }
+    }
+
+    /// Creates the failure of an IPv4-mapped address under `only_v6`; the IPv4 address is advised if it can be bound.
+    pub(super) fn of_mapped(ip: Ipv4Addr, written: &ListenAddr, is_bindable: bool) -> Self {
+        let host = Host::Ip {
+            ip: ip.into(),
+            zone: None,
+        };
+        let setting = written.with_other_host(host).to_string();
+        let text = format!("`{setting}` is the IPv4 address");
+        let diagnosis = Diagnosis {
+            causes: vec![Cause::MappedOnV6Only { ip }],
+            hints: is_bindable
+                .then(|| Hint::replacing(HintKind::Replace, text, setting))
+                .into_iter()
+                .collect(),
+        };
+        Self::new(None, Step::Check, diagnosis, None)
     }
 
     /// Returns which of the settings of a list it is of, from 0 on.
@@ -378,9 +424,26 @@ impl BindFailure {
         std::iter::once(&self.cause).chain(&self.also)
     }
 
-    /// Takes out all that is wrong.
-    pub(crate) fn into_causes(self) -> Vec<Cause> {
-        std::iter::once(self.cause).chain(self.also).collect()
+    /// Returns what would help, the likeliest first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("127.1:80").unwrap_err();
+    /// let failure = err.failures().next().expect("one at least");
+    /// assert!(failure.hints().is_empty());
+    /// ```
+    #[must_use]
+    pub fn hints(&self) -> &[Hint] {
+        &self.hints
+    }
+
+    /// Takes out all that is wrong, and what would help.
+    pub(crate) fn into_diagnosis(self) -> Diagnosis {
+        Diagnosis {
+            causes: std::iter::once(self.cause).chain(self.also).collect(),
+            hints: self.hints,
+        }
     }
 
     /// Returns the system's error, where the system was asked.

@@ -9,8 +9,8 @@ use socket2::Socket;
 
 use super::listener::{Followed, Listener, Listeners, Merged, Skipped};
 use super::setting::{Setting, Wanted};
-use super::{BindError, BindFailure, BindOptions, Failed, Opened, Tried, explain};
-use crate::diagnose::{self, Attempt, Cause, Evidence, Step};
+use super::{BindError, BindFailure, BindOptions, Extent, Failed, Opened, Tried, explain};
+use crate::diagnose::{self, Attempt, Cause, Diagnosis, Evidence, Step};
 use crate::plan::{self, Claims, Device, Listed, PlannedSocket};
 use crate::resolve::ThisHost;
 use crate::target::{Claim, Overlap, Protocol};
@@ -139,9 +139,9 @@ impl BindOptions {
     ) -> Result<Listeners<S>, BindError> {
         let texts: Vec<String> = settings.iter().map(Setting::text).collect();
         let refused = |failures| BindError::new(protocol, texts.clone(), failures);
-        let of_all = |cause| refused(vec![BindFailure::new(None, Step::Check, vec![cause], None)]);
         if settings.is_empty() {
-            return Err(of_all(Cause::EmptyList));
+            let failure = BindFailure::of_setting(Step::Check, Cause::EmptyList, None);
+            return Err(refused(vec![failure]));
         }
 
         let mut list = List::default();
@@ -159,23 +159,28 @@ impl BindOptions {
 
         let mut opened: Vec<Listener<S>> = Vec::new();
         let mut failed: Vec<(usize, Failed)> = Vec::new();
+        let mut extent = Extent::Listen;
         for at in list.order() {
             let entry = &list.entries[at];
             let Opened {
                 listeners,
                 failures,
-            } = entry.open(protocol);
-            opened.extend(listeners.into_iter().map(|one| one.of_entry(entry.number)));
+            } = entry.open(protocol, extent);
+            let is_skipped =
+                |failed: &Failed| entry.is_optional() && failed.absence() != (false, false);
+            if !failures.iter().all(is_skipped) {
+                // The list is not opened. What is left is tried for what is wrong with it, and no
+                // client gets in while the causes are found.
+                extent = Extent::Bind;
+                opened.clear();
+            }
+            if extent == Extent::Listen {
+                opened.extend(listeners.into_iter().map(|one| one.of_entry(entry.number)));
+            }
             failed.extend(failures.into_iter().map(|failed| (at, failed)));
         }
-        let is_skipped = |at: usize, failed: &Failed| {
-            list.entries[at].is_optional() && failed.absence() != (false, false)
-        };
-        if !failed.iter().all(|(at, failed)| is_skipped(*at, failed)) {
-            // Clients should not get in while the causes are found.
-            opened.clear();
-        }
-        for (at, failure) in explain(protocol, failed, |at| {
+        let claims = list.claims();
+        for (at, failure) in explain(protocol, failed, Some(&claims), |at| {
             let entry = &list.entries[at];
             (entry.number, &entry.wanted, &*entry.options)
         }) {
@@ -257,12 +262,13 @@ struct Entry<'o> {
 
 impl Entry<'_> {
     /// Opens what can be of it.
-    fn open<S: From<Socket>>(&self, protocol: Protocol) -> Opened<S> {
+    fn open<S: From<Socket>>(&self, protocol: Protocol, extent: Extent) -> Opened<S> {
         if self.is_range() {
-            self.options.open_wanted(protocol, &self.wanted)
+            self.options.open_wanted(protocol, &self.wanted, extent)
         } else {
+            let planned = self.planned.clone();
             self.options
-                .open_on_one_port(protocol, self.planned.clone(), self.is_optional())
+                .open_on_one_port(protocol, planned, self.is_optional(), extent)
         }
     }
 
@@ -343,8 +349,21 @@ impl List<'_> {
         }
     }
 
+    /// Returns what the entries that have one port claim of it, by their numbers.
+    fn claims(&self) -> Claims {
+        let mut claims = Claims::default();
+        for entry in self.entries.iter().filter(|entry| !entry.is_range()) {
+            for socket in &entry.planned {
+                let claim = Claim::of_socket(socket.addr, socket.only_v6);
+                claims.add(entry.number, claim, socket.addr.port());
+            }
+        }
+        claims
+    }
+
     /// Finds what else is wrong, without opening anything.
     fn look_ahead(&mut self, protocol: Protocol) {
+        let claims = self.claims();
         let failed: HashSet<usize> = self.failures.iter().map(BindFailure::entry).collect();
         let others = self
             .entries
@@ -363,18 +382,28 @@ impl List<'_> {
             .collect();
         let attempts: Vec<Attempt<'_>> = tried
             .iter()
-            .map(|(entry, tried)| entry.options.attempt_of(protocol, tried, &entry.wanted))
+            .map(|(entry, tried)| Attempt {
+                beside: Some((&claims, entry.number)),
+                ..entry.options.attempt_of(protocol, tried, &entry.wanted)
+            })
             .collect();
         let evidence = Evidence::read(&attempts, None);
+        let diagnoses: Vec<Diagnosis> = attempts
+            .iter()
+            .map(|attempt| diagnose::diagnose(attempt, &evidence))
+            .collect();
         let mut found = Vec::new();
-        for ((entry, tried), attempt) in tried.iter().zip(&attempts) {
-            let causes = diagnose::causes(attempt, &evidence);
-            let Some(first) = causes.first() else {
+        for ((entry, tried), diagnosis) in tried.into_iter().zip(diagnoses) {
+            let Some(first) = diagnosis.causes.first() else {
                 continue;
             };
             if !(entry.is_optional() && first.is_absence()) {
+                let (step, error) = match tried.error {
+                    Some((step, error)) => (step, Some(error)),
+                    None => (Step::Check, None),
+                };
                 let addr = Some(tried.socket.addr);
-                let failure = BindFailure::new(addr, Step::Check, causes, None);
+                let failure = BindFailure::new(addr, step, diagnosis, error);
                 found.push(failure.of_entry(entry.number));
             }
         }
@@ -436,5 +465,9 @@ fn conflict(addr: SocketAddr, other: SocketAddr, text: &str, overlap: Overlap) -
         text: text.to_owned(),
         overlap,
     };
-    BindFailure::new(Some(addr), Step::Check, vec![cause], None)
+    let diagnosis = Diagnosis {
+        causes: vec![cause],
+        hints: Vec::new(),
+    };
+    BindFailure::new(Some(addr), Step::Check, diagnosis, None)
 }

@@ -5,13 +5,14 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
-use super::{BindFailure, Choice};
-use crate::diagnose::{self, BoundBy, Cause, Note};
+use socket2::SockRef;
+
+use super::{BindFailure, Choice, device_of};
+use crate::diagnose::{self, BoundBy, Cause, Namespace, Note};
 use crate::interfaces::Interfaces;
 use crate::listen::{ListenAddr, shown};
-use crate::plan::PlannedSocket;
 use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, SHOWN, Surroundings};
-use crate::target::{BindTarget, Protocol};
+use crate::target::{BindTarget, Protocol, is_scoped};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
 ///
@@ -34,37 +35,18 @@ use crate::target::{BindTarget, Protocol};
 /// ```
 #[derive(Debug)]
 pub struct Listener<S = TcpListener> {
-    socket: S,
-    local_addr: SocketAddr,
-    only_v6: bool,
-    foreign: bool,
-    protocol: Protocol,
-    freebind: bool,
-    device: Option<Box<str>>,
-    entry: usize,
+    pub(super) socket: S,
+    pub(super) local_addr: SocketAddr,
+    pub(super) namespace: Namespace,
+    pub(super) only_v6: bool,
+    pub(super) protocol: Protocol,
+    pub(super) freebind: bool,
+    /// The option, as it was set.
+    pub(super) device: Option<String>,
+    pub(super) entry: usize,
 }
 
 impl<S> Listener<S> {
-    pub(super) fn new(
-        socket: S,
-        local_addr: SocketAddr,
-        planned: &PlannedSocket,
-        protocol: Protocol,
-        freebind: bool,
-        device: Option<String>,
-    ) -> Self {
-        Self {
-            socket,
-            local_addr,
-            only_v6: planned.only_v6,
-            foreign: planned.foreign,
-            protocol,
-            freebind,
-            device: device.map(String::into_boxed_str),
-            entry: 0,
-        }
-    }
-
     pub(super) fn of_entry(self, entry: usize) -> Self {
         Self { entry, ..self }
     }
@@ -97,51 +79,10 @@ impl<S> Listener<S> {
         self.local_addr
     }
 
-    /// Tells whether the kernel bound a [`Foreign`](BindTarget::Foreign) target all the same.
+    /// Classifies the socket's address on the host of a snapshot.
     ///
-    /// No interface had the address when it was classified, so it may well be that
-    /// nobody can connect: the kernel binds what a local route covers, and with
-    /// [`freebind`](crate::BindOptions::freebind) anything. Of a text, which is bound
-    /// without looking at the interfaces, it says no; [`target`](Self::target) tells.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind((bindaddr::BindTarget::parse("127.0.0.1")?, 0))?;
-    /// assert!(!listeners.as_slice()[0].is_foreign());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn is_foreign(&self) -> bool {
-        self.foreign
-    }
-
-    /// Looks at this host and notes what is odd about the socket's address, such as that
-    /// nobody can connect to it.
-    ///
-    /// Binding reads nothing of the sort: this does, each time it is called. What cannot be
-    /// read is not noted.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// for listener in bindaddr::bind("127.0.0.1:0")? {
-    ///     for note in listener.notes() {
-    ///         eprintln!("note: {}: {note}", listener.local_addr());
-    ///     }
-    /// }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn notes(&self) -> Vec<Note> {
-        let options = BoundBy {
-            freebind: self.freebind,
-            device: self.device(),
-        };
-        diagnose::notes(self.local_addr, self.protocol, &options, None)
-    }
-
-    /// Says what the socket's address is on the host of a snapshot.
+    /// [`Foreign`](BindTarget::Foreign) is an address that no interface of that host has: the kernel binds what a
+    /// local route covers, and with [`freebind`](crate::BindOptions::freebind) anything.
     ///
     /// # Examples
     ///
@@ -156,60 +97,6 @@ impl<S> Listener<S> {
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
         BindTarget::of_socket(self.local_addr, self.only_v6, host)
-    }
-
-    /// Says who can connect, the host being that of a snapshot.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
-    /// let reach = listeners.as_slice()[0].reach(&bindaddr::Interfaces::system()?);
-    /// for dial in reach.dials() {
-    ///     println!("{dial}");
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn reach(&self, host: &Interfaces) -> Reach {
-        let port = self.local_addr.port();
-        self.target(host)
-            .reach_on_device(port, self.device.as_deref(), host)
-    }
-
-    /// Returns from how far away clients may connect, as [`BindTarget::exposure`] has it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{Exposure, Interfaces};
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let exposure = listeners.as_slice()[0].exposure(&Interfaces::default());
-    /// assert_eq!(exposure, Exposure::ThisHost);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        let device = self.device.as_deref();
-        self.target(host).exposure_on_device(device, host)
-    }
-
-    /// Returns the interface that the socket is bound to by [`device`](crate::BindOptions::device): its name,
-    /// if the option has an alternative one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// let listeners = bindaddr::BindOptions::new().device("lo").bind("0.0.0.0:0")?;
-    /// assert_eq!(listeners.as_slice()[0].device(), Some("lo"));
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn device(&self) -> Option<&str> {
-        self.device.as_deref()
     }
 
     /// Borrows the std socket.
@@ -244,7 +131,116 @@ impl<S> Listener<S> {
     }
 }
 
-impl<S> fmt::Display for Listener<S> {
+impl<S: StdSocket> Listener<S> {
+    /// Reads the host and notes what is odd about the socket's address, for example that
+    /// no client can connect to it.
+    ///
+    /// Binding reads nothing of the sort. This does, each time it is called. What cannot be
+    /// read is not noted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for listener in bindaddr::bind("127.0.0.1:0")? {
+    ///     for note in listener.notes() {
+    ///         eprintln!("note: {}: {note}", listener.local_addr());
+    ///     }
+    /// }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn notes(&self) -> Vec<Note> {
+        let device = self.device();
+        let socket = BoundBy {
+            freebind: self.freebind,
+            device: device.as_deref(),
+            only_v6: self.only_v6,
+            namespace: self.namespace,
+        };
+        diagnose::notes(self.local_addr, self.protocol, &socket, None)
+    }
+
+    /// Says who can connect, the host being that of a snapshot.
+    ///
+    /// For a socket that was handed over from another network namespace no address is listed, because the
+    /// snapshot has those of this one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
+    /// let reach = listeners.as_slice()[0].reach(&bindaddr::Interfaces::system()?);
+    /// for dial in reach.dials() {
+    ///     println!("{dial}");
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn reach(&self, host: &Interfaces) -> Reach {
+        if self.namespace != Namespace::This {
+            return Reach::elsewhere(self.namespace);
+        }
+        let port = self.local_addr.port();
+        self.target(host)
+            .reach_on_device(port, self.device().as_deref(), host)
+    }
+
+    /// Returns from how far away clients may connect, as [`BindTarget::exposure`] has it.
+    ///
+    /// A socket that was handed over from another network namespace, or of which that cannot be ruled out, counts as
+    /// [`Global`](Exposure::Global), because the snapshot has the addresses of this namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Exposure, Interfaces};
+    ///
+    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
+    /// let exposure = listeners.as_slice()[0].exposure(&Interfaces::default());
+    /// assert_eq!(exposure, Exposure::ThisHost);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn exposure(&self, host: &Interfaces) -> Exposure {
+        if self.namespace != Namespace::This {
+            return Exposure::Global;
+        }
+        let device = self.device();
+        self.target(host)
+            .exposure_on_device(device.as_deref(), host)
+    }
+
+    /// Returns the interface that the socket is bound to (`SO_BINDTODEVICE`, socket(7)): by
+    /// [`device`](crate::BindOptions::device), or by the cgroup of the process, as `ip vrf exec` does it.
+    ///
+    /// The socket is queried on each call, so the result is the current primary name of the interface. The zone of an
+    /// address is not a device.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android; `None` elsewhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// let listeners = bindaddr::BindOptions::new().device("lo").bind("0.0.0.0:0")?;
+    /// assert_eq!(listeners.as_slice()[0].device().as_deref(), Some("lo"));
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn device(&self) -> Option<String> {
+        if self.device.is_none() && is_scoped(self.local_addr) {
+            return None;
+        }
+        // The interface may have been deleted (ENODEV), and the socket is still bound to it.
+        let device = self.socket.bound_device();
+        device.unwrap_or_else(|_| self.device.clone())
+    }
+}
+
+impl<S: StdSocket> fmt::Display for Listener<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.local_addr.fmt(f)?;
         if f.alternate() {
@@ -252,7 +248,7 @@ impl<S> fmt::Display for Listener<S> {
             if self.only_v6 && self.local_addr.ip().is_unspecified() {
                 f.write_str(", IPv6 only")?;
             }
-            if let Some(device) = &self.device {
+            if let Some(device) = self.device() {
                 write!(f, ", on {} only", device.escape_debug())?;
             }
             f.write_str(")")?;
@@ -331,17 +327,28 @@ impl<S: std::os::windows::io::AsSocket> std::os::windows::io::AsSocket for Liste
 pub trait StdSocket: sealed::Sealed {
     #[doc(hidden)]
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+
+    #[doc(hidden)]
+    fn bound_device(&self) -> io::Result<Option<String>>;
 }
 
 impl StdSocket for TcpListener {
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.set_nonblocking(nonblocking)
     }
+
+    fn bound_device(&self) -> io::Result<Option<String>> {
+        device_of(&SockRef::from(self))
+    }
 }
 
 impl StdSocket for UdpSocket {
     fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         self.set_nonblocking(nonblocking)
+    }
+
+    fn bound_device(&self) -> io::Result<Option<String>> {
+        device_of(&SockRef::from(self))
     }
 }
 
@@ -451,6 +458,38 @@ impl<S> Listeners<S> {
         self.listeners.iter()
     }
 
+    /// Returns what this host does not have of the settings that may be absent.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// // TEST-NET-2 (RFC 5737), which no host has.
+    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
+    /// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn skipped(&self) -> &[Skipped] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.skipped)
+    }
+
+    /// Returns the entries that are listed twice and were opened once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
+    /// let listeners = bindaddr::bind_all([free, free])?;
+    /// assert_eq!((listeners.as_slice().len(), listeners.merged().len()), (1, 1));
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn merged(&self) -> &[Merged] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.merged)
+    }
+}
+
+impl<S: StdSocket> Listeners<S> {
     /// Says who can connect to any of the sockets, the host being that of a snapshot.
     ///
     /// # Examples
@@ -503,51 +542,23 @@ impl<S> Listeners<S> {
     /// ```
     #[must_use]
     pub fn lint(&self, lints: &Lints, host: &Interfaces) -> Vec<Finding> {
-        let targets: Vec<BindTarget> = self.iter().map(|listener| listener.target(host)).collect();
-        let sockets = self.iter().zip(&targets);
-        let sockets: Vec<OpenSocket<'_>> = sockets
-            .map(|(listener, target)| OpenSocket {
+        // The snapshot says nothing of a socket of another network namespace.
+        let here = self
+            .iter()
+            .filter(|listener| listener.namespace == Namespace::This);
+        let sockets: Vec<OpenSocket> = here
+            .map(|listener| OpenSocket {
                 addr: listener.local_addr,
-                target,
+                target: listener.target(host),
                 device: listener.device(),
             })
             .collect();
         let around = Surroundings::read(lints, &sockets, host);
         reach::find(lints, &sockets, host, &around)
     }
-
-    /// Returns what this host does not have of the settings that may be absent.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// // TEST-NET-2 (RFC 5737), which no host has.
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn skipped(&self) -> &[Skipped] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.skipped)
-    }
-
-    /// Returns what stands twice in a list and was opened once.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
-    /// let listeners = bindaddr::bind_all([free, free])?;
-    /// assert_eq!((listeners.as_slice().len(), listeners.merged().len()), (1, 1));
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn merged(&self) -> &[Merged] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.merged)
-    }
 }
 
-impl<S> fmt::Display for Listeners<S> {
+impl<S: StdSocket> fmt::Display for Listeners<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !f.alternate() {
             for (n, listener) in self.iter().take(SHOWN).enumerate() {

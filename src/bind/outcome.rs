@@ -3,8 +3,8 @@
 use std::io;
 
 use super::{BindFailure, BindOptions, Listener, Wanted};
-use crate::diagnose::{self, Attempt, Cause, DeadEnd, Errno, Evidence, Step};
-use crate::plan::PlannedSocket;
+use crate::diagnose::{self, Attempt, DeadEnd, Diagnosis, Errno, Evidence, Step};
+use crate::plan::{Claims, PlannedSocket};
 use crate::target::Protocol;
 
 /// What came of opening sockets.
@@ -88,12 +88,12 @@ impl Failed {
     }
 }
 
-/// Tells whether the host lacks the address, and whether it lacks the family.
+/// Returns whether the host lacks the address, and whether it lacks the family.
 pub(super) fn absence(step: Step, error: &io::Error) -> (bool, bool) {
     let errno = Errno::of(error);
     (
         (step, errno) == (Step::Bind, Errno::NotAvailable),
-        (step, errno) == (Step::Socket, Errno::FamilyUnsupported),
+        step == Step::Socket && errno.is_about_family(),
     )
 }
 
@@ -102,6 +102,7 @@ pub(super) fn absence(step: Step, error: &io::Error) -> (bool, bool) {
 pub(super) fn explain<'w, K: Copy>(
     protocol: Protocol,
     failed: Vec<(K, Failed)>,
+    list: Option<&Claims>,
     setting_of: impl Fn(K) -> (usize, &'w Wanted, &'w BindOptions),
 ) -> Vec<(K, BindFailure)> {
     if failed.is_empty() {
@@ -110,8 +111,11 @@ pub(super) fn explain<'w, K: Copy>(
     let attempts: Vec<Attempt<'_>> = failed
         .iter()
         .map(|(key, failed)| {
-            let (_, wanted, options) = setting_of(*key);
-            let attempt = options.attempt(protocol, failed.planned(), wanted);
+            let (number, wanted, options) = setting_of(*key);
+            let attempt = Attempt {
+                beside: list.map(|list| (list, number)),
+                ..options.attempt(protocol, failed.planned(), wanted)
+            };
             match failed {
                 Failed::Dead { dead, .. } => Attempt {
                     dead: Some(*dead),
@@ -131,13 +135,13 @@ pub(super) fn explain<'w, K: Copy>(
         })
         .collect();
     let evidence = Evidence::read(&attempts, None);
-    let causes: Vec<Vec<Cause>> = attempts
+    let diagnoses: Vec<Diagnosis> = attempts
         .iter()
-        .map(|attempt| diagnose::causes(attempt, &evidence))
+        .map(|attempt| diagnose::diagnose(attempt, &evidence))
         .collect();
-    let failed = failed.into_iter().zip(causes);
+    let failed = failed.into_iter().zip(diagnoses);
     failed
-        .map(|((key, failed), causes)| {
+        .map(|((key, failed), diagnosis)| {
             let (addr, step, error) = match failed {
                 Failed::Dead { planned, .. } => (planned.addr, Step::Check, None),
                 Failed::System {
@@ -145,14 +149,9 @@ pub(super) fn explain<'w, K: Copy>(
                     step,
                     error,
                     ..
-                    // An option that the platform lacks is no error of the system.
-                } => (
-                    planned.addr,
-                    step,
-                    error.raw_os_error().is_some().then_some(error),
-                ),
+                } => (planned.addr, step, Some(error)),
             };
-            let failure = BindFailure::new(Some(addr), step, causes, error);
+            let failure = BindFailure::new(Some(addr), step, diagnosis, error);
             (key, failure.of_entry(setting_of(key).0))
         })
         .collect()

@@ -1,15 +1,17 @@
 //! What the doors take: [`Setting`].
 
 use std::borrow::Cow;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use super::ask::dead_end;
 use super::{BindFailure, BindOptions, Followed};
-use crate::diagnose::{Cause, Step};
+use crate::diagnose::{Cause, Kernel as _, Step};
 use crate::interfaces::Interfaces;
-use crate::listen::{Host, ListenAddr};
+use crate::listen::{Family, Host, ListenAddr};
+use crate::plan;
 use crate::resolve::ThisHost;
-use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
+use crate::target::{BindTarget, Endpoint, Protocol, Wildcard, socket_addr};
 
 /// What to bind: a text, a [`ListenAddr`], or a [`BindTarget`] and a port.
 ///
@@ -117,8 +119,8 @@ pub(crate) struct Wanted {
     pub(crate) endpoints: Vec<Endpoint>,
     /// The ports to try in turn.
     pub(crate) ports: RangeInclusive<u16>,
-    /// The address as it was written, if it was an IPv4-mapped one.
-    pub(crate) mapped: Option<Ipv6Addr>,
+    /// The setting, for advice on what to write in its place.
+    pub(crate) written: ListenAddr,
     /// The snapshot in which the endpoints were found, if one was needed.
     pub(crate) host: Option<Interfaces>,
 }
@@ -184,29 +186,35 @@ impl Read<'_> {
                 let endpoints = options.chosen(vec![target.endpoint()]);
                 return Ok(Wanted {
                     is_optional: false,
-                    endpoints: endpoints
-                        .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?,
+                    endpoints: endpoints.map_err(|kind| {
+                        let cause = Cause::Unresolved(kind);
+                        Box::new(BindFailure::of_setting(Step::Resolve, cause, None))
+                    })?,
                     ports: *port..=*port,
-                    mapped: None,
+                    written: written_of(target, *port),
                     host: target.host().cloned(),
                 });
             }
         };
+        if let (true, Some(ip)) = (options.only_v6, mapped(addr.host())) {
+            // The kernel refuses it for an address (EINVAL), and opens the IPv4 wildcard.
+            let instead = plan::plain_address(SocketAddr::new(ip.into(), 0));
+            let is_dead = dead_end(Protocol::Tcp, &instead).is_some();
+            let is_bindable = !is_dead && options.try_address(instead.addr).is_ok();
+            return Err(Box::new(BindFailure::of_mapped(ip, addr, is_bindable)));
+        }
         let (endpoints, host) = options
             .endpoints_of(addr, host)
             .and_then(|(endpoints, host)| Ok((options.chosen(endpoints)?, host)))
-            .map_err(|kind| refused(Step::Resolve, Cause::Unresolved(kind)))?;
-        let mapped = match addr.host() {
-            Host::Ip {
-                ip: IpAddr::V6(ip), ..
-            } => ip.to_ipv4_mapped().is_some().then_some(*ip),
-            _ => None,
-        };
+            .map_err(|kind| {
+                let cause = Cause::Unresolved(kind);
+                Box::new(BindFailure::of_setting(Step::Resolve, cause, Some(addr)))
+            })?;
         Ok(Wanted {
             is_optional: addr.is_optional(),
             endpoints,
             ports: addr.ports(),
-            mapped,
+            written: addr.clone().into_owned(),
             host,
         })
     }
@@ -278,10 +286,10 @@ impl Setting<'_> {
     pub(crate) fn read(&self) -> Result<Read<'_>, Box<BindFailure>> {
         Ok(match &self.written {
             Written::Text(text) => {
-                let addr = text.parse();
-                Read::Addr(Cow::Owned(
-                    addr.map_err(|err| refused(Step::Parse, Cause::Text(err)))?,
-                ))
+                let addr = text.parse().map_err(|err| {
+                    Box::new(BindFailure::of_setting(Step::Parse, Cause::Text(err), None))
+                });
+                Read::Addr(Cow::Owned(addr?))
             }
             Written::Addr(addr) => Read::Addr(Cow::Borrowed(addr)),
             Written::Target(target, port) => Read::Target(target, *port),
@@ -293,18 +301,31 @@ impl Setting<'_> {
         match &self.written {
             Written::Text(text) => text.to_string(),
             Written::Addr(addr) => addr.to_string(),
-            Written::Target(target, port) => match target.endpoint() {
-                Endpoint::Any(Wildcard::All) => format!("*:{port}"),
-                Endpoint::Any(Wildcard::DualStack) => format!("[::]:{port}"),
-                Endpoint::Any(Wildcard::Ipv4) => format!("0.0.0.0:{port}"),
-                Endpoint::Any(Wildcard::Ipv6) => format!("ipv6@*:{port}"),
-                Endpoint::Localhost => format!("localhost:{port}"),
-                Endpoint::Ip { ip, scope_id, .. } => socket_addr(ip, scope_id, *port).to_string(),
-            },
+            Written::Target(target, port) => written_of(target, *port).to_string(),
         }
     }
 }
 
-fn refused(step: Step, cause: Cause) -> Box<BindFailure> {
-    Box::new(BindFailure::new(None, step, vec![cause], None))
+/// Returns the setting that names a target.
+fn written_of(target: &BindTarget, port: u16) -> ListenAddr {
+    match target.endpoint() {
+        Endpoint::Any(Wildcard::All) => ListenAddr::of_host(Host::Any, None, port),
+        Endpoint::Any(Wildcard::DualStack) => {
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into()
+        }
+        Endpoint::Any(Wildcard::Ipv4) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into(),
+        Endpoint::Any(Wildcard::Ipv6) => ListenAddr::of_host(Host::Any, Some(Family::Ipv6), port),
+        Endpoint::Localhost => ListenAddr::of_host(Host::Localhost, None, port),
+        Endpoint::Ip { ip, scope_id, .. } => socket_addr(ip, scope_id, port).into(),
+    }
+}
+
+/// Returns the IPv4 address that an IPv4-mapped one was written for.
+fn mapped(host: &Host) -> Option<Ipv4Addr> {
+    match host {
+        Host::Ip {
+            ip: IpAddr::V6(ip), ..
+        } => ip.to_ipv4_mapped(),
+        _ => None,
+    }
 }

@@ -1,5 +1,7 @@
 //! Why a socket could not be opened: [`Cause`].
 
+use std::cmp::Reverse;
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -70,9 +72,14 @@ pub enum Cause {
     OnAnotherDevice {
         /// The address.
         ip: IpAddr,
-        /// The device, as it was set.
+        /// The device, as it was set, or as the cgroup has it.
         device: String,
-        /// The names of the interfaces that have the address.
+        /// Whether no option is set, and the cgroup of this process binds its sockets to the device, as `ip vrf exec`
+        /// does (ip-vrf(8)).
+        is_by_cgroup: bool,
+        /// Whether the zone of the address is the other interface, whatever addresses the device has.
+        is_by_zone: bool,
+        /// The names of the interfaces that have the address, or that of the zone.
         interfaces: Vec<String>,
     },
     /// The IPv6 address is tentative: the system still looks for a duplicate of it on the
@@ -133,7 +140,9 @@ pub enum Cause {
         /// The names of the interfaces that have the address.
         zones: Vec<String>,
     },
-    /// An IPv4-mapped address for a socket that is to be IPv6-only (`EINVAL`).
+    /// An IPv4-mapped address, the wildcard included, where sockets are to be
+    /// [IPv6-only](crate::BindOptions::only_v6). The system is not asked: it refuses an address (`EINVAL`), and opens
+    /// the wildcard to IPv4.
     #[non_exhaustive]
     MappedOnV6Only {
         /// The IPv4 address.
@@ -150,8 +159,11 @@ pub enum Cause {
         ip: IpAddr,
         /// The port.
         port: u16,
-        /// Who has it; empty where that could not be read.
+        /// The first eight sockets that have it; none where they could not be read. If they are not
+        /// [certain](Holder::is_certain), one of them may have it, or another that is not shown.
         holders: Vec<Holder>,
+        /// How many more have it.
+        more: usize,
     },
     /// The port is in use (`EADDRINUSE`) by no socket that can be seen: by one that is bound
     /// and does not listen, which newer kernels only show, or by one that was closed since.
@@ -174,8 +186,8 @@ pub enum Cause {
         first: u16,
         /// The last one.
         last: u16,
-        /// Who has them, one for each port of which that could be read.
-        holders: Vec<Holder>,
+        /// The sockets that have them, as far as they could be read.
+        holders: RangeHolders,
     },
     /// The list of settings has none.
     EmptyList,
@@ -202,8 +214,8 @@ pub enum Cause {
     PrivilegedPort {
         /// The port.
         port: u16,
-        /// The first port that needs no privilege.
-        limit: u16,
+        /// The first port that needs no privilege, where it could be read (`ip_unprivileged_port_start`, ip(7)).
+        limit: Option<u16>,
         /// What the process lacks.
         privilege: Privilege,
     },
@@ -345,6 +357,8 @@ pub enum Unavailable {
     /// The kernel has it, and refuses this process: a sandbox, such as systemd's
     /// `RestrictAddressFamilies=`.
     Sandbox,
+    /// A policy refuses such sockets to this process (`EACCES`, `EPERM` of socket(2)), which needs no privilege.
+    Refused(Policy),
     /// Nothing tells why.
     Unknown,
 }
@@ -480,6 +494,72 @@ impl Cause {
             Self::UnsupportedOption { .. } => io::ErrorKind::Unsupported,
             _ => io::ErrorKind::InvalidInput,
         }
+    }
+}
+
+/// The holders of the ports of a [range](Cause::RangeInUse), the one with the most ports first.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Cause;
+///
+/// fn has_a_process(cause: &Cause) -> bool {
+///     match cause {
+///         Cause::RangeInUse { holders, .. } => holders.first().iter().any(|one| one.pid().is_some()),
+///         _ => false,
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RangeHolders {
+    /// A socket of each process or user, and how many of the ports it has.
+    counts: Vec<(Holder, usize)>,
+    more: usize,
+}
+
+impl RangeHolders {
+    const SHOWN: usize = 8;
+
+    /// Counts the holders of ports by process, or by user where the process is not known.
+    pub(super) fn count(holders: impl Iterator<Item = Holder>) -> Self {
+        let mut counts: Vec<(Holder, usize)> = Vec::new();
+        let mut places: HashMap<(Option<u32>, Option<u32>), usize> = HashMap::new();
+        for holder in holders {
+            let user = holder.uid().filter(|_| holder.pid().is_none());
+            let place = *places.entry((holder.pid(), user)).or_insert_with(|| {
+                counts.push((holder, 0));
+                counts.len() - 1
+            });
+            counts[place].1 += 1;
+        }
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        let more = counts.len().saturating_sub(Self::SHOWN);
+        counts.truncate(Self::SHOWN);
+        Self { counts, more }
+    }
+
+    /// Returns a socket of each of the first eight processes, or of each user where the process is not known.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let holders = bindaddr::RangeHolders::default();
+    /// assert!(holders.first().is_empty());
+    /// ```
+    #[must_use]
+    pub fn first(&self) -> Vec<&Holder> {
+        self.counts.iter().map(|(holder, _)| holder).collect()
+    }
+
+    /// Returns those, each with how many of the ports it has.
+    pub(super) fn counts(&self) -> &[(Holder, usize)] {
+        &self.counts
+    }
+
+    /// Returns how many more processes or users have others of the ports.
+    pub(crate) fn more(&self) -> usize {
+        self.more
     }
 }
 

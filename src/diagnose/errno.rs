@@ -30,6 +30,17 @@ pub(crate) enum Errno {
     Unknown,
 }
 
+impl Errno {
+    /// Returns `true` if socket(2) fails so where a family is not to be had: the kernel lacks it, or refuses it
+    /// to this process. An internet socket needs no privilege.
+    pub(crate) fn is_about_family(self) -> bool {
+        matches!(
+            self,
+            Self::FamilyUnsupported | Self::AccessDenied | Self::NotPermitted
+        )
+    }
+}
+
 /// EPERM; EACCES and the Winsock codes are larger.
 const NOT_PERMITTED: i32 = 1;
 

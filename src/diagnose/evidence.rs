@@ -1,8 +1,8 @@
-//! What the host says after a failure: [`Evidence`], the third door.
+//! Collects [`Evidence`] about the host after a failed bind.
 //!
 //! Everything is read without privilege, and of the calling thread's network
 //! namespace: `/proc/self` would be that of the process's first thread. What
-//! cannot be read is left out.
+//! cannot be read is left out, and no cause rests on it.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -12,19 +12,22 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
 
+use super::hint;
 use super::sock_diag;
 use super::sockets::{Row, Sockets, State, descriptors_of, processes_with, rows_of_proc};
-use super::{Attempt, DeadEnd, Errno, Step, System};
+use super::{Attempt, Errno, Step, System};
 use crate::interfaces::{Interface, Interfaces};
 use crate::netlink::{self, Link, Netlink};
-use crate::target::{BindTarget, Claim, Protocol};
+use crate::target::{BindTarget, Claim, Protocol, is_scoped};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
 pub(crate) trait Kernel {
     /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
+
+    /// Returns the interface that a cgroup binds the sockets of this process to.
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>>;
 }
 
 /// What the host says after a failure; what could not be read, or was not
@@ -49,18 +52,36 @@ pub(crate) struct Evidence {
     pub(crate) available_now: HashSet<SocketAddr>,
     /// The interfaces that sockets are to be bound to, by the names that were set.
     pub(crate) devices: HashMap<String, Link>,
+    pub(crate) cgroup_device: CgroupDevice,
+    /// The addresses to write instead that the kernel binds, with port 0.
+    pub(crate) bindable: HashSet<SocketAddr>,
     pub(crate) tcp: Sockets,
     pub(crate) udp: Sockets,
     pub(crate) first_unprivileged_port: Option<u16>,
     pub(crate) capability: Option<Capability>,
     pub(crate) has_seccomp_filter: Option<bool>,
+    /// Whether the process can gain no privilege by execve(2) (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
+    pub(crate) no_new_privs: Option<bool>,
     pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
     /// How many descriptors the process has.
     pub(crate) open_files: Option<u64>,
 }
 
-/// How often a contradiction is looked at before it is taken for how the host is.
-const LOOKS: usize = 12;
+/// The interface that a cgroup binds the sockets of this process to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum CgroupDevice {
+    /// It was not read, or could not be.
+    #[default]
+    Unknown,
+    None,
+    Bound(String),
+}
+
+/// How often addresses that contradict what was read are looked at again before they are taken for how the host is.
+pub(super) const LOOKS: usize = 64;
+/// How many addresses are probed and listed in all of these looks, short of finishing the last one: some
+/// microseconds each.
+pub(super) const BUDGET: usize = 4096;
 
 /// How far duplicate address detection came with an address (RFC 4862, section 5.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,17 +123,11 @@ impl Evidence {
         if attempts.is_empty() {
             return evidence;
         }
-        for name in attempts.iter().filter_map(|attempt| attempt.device) {
-            if !evidence.devices.contains_key(name) {
-                let device = netlink::device(name);
-                evidence
-                    .devices
-                    .extend(device.map(|device| (name.to_owned(), device)));
-            }
-        }
+        evidence.read_devices(attempts);
         evidence.read_limits(attempts);
         evidence.ask_for_verdicts(attempts);
         evidence.read_addresses(attempts);
+        evidence.probe_candidates(attempts);
         evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts);
         evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts);
         evidence
@@ -121,6 +136,57 @@ impl Evidence {
     /// The name of a device that may have been set by an alternative one.
     pub(crate) fn name_of_device<'a>(&'a self, name: &'a str) -> &'a str {
         self.devices.get(name).map_or(name, |link| &link.name)
+    }
+
+    fn read_devices(&mut self, attempts: &[Attempt<'_>]) {
+        let is_without = |attempt: &Attempt<'_>| attempt.device.is_none();
+        if let Some(attempt) = attempts.iter().find(|attempt| is_without(attempt)) {
+            self.cgroup_device = match attempt.kernel.device_of_new_sockets() {
+                Ok(Some(name)) => CgroupDevice::Bound(name),
+                Ok(None) => CgroupDevice::None,
+                Err(_) => CgroupDevice::Unknown,
+            };
+        }
+        let set = attempts.iter().filter_map(|attempt| attempt.device);
+        let mut names: Vec<String> = set.map(str::to_owned).collect();
+        if let CgroupDevice::Bound(name) = &self.cgroup_device {
+            names.push(name.clone());
+        }
+        for name in names {
+            if !self.devices.contains_key(&name) {
+                let device = netlink::device(&name);
+                self.devices.extend(device.map(|device| (name, device)));
+            }
+        }
+    }
+
+    /// Returns the interface that the socket of an attempt would be bound to, a zone aside, which replaces that of a cgroup.
+    pub(crate) fn device_of<'a>(&'a self, attempt: &Attempt<'a>) -> Option<&'a str> {
+        match (attempt.device, &self.cgroup_device) {
+            (Some(device), _) => Some(device),
+            (None, CgroupDevice::Bound(device)) if !is_scoped(attempt.addr) => Some(device),
+            (None, _) => None,
+        }
+    }
+
+    /// Returns `true` if the socket of an attempt would be bound to no interface, which it is not if that is unknown.
+    pub(crate) fn is_without_device(&self, attempt: &Attempt<'_>) -> bool {
+        self.device_of(attempt).is_none() && self.cgroup_device != CgroupDevice::Unknown
+    }
+
+    /// Returns `true` if the port of an attempt needs no privilege that this process may lack.
+    pub(super) fn is_port_unprivileged(&self, attempt: &Attempt<'_>) -> bool {
+        let (first, _) = attempt.ports;
+        let limit = self.first_unprivileged_port.unwrap_or(DEFAULT_PORT_START);
+        let is_privileged = self.system == System::Linux && (1..limit).contains(&first);
+        let has_privilege = match self.capability {
+            Some(Capability::Effective) => true,
+            // The owner of the sysctl is a user of this user namespace, so that it most likely owns the network
+            // namespace as well.
+            Some(Capability::Uncertain) => self.first_unprivileged_port.is_some(),
+            _ => false,
+        };
+        !is_privileged || has_privilege
     }
 
     fn read_limits(&mut self, attempts: &[Attempt<'_>]) {
@@ -132,7 +198,8 @@ impl Evidence {
         if ports().any(|port| port != 0) {
             self.first_unprivileged_port = first_unprivileged_port();
         }
-        let limit = self.first_unprivileged_port.unwrap_or(0);
+        // If it cannot be read, the default of Linux decides.
+        let limit = self.first_unprivileged_port.unwrap_or(DEFAULT_PORT_START);
         let about_privilege = ports().any(|port| (1..limit).contains(&port));
         let about_filters = any(|errno| {
             matches!(
@@ -144,6 +211,7 @@ impl Evidence {
             let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
             self.capability = about_privilege.then(|| capability(&status)).flatten();
             self.has_seccomp_filter = has_seccomp_filter(&status);
+            self.no_new_privs = field(&status, "NoNewPrivs").map(|set| set != "0");
         }
         if any(|errno| errno == Errno::InUse) && ports().any(|port| port == 0) {
             self.ephemeral_ports = ephemeral_ports();
@@ -170,10 +238,11 @@ impl Evidence {
         let mut about_interfaces = false;
         let mut about_ipv6 = false;
         for attempt in attempts {
-            about_interfaces |= attempt.dead == Some(DeadEnd::AnotherZone);
-            let refused = attempt.errno().map(|(_, errno)| errno);
-            let verdict = self.verdicts.get(&attempt.addr).copied();
-            for errno in [refused, verdict].into_iter().flatten() {
+            let is_of_another_zone = matches!(attempt.errno(), Some((Step::Check, _)));
+            about_interfaces |= is_of_another_zone;
+            let verdict = self.verdicts.get(&attempt.addr);
+            let verdict = verdict.map(|errno| (Step::Bind, *errno));
+            for (step, errno) in [attempt.errno(), verdict].into_iter().flatten() {
                 match errno {
                     Errno::NotAvailable => {
                         unavailable.push(attempt);
@@ -181,7 +250,11 @@ impl Evidence {
                         about_ipv6 |= attempt.addr.is_ipv6();
                     }
                     Errno::Invalid | Errno::NoDevice => about_interfaces = true,
-                    Errno::FamilyUnsupported => about_ipv6 |= attempt.addr.is_ipv6(),
+                    errno if step == Step::Socket && errno.is_about_family() => {
+                        about_ipv6 |= attempt.addr.is_ipv6();
+                        // A hint about another address compares their exposure.
+                        about_interfaces |= attempt.addr.is_ipv6();
+                    }
                     _ => {}
                 }
             }
@@ -217,7 +290,8 @@ impl Evidence {
                 BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign)
                     if foreign.scope_id().is_none()
-                        && netlink::local_table(foreign.ip()).is_some() =>
+                        && netlink::local_table(foreign.ip())
+                            .is_ok_and(|table| table.is_some()) =>
                 {
                     self.local_by_route.insert(foreign.ip());
                 }
@@ -226,29 +300,74 @@ impl Evidence {
         }
     }
 
-    /// Looks again at an address of which one thing was read that another contradicts: each may be
-    /// of another moment, where addresses come and go.
-    pub(super) fn look_again(&mut self, attempt: &Attempt<'_>) {
-        let ip = attempt.addr.ip().to_canonical();
-        let was_listed = self.interfaces.as_ref().is_some_and(|host| host.has(ip));
+    /// Asks the kernel about what would be advised to write instead.
+    fn probe_candidates(&mut self, attempts: &[Attempt<'_>]) {
+        let Some(host) = self.interfaces.clone() else {
+            return;
+        };
+        let mut probed = HashSet::new();
+        for attempt in attempts {
+            for mut candidate in hint::candidates(attempt, self.verdict_on(attempt.addr), &host) {
+                candidate.set_port(0);
+                if probed.insert(candidate) && attempt.kernel.try_address(candidate).is_ok() {
+                    self.bindable.insert(candidate);
+                }
+            }
+        }
+    }
+
+    /// Probes again the addresses of which one thing was read that another contradicts: each may be of another
+    /// moment, where addresses come and go.
+    ///
+    /// All of them share one budget, and nothing sleeps, because an async caller has no thread to spare.
+    pub(super) fn look_again(&mut self, mut attempts: Vec<&Attempt<'_>>) {
+        let was_listed: HashSet<IpAddr> = match &self.interfaces {
+            Some(host) => attempts
+                .iter()
+                .map(|attempt| attempt.addr.ip().to_canonical())
+                .filter(|ip| host.has(*ip))
+                .collect(),
+            None => HashSet::new(),
+        };
+        let mut budget = BUDGET;
         for _ in 0..LOOKS {
-            thread::sleep(Duration::from_millis(1));
-            let is_bound = attempt.kernel.try_address(attempt.addr).is_ok();
+            attempts.truncate(budget);
+            if attempts.is_empty() {
+                return;
+            }
+            // The process that is changing the addresses may be about to finish.
+            thread::yield_now();
+            let is_bound: Vec<bool> = attempts
+                .iter()
+                .map(|attempt| attempt.kernel.try_address(attempt.addr).is_ok())
+                .collect();
             let Ok(host) = Interfaces::system() else {
                 return;
             };
-            let is_listed = host.has(ip);
-            if is_bound || (is_listed && !was_listed) {
-                self.available_now.insert(attempt.addr);
-                return;
-            }
-            if was_listed && !is_listed {
+            let listed: usize = host.iter().map(|interface| interface.addrs().len()).sum();
+            budget = budget.saturating_sub(attempts.len() + listed);
+            let mut is_newer = false;
+            let mut probed = is_bound.into_iter();
+            attempts.retain(|attempt| {
+                let ip = attempt.addr.ip().to_canonical();
+                let (was_listed, is_listed) = (was_listed.contains(&ip), host.has(ip));
+                if probed.next() == Some(true) || (is_listed && !was_listed) {
+                    self.available_now.insert(attempt.addr);
+                    return false;
+                }
+                if was_listed && !is_listed {
+                    is_newer = true;
+                    return false;
+                }
+                let is_routed = || netlink::local_table(ip).is_ok_and(|table| table.is_some());
+                if !is_listed && !is_routed() {
+                    self.local_by_route.remove(&ip);
+                    return false;
+                }
+                true
+            });
+            if is_newer {
                 self.interfaces = Some(host);
-                return;
-            }
-            if !is_listed && netlink::local_table(ip).is_none() {
-                self.local_by_route.remove(&ip);
-                return;
             }
         }
     }
@@ -257,8 +376,8 @@ impl Evidence {
         if index == 0 || self.links.contains_key(&index) {
             return;
         }
-        let question = netlink::link_question(index, None);
-        if let Some(link) = netlink::ask_one(&question, netlink::link) {
+        let request = netlink::link_request(index, None);
+        if let Ok(Some(link)) = netlink::request_one(&request, netlink::link) {
             self.links.insert(index, link);
         }
     }
@@ -328,7 +447,7 @@ impl Evidence {
             let (claim, sockets) = (self.claim(attempt), &sockets);
             (first..=last).flat_map(move |port| sockets.inodes(claim, port))
         });
-        sockets.processes = processes_with(&inodes.collect());
+        (sockets.processes, sockets.is_searched) = processes_with(&inodes.collect());
         sockets
     }
 
@@ -338,7 +457,7 @@ impl Evidence {
 
     /// What a socket claims of its port.
     pub(crate) fn claim(&self, attempt: &Attempt<'_>) -> Claim {
-        let device = attempt.device.map(|name| self.devices.get(name));
+        let device = self.device_of(attempt).map(|name| self.devices.get(name));
         let device = match device {
             None => 0,
             // Of an unknown one only its likes without a device are in the way.
@@ -380,14 +499,47 @@ fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> 
         Protocol::Tcp => 6,
         Protocol::Udp => 17,
     };
-    let mut netlink = Netlink::open(netlink::SOCK_DIAG).ok()?;
-    let mut rows = Vec::new();
-    for ipv6 in [false, true] {
-        let question = sock_diag::question(ipv6, number, states, port);
-        let found = netlink.all(&question, sock_diag::socket).ok()?;
-        rows.extend(found.into_iter().map(|row| row.of(protocol)));
+    let rows = Netlink::query(netlink::SOCK_DIAG, |netlink| {
+        let mut rows = Vec::new();
+        for ipv6 in [false, true] {
+            let request = sock_diag::request(ipv6, number, states, port);
+            let found = netlink.all(&request, sock_diag::socket)?;
+            rows.extend(found.into_iter().map(|row| row.of(protocol)));
+        }
+        Ok(rows)
+    });
+    rows.ok()
+}
+
+/// Whether a socket is of the network namespace of the calling thread, the least certain last but one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(all(unix, feature = "socket-activation")), allow(dead_code))] // each that is opened here is of this one
+pub(crate) enum Namespace {
+    This,
+    /// Neither netlink nor procfs has the sockets of this one.
+    Unknown,
+    Other,
+}
+
+impl Namespace {
+    /// Finds the namespace of a socket that listens, or of UDP, by its inode: the kernel lists the sockets of one
+    /// namespace (`sock_diag(7)`, `/proc/net/tcp`).
+    #[cfg(all(unix, feature = "socket-activation"))]
+    pub(crate) fn of(protocol: Protocol, port: u16, inode: u64) -> Self {
+        // Other systems have none.
+        if System::HERE != System::Linux {
+            return Self::This;
+        }
+        let states = match protocol {
+            Protocol::Tcp => State::LISTEN,
+            Protocol::Udp => u32::MAX,
+        };
+        match ask_for_rows(protocol, states, port).or_else(|| rows_of_proc(protocol)) {
+            Some(rows) if rows.iter().any(|row| row.inode == inode) => Self::This,
+            Some(_) => Self::Other,
+            None => Self::Unknown,
+        }
     }
-    Some(rows)
 }
 
 /// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
@@ -408,6 +560,8 @@ fn first_unprivileged_port() -> Option<u16> {
 pub(super) const LOOPBACK_INDEX: u32 = 1;
 
 const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
+/// `PROT_SOCK` of net/sock.h.
+pub(super) const DEFAULT_PORT_START: u16 = 1024;
 
 /// `net.ipv4.ip_local_port_range`, which holds for IPv6, too (ip(7)).
 fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
@@ -420,7 +574,7 @@ fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
 }
 
 /// Finds a field of `/proc/PID/status` (proc(5)).
-fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let mut lines = status.lines().filter_map(|line| line.split_once(':'));
     lines
         .find(|(key, _)| *key == name)

@@ -11,9 +11,12 @@ use super::evidence::{
     Capability, DadState, Evidence, Ipv6Switch, Kernel, capability, has_seccomp_filter, ipv6_addr,
 };
 use super::sockets::{Process, Row, Sockets, State};
-use super::{Attempt, Cause, Errno, Policy, Step, System, Unavailable, causes, sock_diag};
+use super::{
+    Attempt, Cause, Diagnosis, Errno, HintKind, Policy, Step, System, Unavailable, causes,
+    diagnose, hint, sock_diag,
+};
 use crate::interfaces::{Interface, Interfaces};
-use crate::listen::has_zone;
+use crate::listen::{ListenAddr, has_zone};
 use crate::netlink::{self, Link, LinkKind};
 use crate::target::Protocol;
 
@@ -27,6 +30,10 @@ impl Kernel for Nobody {
     fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Err((Step::Bind, io::ErrorKind::Unsupported.into()))
     }
+
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
 }
 
 pub(super) fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attempt<'a> {
@@ -38,9 +45,13 @@ pub(super) fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attem
         device: None,
         kernel: &Nobody,
         shares_port: false,
+        freebind: false,
+        only_v6_option: false,
+        written: None,
         ports: (addr.port(), addr.port()),
         no_port_left: false,
         before: None,
+        beside: None,
         dead: None,
         refused: Some((step, error)),
     }
@@ -126,6 +137,7 @@ fn odd_process(inode: u64) -> Process {
     Process {
         is_this: inode == 1,
         pid: 4711,
+        uid: Some(33),
         command: Some(ODD_NAME.into()),
     }
 }
@@ -235,8 +247,9 @@ fn the_decision(
 ) -> TestCaseResult {
     let error = io::Error::from_raw_os_error(code);
     let attempt = attempt(&addr.to_string(), step, &error);
-    let causes = causes(&attempt, evidence);
+    let Diagnosis { causes, hints } = diagnose(&attempt, evidence);
     prop_assert!(!causes.is_empty());
+    let hints: Vec<String> = hints.iter().map(ToString::to_string).collect();
     let mut kinds: Vec<_> = causes.iter().map(std::mem::discriminant).collect();
     kinds.dedup();
     prop_assert_eq!(kinds.len(), causes.len(), "{:?}", &causes);
@@ -245,7 +258,7 @@ fn the_decision(
         prop_assert!(!sentence.is_empty() && !sentence.contains("os error"));
         prop_assert!(!sentence.ends_with('.'));
         // Nothing that was read draws on a terminal, or begins a line of its own.
-        for told in cause.hints().into_iter().chain([sentence]) {
+        for told in hints.iter().chain([&sentence]) {
             let is_odd = |c: char| c.is_control() || c == '\u{202e}';
             prop_assert!(!told.contains(is_odd), "{:?}", told);
         }
@@ -267,7 +280,13 @@ fn the_decision(
         (Errno::AccessDenied | Errno::NotPermitted, _) => prop_assert!(
             matches!(
                 first,
-                Cause::PrivilegedPort { .. } | Cause::RefusedByPolicy(_) | Cause::Denied { .. }
+                Cause::PrivilegedPort { .. }
+                    | Cause::RefusedByPolicy(_)
+                    | Cause::Denied { .. }
+                    | Cause::FamilyUnavailable {
+                        why: Unavailable::Refused(_),
+                        ..
+                    }
             ),
             "{:?}",
             first
@@ -285,7 +304,62 @@ fn the_decision(
     Ok(())
 }
 
-/// Whoever is named for having the port is in the way.
+/// A setting to write instead is read, and opens no more than what was written unless that is said.
+fn the_advice(
+    addr: SocketAddr,
+    (step, code): (Step, i32),
+    evidence: &Evidence,
+    only_v6_option: bool,
+) -> TestCaseResult {
+    let error = io::Error::from_raw_os_error(code);
+    let written = ListenAddr::from(addr);
+    let attempt = Attempt {
+        written: Some(&written),
+        only_v6_option,
+        ..attempt(&addr.to_string(), step, &error)
+    };
+    let mut evidence = evidence.clone();
+    if let Some(host) = &evidence.interfaces {
+        // A kernel that binds them all.
+        let mut bindable = hint::candidates(&attempt, None, host);
+        for addr in &mut bindable {
+            addr.set_port(0);
+        }
+        evidence.bindable.extend(bindable);
+    }
+    let host = evidence.interfaces.clone().unwrap_or_default();
+    let exposure = |text: &ListenAddr| {
+        let targets = text.resolve(&host).unwrap_or_default();
+        targets.iter().map(|target| target.exposure(&host)).max()
+    };
+    for hint in diagnose(&attempt, &evidence).hints {
+        let Some(replacement) = hint.replacement() else {
+            continue;
+        };
+        prop_assert!(
+            hint.text().contains(&format!("`{replacement}`")),
+            "{:?}",
+            hint
+        );
+        let setting = replacement.parse::<ListenAddr>();
+        prop_assert!(setting.is_ok(), "{:?}", hint);
+        let setting = setting.expect("it is read");
+        prop_assert_eq!(setting.ports(), written.ports());
+        prop_assert!(setting != written, "{:?}", hint);
+        match hint.kind() {
+            HintKind::Replace => {
+                prop_assert!(exposure(&setting) <= exposure(&written), "{:?}", hint);
+            }
+            kind => {
+                prop_assert_eq!(kind, HintKind::Widen);
+                prop_assert!(hint.text().contains("open"), "{:?}", hint);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A holder that is named conflicts with the attempt.
 fn the_holders(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence) -> TestCaseResult {
     let error = io::Error::from_raw_os_error(code);
     let attempt = attempt(&addr.to_string(), step, &error);
@@ -324,9 +398,14 @@ fn the_silence(addr: SocketAddr, (step, code): (Step, i32)) -> TestCaseResult {
         Cause::NoSuchDevice { known, .. } => known.is_some(),
         Cause::TooManyOpenFiles { open, .. } => open.is_some(),
         Cause::EphemeralPortsExhausted { range, .. } => range.is_some(),
-        Cause::FamilyUnavailable { why, .. } => *why != Unavailable::Unknown,
+        // An internet socket needs no privilege, so the number of the error says that much.
+        Cause::FamilyUnavailable { why, .. } => !matches!(
+            why,
+            Unavailable::Unknown
+                | Unavailable::Refused(Policy::SecurityModuleOrFilter | Policy::Filter)
+        ),
         Cause::RefusedByPolicy(policy) => {
-            let port_0 = addr.port() == 0 && *policy == Policy::SecurityModule;
+            let port_0 = addr.port() == 0 && *policy == Policy::SecurityModuleOrFilter;
             *policy != Policy::Filter && !port_0
         }
         Cause::AddressUnavailable
@@ -343,8 +422,8 @@ fn the_silence(addr: SocketAddr, (step, code): (Step, i32)) -> TestCaseResult {
 
 /// No bytes break what reads the kernel's answers and the tables of `/proc`.
 fn the_readers(bytes: &[u8]) {
-    for (answer, _) in netlink::answers(bytes) {
-        if let netlink::Answer::Part(kind, body) = answer {
+    for (message, _) in netlink::messages(bytes) {
+        if let netlink::Message::Payload(kind, body) = message {
             let _ = (netlink::link(kind, body), sock_diag::socket(kind, body));
             let _ = (netlink::local_route(kind, body), netlink::addr(kind, body));
         }
@@ -377,6 +456,16 @@ proptest! {
     }
 
     #[test]
+    fn replacement_parses_and_widens_only_when_stated(
+        addr in addrs(),
+        failure in failures(),
+        evidence in evidence(),
+        only_v6 in any::<bool>(),
+    ) {
+        the_advice(addr, failure, &evidence, only_v6)?;
+    }
+
+    #[test]
     fn a_holder_is_in_the_way(addr in addrs(), failure in failures(), evidence in evidence()) {
         the_holders(addr, failure, &evidence)?;
     }
@@ -400,7 +489,7 @@ pub mod fuzzing {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-    use super::{addrs, evidence, failures, the_decision, the_holders, the_silence};
+    use super::{addrs, evidence, failures, the_advice, the_decision, the_holders, the_silence};
 
     pub fn readers(bytes: &[u8]) {
         super::the_readers(bytes);
@@ -419,6 +508,7 @@ pub mod fuzzing {
         };
         let (addr, failure, evidence) = tree.current();
         let laws = the_decision(addr, failure, &evidence)
+            .and_then(|()| the_advice(addr, failure, &evidence, bytes.len() % 2 == 0))
             .and_then(|()| the_holders(addr, failure, &evidence))
             .and_then(|()| the_silence(addr, failure));
         assert!(laws.is_ok(), "{addr} {failure:?} {evidence:?}: {laws:?}");

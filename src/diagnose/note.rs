@@ -7,9 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::System;
-use super::evidence::{is_set, routed_loopback};
-use crate::interfaces::{InterfaceAddr, Interfaces};
-use crate::listen::shown;
+use super::evidence::{Namespace, is_set, routed_loopback};
+use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
+use crate::listen::{Family, shown};
 use crate::netlink;
 use crate::network::is_of_many;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
@@ -45,10 +45,10 @@ pub enum Note {
         addr: ForeignAddr,
         /// Why it can be bound.
         why: WhyBound,
-        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), as where it
-        /// is one that makes it bindable; without one nobody can connect until an interface has the
-        /// address.
-        is_routed: bool,
+        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), for example the
+        /// one that makes it bindable; without one no client can connect until an interface has the
+        /// address. `None` where the route cannot be read.
+        is_routed: Option<bool>,
     },
     /// The loopback interface is down, so that nobody can connect to the address.
     #[non_exhaustive]
@@ -66,10 +66,28 @@ pub enum Note {
         /// The name of the interface.
         device: String,
     },
-    /// No interface of the network namespace has an IPv4 address, so that nobody can connect over
-    /// IPv4. Where none ever had one, as before the loopback interface is up, there is no routing
-    /// table yet, and every IPv4 address can be bound.
-    NoIpv4Address,
+    /// No interface of the network namespace has an address of the families of the socket, so that no client can
+    /// connect. Where none ever had an IPv4 address, for example before the loopback interface is up, no routing
+    /// table exists yet, and every IPv4 address can be bound.
+    #[non_exhaustive]
+    NoAddress {
+        /// The family; `None` for both, which a dual-stack socket has.
+        family: Option<Family>,
+    },
+    /// The interface of the IPv6 address went down and took its local route along, which does not come back with the
+    /// address alone, so that no client can connect.
+    #[non_exhaustive]
+    NoLocalRoute {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// The socket was handed over and belongs to another network namespace than this process, or may: clients of that
+    /// namespace connect, and the interfaces here say nothing about it.
+    #[non_exhaustive]
+    OtherNamespace {
+        /// Whether that is known: without netlink and procfs it is not.
+        is_certain: bool,
+    },
 }
 
 /// Why an address [can be bound](Note::NotListed) that no interface has.
@@ -81,7 +99,7 @@ pub enum Note {
 ///
 /// /// Whether the address is one that may come, as with a failover.
 /// fn is_for_later(note: &Note) -> bool {
-///     matches!(note, Note::NotListed { why: WhyBound::Freebind, is_routed: false, .. })
+///     matches!(note, Note::NotListed { why: WhyBound::Freebind, is_routed: Some(false), .. })
 /// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,19 +128,40 @@ impl fmt::Display for Note {
             Self::LoopbackDown { ip } => {
                 return write!(
                     f,
-                    "the loopback interface is down, so nobody can connect to {ip}"
+                    "the loopback interface is down, so no client can connect to {ip}"
                 );
             }
             Self::NotThroughDevice { ip, device } => {
                 return write!(
                     f,
-                    "the socket is bound to `{}`, through which nobody can connect to {ip}",
+                    "the socket is bound to `{}`, through which no client can connect to {ip}",
                     shown(device)
                 );
             }
-            Self::NoIpv4Address => {
+            Self::NoAddress { family } => {
+                f.write_str("no interface of this network namespace has an ")?;
+                return match family {
+                    Some(family) => write!(
+                        f,
+                        "{family} address, so no client can connect over {family}"
+                    ),
+                    None => f.write_str("address, so no client can connect"),
+                };
+            }
+            Self::NoLocalRoute { ip } => {
+                return write!(
+                    f,
+                    "the interface of {ip} went down and took its local route along, so no client can connect"
+                );
+            }
+            Self::OtherNamespace { is_certain: true } => {
                 return f.write_str(
-                    "no interface of this network namespace has an IPv4 address, so nobody can connect over IPv4",
+                    "the socket was handed over and belongs to another network namespace, whose clients can connect",
+                );
+            }
+            Self::OtherNamespace { is_certain: false } => {
+                return f.write_str(
+                    "the socket was handed over, and whether it belongs to this network namespace cannot be read",
                 );
             }
         };
@@ -147,10 +186,12 @@ impl fmt::Display for Note {
             }
             WhyBound::Unknown => f.write_str("something that does not show")?,
         }
-        f.write_str(if *is_routed {
-            " makes it bindable, and a local route makes it reachable"
-        } else {
-            " makes it bindable, and nobody can connect until an interface has it or a local route covers it"
+        f.write_str(match is_routed {
+            Some(true) => " makes it bindable, and a local route makes it reachable",
+            Some(false) => {
+                " makes it bindable, and no client can connect until an interface has it or a local route covers it"
+            }
+            None => " makes it bindable, and whether a local route makes it reachable cannot be read",
         })
     }
 }
@@ -159,13 +200,15 @@ impl fmt::Display for Note {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Surroundings {
     pub(super) interfaces: Option<Interfaces>,
-    /// Whether a route brings clients to it.
-    pub(super) is_routed: bool,
+    /// Whether a route brings clients to it; `None` where that cannot be read.
+    pub(super) is_routed: Option<bool>,
     pub(super) is_nonlocal_bind: bool,
     /// Through which interfaces packets to loopback addresses get in from other hosts, if any do.
     pub(super) routed_loopback: Option<String>,
-    /// Whether the IPv4 routing tables are empty.
-    pub(super) has_no_route: bool,
+    /// Whether the IPv4 routing tables are empty, without which no IPv4 address is local.
+    pub(super) has_no_ipv4: bool,
+    /// Whether no interface has an IPv6 address, and no route makes one local.
+    pub(super) has_no_ipv6: bool,
 }
 
 impl Surroundings {
@@ -184,9 +227,16 @@ impl Surroundings {
         if device.is_some() && matches!(target, Some(BindTarget::Loopback(_))) {
             new.routed_loopback = host.and_then(routed_loopback);
         }
-        new.has_no_route = ip.is_ipv4() && is_empty("/proc/thread-self/net/fib_trie");
+        new.has_no_ipv4 = is_empty("/proc/thread-self/net/fib_trie");
+        new.has_no_ipv6 = ip.is_ipv6()
+            && is_empty("/proc/thread-self/net/if_inet6")
+            && fs::read_to_string("/proc/thread-self/net/ipv6_route")
+                .is_ok_and(|routes| !has_local_route(&routes));
         if let Some(BindTarget::Foreign(foreign)) = target {
-            new.is_routed = foreign.scope_id().is_none() && is_routed(ip);
+            new.is_routed = match foreign.scope_id() {
+                Some(_) => Some(false),
+                None => is_routed(ip),
+            };
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
             let switch = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
             new.is_nonlocal_bind = is_set(Path::new(&switch));
@@ -195,18 +245,27 @@ impl Surroundings {
     }
 }
 
-/// Tells whether a local route brings clients to `ip`.
-fn is_routed(ip: IpAddr) -> bool {
-    let table = netlink::local_table(ip);
-    match ip {
-        // By a route of another table than `local` it is taken in, and answers are refused, for IPv4
-        // sends from an address of that table alone, as it binds (`inet_addr_type_table`). Which one
-        // that is 127.0.0.1 tells: it is one with `main` until there is a rule (`fib_unmerge`).
+/// Returns `true` if a local route brings clients to `ip`; `None` where that cannot be read.
+fn is_routed(ip: IpAddr) -> Option<bool> {
+    let table = netlink::local_table(ip).ok()?;
+    Some(match ip {
+        // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
+        // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
+        // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
         IpAddr::V4(_) => {
-            table.is_some() && table == netlink::local_table(Ipv4Addr::LOCALHOST.into())
+            table.is_some() && table == netlink::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
         }
         IpAddr::V6(_) => table.is_some(),
-    }
+    })
+}
+
+/// Returns `true` if a line of `/proc/net/ipv6_route` is a route that makes addresses local: its ninth field has
+/// `RTF_LOCAL` (`linux/ipv6_route.h`).
+fn has_local_route(routes: &str) -> bool {
+    const RTF_LOCAL: u32 = 0x8000_0000;
+    let flags = |line: &str| u32::from_str_radix(line.split_ascii_whitespace().nth(8)?, 16).ok();
+    let mut all = routes.lines().filter_map(flags);
+    all.any(|flags| flags & RTF_LOCAL != 0)
 }
 
 /// Tells whether a file has not a single byte.
@@ -217,11 +276,14 @@ fn is_empty(path: &str) -> bool {
         .is_ok_and(|len| len == 0)
 }
 
-/// The options that decide who reaches a socket.
-#[derive(Clone, Debug, Default)]
+/// The properties of a socket that decide, besides its address, which clients reach it.
+#[derive(Clone, Debug)]
 pub(crate) struct BoundBy<'a> {
     pub(crate) freebind: bool,
     pub(crate) device: Option<&'a str>,
+    /// Whether a wildcard leaves out IPv4.
+    pub(crate) only_v6: bool,
+    pub(crate) namespace: Namespace,
 }
 
 /// Looks at the host and notes what is odd about `addr`, which can be bound.
@@ -231,6 +293,10 @@ pub(crate) fn notes(
     options: &BoundBy<'_>,
     host: Option<&Interfaces>,
 ) -> Vec<Note> {
+    if options.namespace != Namespace::This {
+        let is_certain = options.namespace == Namespace::Other;
+        return vec![Note::OtherNamespace { is_certain }];
+    }
     let around = Surroundings::read(addr, options.device, host);
     notes_on(addr, protocol, options, &around)
 }
@@ -244,8 +310,16 @@ pub(super) fn notes_on(
     let ip = addr.ip().to_canonical();
     // UDP sockets receive there what was sent to many, as DHCP clients do.
     let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_of_many(ip));
-    if around.has_no_route && !receives_for_many {
-        return vec![Note::NoIpv4Address];
+    let has_no_address = match ip {
+        IpAddr::V4(_) => around.has_no_ipv4.then_some(Some(Family::Ipv4)),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            let is_dead = around.has_no_ipv6 && (options.only_v6 || around.has_no_ipv4);
+            is_dead.then_some(options.only_v6.then_some(Family::Ipv6))
+        }
+        IpAddr::V6(_) => None,
+    };
+    if let Some(family) = has_no_address.filter(|_| !receives_for_many) {
+        return vec![Note::NoAddress { family }];
     }
     let Some(host) = &around.interfaces else {
         return Vec::new();
@@ -261,7 +335,16 @@ pub(super) fn notes_on(
         }];
     }
     match target {
-        BindTarget::Any(_) | BindTarget::Local(_) => Vec::new(),
+        BindTarget::Any(_) => Vec::new(),
+        BindTarget::Local(local) => {
+            let state = |interface: &Interface| interface.entry(ip).map(InterfaceAddr::state);
+            let mut states = local.interfaces().map(state);
+            if states.all(|state| state == Some(AddrState::Unrouted)) {
+                vec![Note::NoLocalRoute { ip }]
+            } else {
+                Vec::new()
+            }
+        }
         BindTarget::Loopback(_) => {
             let lo = host.loopbacks();
             if lo.is_empty() || lo.iter().any(|lo| lo.is_running()) {
@@ -285,7 +368,7 @@ pub(super) fn notes_on(
             let why = match around {
                 // Of those that were not refused (`plan::Clients`).
                 _ if is_for_many && ip.is_ipv4() => WhyBound::Broadcast,
-                _ if around.is_routed && ip.is_ipv4() => WhyBound::LocalRoute,
+                _ if around.is_routed == Some(true) && ip.is_ipv4() => WhyBound::LocalRoute,
                 _ if options.freebind => WhyBound::Freebind,
                 _ if around.is_nonlocal_bind => WhyBound::NonLocalBind,
                 _ => WhyBound::Unknown,

@@ -1,4 +1,4 @@
-//! What Linux tells of sockets over netlink, `sock_diag(7)`, in its own bytes.
+//! The requests and responses of `sock_diag(7)` about sockets, in its own bytes.
 
 use super::sockets::{Row, State, has_owner};
 use crate::netlink;
@@ -7,9 +7,9 @@ use crate::netlink;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_SKV6ONLY: u16 = 11;
 
-/// The question for the sockets of a family and a protocol in the given states (a
+/// The request for the sockets of a family and a protocol in the given states (a
 /// bit each), on `port` if it is not 0.
-pub(super) fn question(ipv6: bool, protocol: u8, states: u32, port: u16) -> Vec<u8> {
+pub(super) fn request(ipv6: bool, protocol: u8, states: u32, port: u16) -> Vec<u8> {
     let family = if ipv6 {
         netlink::AF_INET6
     } else {
@@ -25,7 +25,7 @@ pub(super) fn question(ipv6: bool, protocol: u8, states: u32, port: u16) -> Vec<
     netlink::message(SOCK_DIAG_BY_FAMILY, netlink::NLM_F_DUMP, &inet_diag_req_v2)
 }
 
-/// Reads a socket out of a part of an answer.
+/// Reads a socket out of a part of a response.
 pub(super) fn socket(kind: u16, body: &[u8]) -> Option<Row> {
     if kind != SOCK_DIAG_BY_FAMILY {
         return None;

@@ -1,12 +1,13 @@
 //! Which sockets have a port: the kernel's tables, and each [`Holder`] of a port.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
+use super::evidence::field;
 use crate::listen::{has_zone, shown};
 use crate::target::{Claim, Overlap, Protocol, socket_addr};
 
@@ -40,6 +41,7 @@ pub struct Holder {
     addr: SocketAddr,
     state: HolderState,
     overlap: Overlap,
+    is_certain: bool,
     uid: Option<u32>,
     process: Option<Process>,
 }
@@ -75,6 +77,8 @@ pub enum HolderState {
 pub(crate) struct Process {
     pub(crate) is_this: bool,
     pub(crate) pid: u32,
+    /// Its effective user.
+    pub(crate) uid: Option<u32>,
     pub(crate) command: Option<String>,
 }
 
@@ -139,7 +143,32 @@ impl Holder {
         self.overlap
     }
 
-    /// Returns the user that opened it, as this process's user namespace numbers users.
+    /// Returns `true` if it surely is in the way.
+    ///
+    /// The tables of `/proc`, which are read where netlink is denied, do not have whether `[::]` is dual-stack, nor the
+    /// interface that a socket is bound to. A socket that is in the way or not by one of these is reported only where
+    /// no other explains the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].is_certain());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.is_certain
+    }
+
+    /// Returns the user that created the socket, as this process's user namespace numbers users. A
+    /// daemon that has dropped its privileges since runs as [another one](Self::process_uid).
     ///
     /// # Examples
     ///
@@ -177,6 +206,26 @@ impl Holder {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// Returns the effective user of that process (proc(5), `status`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].process_uid(), holders[0].uid());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn process_uid(&self) -> Option<u32> {
+        self.process.as_ref()?.uid
     }
 
     /// Returns the name of that process, at most 15 bytes of it (proc(5), `comm`).
@@ -221,38 +270,77 @@ impl Holder {
 }
 
 impl Holder {
-    /// Says who it is, in words.
-    pub(super) fn who(&self) -> String {
+    /// Names the process, or else the user that created the socket, which may be another than that of the process.
+    /// Returns `false` for a connection that no process has open, of which the kernel reports neither user nor inode.
+    pub(super) fn may_have_a_process(&self) -> bool {
+        self.state != HolderState::Connected || self.who() != Who::Unknown
+    }
+
+    pub(super) fn who(&self) -> Who<'_> {
         match (&self.process, self.uid) {
-            (Some(_), _) if self.is_this_process() => "this process".to_owned(),
-            (Some(Process { pid, command, .. }), uid) => {
-                let who = match command {
-                    Some(command) => format!("`{}` (process {pid}", shown(command)),
-                    None => format!("a process (number {pid}"),
-                };
-                match uid {
-                    Some(uid) => format!("{who} of user {uid})"),
-                    None => format!("{who})"),
-                }
-            }
-            (None, Some(uid)) => format!("user {uid}"),
-            (None, None) if self.state == HolderState::Connected => {
-                "no process any more".to_owned()
-            }
-            (None, None) => "somebody".to_owned(),
+            (Some(process), _) => Who::Process(process),
+            (None, Some(uid)) => Who::CreatedBy(uid),
+            (None, None) => Who::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Holder {
+    /// A listener on a port of 127.0.0.1.
+    pub(super) fn synthetic(uid: u32, port: u16, process: Option<Process>) -> Self {
+        Self {
+            addr: ([127, 0, 0, 1], port).into(),
+            state: HolderState::Listening,
+            overlap: Overlap::SameAddress,
+            is_certain: true,
+            uid: Some(uid),
+            process,
+        }
+    }
+}
+
+/// The process that has a socket, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who<'a> {
+    Process(&'a Process),
+    CreatedBy(u32),
+    Unknown,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_this {
+            return f.write_str("this process");
+        }
+        match &self.command {
+            Some(command) => write!(f, "`{}` (pid {}", shown(command), self.pid)?,
+            None => write!(f, "a process (pid {}", self.pid)?,
+        }
+        match self.uid {
+            Some(uid) => write!(f, ", uid {uid})"),
+            None => f.write_str(")"),
         }
     }
 }
 
 impl fmt::Display for Holder {
-    /// Writes who it is, and on which address.
+    /// Writes who has it, and on which address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let what = match self.state {
-            HolderState::Listening => "",
-            HolderState::Bound => "a bound socket of ",
-            HolderState::Connected => "a connection of ",
+            HolderState::Listening => "a listener",
+            HolderState::Bound => "a bound socket",
+            HolderState::Connected => "a connection",
         };
-        write!(f, "{what}{}", self.who())?;
+        match (self.who(), self.state) {
+            (Who::Process(process), HolderState::Listening) => process.fmt(f)?,
+            (Who::Process(process), _) => write!(f, "{what} of {process}")?,
+            (Who::CreatedBy(uid), _) => write!(f, "{what} that uid {uid} created")?,
+            (Who::Unknown, HolderState::Connected) => {
+                f.write_str("a connection that no process has open")?;
+            }
+            (Who::Unknown, _) => f.write_str(what)?,
+        }
         match self.addr {
             SocketAddr::V4(v4) => write!(f, " on {}", v4.ip()),
             SocketAddr::V6(v6) => match v6.scope_id() {
@@ -359,16 +447,21 @@ impl Row {
         socket_addr(self.ip.to_canonical(), scope_id, self.port)
     }
 
-    /// Tells why this socket is in the way of `claim`.
+    /// Returns why this socket is in the way of `claim`, or may be.
     ///
-    /// A wildcard of which nobody says that it leaves out IPv4 counts as dual-stack, and a
-    /// socket of which nobody says that it is bound to an interface as bound to none.
+    /// A wildcard counts as dual-stack where that is not known, and a socket as bound to no interface.
     fn overlap(&self, claim: Claim) -> Option<Overlap> {
         claim.overlap(Claim::new(
             self.ip,
             self.only_v6.unwrap_or(false),
             self.device.unwrap_or(0),
         ))
+    }
+
+    /// Returns `true` if what makes it overlap is known of it.
+    fn is_certain(&self, claim: Claim, overlap: Overlap) -> bool {
+        (overlap != Overlap::CoversAsDualStack || self.only_v6.is_some())
+            && (!claim.is_on_device() || self.device.is_some())
     }
 }
 
@@ -425,90 +518,142 @@ fn rows_of(table: &Path, protocol: Protocol) -> io::Result<Vec<Row>> {
 /// The sockets of one protocol that have one of the ports in question, as far as they were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
-    rows: HashMap<u16, Vec<Row>>,
+    rows: HashMap<u16, OnPort>,
     /// Whether sockets that do not listen would be among them.
     pub(crate) are_all: bool,
     /// The processes that have the sockets open, by inode.
     pub(crate) processes: HashMap<u64, Process>,
+    /// Whether every process of this host could be looked through for them.
+    pub(crate) is_searched: bool,
 }
 
-/// Who has a port that is wanted.
+/// The sockets on one port, by their canonical address, so that a specific one is looked up without a scan.
+type OnPort = BTreeMap<IpAddr, Vec<Row>>;
+
+/// The sockets that have a wanted port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
-    By(Vec<Holder>),
+    By(Holders),
     /// By nothing that is seen but connections that are over.
     ByTimeWait,
     ByNobodyVisible,
     Unknown,
 }
 
+/// The first of the sockets that have a port, and how many more there are. With all of them, the causes of many
+/// settings on one port would grow as the product of settings and sockets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holders {
+    pub(crate) first: Vec<Holder>,
+    pub(crate) more: usize,
+}
+
+impl Holders {
+    const SHOWN: usize = 8;
+
+    fn add(&mut self, holder: impl FnOnce() -> Holder) {
+        if self.first.len() < Self::SHOWN {
+            self.first.push(holder());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 impl Sockets {
     pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = Row>) {
         for row in rows {
-            self.rows.entry(row.port).or_default().push(row);
+            let on_port = self.rows.entry(row.port).or_default();
+            on_port.entry(row.ip.to_canonical()).or_default().push(row);
         }
     }
 
-    /// Tells who has `port` against `claim`, which the kernel has refused.
+    /// Returns what has `port` against `claim`, which the kernel has refused.
     pub(crate) fn held(&self, claim: Claim, port: u16) -> Held {
-        let listeners = self.holders(claim, port, |row, _| row.state.is_for_new_clients());
-        if !listeners.is_empty() {
-            return Held::By(listeners);
+        let (mut holders, mut may_hold) = (Holders::default(), Holders::default());
+        for (row, overlap) in self.in_the_way(claim, port) {
+            if row.state.is_for_new_clients() {
+                let found = if row.is_certain(claim, overlap) {
+                    &mut holders
+                } else {
+                    &mut may_hold
+                };
+                found.add(self.holder(row, claim, overlap));
+            }
         }
-        // Without all of them, one that is not in the way may be taken for one that is: who
-        // sets SO_REUSEADDR has his connections in nobody's way.
-        if !self.are_all {
-            return Held::Unknown;
+        if !holders.first.is_empty() {
+            return Held::By(holders);
         }
-        let others = self.holders(claim, port, |row, _| row.state != State::TimeWait);
-        if !others.is_empty() {
-            return Held::By(others);
+        // Without all of them, one that is not in the way may be taken for one that is: connections of a socket with
+        // SO_REUSEADDR do not conflict.
+        if self.are_all {
+            for (row, overlap) in self.in_the_way(claim, port) {
+                let is_other = !row.state.is_for_new_clients() && row.state != State::TimeWait;
+                if is_other && row.is_certain(claim, overlap) {
+                    holders.add(self.holder(row, claim, overlap));
+                }
+            }
+            if !holders.first.is_empty() {
+                return Held::By(holders);
+            }
         }
         match self.in_the_way(claim, port).next() {
+            _ if !may_hold.first.is_empty() => Held::By(may_hold),
+            _ if !self.are_all => Held::Unknown,
             Some(_) => Held::ByTimeWait,
             None => Held::ByNobodyVisible,
         }
     }
 
-    /// Tells who will be in the way of `claim` on `port`, of which the kernel has said nothing:
+    /// Returns what will be in the way of `claim` on `port`, of which the kernel has said nothing:
     /// the sockets that surely are.
-    pub(crate) fn foreseen(&self, claim: Claim, port: u16) -> Vec<Holder> {
-        self.holders(claim, port, |row, overlap| {
+    pub(crate) fn foreseen(&self, claim: Claim, port: u16) -> Holders {
+        let mut holders = Holders::default();
+        for (row, overlap) in self.in_the_way(claim, port) {
             // Others may have set SO_REUSEADDR, as the one that is wanted does.
-            row.state.is_for_new_clients()
-                && (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
-                && (!claim.is_on_device() || row.device.is_some())
-        })
+            if row.state.is_for_new_clients() && row.is_certain(claim, overlap) {
+                holders.add(self.holder(row, claim, overlap));
+            }
+        }
+        holders
     }
 
-    fn holders(
-        &self,
-        claim: Claim,
-        port: u16,
-        wanted: impl Fn(&Row, Overlap) -> bool,
-    ) -> Vec<Holder> {
-        self.in_the_way(claim, port)
-            .filter(|(row, overlap)| wanted(row, *overlap))
-            .map(|(row, overlap)| Holder {
-                addr: row.addr(),
-                state: match row.state {
-                    State::Listen => HolderState::Listening,
-                    State::Udp | State::Bound => HolderState::Bound,
-                    State::TimeWait | State::Connection => HolderState::Connected,
-                },
-                overlap,
-                uid: row.uid,
-                process: self.processes.get(&row.inode).cloned(),
-            })
-            .collect()
+    /// Returns `true` if a socket is in the way of a claim on `port`, or may be.
+    pub(crate) fn may_hold(&self, claim: Claim, port: u16) -> bool {
+        let mut rows = self.in_the_way(claim, port);
+        rows.any(|(row, _)| row.state.is_for_new_clients())
     }
 
+    fn holder(&self, row: &Row, claim: Claim, overlap: Overlap) -> impl FnOnce() -> Holder {
+        move || Holder {
+            addr: row.addr(),
+            state: match row.state {
+                State::Listen => HolderState::Listening,
+                State::Udp | State::Bound => HolderState::Bound,
+                State::TimeWait | State::Connection => HolderState::Connected,
+            },
+            overlap,
+            is_certain: row.is_certain(claim, overlap),
+            uid: row.uid,
+            process: self.processes.get(&row.inode).cloned(),
+        }
+    }
+
+    /// Returns the sockets that are in the way of a claim, or may be. For a specific address these are on the same
+    /// address or on a wildcard.
     pub(super) fn in_the_way(
         &self,
         claim: Claim,
         port: u16,
     ) -> impl Iterator<Item = (&Row, Overlap)> {
-        let on_port = self.rows.get(&port).into_iter().flatten();
+        let wildcards = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
+        let on_port = self.rows.get(&port).into_iter().flat_map(move |on_port| {
+            let is_wildcard = claim.ip().is_unspecified();
+            let all = is_wildcard.then(|| on_port.values()).into_iter().flatten();
+            let keys = (!is_wildcard).then_some([claim.ip(), wildcards[0], wildcards[1]]);
+            let some = keys.into_iter().flatten().filter_map(|ip| on_port.get(&ip));
+            all.chain(some).flatten()
+        });
         on_port.filter_map(move |row| Some((row, row.overlap(claim)?)))
     }
 
@@ -524,32 +669,45 @@ impl Sockets {
 const FEW_DESCRIPTORS: u64 = 1000;
 
 /// Finds the processes that have the sockets with these inodes open, as far as this process may
-/// look.
+/// look, and whether it could look at every process there is.
 ///
 /// To look at a descriptor takes microseconds, so the processes with the fewest come first; but
 /// this one before them all, so that a socket which it shares is called its own, unless it has very
 /// many.
-pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
+pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, bool) {
     let mut found = HashMap::new();
     if inodes.is_empty() {
-        return found;
+        return (found, false);
     }
     // What this process is called in this mount of `/proc`.
     let Ok(this) = fs::read_link("/proc/self").map(|name| name.to_string_lossy().into_owned())
     else {
-        return found;
+        return (found, false);
     };
+    // With `hidepid=` (proc(5)) the others are not even listed, and the first is one of them.
+    let mut is_all = fs::read_dir("/proc/1/fd").is_ok();
     let mut names = vec![this.clone()];
     // In a mount of another pid namespace the numbers are others.
     if this == std::process::id().to_string() {
         let entries = fs::read_dir("/proc").into_iter().flatten();
         let all = entries.map_while(|entry| entry.ok()?.file_name().into_string().ok());
         names.extend(all.filter(|name| *name != this && name.parse::<u32>().is_ok()));
+    } else {
+        is_all = false;
     }
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
     for name in in_order(counted.collect(), &this) {
         let is_this = name == this;
-        for inode in sockets_of(&name).filter(|inode| inodes.contains(inode)) {
+        let sockets = match sockets_of(&name) {
+            Ok(sockets) => sockets,
+            // It has ended since.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                is_all = false;
+                continue;
+            }
+        };
+        for inode in sockets.filter(|inode| inodes.contains(inode)) {
             found.entry(inode).or_insert_with(|| Process {
                 is_this,
                 pid: name
@@ -557,14 +715,15 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> HashMap<u64, Process> {
                     .ok()
                     .filter(|_| !is_this)
                     .unwrap_or_else(std::process::id),
+                uid: user_of(&name),
                 command: command_of(&name),
             });
             if found.len() == inodes.len() {
-                return found;
+                return (found, is_all);
             }
         }
     }
-    found
+    (found, is_all)
 }
 
 /// Puts processes, each with how many descriptors it has open, in the order in which to look through
@@ -589,10 +748,17 @@ pub(super) fn descriptors_of(process: &str) -> u64 {
 }
 
 /// Returns the inodes of the sockets that a process has open.
-fn sockets_of(process: &str) -> impl Iterator<Item = u64> {
-    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).ok();
-    let descriptors = descriptors.into_iter().flatten().map_while(Result::ok);
-    descriptors.filter_map(|one| socket_inode(fs::read_link(one.path()).ok()?.to_str()?))
+fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = u64>> {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
+    let descriptors = descriptors.map_while(Result::ok);
+    Ok(descriptors.filter_map(|one| socket_inode(fs::read_link(one.path()).ok()?.to_str()?)))
+}
+
+/// Returns the effective user of a process: the second of the four behind `Uid:` (proc(5)).
+fn user_of(process: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let users = field(&status, "Uid")?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Returns the name of a process.

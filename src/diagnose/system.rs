@@ -37,8 +37,11 @@ mod tests {
     use std::io::{self, ErrorKind};
 
     use super::super::laws::{attempt, host};
-    use super::super::{Cause, Evidence, Policy, Step, causes};
+    use super::super::{
+        Attempt, Cause, Evidence, Holder, Policy, RangeHolders, Step, causes, hint,
+    };
     use super::*;
+    use crate::listen::ListenAddr;
 
     const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
 
@@ -55,11 +58,33 @@ mod tests {
         causes.remove(0)
     }
 
+    /// The hints of a cause on a system.
+    fn hints_on(system: System, cause: Cause) -> Vec<String> {
+        let evidence = Evidence {
+            system,
+            ..Evidence::default()
+        };
+        let written: ListenAddr = "127.0.0.1:80".parse().expect("an address");
+        let error = io::Error::from(ErrorKind::Other);
+        let attempt = Attempt {
+            written: Some(&written),
+            ..attempt("127.0.0.1:80", Step::Listen, &error)
+        };
+        let hints = hint::hints(&[cause], &attempt, &evidence);
+        hints.iter().map(ToString::to_string).collect()
+    }
+
     #[test]
     fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
         let is_privileged = |system, addr| {
             let cause = cause_on(system, addr, ErrorKind::PermissionDenied);
-            matches!(cause, Cause::PrivilegedPort { limit: 1024, .. })
+            matches!(
+                cause,
+                Cause::PrivilegedPort {
+                    limit: Some(1024),
+                    ..
+                }
+            )
         };
         assert!(is_privileged(System::Darwin, "192.168.71.67:80"));
         assert!(is_privileged(System::Darwin, "[::1]:80"));
@@ -72,12 +97,12 @@ mod tests {
         for system in ALL {
             assert!(!is_privileged(system, "192.168.71.67:1024"));
         }
-        let cause = cause_on(System::Darwin, "127.0.0.1:80", ErrorKind::PermissionDenied);
+        let cause = || cause_on(System::Darwin, "127.0.0.1:80", ErrorKind::PermissionDenied);
         assert_eq!(
-            cause.hints_on(System::Darwin),
-            ["`0.0.0.0` and `[::]` have it without a privilege"]
+            hints_on(System::Darwin, cause()),
+            ["`0.0.0.0:80` needs no privilege, and opens the port to every network of this host"]
         );
-        assert!(cause.hints_on(System::Unix).is_empty());
+        assert!(hints_on(System::Unix, cause()).is_empty());
     }
 
     #[test]
@@ -85,7 +110,7 @@ mod tests {
         for system in ALL {
             for addr in ["127.0.0.1:0", "127.0.0.1:8080"] {
                 match cause_on(system, addr, ErrorKind::PermissionDenied) {
-                    Cause::RefusedByPolicy(Policy::SecurityModule) => {
+                    Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter) => {
                         assert_eq!(system, System::Linux);
                     }
                     Cause::Denied { step: Step::Bind } => assert_ne!(system, System::Linux),
@@ -139,14 +164,14 @@ mod tests {
 
     #[test]
     fn another_loopback_address_is_an_alias_of_lo0() {
-        let cause = cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
+        let cause = || cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
         assert_eq!(
-            cause.to_string(),
+            cause().to_string(),
             "this host has no 127.0.0.2 at present; there is 127.0.0.1/8"
         );
         let alias = ["`ifconfig lo0 alias 127.0.0.2` adds it"];
         for system in ALL {
-            let hints = cause.hints_on(system);
+            let hints = hints_on(system, cause());
             match system {
                 System::Darwin | System::Unix => assert_eq!(hints, alias),
                 System::Linux | System::Windows => assert!(hints.is_empty(), "{hints:?}"),
@@ -154,40 +179,40 @@ mod tests {
         }
         let cause = cause_on(System::Darwin, "[::1]:80", ErrorKind::AddrNotAvailable);
         assert!(matches!(cause, Cause::NoLoopback { .. }), "{cause:?}");
-        assert!(cause.hints_on(System::Darwin).is_empty());
+        assert!(hints_on(System::Darwin, cause).is_empty());
     }
 
     #[test]
-    fn who_has_a_port_is_asked_in_the_words_of_the_system() {
-        let in_use = cause_on(System::Windows, "127.0.0.1:80", ErrorKind::AddrInUse);
-        let free = "port 0 takes any free port";
-        let range = Cause::RangeInUse {
+    fn a_holder_is_looked_up_with_the_command_of_the_system() {
+        let in_use = || cause_on(System::Windows, "127.0.0.1:80", ErrorKind::AddrInUse);
+        let held = Holder::synthetic(33, 80, None);
+        let range = || Cause::RangeInUse {
             first: 80,
             last: 81,
-            holders: Vec::new(),
+            holders: RangeHolders::count([held.clone()].into_iter()),
         };
         for (system, one, all) in [
             (
                 System::Linux,
-                "`ss -antup 'sport = :80'` shows root who has it",
-                "`ss -antup` shows root who has them",
+                "`ss -antup 'sport = :80'`, run as root, shows which process has it",
+                "`ss -antup`, run as root, shows which processes have them",
             ),
             (
                 System::Darwin,
-                "`sudo lsof -nP -i :80` shows who has it",
-                "`sudo lsof -nP -i` shows who has them",
+                "`sudo lsof -nP -i :80` shows which process has it",
+                "`sudo lsof -nP -i` shows which processes have them",
             ),
             (
                 System::Windows,
-                "`netstat -ano` shows who has it",
-                "`netstat -ano` shows who has them",
+                "`netstat -ano` shows which process has it",
+                "`netstat -ano` shows which processes have them",
             ),
         ] {
-            assert_eq!(in_use.hints_on(system), [one, free]);
-            assert_eq!(range.hints_on(system), [all]);
+            assert_eq!(hints_on(system, in_use()), [one]);
+            assert_eq!(hints_on(system, range()), [all]);
         }
-        assert_eq!(in_use.hints_on(System::Unix), [free]);
-        assert!(range.hints_on(System::Unix).is_empty());
+        assert!(hints_on(System::Unix, in_use()).is_empty());
+        assert!(hints_on(System::Unix, range()).is_empty());
     }
 
     #[test]
@@ -199,13 +224,13 @@ mod tests {
         );
         assert_eq!(
             cause.to_string(),
-            "the system denies it, for want of a privilege or by a policy"
+            "permission denied: a missing privilege or a security policy"
         );
         assert_eq!(
-            cause.hints_on(System::Windows),
+            hints_on(System::Windows, cause),
             [
                 "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
-                "`netstat -ano` shows who has which port; one that is held exclusively is denied",
+                "`netstat -ano` shows which process has which port; one that is held exclusively is denied",
             ]
         );
     }

@@ -10,7 +10,7 @@ mod reading;
 use std::collections::HashMap;
 use std::io;
 
-use super::evidence::Ipv6Switch;
+use super::evidence::{CgroupDevice, Ipv6Switch};
 use super::laws::{attempt, host};
 use super::note::{BoundBy, Surroundings, notes_on};
 use super::sockets::{Held, Process, Row, Sockets, State};
@@ -71,6 +71,15 @@ fn listener_on(ip: impl Into<IpAddr>) -> Row {
     }
 }
 
+fn bound_by(device: Option<&str>) -> BoundBy<'_> {
+    BoundBy {
+        freebind: false,
+        device,
+        only_v6: false,
+        namespace: Namespace::This,
+    }
+}
+
 fn link(index: u32, name: &str, master: u32) -> Link {
     Link {
         index,
@@ -124,12 +133,22 @@ fn an_address_in_a_vrf_names_it() {
     // A bridge is no VRF.
     let bridge = Evidence {
         links: [(2, link(2, "eth0", 3)), (3, link(3, "br0", 0))].into(),
+        cgroup_device: CgroupDevice::None,
         ..evidence
     };
     let in_none = attempt("192.168.71.67:80", Step::Bind, &error);
     assert!(matches!(
         causes(&in_none, &bridge)[..],
         [Cause::LocalRouteMissing(_)]
+    ));
+    // A cgroup may bind sockets to the VRF, as long as that is unknown.
+    let unknown = Evidence {
+        cgroup_device: CgroupDevice::Unknown,
+        ..bridge
+    };
+    assert!(matches!(
+        causes(&in_none, &unknown)[..],
+        [Cause::ListedOnly(_)]
     ));
 }
 
@@ -145,7 +164,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
         Step::Socket,
         EAFNOSUPPORT,
         &without,
-        "the kernel of this system has no IPv6; write an IPv4 address, or `*`",
+        "the kernel of this system has no IPv6",
     );
     assert!(matches!(
         cause,
@@ -156,16 +175,13 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
     ));
     let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
     for (evidence, sentence) in [
-        (
-            Evidence::default(),
-            "this system has no IPv6; write an IPv4 address, or `*`",
-        ),
+        (Evidence::default(), "this system has no IPv6"),
         (
             Evidence {
                 has_seccomp_filter: Some(true),
                 ..Evidence::default()
             },
-            "a sandbox keeps this process from IPv6 sockets; write an IPv4 address, or `*`",
+            "a sandbox keeps this process from IPv6 sockets",
         ),
     ] {
         let causes = causes(&attempt("[::]:80", Step::Socket, &error), &evidence);
@@ -387,7 +403,10 @@ fn an_error_says_no_more_than_it_does() {
         name("127.0.0.1:80", Step::Option("device"), EPERM),
         "denied"
     );
-    assert_eq!(name("127.0.0.1:80", Step::Socket, EACCES), "denied");
+    assert_eq!(
+        name("127.0.0.1:80", Step::Socket, EACCES),
+        "family-unavailable"
+    );
     let lacking = io::Error::from(io::ErrorKind::Unsupported);
     let attempt = attempt("127.0.0.1:80", Step::Option("freebind"), &lacking);
     assert!(matches!(
@@ -449,7 +468,7 @@ fn only_what_is_surely_in_the_way_is_foreseen() {
         let mut sockets = Sockets::default();
         sockets.add([row]);
         let claim = Claim::new([127, 0, 0, 1].into(), true, device);
-        sockets.foreseen(claim, 80).len()
+        sockets.foreseen(claim, 80).first.len()
     };
     assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, Some(0)), 0), 1);
     assert_eq!(foreseen(row([127, 0, 0, 1], State::Udp, Some(0)), 0), 1);
@@ -475,6 +494,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
         let evidence = Evidence {
             first_unprivileged_port: limit,
             capability,
+            has_seccomp_filter: Some(false),
             ..Evidence::default()
         };
         let mut causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
@@ -485,7 +505,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
     assert!(matches!(
         because(Some(1024), Some(lacking)),
         Cause::PrivilegedPort {
-            limit: 1024,
+            limit: Some(1024),
             privilege: Privilege::Missing,
             ..
         }
@@ -497,7 +517,15 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
         because(Some(1024), Some(Capability::Uncertain)),
         Cause::Denied { .. }
     ));
-    assert!(matches!(because(None, Some(lacking)), Cause::Denied { .. }));
+    // A limit that cannot be read is likely what Linux begins with.
+    let unread = because(None, Some(lacking));
+    assert!(matches!(unread, Cause::PrivilegedPort { limit: None, .. }));
+    assert_eq!(
+        unread.to_string(),
+        "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it"
+    );
+    assert!(matches!(because(None, None), Cause::Denied { .. }));
+    assert!(is_policy(because(None, Some(Capability::Effective))));
     let filtered = Evidence {
         has_seccomp_filter: Some(true),
         first_unprivileged_port: Some(80),
@@ -515,6 +543,7 @@ fn a_command_cannot_draw_on_the_terminal() {
     let process = Process {
         is_this: false,
         pid: 4711,
+        uid: Some(34),
         command: Some("\u{1b}[2Jx\n\u{202e}".into()),
     };
     let row = Row {
@@ -529,14 +558,14 @@ fn a_command_cannot_draw_on_the_terminal() {
     let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
     assert_eq!(
         causes[0].to_string(),
-        "port 80 is in use by `\\u{1b}[2Jx\\n\\u{202e}` (process 4711 of user 33) on 0.0.0.0"
+        "port 80 is in use by `\\u{1b}[2Jx\\n\\u{202e}` (pid 4711, uid 34) on 0.0.0.0"
     );
 }
 
 #[test]
 fn nothing_is_noted_of_what_cannot_be_read() {
     let addr = "198.51.100.1:80".parse().expect("an address");
-    let plain = BoundBy::default();
+    let plain = bound_by(None);
     let nothing = Surroundings::default();
     assert_eq!(notes_on(addr, Protocol::Tcp, &plain, &nothing), []);
     let somewhere = Surroundings {
@@ -560,7 +589,7 @@ fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
     // An address by its route alone.
     let addr = "127.0.0.2:80".parse().expect("an address");
     let around = Surroundings::read(addr, None, Some(&host()));
-    assert!(!around.is_routed && around.interfaces.is_some());
+    assert!(around.is_routed.is_none() && around.interfaces.is_some());
 }
 
 #[test]
@@ -573,7 +602,7 @@ fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
         let mut sockets = Sockets::default();
         sockets.add([row.clone()]);
         match sockets.held(Claim::new(row.ip, false, device), 80) {
-            Held::By(holders) => holders[0].addr().to_string(),
+            Held::By(holders) => holders.first[0].addr().to_string(),
             held => panic!("{held:?}"),
         }
     };
@@ -617,13 +646,7 @@ fn a_device_may_have_loopback_addresses_of_its_own() {
         interfaces: Some([lo, eth0, vrf0.with_loopback(false)].into_iter().collect()),
         ..Surroundings::default()
     };
-    let count = |device| {
-        let options = BoundBy {
-            device: Some(device),
-            ..BoundBy::default()
-        };
-        notes_on(addr, Protocol::Tcp, &options, &around).len()
-    };
+    let count = |device| notes_on(addr, Protocol::Tcp, &bound_by(Some(device)), &around).len();
     // The last one is another name of one of them, maybe.
     assert_eq!(["lo", "eth0", "vrf0", "lan0"].map(count), [0, 1, 0, 0]);
 }

@@ -1,15 +1,14 @@
-//! What a [`Cause`] says: its sentence, and the hints of what else would help.
+//! The sentence of a [`Cause`].
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::net::IpAddr;
 
-use super::cause::{Cause, Policy, Privilege, Unavailable};
-use super::sockets::Holder;
-use super::{Step, System, is_listed};
+use super::cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+use super::is_listed;
+use super::sockets::{Holder, Who};
 use crate::interfaces::ThereAre;
 use crate::listen::{Family, shown};
-use crate::target::{ForeignReason, Overlap};
+use crate::target::Overlap;
 
 impl fmt::Display for Cause {
     #[allow(clippy::too_many_lines)] // one arm a sentence
@@ -47,9 +46,26 @@ impl fmt::Display for Cause {
             Self::OnAnotherDevice {
                 ip,
                 device,
+                is_by_cgroup,
+                is_by_zone,
                 interfaces,
             } => {
-                write!(f, "the device `{}` does not have {ip}", shown(device))?;
+                let device = shown(device);
+                if *is_by_zone {
+                    write!(f, "the zone of {ip} is ")?;
+                    if let Some(name) = interfaces.first() {
+                        write!(f, "{}, ", shown(name))?;
+                    }
+                    return write!(f, "not the device `{device}`");
+                }
+                if *is_by_cgroup {
+                    write!(
+                        f,
+                        "the cgroup of this process binds its sockets to `{device}`, which does not have {ip}"
+                    )?;
+                } else {
+                    write!(f, "the device `{device}` does not have {ip}")?;
+                }
                 for (n, name) in interfaces.iter().take(8).enumerate() {
                     let joint = if n == 0 { ", which is on " } else { " and " };
                     write!(f, "{joint}{}", shown(name))?;
@@ -117,7 +133,7 @@ impl fmt::Display for Cause {
             }
             Self::MappedOnV6Only { ip } => write!(
                 f,
-                "an IPv6-only socket takes no IPv4-mapped address; write `{ip}`"
+                "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `{ip}`"
             ),
             Self::Multicast => f.write_str(
                 "no TCP client can connect to a multicast address; write an address of this host",
@@ -125,7 +141,12 @@ impl fmt::Display for Cause {
             Self::Broadcast => f.write_str(
                 "no TCP client can connect to a broadcast address; write an address of this host",
             ),
-            Self::InUse { ip, port, holders } => write_in_use(f, *ip, *port, holders),
+            Self::InUse {
+                ip,
+                port,
+                holders,
+                more,
+            } => write_in_use(f, *ip, *port, holders, *more),
             Self::HeldInvisibly { port } => write!(
                 f,
                 "port {port} is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket"
@@ -169,18 +190,30 @@ impl fmt::Display for Cause {
                 limit,
                 privilege: Privilege::Missing,
                 ..
-            } => write!(
-                f,
-                "ports below {limit} need a privilege that this process lacks; write a port from {limit} on, or grant it"
-            ),
+            } => match limit {
+                Some(limit) => write!(
+                    f,
+                    "ports below {limit} need a privilege that this process lacks; write a port from {limit} on, or grant it"
+                ),
+                None => write!(
+                    f,
+                    "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it"
+                ),
+            },
             Self::PrivilegedPort {
                 limit,
                 privilege: Privilege::InAnotherUserNamespace,
                 ..
-            } => write!(
-                f,
-                "ports below {limit} need a privilege that does not count in this process's user namespace, as in a rootless container; write a port from {limit} on"
-            ),
+            } => match limit {
+                Some(limit) => write!(
+                    f,
+                    "ports below {limit} need a privilege that does not count in this process's user namespace, as in a rootless container; write a port from {limit} on"
+                ),
+                None => write!(
+                    f,
+                    "ports below 1024 need a privilege by default, which does not count in this process's user namespace, as in a rootless container; write a higher port"
+                ),
+            },
             Self::RefusedByPolicy(policy) => {
                 f.write_str(match policy {
                     Policy::SecurityModule => {
@@ -196,7 +229,9 @@ impl fmt::Display for Cause {
                 })?;
                 f.write_str("; root would not help")
             }
-            Self::Denied { .. } => f.write_str("the system denies it, for want of a privilege or by a policy"),
+            Self::Denied { .. } => {
+                f.write_str("permission denied: a missing privilege or a security policy")
+            }
             Self::FamilyUnavailable { family, why } => write_unavailable(f, *family, *why),
             Self::TooManyOpenFiles { open } => {
                 f.write_str("no file descriptor is left for the socket")?;
@@ -234,39 +269,45 @@ fn write_in_use(
     ip: IpAddr,
     port: u16,
     holders: &[Holder],
+    more: usize,
 ) -> fmt::Result {
     if holders.is_empty() {
         return write!(f, "another socket has port {port}");
     }
-    write!(f, "port {port} is in use by ")?;
+    // They are all certain, or none is.
+    let by = if holders.iter().all(Holder::is_certain) {
+        " by"
+    } else {
+        ", possibly by"
+    };
+    write!(f, "port {port} is in use{by} ")?;
     let (first, rest) = holders.split_at(holders.len().min(3));
     for (n, holder) in first.iter().enumerate() {
         let joint = if n == 0 { "" } else { ", and by " };
         write!(f, "{joint}{holder}")?;
-        write_overlap(f, ip, holder.addr().ip(), holder.overlap())?;
+        if holder.is_certain() {
+            write_overlap(f, ip, holder.addr().ip(), holder.overlap())?;
+        }
     }
-    match rest.len() {
+    match rest.len() + more {
         0 => Ok(()),
         n => write!(f, ", and by {n} more"),
     }
 }
 
-/// Writes how many ports each has, who has the most first.
-fn write_counts(f: &mut fmt::Formatter<'_>, holders: &[Holder]) -> fmt::Result {
-    let mut counts: Vec<(usize, String)> = Vec::new();
-    for holder in holders {
-        let who = holder.who();
-        match counts.iter_mut().find(|(_, known)| *known == who) {
-            Some((count, _)) => *count += 1,
-            None => counts.push((1, who)),
+/// Writes how many ports each has, the one with the most first.
+fn write_counts(f: &mut fmt::Formatter<'_>, holders: &RangeHolders) -> fmt::Result {
+    const SHOWN: usize = 3;
+    let counts = holders.counts();
+    for (n, (holder, count)) in counts.iter().take(SHOWN).enumerate() {
+        let joint = if n == 0 { ": " } else { ", " };
+        match holder.who() {
+            Who::Process(process) => write!(f, "{joint}{process} has {count}")?,
+            Who::CreatedBy(uid) => write!(f, "{joint}uid {uid} created {count}")?,
+            Who::Unknown => write!(f, "{joint}{count} by unknown processes")?,
         }
     }
-    counts.sort_by_key(|(count, _)| Reverse(*count));
-    for (n, (count, who)) in counts.iter().take(3).enumerate() {
-        let joint = if n == 0 { ": " } else { ", " };
-        write!(f, "{joint}{who} has {count}")?;
-    }
-    match counts.len().saturating_sub(3) {
+    match counts.len().saturating_sub(SHOWN) + holders.more() {
         0 => Ok(()),
         more => write!(f, ", and {more} more have others"),
     }
@@ -293,23 +334,33 @@ fn write_overlap(
 
 fn write_unavailable(f: &mut fmt::Formatter<'_>, family: Family, why: Unavailable) -> fmt::Result {
     match why {
-        Unavailable::NoKernelSupport => write!(f, "the kernel of this system has no {family}")?,
+        Unavailable::NoKernelSupport => write!(f, "the kernel of this system has no {family}"),
         Unavailable::Sysctl { interface } => write!(
             f,
             "{family} is switched off by `net.ipv6.conf.{interface}.disable_ipv6`"
-        )?,
-        Unavailable::LoopbackDown => f.write_str("the loopback interface is down")?,
-        Unavailable::Sandbox => write!(f, "a sandbox keeps this process from {family} sockets")?,
-        Unavailable::Unknown => write!(f, "this system has no {family}")?,
+        ),
+        Unavailable::LoopbackDown => f.write_str("the loopback interface is down"),
+        Unavailable::Sandbox => write!(f, "a sandbox keeps this process from {family} sockets"),
+        Unavailable::Refused(policy) => {
+            write!(
+                f,
+                "{} refuses {family} sockets to this process",
+                refuser(policy)
+            )
+        }
+        Unavailable::Unknown => write!(f, "this system has no {family}"),
     }
-    match (why, family) {
-        (Unavailable::LoopbackDown, _) => f.write_str(match System::HERE {
-            System::Linux => "; `ip link set lo up` mends it",
-            System::Darwin | System::Unix => "; `ifconfig lo0 up` mends it",
-            System::Windows => "",
-        }),
-        (_, Family::Ipv6) => f.write_str("; write an IPv4 address, or `*`"),
-        (_, Family::Ipv4) => Ok(()),
+}
+
+/// Names the mechanism that refused a socket.
+fn refuser(policy: Policy) -> &'static str {
+    match policy {
+        Policy::SecurityModule => "a security module (SELinux, AppArmor or another)",
+        Policy::SecurityModuleOrFilter => {
+            "a security module (SELinux, AppArmor or another) or a seccomp filter"
+        }
+        Policy::Filter => "a filter (seccomp, or a BPF program)",
+        Policy::Bpf => "a BPF program of this process's cgroup, or of a security module,",
     }
 }
 
@@ -326,141 +377,3 @@ impl fmt::Display for Zoned<'_> {
         Ok(())
     }
 }
-
-impl Cause {
-    /// Returns what else would help, a sentence each, the likeliest first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let check = bindaddr::check(["198.51.100.1:0"]);
-    /// for cause in check.settings()[0].problems() {
-    ///     eprintln!("{cause}; {}", cause.hints().join("; "));
-    /// }
-    /// ```
-    #[must_use]
-    pub fn hints(&self) -> Vec<String> {
-        self.hints_on(System::HERE)
-    }
-
-    #[allow(clippy::too_many_lines)] // one arm a cause
-    pub(super) fn hints_on(&self, system: System) -> Vec<String> {
-        let linux = system == System::Linux;
-        match self {
-            Self::NotOnThisHost(foreign) => {
-                let all = match foreign.ip() {
-                    IpAddr::V4(_) => "`0.0.0.0` listens on every IPv4 address of this host",
-                    IpAddr::V6(_) => "`[::]` listens on every address of this host",
-                };
-                let mut hints = vec![all.to_owned()];
-                let is_dead = matches!(
-                    foreign.reason(),
-                    ForeignReason::Multicast
-                        | ForeignReason::LimitedBroadcast
-                        | ForeignReason::DirectedBroadcast { .. }
-                );
-                if linux && !is_dead {
-                    hints.push(COMES_LATER.to_owned());
-                }
-                hints
-            }
-            Self::Gone(_) | Self::InterfaceDown(_) | Self::NoCarrier(_) if linux => {
-                vec![COMES_LATER.to_owned()]
-            }
-            Self::Duplicate(_) | Self::NotReady(_) if linux => {
-                vec!["`ip addr` shows whether the address is tentative or a duplicate".to_owned()]
-            }
-            Self::LocalRouteMissing(_) | Self::ListedOnly(_) if linux => vec![TABLE_LOCAL.to_owned()],
-            Self::NoLoopback { ip, has } if linux && is_listed(*ip, has) => vec![TABLE_LOCAL.to_owned()],
-            Self::NoLoopback { ip, .. }
-                if ip.is_ipv4() && matches!(system, System::Darwin | System::Unix) =>
-            {
-                vec![format!("`ifconfig lo0 alias {ip}` adds it")]
-            }
-            // What is in the sentence needs no command.
-            Self::RangeInUse { holders, .. }
-                if !holders.iter().any(|holder| holder.pid().is_some()) =>
-            {
-                let all = match system {
-                    System::Linux => "`ss -antup` shows root who has them",
-                    System::Darwin => "`sudo lsof -nP -i` shows who has them",
-                    System::Windows => "`netstat -ano` shows who has them",
-                    System::Unix => return Vec::new(),
-                };
-                vec![all.to_owned()]
-            }
-            Self::InUse { port, holders, .. } => {
-                let mut hints = vec!["port 0 takes any free port".to_owned()];
-                let shows = match system {
-                    _ if holders.iter().any(|holder| holder.pid().is_some()) => None,
-                    System::Linux => Some(format!(
-                        "`ss -antup 'sport = :{port}'` shows root who has it"
-                    )),
-                    System::Darwin => {
-                        Some(format!("`sudo lsof -nP -i :{port}` shows who has it"))
-                    }
-                    System::Windows => Some("`netstat -ano` shows who has it".to_owned()),
-                    System::Unix => None,
-                };
-                hints.splice(..0, shows);
-                hints
-            }
-            Self::PrivilegedPort { .. } if system == System::Darwin => {
-                vec!["`0.0.0.0` and `[::]` have it without a privilege".to_owned()]
-            }
-            Self::PrivilegedPort {
-                port, privilege, ..
-            } if linux => {
-                let lower = format!("`sysctl net.ipv4.ip_unprivileged_port_start={port}`");
-                match privilege {
-                    Privilege::Missing => vec![
-                        "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it"
-                            .to_owned(),
-                        "`setcap cap_net_bind_service=+ep` on the program's file grants it".to_owned(),
-                        format!("{lower} lets every process have it"),
-                    ],
-                    Privilege::InAnotherUserNamespace => {
-                        vec![format!("{lower} in this process's network namespace lets every process have it")]
-                    }
-                }
-            }
-            Self::Denied { step: Step::Bind } if linux => vec![
-                "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE".to_owned(),
-            ],
-            Self::Denied { step: Step::Bind } if system == System::Windows => vec![
-                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself"
-                    .to_owned(),
-                "`netstat -ano` shows who has which port; one that is held exclusively is denied".to_owned(),
-            ],
-            Self::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![
-                "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters"
-                    .to_owned(),
-            ],
-            Self::TooManyOpenFiles { .. } if system != System::Windows => {
-                vec!["`ulimit -n` and `LimitNOFILE=` set how many a process may have".to_owned()]
-            }
-            Self::FamilyUnavailable {
-                family: Family::Ipv6,
-                why,
-            } if *why != Unavailable::LoopbackDown => {
-                vec!["`*` takes IPv6 where there is IPv6, and IPv4 alone elsewhere".to_owned()]
-            }
-            _ => Vec::new(),
-        }
-    }
-}
-
-/// The hints of several causes, each once.
-pub(crate) fn hints_of<'a>(causes: impl Iterator<Item = &'a Cause>) -> Vec<String> {
-    let mut hints: Vec<String> = Vec::new();
-    for hint in causes.flat_map(Cause::hints) {
-        if !hints.contains(&hint) {
-            hints.push(hint);
-        }
-    }
-    hints
-}
-
-const TABLE_LOCAL: &str = "`ip route show table local` shows what the system takes for its own";
-
-const COMES_LATER: &str = "the option `freebind` binds an address that comes to this host later";

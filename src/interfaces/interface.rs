@@ -377,6 +377,9 @@ pub enum AddrState {
     Tentative,
     /// Another host has it; it cannot be bound, and nobody can connect to it.
     Duplicate,
+    /// The interface went down and took the route of the address with it: the address can be bound, and the kernel
+    /// delivers nothing to it. An address that was added to an interface that is down has a route.
+    Unrouted,
 }
 
 impl fmt::Display for AddrState {
@@ -386,6 +389,7 @@ impl fmt::Display for AddrState {
             Self::Deprecated => "deprecated",
             Self::Tentative => "tentative",
             Self::Duplicate => "duplicate",
+            Self::Unrouted => "unrouted",
         })
     }
 }
@@ -542,7 +546,7 @@ impl InterfaceAddr {
         self.temporary
     }
 
-    /// Tells whether it takes connections.
+    /// Returns `true` if clients can connect to it.
     pub(crate) fn is_usable(&self) -> bool {
         matches!(self.state, AddrState::Preferred | AddrState::Deprecated)
     }

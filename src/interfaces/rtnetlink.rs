@@ -1,7 +1,7 @@
-//! The interfaces of a Linux host, asked of the kernel itself.
+//! The interfaces of a Linux host, read from the kernel itself.
 //!
-//! getifaddrs(3), which if-addrs reads, asks for every interface with its counters,
-//! finds the interface of each address by a scan, and tells neither the state of an
+//! getifaddrs(3), which if-addrs reads, requests every interface with its counters,
+//! finds the interface of each address by a scan, and has neither the state of an
 //! IPv6 address nor the interface of one with a label.
 
 use std::collections::HashMap;
@@ -13,8 +13,11 @@ use crate::netlink::{self, AF_INET6, Addr, LinkKind, Netlink, ROUTE};
 
 /// Reads the interfaces that have an address.
 pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
-    let mut netlink = Netlink::open(ROUTE)?;
-    let addrs = netlink.all(&netlink::addrs_question(), netlink::addr)?;
+    Netlink::query(ROUTE, read)
+}
+
+fn read(netlink: &mut Netlink) -> io::Result<Vec<Interface>> {
+    let addrs = netlink.all(&netlink::addr_dump_request(), netlink::addr)?;
     let mut links = netlink.links(AF_INET6)?;
     if addrs.iter().any(|addr| !links.contains_key(&addr.index)) {
         // IPv6 is switched off on an interface.
@@ -34,10 +37,28 @@ pub(super) fn interfaces() -> io::Result<Vec<Interface>> {
             Some(interfaces.len() - 1)
         });
         if let Some(place) = place {
-            interfaces[*place].addrs.push(interface_addr(addr));
+            let is_routed = interfaces[*place].is_up() || has_route(netlink, addr)?;
+            let mut new = interface_addr(addr);
+            if new.is_usable() && !is_routed {
+                new = new.with_state(AddrState::Unrouted);
+            }
+            interfaces[*place].addrs.push(new);
         }
     }
     Ok(interfaces)
+}
+
+/// Returns `true` if packets to an address of an interface that is down are delivered, or may be.
+///
+/// IPv4 keeps the route. IPv6 removes it when the interface goes down, and an address that was added since has
+/// one (`addrconf_ifdown` and `inet6_addr_add` of net/ipv6/addrconf.c); only the route distinguishes the two.
+fn has_route(netlink: &mut Netlink, addr: &Addr) -> io::Result<bool> {
+    if addr.ip.is_ipv4() || netlink.local_table(addr.ip)?.is_some() {
+        return Ok(true);
+    }
+    // The tables of a VRF are others.
+    let link = netlink.one(&netlink::link_request(addr.index, None), netlink::link)?;
+    Ok(link.is_none_or(|link| link.master != 0))
 }
 
 fn interface_addr(addr: &Addr) -> InterfaceAddr {

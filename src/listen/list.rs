@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use super::ListenAddr;
 use super::parse::{self, PortRule};
-use super::refusal::{ParseError, ParseErrorKind};
+use super::refusal::{ParseError, credentials};
 
 /// The listen addresses of a setting that may have several: at least one.
 ///
@@ -36,9 +36,8 @@ use super::refusal::{ParseError, ParseErrorKind};
 /// let err = "127.0.0.1:-1,*:80,[::1]:65536".parse::<ListenAddrs>().unwrap_err();
 /// assert_eq!(
 ///     err.to_string(),
-///     "entry 1 of 3: invalid listen address \"127.0.0.1:-1\": the port `-1` has a sign; write \
-///      digits only; entry 3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; \
-///      ports end at 65535",
+///     "entry 1 of 3: invalid listen address \"127.0.0.1:-1\": the port `-1` has a sign; entry \
+///      3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; the largest is 65535",
 /// );
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -158,17 +157,20 @@ fn parse_all<T: AsRef<str>>(
     for text in texts {
         let text = text.as_ref();
         let mut is_behind_address = false;
+        let mut follows: Option<ListenAddr> = None;
         for (offset, part) in entries(text) {
             let is_port_alone = parse::is_port_alone(part);
             let parsed = match parse::parse(part, rule) {
                 // `127.0.0.1:80,443` must not open every address.
                 Ok(_) if is_port_alone && is_behind_address => {
-                    let kind = ParseErrorKind::PortAlone;
-                    Err(ParseError::new(part, 0..part.len(), kind, false))
+                    Err(ParseError::port_alone(part, follows.as_ref(), rule))
                 }
                 parsed => parsed,
             };
-            is_behind_address |= !is_port_alone && !part.is_empty();
+            if !is_port_alone && !part.is_empty() {
+                is_behind_address = true;
+                follows = parsed.as_ref().ok().cloned();
+            }
             match parsed {
                 Ok(addr) => addrs.push(addr),
                 Err(error) => faults.push(EntryError {
@@ -198,17 +200,49 @@ fn parse_all<T: AsRef<str>>(
     }
 }
 
-/// The entries of a list, each with its place in bytes. What stands between two commas is
-/// at least one entry, if an empty one.
+/// The entries of a list, each with its place in bytes. Between two commas there is at least one entry, if an empty
+/// one.
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    // Both lie in `text`.
-    let place = move |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-    text.split(',').flat_map(move |between| {
+    let (before, url, after) = around_credentials(text);
+    let all = before.into_iter().flat_map(split).chain(url);
+    let all = all.chain(after.into_iter().flat_map(split));
+    // Each is a part of `text`.
+    all.map(move |part| (part.as_ptr() as usize - text.as_ptr() as usize, part))
+}
+
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    list.split(',').flat_map(|between| {
         let is_empty = between.trim_ascii().is_empty();
-        let parts = between.split_ascii_whitespace();
         let empty = is_empty.then(|| between.trim_ascii_end());
-        parts.chain(empty).map(move |part| (place(part), part))
+        between.split_ascii_whitespace().chain(empty)
     })
+}
+
+/// Splits a list around a URL with a user name and a password, which may have a separator and whose parts would be shown:
+/// the list before it, the URL, and the list after it.
+fn around_credentials(text: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
+    let Some(secret) = credentials(text).filter(|secret| text[..secret.start].ends_with("//"))
+    else {
+        return (Some(text), None, None);
+    };
+    let is_separator = |c: char| c == ',' || c.is_ascii_whitespace();
+    let start = text[..secret.start]
+        .rfind(is_separator)
+        .map_or(0, |at| at + 1);
+    let end = text[secret.end..].find(is_separator);
+    let end = end.map_or(text.len(), |at| secret.end + at);
+    let (before, after) = (
+        text[..start].trim_ascii_end(),
+        text[end..].trim_ascii_start(),
+    );
+    let before_comma = before.strip_suffix(',');
+    let after_comma = after.strip_prefix(',');
+    let is_some = |list: &&str| !list.is_empty();
+    (
+        before_comma.or(Some(before).filter(is_some)),
+        Some(&text[start..end]),
+        after_comma.or(Some(after).filter(is_some)),
+    )
 }
 
 impl FromStr for ListenAddrs {

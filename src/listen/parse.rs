@@ -20,7 +20,7 @@ const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
 const DNS_NAME_MAX: usize = 253;
 
 /// What the caller holds of a port in the text.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PortRule {
     Required,
     Default(u16),
@@ -426,8 +426,7 @@ impl<'t> Grammar<'t> {
     fn refuse<T>(&self, kind: ParseErrorKind, part: &'t str) -> Result<T, ParseError> {
         let start = part.as_ptr() as usize - self.text.as_ptr() as usize;
         let span = start..start + part.len();
-        let host_only = matches!(self.rule, PortRule::Forbidden);
-        Err(ParseError::new(self.text, span, kind, host_only))
+        Err(ParseError::new(self.text, span, kind, self.rule))
     }
 }
 

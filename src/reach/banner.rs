@@ -73,13 +73,14 @@ impl fmt::Display for Banner<'_> {
             write_remark(f, dial)?;
             f.write_str("\n")?;
         }
-        if dials.is_empty() {
-            return f.write_str("  no address of an interface is open to clients\n");
-        }
         if dials.len() > shown {
             f.write_str("  ")?;
         }
-        write_rest(f, dials.len().saturating_sub(shown))
+        write_rest(f, dials.len().saturating_sub(shown))?;
+        match self.reach.remark() {
+            Some(remark) => writeln!(f, "  {remark}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -116,7 +116,8 @@ impl BindTarget {
     ///
     /// A wildcard is as exposed as the most exposed address that the host has now in its
     /// families, and at least to the link, for it takes every address that the host is given
-    /// later, too. A foreign address is as exposed as it would be on this host.
+    /// later, too. A foreign address is as exposed as it would be on this host. If a cgroup binds the sockets of this
+    /// process to an interface (`ip vrf exec`), a snapshot of the system has it, and it limits the exposure.
     ///
     /// # Examples
     ///
@@ -137,7 +138,17 @@ impl BindTarget {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        self.exposure_on_device(None, host)
+        self.exposure_on_device(self.device(host), host)
+    }
+
+    /// Returns the interface that a cgroup binds a socket of this target to, which a zone replaces.
+    pub(super) fn device<'h>(&self, host: &'h Interfaces) -> Option<&'h str> {
+        let has_zone = match self {
+            Self::Local(local) => local.scope_id().is_some(),
+            Self::Foreign(foreign) => foreign.scope_id().is_some(),
+            Self::Any(_) | Self::Loopback(_) => false,
+        };
+        host.device().filter(|_| !has_zone)
     }
 
     /// The same of a socket that is bound to an interface.

@@ -26,10 +26,10 @@ use crate::target::{BindTarget, LocalAddr};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Lint {
-    /// All sockets are on loopback, in a network namespace as a container has it: not even its host
-    /// gets in.
+    /// All sockets are open to this host only, in a network namespace as a container has it: not even the host of the
+    /// container can connect, and in a Kubernetes pod its other containers can.
     ContainerLoopback,
-    /// The server is in a container, so that who gets in is decided by the ports that are published:
+    /// The server is in a container, so that the ports which are published decide which clients connect:
     /// Docker opens them on every address of the host, past its firewall, unless told otherwise.
     PublishedPort,
     /// The host has an address of the kind that is routed on the internet ([`Exposure::Global`]), and the
@@ -271,9 +271,26 @@ impl Finding {
 pub struct Container {
     pub(super) ends_elsewhere: bool,
     pub(super) marker: Option<&'static str>,
+    pub(super) pod: bool,
 }
 
 impl Container {
+    /// Returns `true` if it is one of a Kubernetes pod, whose containers share their network namespace.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Container, Finding};
+    ///
+    /// fn is_in_pod(finding: &Finding) -> bool {
+    ///     finding.container().is_some_and(Container::is_pod)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn is_pod(&self) -> bool {
+        self.pod
+    }
+
     /// Tells whether every interface to the outside is one end of a link whose other end is in
     /// another network namespace, as that of a container is.
     ///
@@ -337,13 +354,19 @@ impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.addr)?;
         let interface = self.interface.as_deref().unwrap_or_default().escape_debug();
+        let is_pod = self.container.as_ref().is_some_and(Container::is_pod);
         let container = self.container.as_ref();
         let container = container.map_or_else(String::new, ToString::to_string);
         match self.lint {
+            Lint::ContainerLoopback if is_pod => write!(
+                f,
+                "only the containers of this pod can connect ({container}); probes and Services connect to an \
+                 address of the pod, which `*` includes, and with it the pod network"
+            ),
             Lint::ContainerLoopback => write!(
                 f,
-                "only this container gets in, its host does not ({container}); listen on `*` and \
-                 publish the port to 127.0.0.1 of the host"
+                "only processes in this container's network namespace can connect, its host cannot ({container}); \
+                 listen on `*` and publish the port to 127.0.0.1 of the host"
             ),
             Lint::PublishedPort => write!(
                 f,
@@ -392,7 +415,7 @@ pub(crate) struct Surroundings {
 
 impl Surroundings {
     /// Reads what the lints call for.
-    pub(crate) fn read(lints: &Lints, sockets: &[OpenSocket<'_>], host: &Interfaces) -> Self {
+    pub(crate) fn read(lints: &Lints, sockets: &[OpenSocket], host: &Interfaces) -> Self {
         if !cfg!(target_os = "linux") {
             return Self::default();
         }
@@ -402,8 +425,8 @@ impl Surroundings {
         Self {
             container: about_container
                 .then(|| {
-                    let links = Netlink::open(ROUTE).and_then(|mut netlink| netlink.links(0));
-                    container(host, &links.ok()?, marker())
+                    let links = Netlink::query(ROUTE, |netlink| netlink.links(0));
+                    container(host, &links.ok()?, marker(), is_pod())
                 })
                 .flatten(),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
@@ -411,10 +434,22 @@ impl Surroundings {
     }
 }
 
-impl OpenSocket<'_> {
+impl OpenSocket {
     fn is_ipv4_loopback(&self) -> bool {
         self.target.is_loopback() && self.addr.is_ipv4()
     }
+
+    fn exposure(&self, host: &Interfaces) -> Exposure {
+        self.target.exposure_on_device(self.device.as_deref(), host)
+    }
+}
+
+/// Kubernetes sets it in every container (its documentation, "Service" under "Discovering services").
+const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
+
+/// Returns `true` if this process is in a container of a pod.
+fn is_pod() -> bool {
+    std::env::var_os(KUBERNETES).is_some()
 }
 
 /// What the engine of a container has left in it.
@@ -425,7 +460,7 @@ pub(super) fn marker() -> Option<&'static str> {
         .into_iter()
         .find(|file| fs::exists(file).unwrap_or(false));
     // The interface of systemd that engines set, and Kubernetes.
-    let variables = ["container", "KUBERNETES_SERVICE_HOST"];
+    let variables = ["container", KUBERNETES];
     let set = |variable: &&str| std::env::var_os(variable).is_some();
     file.or_else(|| variables.into_iter().find(set))
 }
@@ -435,6 +470,7 @@ pub(super) fn container(
     host: &Interfaces,
     links: &HashMap<u32, Link>,
     marker: Option<&'static str>,
+    pod: bool,
 ) -> Option<Container> {
     let is_outward = |interface: &&Interface| {
         let mut ips = interface.addrs().iter().map(InterfaceAddr::ip);
@@ -453,13 +489,14 @@ pub(super) fn container(
     (ends_elsewhere || (is_tun && marker.is_some())).then_some(Container {
         ends_elsewhere,
         marker,
+        pod,
     })
 }
 
 /// Looks for the lints in what the sockets of a server are open to.
 pub(crate) fn find(
     lints: &Lints,
-    sockets: &[OpenSocket<'_>],
+    sockets: &[OpenSocket],
     host: &Interfaces,
     around: &Surroundings,
 ) -> Vec<Finding> {
@@ -469,7 +506,8 @@ pub(crate) fn find(
             findings.push(finding);
         }
     };
-    let is_only_loopback = sockets.iter().all(|socket| socket.target.is_loopback());
+    let is_only_here = |socket: &OpenSocket| socket.exposure(host) == Exposure::ThisHost;
+    let are_only_here = sockets.iter().all(is_only_here);
     let mut container = around.container.as_ref();
     for socket in sockets {
         let found = |lint| Finding {
@@ -480,9 +518,11 @@ pub(crate) fn find(
             interface: None,
             container: None,
         };
-        let lint = match (is_only_loopback, socket.target.is_loopback()) {
+        let lint = match (are_only_here, is_only_here(socket)) {
             (true, _) => Some(Lint::ContainerLoopback),
             (false, true) => None,
+            // A pod publishes by Services, which other rules hold for.
+            (false, false) if container.is_some_and(Container::is_pod) => None,
             (false, false) => Some(Lint::PublishedPort),
         };
         // It is the same for all sockets.
@@ -492,12 +532,13 @@ pub(crate) fn find(
                 ..found(lint)
             });
         }
-        // Through the loopback interface nobody else gets in.
-        if socket.device.is_some_and(|device| host.is_loopback(device)) {
+        // Through the loopback interface no other host gets in.
+        let device = socket.device.as_deref();
+        if device.is_some_and(|device| host.is_loopback(device)) {
             continue;
         }
-        match socket.target {
-            BindTarget::Any(wildcard) if socket.target.exposure(host) == Exposure::Global => {
+        match &socket.target {
+            BindTarget::Any(wildcard) if socket.exposure(host) == Exposure::Global => {
                 let mut global = host.addrs().filter(|(_, addr)| {
                     wildcard.takes(Family::of(addr.ip()))
                         && Exposure::of(addr.ip()) == Exposure::Global

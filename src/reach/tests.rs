@@ -41,13 +41,14 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
 /// Looks for the lints where loopback is routed, in a container or not.
 fn found_in(
     lints: &Lints,
-    sockets: &[OpenSocket<'_>],
+    sockets: &[OpenSocket],
     host: &Interfaces,
     in_container: bool,
 ) -> Vec<Finding> {
     let container = Container {
         ends_elsewhere: true,
         marker: None,
+        pod: false,
     };
     let around = Surroundings {
         container: in_container.then_some(container),
@@ -91,13 +92,13 @@ fn a_container_is_told_by_its_links_and_its_marker() {
             ),
         ),
     ] {
-        let found = container(&host(), &links(link), marker);
+        let found = container(&host(), &links(link), marker, false);
         assert_eq!(found.map(|found| found.to_string()).as_deref(), said);
     }
     let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
     let alone: Interfaces = [lo].into_iter().collect();
-    assert_eq!(container(&alone, &links(elsewhere), marker), None);
-    assert_eq!(container(&host(), &HashMap::new(), marker), None);
+    assert_eq!(container(&alone, &links(elsewhere), marker, false), None);
+    assert_eq!(container(&host(), &HashMap::new(), marker, false), None);
 }
 
 #[test]
@@ -129,16 +130,11 @@ fn each_lint_is_found_where_it_applies() {
             &[Lint::RoutedLoopback, Lint::PublishedPort],
         ),
     ] {
-        let targets: Vec<BindTarget> = texts
+        let sockets: Vec<OpenSocket> = texts
             .iter()
-            .map(|text| BindTarget::classify(ip(text), &host))
-            .collect();
-        let sockets: Vec<OpenSocket<'_>> = texts
-            .iter()
-            .zip(&targets)
-            .map(|(text, target)| OpenSocket {
+            .map(|text| OpenSocket {
                 addr: (ip(text), 80).into(),
-                target,
+                target: BindTarget::classify(ip(text), &host),
                 device: None,
             })
             .collect();
@@ -157,21 +153,65 @@ fn each_lint_is_found_where_it_applies() {
         }
     }
     let wildcard = BindTarget::classify(ip("::"), &host);
-    let on_device = |device| {
+    let on_device = |device: Option<&str>, in_container| {
         let socket = OpenSocket {
             addr: (ip("::"), 80).into(),
-            target: &wildcard,
-            device,
+            target: wildcard.clone(),
+            device: device.map(str::to_owned),
         };
-        found_in(&Lints::new(), &[socket], &host, false)
+        found_in(&Lints::new(), &[socket], &host, in_container)
     };
-    let findings = on_device(None);
+    let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
         "[::]:80: 203.0.113.7 of eth0 is exposed to the internet, and so is 1 more",
     );
     // A device that does not let it in.
-    assert!(on_device(Some("lo")).is_empty());
+    assert!(on_device(Some("lo"), false).is_empty());
+    // It is open to this host only, so no port of it is published.
+    let tied = on_device(Some("lo"), true);
+    let lints: Vec<Lint> = tied.iter().map(Finding::lint).collect();
+    assert_eq!(lints, [Lint::ContainerLoopback]);
+}
+
+#[test]
+fn pod_is_reachable_from_its_other_containers() {
+    let host = host();
+    let found = |text: &str, pod| -> Vec<String> {
+        let socket = OpenSocket {
+            addr: (ip(text), 80).into(),
+            target: BindTarget::classify(ip(text), &host),
+            device: None,
+        };
+        let container = Container {
+            ends_elsewhere: true,
+            marker: None,
+            pod,
+        };
+        let around = Surroundings {
+            container: Some(container),
+            routed_loopback: None,
+        };
+        let findings = find(&Lints::new(), &[socket], &host, &around);
+        findings.iter().map(ToString::to_string).collect()
+    };
+    let because = "the other ends of its interfaces are elsewhere";
+    assert_eq!(
+        found("127.0.0.1", true),
+        [format!(
+            "127.0.0.1:80: only the containers of this pod can connect ({because}); probes and Services connect to \
+             an address of the pod, which `*` includes, and with it the pod network"
+        )]
+    );
+    assert_eq!(found("10.0.0.1", true), [""; 0]);
+    assert_eq!(
+        found("127.0.0.1", false),
+        [format!(
+            "127.0.0.1:80: only processes in this container's network namespace can connect, its host cannot \
+             ({because}); listen on `*` and publish the port to 127.0.0.1 of the host"
+        )]
+    );
+    assert_eq!(found("10.0.0.1", false).len(), 1);
 }
 
 #[test]
@@ -181,7 +221,7 @@ fn a_finding_has_what_it_is_about() {
         let target = BindTarget::classify(ip(text), &host);
         let socket = OpenSocket {
             addr: (ip(text), 80).into(),
-            target: &target,
+            target,
             device: None,
         };
         found_in(&Lints::new(), &[socket], &host, in_container)
@@ -224,6 +264,7 @@ fn a_finding_has_what_it_is_about() {
     let marked = Container {
         ends_elsewhere: false,
         marker: Some("/.dockerenv"),
+        pod: false,
     };
     assert!(!marked.ends_elsewhere());
     assert_eq!(marked.marker(), Some("/.dockerenv"));

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::listen::has_zone;
+
 /// Why two sockets cannot have one port at once, seen from the one that came too late.
 ///
 /// It is the rule of the Linux kernel for sockets without `SO_REUSEPORT`, on
@@ -133,6 +135,12 @@ pub(crate) fn zone(addr: SocketAddr) -> u32 {
         SocketAddr::V4(_) => 0,
         SocketAddr::V6(v6) => v6.scope_id(),
     }
+}
+
+/// Returns `true` if bind(2) binds the socket to the zone of the address, in place of any device (`__inet6_bind` of
+/// `net/ipv6/af_inet6.c`).
+pub(crate) fn is_scoped(addr: SocketAddr) -> bool {
+    matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0 && has_zone(*v6.ip()))
 }
 
 #[cfg(test)]

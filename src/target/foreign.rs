@@ -94,7 +94,19 @@ impl ForeignAddr {
     /// ```
     #[must_use]
     pub fn nearest(&self) -> Vec<IpAddr> {
-        self.0.host.nearest(self.0.ip, 3)
+        let Placed {
+            ip, scope_id, host, ..
+        } = &self.0;
+        if *scope_id == 0 {
+            return host.nearest(*ip, 3);
+        }
+        // Addresses of other links are not near.
+        let in_zone = |near: &IpAddr| {
+            let zone = host.by_index(*scope_id);
+            zone.is_some_and(|zone| zone.entry(*near).is_some())
+        };
+        let nearest = host.nearest(*ip, 64).into_iter().filter(in_zone);
+        nearest.take(3).collect()
     }
 }
 
@@ -180,8 +192,7 @@ pub enum ForeignReason<'a> {
         /// Its address there.
         addr: &'a InterfaceAddr,
     },
-    /// An address in a subnet of the host: of another host, or, where the interface is a loopback
-    /// interface, of none.
+    /// An address in a subnet of the host. Whether another host has it is not known.
     #[non_exhaustive]
     SameSubnet {
         /// The interface in that subnet.
@@ -220,13 +231,10 @@ impl fmt::Display for ForeignReason<'_> {
                 write!(f, "it is the {what} of the subnet of {interface} ({addr})")
             }
             Self::SameSubnet { interface, addr } => {
-                write!(f, "it lies in the subnet of {interface} ({addr})")?;
-                // That of a loopback interface has no other hosts; Linux takes all of it for its own.
-                f.write_str(if interface.is_loopback() {
-                    ""
-                } else {
-                    ", on another host"
-                })
+                write!(
+                    f,
+                    "it is in {interface}'s subnet ({addr}) but not assigned to this host"
+                )
             }
             Self::Unrelated => f.write_str("it lies in no subnet of this host"),
         }

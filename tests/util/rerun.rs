@@ -12,7 +12,7 @@ const ROLE: &str = "BINDADDR_TEST_ROLE";
 const RUNNER: &str = "BINDADDR_TEST_RUNNER";
 /// The last word of a process that ran the test to its end. Without it a test
 /// that was not found would pass.
-const DONE: &str = "the test ran to its end";
+pub(crate) const DONE: &str = "the test ran to its end";
 
 /// Returns what this process is to the test; `None` if it is the first one.
 pub(crate) fn role() -> Option<String> {

@@ -1,7 +1,7 @@
 //! What the servers have in common: a config file, and who may be let in.
 
 use anyhow::{Context, bail};
-use bindaddr::{Exposure, Interfaces, ListenAddrs, Listeners};
+use bindaddr::{Exposure, Interfaces, ListenAddrs, Listeners, StdSocket};
 use serde::Deserialize;
 
 /// The config file of a server.
@@ -31,7 +31,11 @@ impl Config {
     /// # Errors
     ///
     /// That refusal, and that the interfaces cannot be read.
-    pub fn guard<S>(&self, listeners: &Listeners<S>, scheme: &str) -> anyhow::Result<()> {
+    pub fn guard<S: StdSocket>(
+        &self,
+        listeners: &Listeners<S>,
+        scheme: &str,
+    ) -> anyhow::Result<()> {
         let host = Interfaces::system()?.with_system_default_sources();
         let exposure = listeners.exposure(&host);
         if exposure > Exposure::ThisHost && self.token.is_none() {

@@ -191,8 +191,8 @@ fn targets_are_values() {
             "scope_id": null,
             "reason": "same-subnet",
             "nearest": ["192.168.71.67"],
-            "meaning": "192.168.158.94, which no interface of this host has; it lies in the subnet of \
-                        eth0 (192.168.71.67/16), on another host",
+            "meaning": "192.168.158.94, which no interface of this host has; it is in \
+                        eth0's subnet (192.168.71.67/16) but not assigned to this host",
         }),
     );
 }

@@ -120,7 +120,7 @@ fn refuses_what_is_wrong(exe: &str) {
         (
             "mistake",
             "listen = \"::1:80\"\n",
-            "write `[::1:80]:8080` or `[::1]:80`",
+            "write `[::1:80]:8080` for the address or `[::1]:80` for port 80",
         ),
         (
             "missing",

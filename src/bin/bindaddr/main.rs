@@ -63,7 +63,7 @@ enum Task {
         #[arg(required = true)]
         texts: Vec<String>,
         /// Write URLs of this scheme.
-        #[arg(long)]
+        #[arg(long, value_parser = scheme)]
         scheme: Option<String>,
         /// Fail where more than these could connect.
         #[arg(long, value_name = "WHO")]
@@ -126,20 +126,57 @@ impl ValueEnum for AtMost {
     }
 }
 
+/// Reads the scheme of a URL (RFC 3986, section 3.1).
+fn scheme(text: &str) -> Result<String, &'static str> {
+    let is_scheme = text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if is_scheme {
+        Ok(text.to_owned())
+    } else {
+        Err("a scheme has letters, digits, `+`, `-` and `.`")
+    }
+}
+
 fn main() -> ExitCode {
-    let command = Command::parse();
+    let command = match Command::try_parse() {
+        Ok(command) => command,
+        Err(err) => return refuse(&err),
+    };
     match run(command.task) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        // Who reads has gone before the verdict, which a script must not take for a good one.
+        // The reader has gone before the verdict, which a script must not take for a good one.
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(err) => {
             // The line of a file that is shown may have anything in it.
             let lines: Vec<String> = err.to_string().lines().map(paper::shown).collect();
-            eprintln!("error: {}", lines.join("\n"));
+            report(&format!("error: {}", lines.join("\n")));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints what is wrong with the arguments, or the help.
+fn refuse(err: &clap::Error) -> ExitCode {
+    let is_plain = |argument: String| paper::shown(&argument) == argument;
+    let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
+    if arguments.all(is_plain) {
+        // A terminal or pipe that takes nothing is not a reason for another status.
+        let _ = err.print();
+    } else {
+        // It repeats an argument as it is.
+        let text = err.to_string();
+        let lines: Vec<String> = text.lines().map(paper::shown).collect();
+        report(&lines.join("\n"));
+    }
+    ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
+}
+
+/// Writes to the standard error, where that can be: the exit status says the same.
+fn report(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Does what is asked for, and tells whether nothing is wrong.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
+use bindaddr::{Hint, HintKind, ListenAddr};
 use serde_json::Value;
 
 const WIDTH: usize = 80;
@@ -65,6 +66,18 @@ impl Paper {
         lines.try_for_each(|line| self.plain(line))
     }
 
+    /// Writes the hints that an operator can follow, and that no problem has in its sentence.
+    pub(crate) fn hints(&mut self, hints: &[Hint], problems: &str) -> io::Result<()> {
+        let is_new = |hint: &&Hint| {
+            let replacement = hint.replacement().map(|text| format!("`{text}`"));
+            replacement.is_none_or(|text| !problems.contains(&text))
+        };
+        let for_operators = hints.iter().filter(|hint| hint.kind() != HintKind::Program);
+        for_operators
+            .filter(is_new)
+            .try_for_each(|hint| self.line(Label::Hint, hint))
+    }
+
     /// Writes a line below one with a label, as it is.
     pub(crate) fn plain(&mut self, text: impl Display) -> io::Result<()> {
         writeln!(self.0, "           {text}")
@@ -82,14 +95,25 @@ impl Paper {
     }
 }
 
-/// Writes control characters of a line as JSON does.
+/// Returns a setting as it can be shown, without the user name and the password that a URL may have.
+pub(crate) fn setting(text: &str) -> String {
+    match text.parse::<ListenAddr>() {
+        Ok(_) => shown(text),
+        Err(err) => shown(&err.without_credentials()),
+    }
+}
+
+/// Escapes, as JSON does, characters that a terminal would act on rather than show: control characters and those that
+/// change the direction of the text or have no width (the categories Cc and Cf of Unicode).
 pub(crate) fn shown(line: &str) -> String {
-    let escaped = |c: char| {
-        if c.is_control() {
-            format!("\\u{:04x}", u32::from(c))
+    let mut shown = String::with_capacity(line.len());
+    for c in line.chars() {
+        if c == ' ' || c.is_ascii_graphic() || !c.is_ascii() && c.escape_debug().eq([c]) {
+            shown.push(c);
         } else {
-            c.to_string()
+            let units = c.encode_utf16(&mut [0; 2]).to_vec();
+            shown.extend(units.iter().map(|unit| format!("\\u{unit:04x}")));
         }
-    };
-    line.chars().map(escaped).collect()
+    }
+    shown
 }

@@ -5,7 +5,7 @@ use std::io;
 use bindaddr::{Exposure, Interfaces, ListenAddr, Reach};
 use serde_json::{Value, json};
 
-use crate::paper::{Label, Paper};
+use crate::paper::{Label, Paper, setting};
 use crate::texts::entries_of_each;
 
 pub(crate) fn tell(
@@ -31,7 +31,7 @@ pub(crate) fn tell(
             values.push(value(&text, found.as_ref(), exposure));
             continue;
         }
-        paper.heading(text.escape_debug())?;
+        paper.heading(setting(&text))?;
         match found {
             Ok(_) if is_absent => paper.line(Label::Absent, "it is left out here")?,
             Ok(reaches) => {
@@ -102,5 +102,5 @@ fn is_skipped(text: &str) -> bool {
 
 fn value(text: &str, found: Result<&Vec<Reach>, &String>, exposure: Option<Exposure>) -> Value {
     let dials: Vec<_> = found.into_iter().flatten().flat_map(Reach::dials).collect();
-    json!({"text": text, "exposure": exposure, "dials": dials, "problem": found.err()})
+    json!({"text": setting(text), "exposure": exposure, "dials": dials, "problem": found.err()})
 }

@@ -9,7 +9,7 @@ use bindaddr::{
 use serde_json::{Value, json};
 
 use crate::How;
-use crate::paper::{Label, Paper};
+use crate::paper::{Label, Paper, setting};
 use crate::texts::{entries_of, entries_of_each};
 
 /// A setting with what it means here.
@@ -46,7 +46,7 @@ impl<'a> Explained<'a> {
 
     fn json(&self) -> Value {
         json!({
-            "text": self.checked.text(),
+            "text": setting(self.checked.text()),
             "ok": self.checked.problems().next().is_none(),
             "targets": self.targets,
             "exposure": self.exposure,
@@ -59,7 +59,7 @@ impl<'a> Explained<'a> {
     }
 
     fn write(&self, paper: &mut Paper) -> io::Result<()> {
-        paper.heading(self.checked.text().escape_debug())?;
+        paper.heading(setting(self.checked.text()))?;
         let has_problem = self.checked.problems().next().is_some();
         // What is wrong with a foreign one is told below.
         let told = self
@@ -90,9 +90,8 @@ impl<'a> Explained<'a> {
                 mark(paper, err.text(), err.span())?;
             }
         }
-        for hint in self.checked.hints() {
-            paper.line(Label::Hint, hint)?;
-        }
+        let problems: String = self.checked.problems().map(Cause::to_string).collect();
+        paper.hints(&self.checked.hints(), &problems)?;
         for note in self.checked.sockets().iter().flat_map(CheckedSocket::notes) {
             paper.line(Label::Note, note)?;
         }
@@ -105,7 +104,7 @@ fn mark(paper: &mut Paper, text: &str, span: std::ops::Range<usize>) -> io::Resu
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() || byte == b' ');
-    if !is_plain || text.is_empty() || text.len() > 60 {
+    if !is_plain || setting(text) != text || text.is_empty() || text.len() > 60 {
         return Ok(());
     }
     let carets = "^".repeat(span.len().max(1));

@@ -44,7 +44,7 @@ pub(crate) fn wait(
     };
     let waited = begun.elapsed();
     if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K");
+        let _ = write!(io::stderr(), "\r\x1b[K");
     }
     let is_ok = bound.is_ok();
     match bound {
@@ -64,9 +64,7 @@ pub(crate) fn wait(
         Err(err) => {
             paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
             paper.line(Label::Problem, &err)?;
-            for hint in err.hints() {
-                paper.line(Label::Hint, hint)?;
-            }
+            paper.hints(&err.hints(), &err.to_string())?;
         }
     }
     Ok(is_ok)

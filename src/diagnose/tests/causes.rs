@@ -1,6 +1,7 @@
 //! What is told of each cause besides its sentence.
 
 use std::collections::HashSet;
+use std::slice;
 
 use super::*;
 use crate::resolve::ResolveErrorKind;
@@ -110,6 +111,8 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             Cause::OnAnotherDevice {
                 ip: ip("::1"),
                 device: "eth0".into(),
+                is_by_cgroup: false,
+                is_by_zone: false,
                 interfaces: vec!["lo".into()],
             },
             STAYS,
@@ -174,6 +177,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
                 ip: ip("::1"),
                 port: 80,
                 holders: Vec::new(),
+                more: 0,
             },
             STAYS,
         ),
@@ -184,7 +188,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             Cause::RangeInUse {
                 first: 80,
                 last: 81,
-                holders: Vec::new(),
+                holders: RangeHolders::default(),
             },
             STAYS,
         ),
@@ -208,7 +212,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             "privileged-port",
             Cause::PrivilegedPort {
                 port: 80,
-                limit: 1024,
+                limit: Some(1024),
                 privilege: Privilege::Missing,
             },
             STAYS,
@@ -297,7 +301,7 @@ fn every_step_has_its_words() {
     let steps = [
         (Step::Parse, "reading the text"),
         (Step::Resolve, "resolving the text"),
-        (Step::Check, "looking the address over"),
+        (Step::Check, "checking the address"),
         (Step::Socket, "making the socket"),
         (Step::Option("freebind"), "setting the option `freebind`"),
         (Step::Bind, "binding the socket"),
@@ -321,7 +325,7 @@ fn what_seldom_happens_has_its_sentence_too() {
     let holders = |count| Cause::RangeInUse {
         first: 80,
         last: 84,
-        holders: (0..count).map(|n| holder(1000 + n, 80)).collect(),
+        holders: RangeHolders::count((0..count).map(|n| Holder::synthetic(1000 + n, 80, None))),
     };
     for (cause, sentence) in [
         (
@@ -384,68 +388,146 @@ fn what_seldom_happens_has_its_sentence_too() {
         (holders(0), "other sockets have every port from 80 to 84"),
         (
             holders(3),
-            "other sockets have every port from 80 to 84: user 1000 has 1, user 1001 has 1, user 1002 has 1",
+            "other sockets have every port from 80 to 84: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1",
         ),
         (
             holders(5),
-            "other sockets have every port from 80 to 84: user 1000 has 1, user 1001 has 1, user 1002 has 1, and 2 more have others",
+            "other sockets have every port from 80 to 84: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1, and 2 more have others",
         ),
     ] {
         assert_eq!(cause.to_string(), sentence);
     }
 }
 
-/// Somebody who has a port of 127.0.0.1, and is no process that is known.
-fn holder(uid: u32, port: u16) -> Holder {
-    held_by(uid, port, None)
+/// The hints of causes, with evidence of Linux.
+fn hints_of(causes: &[Cause], evidence: &Evidence) -> Vec<Hint> {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let attempt = attempt("127.0.0.1:80", Step::Bind, &error);
+    hint::hints(causes, &attempt, evidence)
 }
 
-fn held_by(uid: u32, port: u16, process: Option<Process>) -> Holder {
-    let row = Row {
-        port,
-        device: Some(0),
-        uid: Some(uid),
-        inode: 7,
-        ..listener_on([127, 0, 0, 1])
-    };
-    let mut sockets = Sockets::default();
-    sockets.add([row]);
-    sockets.processes = process.into_iter().map(|process| (7, process)).collect();
-    let claim = Claim::new(ip("127.0.0.1"), true, 0);
-    sockets.foreseen(claim, port).remove(0)
+fn texts_of(cause: Cause) -> Vec<String> {
+    let hints = hints_of(&[cause], &Evidence::default());
+    hints.iter().map(ToString::to_string).collect()
 }
 
 #[test]
-fn what_is_told_needs_no_command() {
+fn a_holder_that_is_known_needs_no_command() {
     let nginx = Process {
         is_this: false,
         pid: 4711,
+        uid: Some(33),
         command: Some("nginx".into()),
     };
-    let known = || held_by(33, 80, Some(nginx.clone()));
-    let range = |holders| Cause::RangeInUse {
+    let known = || Holder::synthetic(0, 80, Some(nginx.clone()));
+    let unknown = |port| Holder::synthetic(0, port, None);
+    let range = |holders: Vec<Holder>| Cause::RangeInUse {
         first: 80,
         last: 81,
-        holders,
+        holders: RangeHolders::count(holders.into_iter()),
     };
     let one = |holders| Cause::InUse {
         ip: ip("127.0.0.1"),
         port: 80,
         holders,
+        more: 0,
     };
-    let of = |cause: Cause| cause.hints_on(System::Linux);
-    assert_eq!(of(range(vec![known(), holder(33, 81)])), [""; 0]);
-    assert_eq!(of(range(vec![holder(33, 81)])).len(), 1);
-    assert_eq!(of(one(vec![known()])), ["port 0 takes any free port"]);
-    assert_eq!(of(one(vec![holder(33, 80)])).len(), 2);
-    let known = known();
-    assert_eq!((known.uid(), known.pid()), (Some(33), Some(4711)));
-    assert_eq!(known.command(), Some("nginx"));
+    assert_eq!(texts_of(range(vec![known(), known()])), [""; 0]);
+    assert_eq!(texts_of(range(vec![known(), unknown(81)])).len(), 1);
+    assert_eq!(texts_of(one(vec![known()])), [""; 0]);
+    assert_eq!(texts_of(one(vec![unknown(80)])).len(), 1);
+    // `ss` shows root no more than was seen where every process could be looked at.
+    let mut searched = Evidence::default();
+    searched.tcp.is_searched = true;
+    for cause in [one(vec![unknown(80)]), range(vec![unknown(81)])] {
+        assert_eq!(hints_of(&[cause], &searched), []);
+    }
+}
+
+#[test]
+fn holder_distinguishes_process_uid_from_socket_uid() {
+    let process = |uid, command: Option<&str>| Process {
+        is_this: false,
+        pid: 4711,
+        uid,
+        command: command.map(str::to_owned),
+    };
+    let known = Holder::synthetic(0, 80, Some(process(Some(33), Some("nginx"))));
+    assert_eq!((known.uid(), known.process_uid()), (Some(0), Some(33)));
+    assert_eq!((known.pid(), known.command()), (Some(4711), Some("nginx")));
     assert!(!known.is_this_process());
+    for (process, sentence) in [
+        (
+            Some(process(Some(33), Some("nginx"))),
+            "`nginx` (pid 4711, uid 33) on 127.0.0.1",
+        ),
+        (
+            Some(process(None, Some("nginx"))),
+            "`nginx` (pid 4711) on 127.0.0.1",
+        ),
+        (
+            Some(process(Some(33), None)),
+            "a process (pid 4711, uid 33) on 127.0.0.1",
+        ),
+        (None, "a listener that uid 0 created on 127.0.0.1"),
+    ] {
+        assert_eq!(Holder::synthetic(0, 80, process).to_string(), sentence);
+    }
+}
+
+#[test]
+fn holder_is_possible_when_v6only_is_unknown() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let said = |rows: &[Row], are_all| {
+        let mut evidence = Evidence::default();
+        evidence.tcp.are_all = are_all;
+        evidence.tcp.add(rows.iter().cloned());
+        causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence)[0].to_string()
+    };
+    // The tables of /proc have neither V6ONLY nor the device.
+    let every = Row {
+        uid: Some(33),
+        inode: 7,
+        ..listener_on(std::net::Ipv6Addr::UNSPECIFIED)
+    };
     assert_eq!(
-        known.to_string(),
-        "`nginx` (process 4711 of user 33) on 127.0.0.1"
+        said(slice::from_ref(&every), false),
+        "port 80 is in use, possibly by a listener that uid 33 created on [::]"
     );
+    // One that surely has it is named alone.
+    let same = Row {
+        uid: Some(34),
+        ..listener_on([127, 0, 0, 1])
+    };
+    assert_eq!(
+        said(&[every.clone(), same], false),
+        "port 80 is in use by a listener that uid 34 created on 127.0.0.1"
+    );
+    let dual = Row {
+        only_v6: Some(false),
+        ..every
+    };
+    assert_eq!(
+        said(&[dual], true),
+        "port 80 is in use by a listener that uid 33 created on [::], which is dual-stack and covers IPv4, too"
+    );
+}
+
+#[test]
+fn in_use_keeps_eight_holders() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let mut evidence = Evidence::default();
+    evidence.tcp.add((1..=100u8).map(|n| Row {
+        uid: Some(33),
+        device: Some(0),
+        ..listener_on([127, 0, 0, n])
+    }));
+    let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
+    let Cause::InUse { holders, more, .. } = &causes[0] else {
+        panic!("{causes:?}");
+    };
+    assert_eq!((holders.len(), *more), (8, 92));
+    assert!(causes[0].to_string().ends_with(", and by 97 more"));
 }
 
 #[test]
@@ -462,97 +544,230 @@ fn where_the_system_was_not_asked_an_error_has_a_kind() {
 
 #[test]
 fn every_hint_is_for_the_causes_that_it_helps() {
+    use HintKind::{Configure, Inspect, Program};
+
     let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process have it";
-    let later = "the option `freebind` binds an address that comes to this host later";
+    let later = "`BindOptions::freebind` binds an address that this host is given later";
     for (name, cause, _) in each() {
-        let hints: &[&str] = match name {
-            "not-on-this-host" => &[
-                "`0.0.0.0` listens on every IPv4 address of this host",
-                later,
-            ],
-            "gone" | "interface-down" | "no-carrier" => &[later],
-            "duplicate" | "not-ready" => {
-                &["`ip addr` shows whether the address is tentative or a duplicate"]
-            }
-            "local-route-missing" | "listed-only" => {
-                &["`ip route show table local` shows what the system takes for its own"]
-            }
-            "range-in-use" => &["`ss -antup` shows root who has them"],
-            "in-use" => &[
-                "`ss -antup 'sport = :80'` shows root who has it",
-                "port 0 takes any free port",
-            ],
+        let expected: &[(HintKind, &str)] = match name {
+            "not-on-this-host" | "gone" | "interface-down" | "no-carrier" => &[(Program, later)],
+            "duplicate" | "not-ready" => &[(
+                Inspect,
+                "`ip addr` shows whether the address is tentative or a duplicate",
+            )],
+            "local-route-missing" | "listed-only" => &[(
+                Inspect,
+                "`ip route show table local` shows what the kernel treats as local",
+            )],
+            "in-vrf" => &[(
+                Configure,
+                "`ip vrf exec vrf0 COMMAND` runs the program in the VRF",
+            )],
+            "in-use" => &[(
+                Inspect,
+                "`ss -antup 'sport = :80'`, run as root, shows which process has it",
+            )],
             "privileged-port" => &[
-                "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it",
-                "`setcap cap_net_bind_service=+ep` on the program's file grants it",
-                sysctl,
+                (
+                    Configure,
+                    "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it",
+                ),
+                (Configure, sysctl),
             ],
-            "denied" => {
-                &["ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE"]
-            }
-            "refused-by-policy" => &[
+            "denied" => &[(
+                Configure,
+                "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE",
+            )],
+            "refused-by-policy" => &[(
+                Configure,
                 "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters",
-            ],
-            "too-many-open-files" => {
-                &["`ulimit -n` and `LimitNOFILE=` set how many a process may have"]
-            }
-            "family-unavailable" if cause.is_absence() && !cause.comes_with_time() => {
-                &["`*` takes IPv6 where there is IPv6, and IPv4 alone elsewhere"]
+            )],
+            "too-many-open-files" => &[(
+                Configure,
+                "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
+            )],
+            "family-unavailable" if cause.comes_with_time() => {
+                &[(Configure, "`ip link set lo up` brings it up")]
             }
             _ => &[],
         };
-        assert_eq!(cause.hints_on(System::Linux), hints, "{name}");
+        let hints = hints_of(&[cause], &Evidence::default());
+        let found: Vec<(HintKind, &str)> = hints
+            .iter()
+            .map(|hint| (hint.kind(), hint.text()))
+            .collect();
+        assert_eq!(found, expected, "{name}");
     }
-    let of = |cause: Cause| cause.hints_on(System::Linux);
-    assert_eq!(
-        of(Cause::NotOnThisHost(foreign("2001:db8::1")))[0],
-        "`[::]` listens on every address of this host"
-    );
-    // Nothing comes later of what no client reaches.
-    assert_eq!(of(Cause::NotOnThisHost(foreign("224.0.0.1"))).len(), 1);
-    for system in [System::Darwin, System::Unix, System::Windows] {
-        for (name, cause, _) in each() {
-            let of_linux_alone = [
-                "gone",
-                "interface-down",
-                "no-carrier",
-                "duplicate",
-                "not-ready",
-                "local-route-missing",
-                "listed-only",
-            ];
-            let is_of_windows = name == "denied" && system == System::Windows;
-            let is_of_unix = name == "too-many-open-files" && system != System::Windows;
-            let hints = cause.hints_on(system);
-            if of_linux_alone.contains(&name) {
-                assert!(hints.is_empty(), "{system:?}: {hints:?}");
-            } else if name == "denied" || name == "too-many-open-files" {
-                assert_eq!(
-                    !hints.is_empty(),
-                    is_of_windows || is_of_unix,
-                    "{system:?} {name}"
-                );
-            }
-        }
+    // No host is given these.
+    for never in [
+        "224.0.0.1",
+        "255.255.255.255",
+        "192.168.255.255",
+        "192.168.0.0",
+        "0.1.2.3",
+    ] {
+        assert_eq!(
+            texts_of(Cause::NotOnThisHost(foreign(never))),
+            [""; 0],
+            "{never}"
+        );
     }
     let elsewhere = Cause::PrivilegedPort {
         port: 80,
-        limit: 1024,
+        limit: Some(1024),
         privilege: Privilege::InAnotherUserNamespace,
     };
     assert_eq!(
-        of(elsewhere),
+        texts_of(elsewhere),
         [
             "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process have it"
         ]
     );
-    let filter = Cause::RefusedByPolicy(Policy::Filter);
-    assert_eq!(of(filter).len(), 1);
-    assert!(of(Cause::RefusedByPolicy(Policy::SecurityModule)).is_empty());
+    assert_eq!(texts_of(Cause::RefusedByPolicy(Policy::Filter)).len(), 1);
+    assert!(texts_of(Cause::RefusedByPolicy(Policy::SecurityModule)).is_empty());
     let twice = [
         Cause::TooManyOpenFiles { open: None },
         Cause::EmptyList,
         Cause::TooManyOpenFiles { open: Some(64) },
     ];
-    assert_eq!(hints_of(twice.iter()).len(), 1);
+    assert_eq!(hints_of(&twice, &Evidence::default()).len(), 1);
+}
+
+#[test]
+fn hint_requires_its_condition() {
+    let privileged = || Cause::PrivilegedPort {
+        port: 80,
+        limit: Some(1024),
+        privilege: Privilege::Missing,
+    };
+    let setcap = "`setcap cap_net_bind_service=+ep` on the program's file grants it";
+    // execve(2) ignores the capabilities of a file then.
+    for (no_new_privs, is_told) in [(Some(false), true), (Some(true), false), (None, false)] {
+        let evidence = Evidence {
+            no_new_privs,
+            ..Evidence::default()
+        };
+        let hints = hints_of(&[privileged()], &evidence);
+        assert_eq!(hints.iter().any(|hint| hint.text() == setcap), is_told);
+    }
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let is_set = Attempt {
+        freebind: true,
+        ..attempt("8.8.8.8:80", Step::Bind, &error)
+    };
+    let gone = [Cause::Gone(local("192.168.71.67"))];
+    assert_eq!(hint::hints(&gone, &is_set, &Evidence::default()), []);
+}
+
+#[test]
+fn closest_address_precedes_wildcard() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let hints_beside = |text: &str, bindable: &[&str], rows: Vec<Row>| -> Vec<(HintKind, String)> {
+        let written: ListenAddr = text.parse().expect("an address");
+        let mut tcp = Sockets::default();
+        tcp.add(rows);
+        let evidence = Evidence {
+            tcp,
+            interfaces: Some(host()),
+            bindable: bindable
+                .iter()
+                .map(|addr| addr.parse().expect("an address"))
+                .collect(),
+            ..Evidence::default()
+        };
+        let attempt = Attempt {
+            written: Some(&written),
+            ..attempt(text, Step::Bind, &error)
+        };
+        let all = diagnose(&attempt, &evidence).hints.into_iter();
+        let others = all.filter(|hint| hint.kind() != HintKind::Program);
+        others.map(|hint| (hint.kind(), hint.to_string())).collect()
+    };
+    let hints = |text: &str, bindable: &[&str]| hints_beside(text, bindable, Vec::new());
+    let own = "192.168.71.67:0";
+    assert_eq!(
+        hints("192.168.158.94:5000", &[own, "0.0.0.0:0"]),
+        [
+            (
+                HintKind::Replace,
+                "`192.168.71.67:5000` is the closest address of this host".to_owned()
+            ),
+            (
+                HintKind::Widen,
+                "`0.0.0.0:5000` listens on every IPv4 address of this host, which opens it to private networks"
+                    .to_owned()
+            ),
+        ]
+    );
+    // A port that may need a privilege is not advised on another address.
+    assert_eq!(hints("192.168.158.94:80", &[own, "0.0.0.0:0"]), []);
+    // Nor one on which another socket may have the port: whether it is dual-stack is unknown.
+    let held = Row {
+        port: 5000,
+        ..listener_on([0u16; 8])
+    };
+    assert_eq!(
+        hints_beside("192.168.158.94:5000", &[own, "0.0.0.0:0"], vec![held]),
+        []
+    );
+    // An address that the kernel does not bind is not advised.
+    assert_eq!(hints("192.168.158.94:5000", &["0.0.0.0:0"]).len(), 1);
+    assert_eq!(hints("192.168.158.94:5000", &[]), []);
+    // The host's only address of the family is more exposed than what was written.
+    assert_eq!(
+        hints("[fd00::1]:8080", &["[2001:db8:1::10]:0"]),
+        [(
+            HintKind::Widen,
+            "`[2001:db8:1::10]:8080` is the closest address of this host, which opens it to the internet"
+                .to_owned()
+        )]
+    );
+}
+
+#[test]
+fn without_ipv6_loopback_stays_loopback() {
+    let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
+    let eth0 = Interface::new("eth0", 2).with_addr(ip("192.168.71.67"), 16);
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let host: Interfaces = [lo, eth0].into_iter().collect();
+    let replacements = |text: &str, addr: &str, only_v6_option| -> Vec<(HintKind, String)> {
+        let written: ListenAddr = text.parse().expect("an address");
+        let evidence = Evidence {
+            interfaces: Some(host.clone()),
+            bindable: ["127.0.0.1:0", "0.0.0.0:0", "192.168.71.67:0"]
+                .map(|addr| addr.parse().expect("an address"))
+                .into(),
+            ..Evidence::default()
+        };
+        let attempt = Attempt {
+            written: Some(&written),
+            only_v6_option,
+            only_v6: only_v6_option,
+            ..attempt(addr, Step::Socket, &error)
+        };
+        let hints = diagnose(&attempt, &evidence).hints.into_iter();
+        hints
+            .filter_map(|hint| Some((hint.kind(), hint.replacement()?.to_owned())))
+            .collect()
+    };
+    let here = |text: &str| vec![(HintKind::Replace, text.to_owned())];
+    assert_eq!(
+        replacements("[::1]:5000", "[::1]:5000", false),
+        here("127.0.0.1:5000")
+    );
+    assert_eq!(
+        replacements("-ipv6@localhost:5000-5010", "[::1]:5000", false),
+        here("-127.0.0.1:5000-5010")
+    );
+    assert_eq!(
+        replacements("[::]:5000", "[::]:5000", false),
+        here("0.0.0.0:5000")
+    );
+    // It named IPv6 alone then, and has no IPv4 address in its place.
+    assert_eq!(replacements("[::]:5000", "[::]:5000", true), []);
+    assert_eq!(
+        replacements("[2001:db8::5]:80", "[2001:db8::5]:80", false),
+        []
+    );
+    assert_eq!(replacements("ipv6@*:80", "[::]:80", false), []);
 }

@@ -1,5 +1,6 @@
 //! The readers of what the kernel tells, on made-up bytes.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -7,6 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::slice;
 
 use proptest::prelude::*;
 
@@ -26,16 +28,21 @@ fn answered(datagrams: &[Vec<u8>]) -> (Netlink, UnixDatagram) {
         kernel.send(datagram).expect("there is room");
     }
     here.set_nonblocking(true).expect("it can be");
-    (Netlink::on(OwnedFd::from(here).into()), kernel)
+    (Netlink::on(OwnedFd::from(here).into(), 1 << 15), kernel)
 }
 
-/// A dump of the link `lo`, whose parts have these flags.
+/// A dump of the link `lo`, whose messages have these flags.
 fn dump(flags: u16) -> Vec<u8> {
-    // RTM_NEWLINK, with the index in the second word of struct ifinfomsg; NLMSG_DONE.
+    // NLMSG_DONE
+    [part(flags), netlink::message(3, flags, &[0; 4])].concat()
+}
+
+/// A dump that goes on in the next datagram.
+fn part(flags: u16) -> Vec<u8> {
+    // RTM_NEWLINK, with the index in the second word of struct ifinfomsg.
     let mut body = [0; 16];
     body[4..8].copy_from_slice(&1u32.to_ne_bytes());
-    let part = netlink::message(16, flags, &body);
-    [part, netlink::message(3, flags, &[0; 4])].concat()
+    netlink::message(16, flags, &body)
 }
 
 #[test]
@@ -44,18 +51,52 @@ fn a_dump_is_taken_as_of_one_moment() {
     let changed = 0x10;
     for (dumps, questions) in [
         (vec![dump(0)], 1),
-        (vec![dump(changed), dump(0)], 2),
-        // Where it never ceases to change, the last is as good as any.
-        (vec![dump(changed); 4], 4),
+        // A dump in one datagram is consistent.
+        (vec![dump(changed)], 1),
+        (vec![part(changed), dump(changed), dump(0)], 2),
+        (
+            vec![part(0), dump(changed), part(changed), dump(0), dump(0)],
+            3,
+        ),
     ] {
         let (mut netlink, kernel) = answered(&dumps);
-        let links = netlink.all(b"question", netlink::link).expect("it is told");
+        let links = netlink.all(b"request", netlink::link).expect("it is told");
         let indices: Vec<u32> = links.iter().map(|link| link.index).collect();
-        assert_eq!(indices, [1], "of one dump");
+        assert_eq!(indices.iter().collect::<HashSet<_>>().len(), 1);
         kernel.set_nonblocking(true).expect("it can be");
         let asked = std::iter::from_fn(|| kernel.recv(&mut [0; 64]).ok());
         assert_eq!(asked.count(), questions);
     }
+}
+
+#[test]
+fn inconsistent_dump_is_an_error() {
+    // NLM_F_DUMP_INTR
+    let (mut netlink, _kernel) = answered(&vec![[part(0x10), dump(0x10)]; 64].concat());
+    let err = netlink
+        .all(b"request", netlink::link)
+        .expect_err("it changes");
+    assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
+}
+
+#[test]
+fn truncated_message_is_an_error() {
+    let whole = dump(0);
+    // A datagram of which recv(2) dropped the end, and one that fills the buffer to the last byte.
+    let mut full = whole[..32].repeat(1 << 10);
+    full.truncate(1 << 15);
+    for cut in [
+        whole[..whole.len() - 1].to_vec(),
+        whole[..40].to_vec(),
+        full,
+    ] {
+        let (mut netlink, _kernel) = answered(slice::from_ref(&cut));
+        let all = netlink.all(b"request", netlink::link);
+        assert_eq!(all.expect_err("cut").kind(), io::ErrorKind::InvalidData);
+    }
+    let (mut netlink, _kernel) = answered(&[whole[..20].to_vec()]);
+    let one = netlink.one(b"request", netlink::link);
+    assert_eq!(one.expect_err("cut").kind(), io::ErrorKind::InvalidData);
 }
 
 #[test]
@@ -64,20 +105,18 @@ fn what_netlink_refuses_is_an_error() {
     // NLMSG_ERROR and NLMSG_DONE.
     for kind in [2, 3] {
         let (mut netlink, _kernel) = answered(&[refusal(kind, 13)]);
-        let err = netlink
-            .all(b"question", netlink::link)
-            .expect_err("refused");
+        let err = netlink.all(b"request", netlink::link).expect_err("refused");
         assert_eq!(err.raw_os_error(), Some(13));
     }
     let (mut netlink, _kernel) = answered(&[]);
     let err = netlink
-        .all(b"question", netlink::link)
+        .all(b"request", netlink::link)
         .expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
     // An empty datagram is no answer either.
     let (mut netlink, _kernel) = answered(&[Vec::new()]);
     let err = netlink
-        .all(b"question", netlink::link)
+        .all(b"request", netlink::link)
         .expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
 }
@@ -330,11 +369,11 @@ fn a_kernel_without_ipv6_has_other_tables() {
 }
 
 #[test]
-fn the_question_for_sockets_is_as_long_as_the_kernel_has_it() {
-    let question = sock_diag::question(true, 6, State::LISTEN, 8080);
+fn the_request_for_sockets_is_as_long_as_the_kernel_has_it() {
+    let request = sock_diag::request(true, 6, State::LISTEN, 8080);
     // struct nlmsghdr and struct inet_diag_req_v2.
-    assert_eq!(question.len(), 16 + 56);
-    let (asked, cookie) = question[16..].split_at(48);
+    assert_eq!(request.len(), 16 + 56);
+    let (asked, cookie) = request[16..].split_at(48);
     assert_eq!(asked[..4], [10, 6, 0, 0]);
     assert_eq!(asked[4..8], State::LISTEN.to_ne_bytes());
     assert_eq!(asked[8..10], 8080u16.to_be_bytes());
@@ -352,9 +391,9 @@ fn a_dump_that_ends_in_an_error_is_none() {
         message
     };
     let answers = |datagram: &[u8]| -> Vec<bool> {
-        let answers = netlink::answers(datagram);
-        answers
-            .map(|(answer, _)| matches!(answer, netlink::Answer::Done))
+        let messages = netlink::messages(datagram);
+        messages
+            .map(|(message, _)| matches!(message, netlink::Message::Done))
             .collect()
     };
     assert_eq!(answers(&done(0)), [true]);

@@ -1,9 +1,10 @@
 //! What is read for an attempt: of this host, with made-up interfaces and a made-up kernel.
 
+use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::super::evidence::{Evidence, Kernel};
+use super::super::evidence::{BUDGET, Evidence, Kernel, LOOKS};
 use super::super::laws::{Nobody, attempt};
 use super::super::sockets::Held;
 use super::super::{Attempt, Cause, Step, causes};
@@ -27,6 +28,10 @@ struct Willing;
 impl Kernel for Willing {
     fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Ok(())
+    }
+
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
+        Ok(None)
     }
 }
 
@@ -129,7 +134,7 @@ fn a_contradiction_is_looked_at_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let again = |addr: &str, mut evidence: Evidence, kernel: &dyn Kernel| {
         let attempt = attempt(addr, Step::Bind, &error);
-        evidence.look_again(&Attempt { kernel, ..attempt });
+        evidence.look_again(vec![&Attempt { kernel, ..attempt }]);
         evidence
     };
     let listed = Evidence {
@@ -174,6 +179,50 @@ fn a_contradiction_is_looked_at_again() {
     let as_it_is = again("127.0.0.1:0", known, &Nobody);
     let host = as_it_is.interfaces.as_ref().expect("they are known");
     assert!(host.by_index(7).is_some() && !appeared(&as_it_is));
+}
+
+/// A kernel that refuses and counts.
+#[derive(Default)]
+struct Counting(Cell<usize>);
+
+impl Kernel for Counting {
+    fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+        self.0.set(self.0.get() + 1);
+        Nobody.try_address(addr)
+    }
+
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+#[test]
+fn second_look_has_one_budget() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    for (count, least, most) in [(1, 1, LOOKS), (500, 500, BUDGET), (10_000, BUDGET, BUDGET)] {
+        // Addresses by their route alone, which none of the looks changes.
+        let addrs: Vec<SocketAddr> = (2..count + 2)
+            .map(|n: u32| SocketAddr::new(Ipv4Addr::from_bits((127 << 24) | n).into(), 0))
+            .collect();
+        let mut evidence = Evidence {
+            interfaces: Some(host_with(ON_NO_HOST)),
+            local_by_route: addrs.iter().map(SocketAddr::ip).collect(),
+            ..Evidence::default()
+        };
+        let kernel = Counting::default();
+        let attempts: Vec<Attempt<'_>> = addrs
+            .iter()
+            .map(|addr| Attempt {
+                addr: *addr,
+                kernel: &kernel,
+                ..attempt("127.0.0.2:0", Step::Bind, &error)
+            })
+            .collect();
+        evidence.look_again(attempts.iter().collect());
+        let asked = kernel.0.get();
+        assert!((least..=most).contains(&asked), "{count}: {asked}");
+        assert_eq!(evidence.local_by_route.len(), addrs.len());
+    }
 }
 
 #[test]

@@ -1,0 +1,553 @@
+//! Advice about a problem: [`Hint`].
+
+use std::collections::HashSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use super::cause::{Cause, Policy, Privilege, Unavailable};
+use super::sockets::Holder;
+use super::{Attempt, Errno, Evidence, Step, System, is_listed};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::listen::{Host, ListenAddr, Zone, has_zone, shown};
+use crate::network::is_of_many;
+use crate::plan;
+use crate::reach::Exposure;
+use crate::resolve::ResolveErrorKind;
+use crate::target::{BindTarget, Endpoint, ForeignReason, is_scoped, zone};
+
+/// Advice about a problem, from [`BindError::hints`](crate::BindError::hints) and
+/// [`CheckedSetting::hints`](crate::CheckedSetting::hints).
+///
+/// The [`Display`](fmt::Display) form is a complete clause. If another setting would work, it is the
+/// [`replacement`](Self::replacement). For an address that the kernel refused, the kernel was asked whether it binds the
+/// other one. The clause says so if it opens the server to more clients than the setting that it replaces.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::HintKind;
+///
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+/// for hint in err.hints() {
+///     if hint.kind() != HintKind::Program {
+///         eprintln!("hint: {hint}");
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hint {
+    kind: HintKind,
+    text: String,
+    replacement: Option<String>,
+}
+
+/// The kind of a [`Hint`]: the action it asks for, and the reader it is for.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Hint, HintKind};
+///
+/// /// The setting to offer for a click, if there is one that opens no more than the one that failed.
+/// fn to_offer(hints: &[Hint]) -> Option<&str> {
+///     let same = hints.iter().filter(|hint| hint.kind() == HintKind::Replace);
+///     same.filter_map(Hint::replacement).next()
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HintKind {
+    /// An operator can write the [replacement](Hint::replacement).
+    Replace,
+    /// The same, and it opens the server to more clients than the setting that it replaces.
+    Widen,
+    /// An operator can run a command that shows more.
+    Inspect,
+    /// An administrator can change the host, the unit or the container.
+    Configure,
+    /// Only the author of the program can do it, with a method of [`BindOptions`](crate::BindOptions).
+    Program,
+}
+
+impl Hint {
+    fn new(kind: HintKind, text: impl Into<String>) -> Self {
+        Self {
+            kind,
+            text: text.into(),
+            replacement: None,
+        }
+    }
+
+    pub(crate) fn replacing(kind: HintKind, text: String, replacement: String) -> Self {
+        Self {
+            kind,
+            text,
+            replacement: Some(replacement),
+        }
+    }
+
+    /// Returns what it asks for, and of whom.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::HintKind;
+    ///
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let is_wider = |kind| kind == HintKind::Widen;
+    /// assert!(err.hints().iter().any(|hint| is_wider(hint.kind())));
+    /// ```
+    #[must_use]
+    pub fn kind(&self) -> HintKind {
+        self.kind
+    }
+
+    /// Returns the clause.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = "127.0.0.1".parse::<bindaddr::ListenAddr>().unwrap_err();
+    /// assert_eq!(err.hints()[0].text(), "write `127.0.0.1:8080`");
+    /// ```
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the complete setting to write in place of the one that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = "[127.0.0.1]:80".parse::<bindaddr::ListenAddr>().unwrap_err();
+    /// assert_eq!(err.hints()[0].replacement(), Some("127.0.0.1:80"));
+    /// ```
+    #[must_use]
+    pub fn replacement(&self) -> Option<&str> {
+        self.replacement.as_deref()
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Leaves out the hints that are among those before them.
+pub(crate) fn without_repetition<'a>(hints: impl IntoIterator<Item = &'a Hint>) -> Vec<Hint> {
+    let mut seen = HashSet::new();
+    let hints = hints.into_iter();
+    hints.filter(|hint| seen.insert(*hint)).cloned().collect()
+}
+
+/// Returns the settings to write in place of one that names nothing on this host.
+pub(crate) fn of_unresolved(kind: &ResolveErrorKind, written: &ListenAddr) -> Vec<Hint> {
+    let ResolveErrorKind::AlternativeName { interface, .. } = kind else {
+        return Vec::new();
+    };
+    let host = match written.host() {
+        Host::Ip { ip, .. } => Host::Ip {
+            ip: *ip,
+            zone: Some(Zone::Name(interface.clone())),
+        },
+        _ => Host::Name(interface.clone()),
+    };
+    let replacement = written.with_other_host(host).to_string();
+    // An interface can have a name that no setting can, and lack the address.
+    let addr = replacement.parse::<ListenAddr>().ok();
+    let targets = addr.and_then(|addr| addr.resolve(&Interfaces::system().ok()?).ok());
+    if targets.is_none_or(|targets| targets.iter().any(BindTarget::is_foreign)) {
+        return Vec::new();
+    }
+    let text = format!("write `{}`", shown(&replacement));
+    vec![Hint::replacing(HintKind::Replace, text, replacement)]
+}
+
+/// Returns the addresses that could be written in place of that of an attempt, the closest first; whether the
+/// kernel binds them is yet to be asked. `verdict` is what it says of the address.
+pub(super) fn candidates(
+    attempt: &Attempt<'_>,
+    verdict: Option<Errno>,
+    host: &Interfaces,
+) -> Vec<SocketAddr> {
+    let errno = verdict.or(attempt.errno().map(|(_, errno)| errno));
+    let Some(errno) = errno else {
+        return Vec::new();
+    };
+    let (ip, port) = (attempt.addr.ip(), attempt.addr.port());
+    let on_port = |ip: IpAddr| SocketAddr::new(ip, port);
+    let loopback = on_port(Ipv4Addr::LOCALHOST.into());
+    let every = |ip: IpAddr| match ip {
+        IpAddr::V4(_) => on_port(Ipv4Addr::UNSPECIFIED.into()),
+        IpAddr::V6(_) => on_port(Ipv6Addr::UNSPECIFIED.into()),
+    };
+    let is_only_here = match (ip, attempt.addr) {
+        (ip, _) if ip.is_loopback() => true,
+        (IpAddr::V6(v6), SocketAddr::V6(addr)) if has_zone(v6) => host
+            .by_index(addr.scope_id())
+            .is_some_and(Interface::is_only_here),
+        _ => false,
+    };
+    let is_of_socket = matches!(attempt.errno(), Some((Step::Socket, _)));
+    match errno {
+        errno if is_of_socket && errno.is_about_family() && ip.is_ipv6() => match ip {
+            _ if is_only_here => vec![loopback],
+            // One that accepts no IPv4 client has no IPv4 address in its place.
+            ip if ip.is_unspecified() && !attempt.only_v6 => {
+                vec![on_port(Ipv4Addr::UNSPECIFIED.into())]
+            }
+            _ => Vec::new(),
+        },
+        Errno::NotAvailable | Errno::Invalid | Errno::NoDevice => match ip {
+            IpAddr::V6(v6) if has_zone(v6) => {
+                let zones = host.with_ip(ip).filter_map(Interface::index);
+                let zoned = zones.map(|zone| crate::target::socket_addr(ip, zone, port));
+                let here = is_only_here.then_some(loopback);
+                zoned.chain(here).take(3).collect()
+            }
+            _ if is_only_here => vec![loopback],
+            _ if ip.is_unspecified() => Vec::new(),
+            _ => {
+                let is_usable = |ip: &IpAddr| {
+                    let mut entries = host.with_ip(*ip).filter_map(|own| own.entry(*ip));
+                    !is_of_many(*ip) && entries.any(InterfaceAddr::is_usable)
+                };
+                let nearest = host.nearest(ip, 8).into_iter().filter(is_usable);
+                nearest.take(3).map(on_port).chain([every(ip)]).collect()
+            }
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Decides on what to do about what is wrong with an attempt, the likeliest first.
+pub(super) fn hints(causes: &[Cause], attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hint> {
+    let mut hints = Vec::new();
+    // If more is wrong than the address, another address does not help.
+    if let [cause] = causes {
+        hints.extend(replacements(cause, attempt, evidence));
+    }
+    for cause in causes {
+        hints.extend(of_cause(cause, attempt, evidence));
+    }
+    without_repetition(&hints)
+}
+
+/// Returns the settings to write in place of one that is an address.
+fn replacements(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hint> {
+    match cause {
+        // No address helps until the interface is up.
+        Cause::FamilyUnavailable {
+            why: Unavailable::LoopbackDown,
+            ..
+        } => return Vec::new(),
+        Cause::NotOnThisHost(_)
+        | Cause::OtherZone { .. }
+        | Cause::ZoneRequired { .. }
+        | Cause::NoSuchZone { .. }
+        | Cause::NoLoopback { .. }
+        | Cause::FamilyUnavailable { .. } => {}
+        _ => return Vec::new(),
+    }
+    let (Some(host), Some(written)) = (evidence.interfaces.as_ref(), attempt.written) else {
+        return Vec::new();
+    };
+    let is_one_address = matches!(written.host(), Host::Ip { .. } | Host::Localhost);
+    if !is_one_address || !evidence.is_port_unprivileged(attempt) {
+        return Vec::new();
+    }
+    let (first, last) = attempt.ports;
+    // Whether the holder of a port shares it cannot be read.
+    if attempt.shares_port && last != 0 {
+        return Vec::new();
+    }
+    let instead = |addr: &SocketAddr| Attempt {
+        addr: *addr,
+        only_v6: attempt.only_v6_option && addr.ip().is_unspecified(),
+        ..*attempt
+    };
+    let is_free = |addr: &SocketAddr| {
+        let claim = evidence.claim(&instead(addr));
+        let sockets = evidence.sockets(attempt.protocol);
+        let is_in_list = |port| {
+            let beside = attempt.beside;
+            beside.is_some_and(|(list, own)| list.has_conflict_beside(own, claim, port))
+        };
+        let is_taken = |port| sockets.may_hold(claim, port) || is_in_list(port);
+        (first..=last).any(|port| port == 0 || !is_taken(port))
+    };
+    let is_lo_up = || {
+        let loopbacks = host.loopbacks();
+        loopbacks.is_empty() || loopbacks.iter().any(|lo| lo.is_running())
+    };
+    // A socket that is bound to an interface accepts connections to the addresses of that one.
+    let is_served = |addr: &SocketAddr| {
+        let ip = addr.ip();
+        let of_device = |device: &str| {
+            let owners = host.with_ip(ip);
+            owners.map(Interface::name).any(|name| name == device)
+                || ip.is_loopback() && host.is_loopback(device)
+        };
+        let device = instead(addr);
+        let device = evidence
+            .device_of(&device)
+            .map(|name| evidence.name_of_device(name));
+        (!ip.is_loopback() || is_lo_up()) && (ip.is_unspecified() || device.is_none_or(of_device))
+    };
+    let is_bound = |addr: &SocketAddr| {
+        let mut on_no_port = *addr;
+        on_no_port.set_port(0);
+        *addr != attempt.addr && evidence.bindable.contains(&on_no_port)
+    };
+    let candidates = candidates(attempt, evidence.verdict_on(attempt.addr), host).into_iter();
+    let mut candidates: Vec<SocketAddr> = candidates
+        .filter(|addr| is_bound(addr) && is_free(addr) && is_served(addr))
+        .collect();
+    // One specific address is enough, and a link-local one may be in several zones.
+    let is_specific = |addr: &SocketAddr| !addr.ip().is_unspecified() && !is_scoped(*addr);
+    let closest = candidates.iter().copied().find(is_specific);
+    candidates.retain(|addr| !is_specific(addr) || closest == Some(*addr));
+    let candidates = candidates.into_iter();
+    candidates
+        .map(|addr| {
+            let instead = instead(&addr);
+            let device = evidence
+                .device_of(&instead)
+                .map(|name| evidence.name_of_device(name));
+            replacement(attempt, written, addr, device, host)
+        })
+        .collect()
+}
+
+/// Advises to write `addr`, and says so if that opens the server to more clients.
+fn replacement(
+    attempt: &Attempt<'_>,
+    written: &ListenAddr,
+    addr: SocketAddr,
+    device: Option<&str>,
+    host: &Interfaces,
+) -> Hint {
+    let ip = addr.ip();
+    let named_zone = match addr {
+        SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+            let interface = host.by_index(v6.scope_id());
+            // A name that no setting can have goes by its number.
+            let name = interface.map(|one| one.name().to_owned());
+            let name = name.filter(|name| {
+                let text = format!("[{ip}%{name}]:0");
+                text.parse::<ListenAddr>().is_ok()
+            });
+            Some(name.map_or(Zone::Index(v6.scope_id()), Zone::Name))
+        }
+        _ => None,
+    };
+    let setting = written.with_other_host(Host::Ip {
+        ip,
+        zone: named_zone,
+    });
+    let exposure = exposure_of(&setting, attempt.only_v6_option, device, host);
+    let what = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => "listens on every IPv4 address of this host",
+        IpAddr::V6(ip) if ip.is_unspecified() && attempt.only_v6_option => {
+            "listens on every IPv6 address of this host"
+        }
+        IpAddr::V6(ip) if ip.is_unspecified() => "listens on every address of this host",
+        ip if ip.is_loopback() => "listens on the loopback address of this host",
+        ip if ip == attempt.addr.ip() && zone(attempt.addr) == 0 => "names the interface",
+        ip if ip == attempt.addr.ip() => "is that address on another link",
+        _ => "is the closest address of this host",
+    };
+    let text = format!("`{setting}` {what}");
+    let before = exposure_of(written, attempt.only_v6_option, device, host);
+    // An unknown exposure counts as wider, and so does a wildcard in place of an address: it takes whatever address the
+    // host is given later.
+    let becomes_any = ip.is_unspecified()
+        && !attempt.addr.ip().is_unspecified()
+        && exposure != Some(Exposure::ThisHost);
+    let is_wider = before.is_none() || exposure > before || becomes_any;
+    match exposure {
+        _ if !is_wider => Hint::replacing(HintKind::Replace, text, setting.to_string()),
+        Some(exposure) => Hint::replacing(
+            HintKind::Widen,
+            format!("{text}, which opens it to {exposure}"),
+            setting.to_string(),
+        ),
+        None => Hint::replacing(
+            HintKind::Widen,
+            format!("{text}, which may open it to more clients"),
+            setting.to_string(),
+        ),
+    }
+}
+
+/// Returns how far a setting is open on a host; `None` where it names nothing there.
+fn exposure_of(
+    setting: &ListenAddr,
+    only_v6: bool,
+    device: Option<&str>,
+    host: &Interfaces,
+) -> Option<Exposure> {
+    let targets = setting.resolve(host).ok()?;
+    let endpoints: Vec<Endpoint> = targets.iter().map(BindTarget::endpoint).collect();
+    let planned = plan::sockets(&endpoints, 0, only_v6);
+    let exposures = planned
+        .iter()
+        .map(|socket| BindTarget::of_socket(socket.addr, socket.only_v6, host))
+        .map(|target| target.exposure_on_device(device, host));
+    exposures.max()
+}
+
+fn inspect(text: impl Into<String>) -> Hint {
+    Hint::new(HintKind::Inspect, text)
+}
+
+fn configure(text: impl Into<String>) -> Hint {
+    Hint::new(HintKind::Configure, text)
+}
+
+#[allow(clippy::too_many_lines)] // one arm a cause
+fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hint> {
+    let system = evidence.system;
+    let linux = system == System::Linux;
+    let comes_later = || {
+        let text = "`BindOptions::freebind` binds an address that this host is given later";
+        let hint = Hint::new(HintKind::Program, text);
+        (linux && !attempt.freebind)
+            .then_some(hint)
+            .into_iter()
+            .collect()
+    };
+    match cause {
+        Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => comes_later(),
+        Cause::Gone(_) | Cause::InterfaceDown(_) | Cause::NoCarrier(_) => comes_later(),
+        Cause::Duplicate(_) | Cause::NotReady(_) if linux => vec![inspect(
+            "`ip addr` shows whether the address is tentative or a duplicate",
+        )],
+        Cause::LocalRouteMissing(_) | Cause::ListedOnly(_) if linux => vec![inspect(TABLE_LOCAL)],
+        Cause::NoLoopback { ip, has } if linux && is_listed(*ip, has) => {
+            vec![inspect(TABLE_LOCAL)]
+        }
+        Cause::NoLoopback { ip, .. }
+            if ip.is_ipv4() && matches!(system, System::Darwin | System::Unix) =>
+        {
+            vec![configure(format!("`ifconfig lo0 alias {ip}` adds it"))]
+        }
+        Cause::InVrf { vrf, .. } if linux => vec![configure(format!(
+            "`ip vrf exec {} COMMAND` runs the program in the VRF",
+            shown(vrf)
+        ))],
+        Cause::RangeInUse { holders, .. }
+            if holders.first().iter().any(|holder| holder.pid().is_none())
+                && !evidence.sockets(attempt.protocol).is_searched =>
+        {
+            let all = match system {
+                System::Linux => "`ss -antup`, run as root, shows which processes have them",
+                System::Darwin => "`sudo lsof -nP -i` shows which processes have them",
+                System::Windows => "`netstat -ano` shows which processes have them",
+                System::Unix => return Vec::new(),
+            };
+            vec![inspect(all)]
+        }
+        Cause::InUse { port, holders, .. }
+            if (holders.is_empty() || holders.iter().any(Holder::may_have_a_process))
+                && !holders.iter().any(|holder| holder.pid().is_some())
+                && !evidence.sockets(attempt.protocol).is_searched =>
+        {
+            vec![inspect(match system {
+                System::Linux => format!(
+                    "`ss -antup 'sport = :{port}'`, run as root, shows which process has it"
+                ),
+                System::Darwin => {
+                    format!("`sudo lsof -nP -i :{port}` shows which process has it")
+                }
+                System::Windows => "`netstat -ano` shows which process has it".to_owned(),
+                System::Unix => return Vec::new(),
+            })]
+        }
+        Cause::PrivilegedPort { .. }
+            if system == System::Darwin && !attempt.addr.ip().is_unspecified() =>
+        {
+            let ip: IpAddr = match attempt.addr.ip() {
+                IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+            };
+            let every = |written: &ListenAddr| {
+                let setting = written
+                    .with_other_host(Host::Ip { ip, zone: None })
+                    .to_string();
+                let text = format!(
+                    "`{setting}` needs no privilege, and opens the port to every network of this host"
+                );
+                Hint::replacing(HintKind::Widen, text, setting)
+            };
+            attempt.written.map(every).into_iter().collect()
+        }
+        Cause::PrivilegedPort {
+            port, privilege, ..
+        } if linux => {
+            let lower = format!("`sysctl net.ipv4.ip_unprivileged_port_start={port}`");
+            match privilege {
+                Privilege::Missing => {
+                    let mut hints = vec![configure(
+                        "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it",
+                    )];
+                    // execve(2) ignores file capabilities then.
+                    if evidence.no_new_privs == Some(false) {
+                        hints.push(configure(
+                            "`setcap cap_net_bind_service=+ep` on the program's file grants it",
+                        ));
+                    }
+                    hints.push(configure(format!("{lower} lets every process have it")));
+                    hints
+                }
+                Privilege::InAnotherUserNamespace => vec![configure(format!(
+                    "{lower} in this process's network namespace lets every process have it"
+                ))],
+            }
+        }
+        Cause::Denied { step: Step::Bind } if linux => vec![configure(
+            "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE",
+        )],
+        Cause::Denied { step: Step::Bind } if system == System::Windows => vec![
+            inspect(
+                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
+            ),
+            inspect(
+                "`netstat -ano` shows which process has which port; one that is held exclusively is denied",
+            ),
+        ],
+        Cause::Denied { step: Step::Socket } if cfg!(target_os = "android") => {
+            vec![configure("an Android app needs the permission `INTERNET`")]
+        }
+        Cause::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![configure(
+            "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters",
+        )],
+        Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
+            "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
+        )],
+        Cause::FamilyUnavailable {
+            why: Unavailable::LoopbackDown,
+            ..
+        } => match system {
+            System::Linux => vec![configure("`ip link set lo up` brings it up")],
+            System::Darwin | System::Unix => vec![configure("`ifconfig lo0 up` brings it up")],
+            System::Windows => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// Returns `true` if an address may be assigned to this host some day.
+fn may_come(reason: ForeignReason<'_>) -> bool {
+    matches!(
+        reason,
+        ForeignReason::OtherZone { .. }
+            | ForeignReason::SameSubnet { .. }
+            | ForeignReason::Unrelated
+    )
+}
+
+const TABLE_LOCAL: &str = "`ip route show table local` shows what the kernel treats as local";
