@@ -281,7 +281,7 @@ impl Claims {
             .min_by_key(|(number, _)| *number)
     }
 
-    /// Returns `true` if a socket of another number than `own` leaves no room for one with `claim` on `port`.
+    /// Returns `true` if a socket of another number than `own` conflicts with `claim` on `port`.
     pub(crate) fn has_conflict_beside(&self, own: usize, claim: Claim, port: u16) -> bool {
         let Some(on_port) = self.ports.get(&port) else {
             return false;

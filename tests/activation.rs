@@ -325,7 +325,7 @@ fn activation_leaves_descriptors_of_the_program() {
     hand_over("of LISTEN_FDS is", "LISTEN_FDS=2000000000 LISTEN_PID=$$");
     hand_over("not a number", "LISTEN_FDS=many LISTEN_PID=$$");
     hand_over("not a descriptor", "LISTEN_FDS_FIRST_FD=0 LISTEN_PID=$$");
-    // What listenfd does not read it takes for 3.
+    // listenfd falls back to 3 if it cannot parse the number.
     for first in ["4294967295", "2147483647", "4294967296"] {
         let variables = format!("LISTEN_FDS_FIRST_FD={first} LISTEN_FDS=2000000000 LISTEN_PID=$$");
         hand_over("LISTEN_FDS", &variables);

@@ -160,7 +160,8 @@ impl Evidence {
         }
     }
 
-    /// Returns the interface that the socket of an attempt would be bound to, a zone aside, which replaces that of a cgroup.
+    /// Returns the interface that the socket of an attempt would be bound to: that of the option, or that of the
+    /// cgroup, which a zone replaces.
     pub(crate) fn device_of<'a>(&'a self, attempt: &Attempt<'a>) -> Option<&'a str> {
         match (attempt.device, &self.cgroup_device) {
             (Some(device), _) => Some(device),
@@ -169,7 +170,7 @@ impl Evidence {
         }
     }
 
-    /// Returns `true` if the socket of an attempt would be bound to no interface, which it is not if that is unknown.
+    /// Returns `true` if the socket of an attempt is known to be bound to no interface.
     pub(crate) fn is_without_device(&self, attempt: &Attempt<'_>) -> bool {
         self.device_of(attempt).is_none() && self.cgroup_device != CgroupDevice::Unknown
     }
@@ -359,8 +360,9 @@ impl Evidence {
                     is_newer = true;
                     return false;
                 }
-                let is_routed = || netlink::local_table(ip).is_ok_and(|table| table.is_some());
-                if !is_listed && !is_routed() {
+                // A route that cannot be read may still be there.
+                let is_unrouted = || netlink::local_table(ip).is_ok_and(|table| table.is_none());
+                if !is_listed && is_unrouted() {
                     self.local_by_route.remove(&ip);
                     return false;
                 }
