@@ -513,7 +513,7 @@ fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> 
     rows.ok()
 }
 
-/// Whether a socket is of the network namespace of the calling thread, the least certain last but one.
+/// Whether a socket belongs to the network namespace of the calling thread. Of several sockets the greatest decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(all(unix, feature = "socket-activation")), allow(dead_code))] // each that is opened here is of this one
 pub(crate) enum Namespace {

@@ -361,7 +361,7 @@ impl fmt::Display for Finding {
             Lint::ContainerLoopback if is_pod => write!(
                 f,
                 "only the containers of this pod can connect ({container}); probes and Services connect to an \
-                 address of the pod, which `*` includes, and with it the pod network"
+                 address of the pod; `*` accepts them, and opens the port to the pod network"
             ),
             Lint::ContainerLoopback => write!(
                 f,

@@ -200,7 +200,7 @@ fn pod_is_reachable_from_its_other_containers() {
         found("127.0.0.1", true),
         [format!(
             "127.0.0.1:80: only the containers of this pod can connect ({because}); probes and Services connect to \
-             an address of the pod, which `*` includes, and with it the pod network"
+             an address of the pod; `*` accepts them, and opens the port to the pod network"
         )]
     );
     assert_eq!(found("10.0.0.1", true), [""; 0]);
