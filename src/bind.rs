@@ -1,4 +1,4 @@
-//! Opening the sockets: [`bind()`] and [`BindOptions`]. The only file that names `socket2`.
+//! Opening the sockets: [`bind()`] and [`BindOptions`]. Only this module and [`sys`] name `socket2`.
 
 // What is asked of the kernel besides.
 mod ask;
@@ -34,13 +34,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::diagnose::{Attempt, Cause, Kernel as _, Namespace, Step};
 use crate::listen::has_zone;
-use crate::netlink;
 use crate::plan::{self, Absence, Device, PlannedSocket};
 use crate::resolve::ThisHost;
+use crate::sys::{self, device_of};
 use crate::target::{Protocol, is_scoped};
 pub(crate) use ask::Tried;
 use ask::{dead_end, free_port};
-pub(crate) use ask::{device_of_new_sockets, lowest_is_broadcast};
 pub use choice::Choice;
 use choice::Resolver;
 pub use failure::{BindError, BindFailure};
@@ -659,7 +658,7 @@ impl BindOptions {
         let Some(name) = &self.device else {
             return Device::None;
         };
-        match netlink::device(name) {
+        match sys::device(name).ok().flatten() {
             Some(device) => Device::Index(device.index),
             None => Device::Name(name.clone()),
         }
@@ -739,19 +738,6 @@ fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
     socket.bind_device(Some(name.as_bytes()))
-}
-
-/// Returns the interface that a socket is bound to, by the name that the kernel has for it.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn device_of(socket: &Socket) -> io::Result<Option<String>> {
-    let name = socket.device()?;
-    Ok(name.map(|name| String::from_utf8_lossy(&name).into_owned()))
-}
-
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[allow(clippy::unnecessary_wraps)] // on Linux it can fail
-fn device_of(_: &Socket) -> io::Result<Option<String>> {
-    Ok(None)
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

@@ -7,14 +7,8 @@ mod cause;
 mod words;
 // The hints about causes.
 mod hint;
-// The system's errors that tell them apart.
-mod errno;
-// The systems whose rules differ.
-mod system;
 // What the host says after a failure.
 mod evidence;
-// What Linux tells of sockets over netlink.
-mod sock_diag;
 // Which sockets have a port.
 mod sockets;
 // What is odd about a socket that was opened.
@@ -22,6 +16,9 @@ mod note;
 // What must hold of it all.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod laws;
+// The decision on each system.
+#[cfg(test)]
+mod systems;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
@@ -29,22 +26,21 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, ListenAddr, has_zone};
-use crate::netlink::LinkKind;
 use crate::plan::Claims;
+pub use crate::sys::SocketState;
+use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
+pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol, zone};
 pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
-pub(crate) use errno::Errno;
-use evidence::{Capability, DadState, LOOPBACK_INDEX};
-pub(crate) use evidence::{Evidence, Kernel, Namespace, routed_loopback};
+pub(crate) use evidence::{Evidence, Kernel};
 pub use hint::{Hint, HintKind};
 pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
 pub(crate) use note::{BoundBy, notes};
 pub use note::{Note, WhyBound};
+pub use sockets::Holder;
 use sockets::{Held, Holders};
-pub use sockets::{Holder, HolderState};
-pub(crate) use system::System;
 
 /// How far the opening of a socket came.
 ///
@@ -412,14 +408,14 @@ fn policy(errno: Errno, evidence: &Evidence) -> Policy {
 
 fn ipv6_not_ready(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let links = || local.interfaces().filter_map(Interface::index);
-    let is = |wanted: DadState| {
-        links().any(|index| evidence.dad_state(local.ip(), index) == Some(wanted))
+    let is = |wanted: AddrState| {
+        links().any(|index| evidence.addr_state(local.ip(), index) == Some(wanted))
     };
     let link = links().find_map(|index| evidence.links.get(&index));
-    if is(DadState::Failed) {
+    if is(AddrState::Duplicate) {
         return Cause::Duplicate(local);
     }
-    if is(DadState::Tentative) {
+    if is(AddrState::Tentative) {
         // It is looked for duplicates over a link that works only.
         return match link {
             Some(link) if !link.up => Cause::InterfaceDown(local),
@@ -618,7 +614,7 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
         Some(_) => {}
         // The sysctl may be hidden (`ProcSubset=pid`); below its default the kernel asks for the capability,
         // unless an administrator has lowered it, and then it would not have refused the port for that.
-        None if system == System::Linux && port < evidence::DEFAULT_PORT_START => {}
+        None if system == System::Linux && port < DEFAULT_PORT_START => {}
         None => return denied(),
     }
     // Elsewhere only root may, and root is not refused.

@@ -1,5 +1,4 @@
-//! The host's interfaces, read once or made up: [`Interfaces`]. The only file
-//! that names `if_addrs`.
+//! A snapshot of a host's interfaces, read from the system or built by hand: [`Interfaces`].
 
 // One interface of the snapshot.
 mod interface;
@@ -7,17 +6,17 @@ mod interface;
 mod names;
 // A hash for its keys.
 mod fold;
-// Those of a Linux host.
-mod rtnetlink;
+// The rows of the system as these types.
+mod rows;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
-use crate::bind;
 use crate::network::{Network, bits_of, common_prefix_len};
+use crate::sys;
 use fold::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 pub(crate) use names::ThereAre;
@@ -111,20 +110,12 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
-        // getifaddrs(3) is netlink, too, and does not notice a dump that is incomplete.
-        let interfaces = if cfg!(target_os = "linux") {
-            rtnetlink::interfaces()
-        } else {
-            if_addrs::get_if_addrs().map(|entries| entries.iter().map(from_entry).collect())
-        };
-        let mut host: Self = interfaces
-            .map_err(|source| InterfacesError { source })?
-            .into_iter()
-            .collect();
+        let rows = sys::interfaces().map_err(|source| InterfacesError { source })?;
+        let mut host: Self = rows.into_iter().map(Interface::from).collect();
         let snapshot = Arc::make_mut(&mut host.snapshot);
         // Without it a target counts as more exposed.
-        snapshot.device = bind::device_of_new_sockets().ok().flatten();
-        snapshot.lowest_is_broadcast = bind::lowest_is_broadcast().unwrap_or(false);
+        snapshot.device = sys::device_of_new_sockets().ok().flatten();
+        snapshot.lowest_is_broadcast = sys::lowest_is_broadcast().unwrap_or(false);
         Ok(host)
     }
 
@@ -172,27 +163,10 @@ impl Interfaces {
     pub fn with_system_default_sources(mut self) -> Self {
         let sources = &mut Arc::make_mut(&mut self.snapshot).default_sources;
         sources.get_or_insert_default();
-        // A UDP connect looks up the route and sends nothing. The destination is
-        // a.root-servers.net, which is the outside to every other host.
-        let questions: [(SocketAddr, SocketAddr); 2] = [
-            (
-                (Ipv4Addr::UNSPECIFIED, 0).into(),
-                (Ipv4Addr::new(198, 41, 0, 4), 9).into(),
-            ),
-            (
-                (Ipv6Addr::UNSPECIFIED, 0).into(),
-                (Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30), 9).into(),
-            ),
-        ];
-        let ask = |(from, to): (SocketAddr, SocketAddr)| {
-            let socket = UdpSocket::bind(from)?;
-            socket.connect(to)?;
-            socket.local_addr()
-        };
-        questions
+        sys::default_sources()
             .into_iter()
-            .filter_map(|question| ask(question).ok())
-            .fold(self, |host, source| host.with_default_source(source.ip()))
+            .flatten()
+            .fold(self, Self::with_default_source)
     }
 
     /// Iterates over the interfaces, ordered by index.
@@ -589,34 +563,6 @@ fn neighbourhood(ip: IpAddr) -> (bool, bool, bool) {
     (ip.is_ipv6(), ip.is_loopback(), link_local)
 }
 
-/// Turns what if-addrs tells, which is one address, into an interface that has it.
-fn from_entry(entry: &if_addrs::Interface) -> Interface {
-    let interface = Interface::new(interface_name(&entry.name), entry.index.unwrap_or(0))
-        .with_running(entry.is_oper_up());
-    match &entry.addr {
-        if_addrs::IfAddr::V6(v6) => interface.with_addr(IpAddr::V6(v6.ip), v6.prefixlen),
-        // getifaddrs(3) has one field for the broadcast address and for the
-        // peer, and the address itself where there is neither. A host route
-        // has a peer rather than a broadcast.
-        if_addrs::IfAddr::V4(v4) => match v4.broadcast.filter(|other| *other != v4.ip) {
-            None => interface.with_addr(IpAddr::V4(v4.ip), v4.prefixlen),
-            Some(peer) if v4.prefixlen == 32 => {
-                interface.with_peer(IpAddr::V4(v4.ip), IpAddr::V4(peer))
-            }
-            Some(broadcast) => interface.with_broadcast(v4.ip, v4.prefixlen, broadcast),
-        },
-    }
-}
-
-/// Takes the label off the name of an entry: Linux names IPv4 addresses by their
-/// label (`eth0:web`, ip-address(8)), and no interface has a `:` in its name.
-fn interface_name(label: &str) -> &str {
-    match label.split_once(':') {
-        Some((name, _)) if cfg!(any(target_os = "linux", target_os = "android")) => name,
-        _ => label,
-    }
-}
-
 /// The interfaces of this host could not be read.
 ///
 /// The system's own error is the [`source`](std::error::Error::source). Nothing
@@ -642,54 +588,5 @@ pub struct InterfacesError {
 impl InterfacesError {
     pub(crate) fn io_error(&self) -> &io::Error {
         &self.source
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use if_addrs::{IfAddr, IfOperStatus, Ifv4Addr};
-
-    use super::*;
-
-    #[test]
-    fn an_entry_of_getifaddrs_has_a_broadcast_or_a_peer() {
-        let ip = Ipv4Addr::new(10, 0, 0, 1);
-        let other = Ipv4Addr::new(10, 0, 0, 9);
-        let read = |prefixlen, broadcast| {
-            from_entry(&if_addrs::Interface {
-                name: "eth0".into(),
-                addr: IfAddr::V4(Ifv4Addr {
-                    ip,
-                    netmask: Ipv4Addr::UNSPECIFIED,
-                    prefixlen,
-                    broadcast,
-                }),
-                index: Some(2),
-                oper_status: IfOperStatus::Up,
-                is_p2p: false,
-                #[cfg(windows)]
-                adapter_name: String::new(),
-            })
-        };
-        let eth0 = || Interface::new("eth0", 2);
-        assert_eq!(read(24, None), eth0().with_addr(ip.into(), 24));
-        // The address itself stands for none.
-        assert_eq!(read(24, Some(ip)), eth0().with_addr(ip.into(), 24));
-        assert_eq!(read(24, Some(other)), eth0().with_broadcast(ip, 24, other));
-        assert_eq!(
-            read(32, Some(other)),
-            eth0().with_peer(ip.into(), other.into())
-        );
-    }
-
-    #[test]
-    fn the_name_of_linux_has_no_label() {
-        let name = if cfg!(any(target_os = "linux", target_os = "android")) {
-            "eth0"
-        } else {
-            "eth0:web"
-        };
-        assert_eq!(interface_name("eth0:web"), name);
-        assert_eq!(interface_name("eth0"), "eth0");
     }
 }

@@ -72,8 +72,8 @@
 
 // A CIDR network, and the arithmetic of prefixes.
 mod network;
-// What Linux tells over netlink.
-mod netlink;
+// The state of the operating system.
+mod sys;
 // What was written: text to ListenAddr.
 mod listen;
 // The host's interfaces, read or made up.
@@ -108,7 +108,7 @@ pub use crate::{
     },
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{
-        Cause, Hint, HintKind, Holder, HolderState, Note, Policy, Privilege, RangeHolders, Step,
+        Cause, Hint, HintKind, Holder, Note, Policy, Privilege, RangeHolders, SocketState, Step,
         Unavailable, WhyBound,
     },
     hold::{Action, Change, ChangeKind, Hold},

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::netlink::{self, Link};
 use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
+use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
 
 impl BindTarget {
@@ -67,7 +67,8 @@ impl BindTarget {
         };
         only_target(&addr, text, &host).map_err(|err| match err.kind {
             ResolveErrorKind::NoSuchInterface { name, known } => {
-                let other = netlink::device(&name).and_then(|link| alternative_name(&name, &link));
+                let link = sys::device(&name).ok().flatten();
+                let other = link.and_then(|link| alternative_name(&name, &link));
                 let kind = other.unwrap_or(ResolveErrorKind::NoSuchInterface { name, known });
                 ResolveError::new(text, kind)
             }

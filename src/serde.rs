@@ -7,7 +7,7 @@ use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::bind::{BindError, BindFailure, Skipped};
 use crate::check::{Check, CheckedSetting, CheckedSocket};
-use crate::diagnose::{Cause, Hint, HintKind, Holder, HolderState, Note};
+use crate::diagnose::{Cause, Hint, HintKind, Holder, Note, SocketState};
 use crate::hold::{Action, Change, ChangeKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, ListenAddr, ListenAddrs, without_credentials};
@@ -310,9 +310,10 @@ impl Serialize for Hint {
 impl Serialize for Holder {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let state = match self.state() {
-            HolderState::Listening => "listening",
-            HolderState::Bound => "bound",
-            HolderState::Connected => "connected",
+            SocketState::Listening => "listening",
+            SocketState::Bound => "bound",
+            SocketState::Connected => "connected",
+            SocketState::TimeWait => "time-wait",
         };
         let mut out = serializer.serialize_struct("Holder", 7)?;
         out.serialize_field("addr", &self.addr())?;

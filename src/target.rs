@@ -11,8 +11,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::listen::{Family, has_zone};
+pub(crate) use crate::sys::Protocol;
 pub use claim::Overlap;
-pub(crate) use claim::{Claim, Protocol, is_scoped, zone};
+pub(crate) use claim::{Claim, is_scoped, zone};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
 

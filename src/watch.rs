@@ -3,6 +3,8 @@
 use std::io;
 use std::time::Duration;
 
+use crate::sys::AddrEvents;
+
 /// Tells when addresses or interfaces of this host may have changed.
 ///
 /// It says that, and not what: whoever is told reads the [`Interfaces`](crate::Interfaces) again, and
@@ -41,7 +43,7 @@ use std::time::Duration;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-pub struct Watch(system::Watch);
+pub struct Watch(AddrEvents);
 
 impl Watch {
     /// Starts to watch.
@@ -58,7 +60,7 @@ impl Watch {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new() -> io::Result<Self> {
-        system::Watch::new().map(Self)
+        AddrEvents::new().map(Self)
     }
 
     /// Waits until something may have changed since the last call, and returns `true`; or `false`,
@@ -87,117 +89,6 @@ impl Watch {
 #[cfg(target_os = "linux")]
 impl std::os::fd::AsFd for Watch {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
-
-#[cfg(target_os = "linux")]
-mod system {
-    use std::io;
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-    use std::time::{Duration, Instant};
-
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use rustix::io::Errno;
-    use rustix::net::netlink::SocketAddrNetlink;
-    use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
-
-    /// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV4_RULE`, `RTMGRP_IPV6_IFADDR`,
-    /// `RTMGRP_IPV6_ROUTE` and the bit of `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`.
-    const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << (19 - 1);
-
-    #[derive(Debug)]
-    pub(super) struct Watch {
-        socket: OwnedFd,
-    }
-
-    impl Watch {
-        pub(super) fn new() -> io::Result<Self> {
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let socket = socket_with(
-                AddressFamily::NETLINK,
-                SocketType::RAW,
-                flags,
-                None, // NETLINK_ROUTE
-            )?;
-            bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-            Ok(Self { socket })
-        }
-
-        pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-            let begun = Instant::now();
-            loop {
-                if self.drain()? {
-                    return Ok(true);
-                }
-                let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
-                if left.is_some_and(|left| left.is_zero()) {
-                    return Ok(false);
-                }
-                // One that does not fit is as good as none.
-                let left = left.and_then(|left| Timespec::try_from(left).ok());
-                match poll(
-                    &mut [PollFd::new(&self.socket, PollFlags::IN)],
-                    left.as_ref(),
-                ) {
-                    Ok(_) | Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-        }
-
-        /// Takes in what there is, and tells whether there was anything.
-        fn drain(&mut self) -> io::Result<bool> {
-            let mut is_changed = false;
-            // What an event says is not read, so it may be cut short. A host where changes
-            // never cease must not keep this from telling.
-            for _ in 0..100_000 {
-                match recv(&self.socket, &mut [0; 32], RecvFlags::DONTWAIT) {
-                    // ENOBUFS: the kernel has dropped events.
-                    Ok(_) | Err(Errno::NOBUFS) => is_changed = true,
-                    Err(Errno::AGAIN) => break,
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
-            Ok(is_changed)
-        }
-
-        pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
-            self.socket.as_fd()
-        }
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-mod system {
-    use std::io;
-    use std::thread;
-    use std::time::{Duration, Instant};
-
-    const PERIOD: Duration = Duration::from_secs(1);
-
-    #[derive(Debug)]
-    pub(super) struct Watch {
-        told: Instant,
-    }
-
-    impl Watch {
-        #[allow(clippy::unnecessary_wraps)] // as on Linux
-        pub(super) fn new() -> io::Result<Self> {
-            let told = Instant::now();
-            Ok(Self { told })
-        }
-
-        #[allow(clippy::unnecessary_wraps)] // as on Linux
-        pub(super) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
-            let due = PERIOD.saturating_sub(self.told.elapsed());
-            let is_due = timeout.is_none_or(|timeout| timeout >= due);
-            thread::sleep(timeout.map_or(due, |timeout| timeout.min(due)));
-            if is_due {
-                self.told = Instant::now();
-            }
-            Ok(is_due)
-        }
+        std::os::fd::AsFd::as_fd(&self.0)
     }
 }

@@ -18,9 +18,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bindaddr::{
-    BindError, BindFailure, BindOptions, BindTarget, Cause, Family, HintKind, HolderState,
-    Interfaces, ListenAddr, Note, Overlap, Policy, Privilege, Setting, Step, Unavailable, WhyBound,
-    bind, bind_udp,
+    BindError, BindFailure, BindOptions, BindTarget, Cause, Family, HintKind, Interfaces,
+    ListenAddr, Note, Overlap, Policy, Privilege, Setting, SocketState, Step, Unavailable,
+    WhyBound, bind, bind_udp,
 };
 use socket2::{Domain, Socket, Type};
 use util::features;
@@ -693,7 +693,7 @@ fn in_use_by_this_process() {
             let holder = &holders[0];
             assert_eq!(holder.addr(), held.as_slice()[0].local_addr());
             assert_eq!(holder.overlap(), overlap);
-            assert_eq!(holder.state(), HolderState::Listening);
+            assert_eq!(holder.state(), SocketState::Listening);
             assert!(holder.is_this_process());
             assert_eq!(holder.pid(), Some(std::process::id()));
             assert_eq!(holder.uid(), Some(0));
@@ -936,7 +936,7 @@ fn in_use_by_a_socket_that_never_listened() {
             let Cause::InUse { holders, .. } = err.cause() else {
                 panic!("{err:?}")
             };
-            assert_eq!(holders[0].state(), HolderState::Bound);
+            assert_eq!(holders[0].state(), SocketState::Bound);
         } else {
             let err = row(
                 "a port that no socket has any more, or one that an older kernel does not show",
@@ -988,7 +988,7 @@ fn time_wait_and_live_connections() {
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
         };
-        assert_eq!(holders[0].state(), HolderState::Connected);
+        assert_eq!(holders[0].state(), SocketState::Connected);
         assert!(err.is_transient());
         // Who closes first has the port in TIME_WAIT once the other side closes, too, and is nobody until then.
         drop(accepted);
@@ -1028,7 +1028,7 @@ fn time_wait_and_live_connections() {
             panic!("{err:?}")
         };
         assert_eq!(holders[0].addr(), taken);
-        assert_eq!(holders[0].state(), HolderState::Connected);
+        assert_eq!(holders[0].state(), SocketState::Connected);
     });
 }
 

@@ -8,7 +8,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Family, HolderState, Policy, ResolveErrorKind, Step, bind,
+    BindOptions, BindTarget, Cause, Family, Policy, ResolveErrorKind, SocketState, Step, bind,
     bind_udp,
 };
 use socket2::{Domain, Socket, Type};
@@ -331,7 +331,7 @@ fn a_read_that_a_signal_ends_is_read_again() {
                 let err = bind(addr).unwrap_err();
                 match err.cause() {
                     Cause::InUse { holders, .. } if is_listed => {
-                        assert_eq!(holders[0].state(), HolderState::Bound, "{err}");
+                        assert_eq!(holders[0].state(), SocketState::Bound, "{err}");
                     }
                     Cause::HeldInvisibly { .. } if !is_listed => {}
                     _ => panic!("{err:?}"),

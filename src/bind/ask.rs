@@ -2,55 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::OnceLock;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use std::{os::fd::OwnedFd, time::Duration};
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket};
 
-use super::{BindOptions, Wanted, absence, at, device_of, name_of, type_of};
+use super::{BindOptions, Wanted, absence, at, name_of, type_of};
 use crate::diagnose::{Attempt, DeadEnd, Errno, Kernel, Step, System};
-use crate::netlink::Netlink;
 use crate::plan::{self, Absence, Clients, PlannedSocket};
+use crate::sys::{self, is_broadcast, lowest_is_broadcast};
 use crate::target::Protocol;
-
-/// Asks the kernel whether `ip` is a broadcast of one of its subnets; `None` where it does not answer.
-///
-/// A UDP connect to it is refused with `EACCES` unless the socket may broadcast
-/// (connect(2)); nothing is sent. A route that prohibits the address gives the
-/// same error, and gives it again when the socket may.
-fn is_broadcast(ip: IpAddr) -> Option<bool> {
-    // On other systems connect(2) is not known to answer this.
-    if !cfg!(any(target_os = "linux", target_os = "android")) {
-        return None;
-    }
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).ok()?;
-    // The discard port, in case port 0 means something.
-    let to = SockAddr::from(SocketAddr::new(ip, 9));
-    let denied = || match socket.connect(&to) {
-        Ok(()) => Some(false),
-        Err(error) => (Errno::of(&error) == Errno::AccessDenied).then_some(true),
-    };
-    if !denied()? {
-        return Some(false);
-    }
-    socket.set_broadcast(true).ok()?;
-    // If it is denied again, a route prohibits the address, and whether it is a broadcast is unknown.
-    (!denied()?).then_some(true)
-}
-
-/// Returns `true` if the lowest address of an IPv4 subnet is a broadcast address to the kernel, as it was before
-/// Linux 5.14 (commit 58fee5fc8365); `None` where the kernel does not answer.
-///
-/// 127.0.0.0 is the lowest address of a subnet that every host has.
-pub(crate) fn lowest_is_broadcast() -> Option<bool> {
-    static ANSWER: OnceLock<bool> = OnceLock::new();
-    if let Some(answer) = ANSWER.get() {
-        return Some(*answer);
-    }
-    let answer = is_broadcast(Ipv4Addr::new(127, 0, 0, 0).into())?;
-    Some(*ANSWER.get_or_init(|| answer))
-}
 
 /// Returns why Linux would bind a socket that no client can connect to.
 pub(super) fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<DeadEnd> {
@@ -68,16 +27,6 @@ pub(super) fn dead_end(protocol: Protocol, planned: &PlannedSocket) -> Option<De
         }
     };
     is_broadcast.then_some(DeadEnd::Broadcast)
-}
-
-/// Returns the interface that a new socket of this process is bound to: a BPF program of its cgroup may bind
-/// each, which is what `ip vrf exec` sets up (ip-vrf(8)).
-pub(crate) fn device_of_new_sockets() -> io::Result<Option<String>> {
-    if System::HERE != System::Linux {
-        return Ok(None);
-    }
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None);
-    device_of(&socket.or_else(|_| Socket::new(Domain::IPV6, Type::DGRAM, None))?)
 }
 
 /// Finds a port that is free on every address of the host, or where there is
@@ -153,25 +102,6 @@ impl BindOptions {
     }
 }
 
-/// An `impl` of the ground's type: only here are sockets made.
-impl Netlink {
-    /// Opens a netlink socket with a buffer for datagrams of less than `size` bytes.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    pub(crate) fn open(protocol: i32, size: usize) -> io::Result<Self> {
-        // AF_NETLINK of linux/socket.h. A socket that is bound to nothing talks to
-        // the kernel (netlink(7)).
-        let socket = Socket::new(Domain::from(16), Type::RAW, Some(protocol.into()))?;
-        // The kernel answers at once; this is for one that does not.
-        socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        Ok(Self::on(OwnedFd::from(socket).into(), size))
-    }
-
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    pub(crate) fn open(_: i32, _: usize) -> io::Result<Self> {
-        Err(io::ErrorKind::Unsupported.into())
-    }
-}
-
 impl Kernel for BindOptions {
     fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
         // On UDP and port 0 it is in nobody's way, as on TCP without listening, which Windows is
@@ -191,6 +121,6 @@ impl Kernel for BindOptions {
     }
 
     fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
-        device_of_new_sockets()
+        sys::device_of_new_sockets()
     }
 }

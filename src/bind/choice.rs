@@ -9,8 +9,8 @@ use std::sync::Arc;
 use super::BindOptions;
 use crate::interfaces::Interfaces;
 use crate::listen::{Family, Host, ListenAddr};
-use crate::netlink;
 use crate::resolve::{ResolveErrorKind, ThisHost, alternative_name, endpoints_here};
+use crate::sys;
 use crate::target::Endpoint;
 
 /// Which of the addresses that a setting names are bound.
@@ -123,7 +123,7 @@ impl BindOptions {
             Err(ResolveErrorKind::NoSuchInterface { name, known }) => (name, known),
             found => return found,
         };
-        let link = netlink::device(&name);
+        let link = sys::device(&name).ok().flatten();
         if let Some(other) = link.as_ref().and_then(|link| alternative_name(&name, link)) {
             return Err(other);
         }

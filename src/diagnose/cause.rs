@@ -6,8 +6,9 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use super::SocketState;
 use super::Step;
-use super::sockets::{Holder, HolderState};
+use super::sockets::Holder;
 use crate::interfaces::InterfaceAddr;
 use crate::listen::{Family, ParseError};
 use crate::resolve::ResolveErrorKind;
@@ -565,6 +566,6 @@ impl RangeHolders {
 
 /// Tells whether only connections have the port, which end some day.
 fn are_connections(holders: &[Holder]) -> bool {
-    let is_connection = |holder: &Holder| holder.state() == HolderState::Connected;
+    let is_connection = |holder: &Holder| holder.state() == SocketState::Connected;
     !holders.is_empty() && holders.iter().all(is_connection)
 }

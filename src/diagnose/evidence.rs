@@ -5,20 +5,18 @@
 //! cannot be read is left out, and no cause rests on it.
 
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader};
+use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::thread;
 
 use super::hint;
-use super::sock_diag;
-use super::sockets::{Row, Sockets, State, descriptors_of, processes_with, rows_of_proc};
+use super::sockets::Sockets;
 use super::{Attempt, Errno, Step, System};
-use crate::interfaces::{Interface, Interfaces};
-use crate::netlink::{self, Link, Netlink};
+use crate::interfaces::{AddrState, Interface, Interfaces};
+use crate::sys::{
+    self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, SocketFilter, SocketRow,
+};
 use crate::target::{BindTarget, Claim, Protocol, is_scoped};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
@@ -37,7 +35,7 @@ pub(crate) struct Evidence {
     pub(crate) system: System,
     pub(crate) interfaces: Option<Interfaces>,
     /// The state of each IPv6 address, by interface.
-    pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), DadState>>,
+    pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), AddrState>>,
     /// Whether the kernel has IPv6.
     pub(crate) has_ipv6: Option<bool>,
     /// What switches IPv6 off, where something does.
@@ -83,35 +81,6 @@ pub(super) const LOOKS: usize = 64;
 /// microseconds each.
 pub(super) const BUDGET: usize = 4096;
 
-/// How far duplicate address detection came with an address (RFC 4862, section 5.4).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DadState {
-    Usable,
-    Tentative,
-    Failed,
-}
-
-/// What the process's `CAP_NET_BIND_SERVICE` is worth here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Capability {
-    Effective,
-    Missing,
-    /// It has it in a user namespace that most likely does not own the network
-    /// namespace; sure only where the kernel has refused a port.
-    InAnotherUserNamespace,
-    /// It has it in a user namespace that may own the network namespace or not.
-    Uncertain,
-}
-
-/// What switches IPv6 off: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set (ip-sysctl).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Ipv6Switch {
-    /// Of the loopback interface.
-    pub(crate) of_lo: Option<&'static str>,
-    /// Of every interface there is.
-    pub(crate) of_all: Option<&'static str>,
-}
-
 impl Evidence {
     /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
     /// only if `host` is not known.
@@ -154,7 +123,7 @@ impl Evidence {
         }
         for name in names {
             if !self.devices.contains_key(&name) {
-                let device = netlink::device(&name);
+                let device = sys::device(&name).ok().flatten();
                 self.devices.extend(device.map(|device| (name, device)));
             }
         }
@@ -197,7 +166,7 @@ impl Evidence {
             errnos.any(|(_, errno)| wanted(errno))
         };
         if ports().any(|port| port != 0) {
-            self.first_unprivileged_port = first_unprivileged_port();
+            self.first_unprivileged_port = sys::first_unprivileged_port();
         }
         // If it cannot be read, the default of Linux decides.
         let limit = self.first_unprivileged_port.unwrap_or(DEFAULT_PORT_START);
@@ -209,16 +178,17 @@ impl Evidence {
             )
         });
         if about_privilege || about_filters {
-            let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-            self.capability = about_privilege.then(|| capability(&status)).flatten();
-            self.has_seccomp_filter = has_seccomp_filter(&status);
-            self.no_new_privs = field(&status, "NoNewPrivs").map(|set| set != "0");
+            if let Ok(status) = sys::Status::of_thread() {
+                self.capability = about_privilege.then(|| status.capability()).flatten();
+                self.has_seccomp_filter = status.has_seccomp_filter();
+                self.no_new_privs = status.no_new_privs();
+            }
         }
         if any(|errno| errno == Errno::InUse) && ports().any(|port| port == 0) {
-            self.ephemeral_ports = ephemeral_ports();
+            self.ephemeral_ports = sys::ephemeral_ports();
         }
         if any(|errno| errno == Errno::ProcessDescriptors) {
-            self.open_files = open_files();
+            self.open_files = sys::open_files();
         }
     }
 
@@ -264,10 +234,11 @@ impl Evidence {
             self.interfaces = Interfaces::system().ok();
         }
         if about_ipv6 {
-            self.ipv6_addrs = ipv6_addrs();
-            self.has_ipv6 = has_ipv6(self.ipv6_addrs.is_some());
-            let settings = Path::new("/proc/sys/net/ipv6/conf");
-            self.ipv6_switch = ipv6_switch(settings, self.has_no_ipv6_address());
+            let addrs = sys::ipv6_addrs().ok();
+            let state = |(addr, flags)| (addr, AddrState::of(flags));
+            self.ipv6_addrs = addrs.map(|addrs| addrs.into_iter().map(state).collect());
+            self.has_ipv6 = sys::has_ipv6(self.ipv6_addrs.is_some());
+            self.ipv6_switch = sys::ipv6_switch(self.has_no_ipv6_address());
         }
         let Some(host) = self.interfaces.clone() else {
             return;
@@ -291,8 +262,7 @@ impl Evidence {
                 BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
                 BindTarget::Foreign(foreign)
                     if foreign.scope_id().is_none()
-                        && netlink::local_table(foreign.ip())
-                            .is_ok_and(|table| table.is_some()) =>
+                        && sys::local_table(foreign.ip()).is_ok_and(|table| table.is_some()) =>
                 {
                     self.local_by_route.insert(foreign.ip());
                 }
@@ -361,7 +331,7 @@ impl Evidence {
                     return false;
                 }
                 // A route that cannot be read may still be there.
-                let is_unrouted = || netlink::local_table(ip).is_ok_and(|table| table.is_none());
+                let is_unrouted = || sys::local_table(ip).is_ok_and(|table| table.is_none());
                 if !is_listed && is_unrouted() {
                     self.local_by_route.remove(&ip);
                     return false;
@@ -378,8 +348,7 @@ impl Evidence {
         if index == 0 || self.links.contains_key(&index) {
             return;
         }
-        let request = netlink::link_request(index, None);
-        if let Ok(Some(link)) = netlink::request_one(&request, netlink::link) {
+        if let Ok(Some(link)) = sys::link(index) {
             self.links.insert(index, link);
         }
     }
@@ -399,7 +368,7 @@ impl Evidence {
         let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
         ranges.sort_unstable();
         ranges.dedup();
-        let is_in_question = |row: &Row| {
+        let is_in_question = |row: &SocketRow| {
             ranges
                 .iter()
                 .any(|(first, last)| (*first..=*last).contains(&row.port))
@@ -409,25 +378,10 @@ impl Evidence {
             [(first, last)] if first == last => first,
             _ => 0,
         };
-        // To look at those that do not listen the kernel walks all its tables.
-        let (states, are_all) = match protocol {
-            Protocol::Tcp => (State::LISTEN, false),
-            Protocol::Udp => (u32::MAX, true),
+        let Ok(rows) = sys::sockets(protocol, SocketFilter::AcceptClients, only_port) else {
+            return sockets;
         };
-        let rows = match ask_for_rows(protocol, states, only_port) {
-            Some(rows) => {
-                sockets.are_all = are_all;
-                rows
-            }
-            // Of TCP it does not have those that are bound and do nothing.
-            None => match rows_of_proc(protocol) {
-                Some(rows) => {
-                    sockets.are_all = protocol == Protocol::Udp;
-                    rows
-                }
-                None => return sockets,
-            },
-        };
+        sockets.are_all = protocol == Protocol::Udp;
         sockets.add(rows.into_iter().filter(is_in_question));
 
         let unexplained: HashSet<u16> = attempts
@@ -438,9 +392,9 @@ impl Evidence {
             .map(|(port, _)| port)
             .collect();
         if !sockets.are_all && !unexplained.is_empty() {
-            let others = |port: &u16| ask_for_rows(protocol, !State::LISTEN, *port);
-            let others: Option<Vec<Vec<Row>>> = unexplained.iter().map(others).collect();
-            sockets.are_all = others.is_some();
+            let others = |port: &u16| sys::sockets(protocol, SocketFilter::Others, *port);
+            let others: io::Result<Vec<Vec<SocketRow>>> = unexplained.iter().map(others).collect();
+            sockets.are_all = others.is_ok();
             sockets.add(others.unwrap_or_default().into_iter().flatten());
         }
 
@@ -449,7 +403,7 @@ impl Evidence {
             let (claim, sockets) = (self.claim(attempt), &sockets);
             (first..=last).flat_map(move |port| sockets.inodes(claim, port))
         });
-        (sockets.processes, sockets.is_searched) = processes_with(&inodes.collect());
+        (sockets.processes, sockets.is_searched) = sys::processes_with(&inodes.collect());
         sockets
     }
 
@@ -468,7 +422,7 @@ impl Evidence {
         Claim::of_socket(attempt.addr, attempt.only_v6).on_device(device)
     }
 
-    pub(crate) fn dad_state(&self, ip: IpAddr, index: u32) -> Option<DadState> {
+    pub(crate) fn addr_state(&self, ip: IpAddr, index: u32) -> Option<AddrState> {
         let IpAddr::V6(ip) = ip else { return None };
         self.ipv6_addrs.as_ref()?.get(&(ip, index)).copied()
     }
@@ -492,241 +446,5 @@ impl Evidence {
                 .map(|interface| interface.name().to_owned())
                 .collect(),
         )
-    }
-}
-
-/// Asks for sockets; `None` unless all of them were told.
-fn ask_for_rows(protocol: Protocol, states: u32, port: u16) -> Option<Vec<Row>> {
-    let number = match protocol {
-        Protocol::Tcp => 6,
-        Protocol::Udp => 17,
-    };
-    let rows = Netlink::query(netlink::SOCK_DIAG, |netlink| {
-        let mut rows = Vec::new();
-        for ipv6 in [false, true] {
-            let request = sock_diag::request(ipv6, number, states, port);
-            let found = netlink.all(&request, sock_diag::socket)?;
-            rows.extend(found.into_iter().map(|row| row.of(protocol)));
-        }
-        Ok(rows)
-    });
-    rows.ok()
-}
-
-/// Whether a socket belongs to the network namespace of the calling thread. Of several sockets the greatest decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(not(all(unix, feature = "socket-activation")), allow(dead_code))] // each that is opened here is of this one
-pub(crate) enum Namespace {
-    This,
-    /// Neither netlink nor procfs has the sockets of this one.
-    Unknown,
-    Other,
-}
-
-impl Namespace {
-    /// Finds the namespace of a socket that listens, or of UDP, by its inode: the kernel lists the sockets of one
-    /// namespace (`sock_diag(7)`, `/proc/net/tcp`).
-    #[cfg(all(unix, feature = "socket-activation"))]
-    pub(crate) fn of(protocol: Protocol, port: u16, inode: u64) -> Self {
-        // Other systems have none.
-        if System::HERE != System::Linux {
-            return Self::This;
-        }
-        let states = match protocol {
-            Protocol::Tcp => State::LISTEN,
-            Protocol::Udp => u32::MAX,
-        };
-        match ask_for_rows(protocol, states, port).or_else(|| rows_of_proc(protocol)) {
-            Some(rows) if rows.iter().any(|row| row.inode == inode) => Self::This,
-            Some(_) => Self::Other,
-            None => Self::Unknown,
-        }
-    }
-}
-
-/// `net.ipv4.ip_unprivileged_port_start`, which holds for IPv6, too (ip-sysctl).
-fn first_unprivileged_port() -> Option<u16> {
-    match System::HERE {
-        System::Linux => {
-            let text = fs::read_to_string(PORT_START).ok()?;
-            text.trim().parse().ok()
-        }
-        // IPPORT_RESERVED of netinet/in.h.
-        System::Darwin | System::Unix => Some(1024),
-        System::Windows => None,
-    }
-}
-
-/// The loopback interface is the first one of every network namespace
-/// (`LOOPBACK_IFINDEX` of net/flow.h).
-pub(super) const LOOPBACK_INDEX: u32 = 1;
-
-const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
-/// `PROT_SOCK` of net/sock.h.
-pub(super) const DEFAULT_PORT_START: u16 = 1024;
-
-/// `net.ipv4.ip_local_port_range`, which holds for IPv6, too (ip(7)).
-fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok()?;
-    let mut ports = text.split_whitespace().map(str::parse);
-    match (ports.next(), ports.next()) {
-        (Some(Ok(first)), Some(Ok(last))) => Some(first..=last),
-        _ => None,
-    }
-}
-
-/// Finds a field of `/proc/PID/status` (proc(5)).
-pub(super) fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
-    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
-    lines
-        .find(|(key, _)| *key == name)
-        .map(|(_, value)| value.trim())
-}
-
-/// Reads what `CAP_NET_BIND_SERVICE` is worth out of `/proc/PID/status`.
-pub(super) fn capability(status: &str) -> Option<Capability> {
-    let effective = u64::from_str_radix(field(status, "CapEff")?, 16).ok()?;
-    // CAP_NET_BIND_SERVICE of linux/capability.h
-    let has_it = effective & 1 << 10 != 0;
-    // It counts in the network namespaces that the process's user namespace, or
-    // one below, owns (user_namespaces(7)). All are below the first, which has
-    // this number (PROC_USER_INIT_INO of linux/proc_ns.h).
-    let user_namespace = fs::read_link("/proc/thread-self/ns/user").ok();
-    let is_first = user_namespace.is_some_and(|link| link.as_os_str() == "user:[4026531837]");
-    if !is_first {
-        let map = fs::read_to_string("/proc/thread-self/uid_map").unwrap_or_default();
-        let unknown = fs::read_to_string("/proc/sys/kernel/overflowuid").ok();
-        let unknown = unknown.and_then(|uid| uid.trim().parse().ok());
-        if owner(PORT_START).is_some_and(|uid| is_of_another(uid, &map, unknown)) {
-            // Who lacks it would not be helped by it, either.
-            return Some(Capability::InAnotherUserNamespace);
-        }
-    }
-    Some(match (has_it, is_first) {
-        (false, _) => Capability::Missing,
-        (true, true) => Capability::Effective,
-        (true, false) => Capability::Uncertain,
-    })
-}
-
-/// Tells whether a network namespace, whose sysctls belong to `uid`, is owned by another user
-/// namespace than that of `uid_map`. They belong to root of the owner: where this one has a root, and
-/// does not know `uid`, which is then shown as `unknown`, the owner is another.
-pub(super) fn is_of_another(uid: u32, uid_map: &str, unknown: Option<u32>) -> bool {
-    maps(uid_map, 0) && (Some(uid) == unknown || !maps(uid_map, uid))
-}
-
-/// Tells whether a user namespace knows `uid`, by its `uid_map` (`user_namespaces(7)`).
-pub(super) fn maps(uid_map: &str, uid: u32) -> bool {
-    uid_map.lines().any(|line| {
-        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
-        match (numbers.next(), numbers.nth(1)) {
-            (Some(Ok(first)), Some(Ok(count))) => uid.checked_sub(first).is_some_and(|n| n < count),
-            _ => false,
-        }
-    })
-}
-
-/// Reads out of `/proc/PID/status` whether a seccomp filter is at work (seccomp(2)).
-pub(super) fn has_seccomp_filter(status: &str) -> Option<bool> {
-    // SECCOMP_MODE_FILTER
-    Some(field(status, "Seccomp")? == "2")
-}
-
-#[cfg(unix)]
-fn owner(path: &str) -> Option<u32> {
-    use std::os::unix::fs::MetadataExt;
-
-    Some(fs::metadata(path).ok()?.uid())
-}
-
-#[cfg(not(unix))]
-fn owner(_: &str) -> Option<u32> {
-    None
-}
-
-/// How many descriptors the process has open. The file that has the limit cannot be read
-/// without a descriptor; this can.
-fn open_files() -> Option<u64> {
-    Some(descriptors_of("self")).filter(|open| *open != 0)
-}
-
-/// Reads the states of the IPv6 addresses of this host (`if_inet6`, proc(5)).
-fn ipv6_addrs() -> Option<HashMap<(Ipv6Addr, u32), DadState>> {
-    let file = File::open("/proc/thread-self/net/if_inet6").ok()?;
-    // The names of interfaces in it may be in any encoding.
-    let lines = BufReader::new(file).split(b'\n').map_while(Result::ok);
-    Some(lines.filter_map(|line| ipv6_addr(&line)).collect())
-}
-
-/// Reads a line of `if_inet6`: address, index, length of the prefix, scope, flags, name.
-pub(super) fn ipv6_addr(line: &[u8]) -> Option<((Ipv6Addr, u32), DadState)> {
-    let fields = line
-        .split(u8::is_ascii_whitespace)
-        .filter(|field| !field.is_empty());
-    let mut fields = fields.map(|field| std::str::from_utf8(field).ok());
-    let hex = fields.next()??;
-    let ip = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())??;
-    let index = u32::from_str_radix(fields.next()??, 16).ok()?;
-    let flags = u8::from_str_radix(fields.nth(2)??, 16).ok()?;
-    // The name follows, lest the flags are cut short.
-    fields.next()?;
-    // IFA_F_* of linux/if_addr.h
-    let [optimistic, failed, tentative] = [0x04, 0x08, 0x40];
-    let state = match flags {
-        _ if flags & failed != 0 => DadState::Failed,
-        _ if flags & tentative != 0 && flags & optimistic == 0 => DadState::Tentative,
-        _ => DadState::Usable,
-    };
-    Some(((ip.into(), index), state))
-}
-
-/// Tells whether the kernel has IPv6, whose table of addresses `is_there` or not.
-pub(super) fn has_ipv6(is_there: bool) -> Option<bool> {
-    // Another table of the same directory, lest it is hidden as a whole.
-    let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
-    if is_there || others() {
-        Some(is_there)
-    } else {
-        None
-    }
-}
-
-/// Tells whether a switch of ip-sysctl is on, as which the kernel takes any number but 0.
-pub(super) fn is_set(file: &Path) -> bool {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.trim().parse().is_ok_and(|number: i32| number != 0)
-}
-
-/// Finds an interface through which packets to loopback addresses get in from other hosts.
-pub(crate) fn routed_loopback(host: &Interfaces) -> Option<String> {
-    let directory = Path::new("/proc/sys/net/ipv4/conf");
-    let is_set = |name: &str| is_set(&directory.join(name).join("route_localnet"));
-    if is_set("all") {
-        return Some("all".to_owned());
-    }
-    let names = fs::read_dir(directory).ok()?.map_while(Result::ok);
-    let mut names = names.filter_map(|entry| entry.file_name().into_string().ok());
-    // "default" is no interface, and what comes through a loopback interface is of this host.
-    names.find(|name| name != "default" && !host.is_loopback(name) && is_set(name))
-}
-
-/// Finds out what switches IPv6 off; of every interface only if it `is_off`, for it takes
-/// a file for each.
-pub(super) fn ipv6_switch(directory: &Path, is_off: bool) -> Ipv6Switch {
-    let is_set = |interface: &OsStr| is_set(&directory.join(interface).join("disable_ipv6"));
-    // These two are no interfaces.
-    let [all, default, lo] = ["all", "default", "lo"].map(OsStr::new);
-    let is_of_all = || {
-        let interfaces = fs::read_dir(directory).ok()?.map_while(Result::ok);
-        let mut names = interfaces.map(|entry| entry.file_name());
-        Some(names.all(|name| name == all || name == default || is_set(&name)))
-    };
-    let by_all = is_set(all).then_some("all");
-    let is_of_lo = is_set(lo);
-    let is_of_all = is_off && is_of_all().unwrap_or(false);
-    Ipv6Switch {
-        of_lo: is_of_lo.then(|| by_all.unwrap_or("lo")),
-        of_all: is_of_all.then(|| by_all.unwrap_or(if is_set(default) { "default" } else { "*" })),
     }
 }

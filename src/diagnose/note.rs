@@ -1,17 +1,13 @@
 //! What is odd about a socket that was opened: [`Note`].
 
 use std::fmt;
-use std::fs;
-use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
 
-use super::System;
-use super::evidence::{Namespace, is_set, routed_loopback};
+use super::{Namespace, System};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, shown};
-use crate::netlink;
 use crate::network::is_of_many;
+use crate::sys;
 use crate::target::{BindTarget, ForeignAddr, ForeignReason, Protocol};
 
 /// What is odd about an address that can be bound.
@@ -198,13 +194,14 @@ impl fmt::Display for Note {
 
 /// What the host says of an address that can be bound.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is read from a place of its own
 pub(super) struct Surroundings {
     pub(super) interfaces: Option<Interfaces>,
     /// Whether a route brings clients to it; `None` where that cannot be read.
     pub(super) is_routed: Option<bool>,
     pub(super) is_nonlocal_bind: bool,
-    /// Through which interfaces packets to loopback addresses get in from other hosts, if any do.
-    pub(super) routed_loopback: Option<String>,
+    /// Whether the kernel accepts packets to loopback addresses from other hosts, or may.
+    pub(super) may_route_loopback: bool,
     /// Whether the IPv4 routing tables are empty, without which no IPv4 address is local.
     pub(super) has_no_ipv4: bool,
     /// Whether no interface has an IPv6 address, and no route makes one local.
@@ -225,21 +222,19 @@ impl Surroundings {
         }
         let ip = addr.ip().to_canonical();
         if device.is_some() && matches!(target, Some(BindTarget::Loopback(_))) {
-            new.routed_loopback = host.and_then(routed_loopback);
+            let is_loopback = |name: &str| host.is_some_and(|host| host.is_loopback(name));
+            let routed = sys::routed_loopback(is_loopback);
+            new.may_route_loopback = !matches!(routed, Ok(None));
         }
-        new.has_no_ipv4 = is_empty("/proc/thread-self/net/fib_trie");
-        new.has_no_ipv6 = ip.is_ipv6()
-            && is_empty("/proc/thread-self/net/if_inet6")
-            && fs::read_to_string("/proc/thread-self/net/ipv6_route")
-                .is_ok_and(|routes| !has_local_route(&routes));
+        new.has_no_ipv4 = sys::has_ipv4_routes().is_ok_and(|has_routes| !has_routes);
+        new.has_no_ipv6 = ip.is_ipv6() && sys::has_local_ipv6().is_ok_and(|has_local| !has_local);
         if let Some(BindTarget::Foreign(foreign)) = target {
             new.is_routed = match foreign.scope_id() {
                 Some(_) => Some(false),
                 None => is_routed(ip),
             };
-            let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-            let switch = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
-            new.is_nonlocal_bind = is_set(Path::new(&switch));
+            let nonlocal_bind = sys::allows_nonlocal_bind(ip.is_ipv6());
+            new.is_nonlocal_bind = nonlocal_bind.is_ok_and(|is_set| is_set);
         }
         new
     }
@@ -247,33 +242,16 @@ impl Surroundings {
 
 /// Returns `true` if a local route brings clients to `ip`; `None` where that cannot be read.
 fn is_routed(ip: IpAddr) -> Option<bool> {
-    let table = netlink::local_table(ip).ok()?;
+    let table = sys::local_table(ip).ok()?;
     Some(match ip {
         // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
         // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
         // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
         IpAddr::V4(_) => {
-            table.is_some() && table == netlink::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
+            table.is_some() && table == sys::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
         }
         IpAddr::V6(_) => table.is_some(),
     })
-}
-
-/// Returns `true` if a line of `/proc/net/ipv6_route` is a route that makes addresses local: its ninth field has
-/// `RTF_LOCAL` (`linux/ipv6_route.h`).
-fn has_local_route(routes: &str) -> bool {
-    const RTF_LOCAL: u32 = 0x8000_0000;
-    let flags = |line: &str| u32::from_str_radix(line.split_ascii_whitespace().nth(8)?, 16).ok();
-    let mut all = routes.lines().filter_map(flags);
-    all.any(|flags| flags & RTF_LOCAL != 0)
-}
-
-/// Tells whether a file has not a single byte.
-fn is_empty(path: &str) -> bool {
-    let read = |mut file: fs::File| file.read(&mut [0]);
-    fs::File::open(path)
-        .and_then(read)
-        .is_ok_and(|len| len == 0)
 }
 
 /// The properties of a socket that decide, besides its address, which clients reach it.
@@ -327,7 +305,7 @@ pub(super) fn notes_on(
     let target = BindTarget::classify_socket(addr, host);
     let device = options
         .device
-        .filter(|device| around.routed_loopback.is_none() && !leads_to(device, &target, host));
+        .filter(|device| !around.may_route_loopback && !leads_to(device, &target, host));
     if let Some(device) = device {
         return vec![Note::NotThroughDevice {
             ip,

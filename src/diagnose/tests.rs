@@ -2,20 +2,18 @@
 
 // What is told of each cause besides its sentence.
 mod causes;
-// What reads the evidence, on made-up bytes.
-mod readers;
 // What is read for which attempt.
 mod reading;
 
 use std::collections::HashMap;
 use std::io;
 
-use super::evidence::{CgroupDevice, Ipv6Switch};
+use super::evidence::CgroupDevice;
 use super::laws::{attempt, host};
 use super::note::{BoundBy, Surroundings, notes_on};
-use super::sockets::{Held, Process, Row, Sockets, State};
+use super::sockets::{Held, Sockets};
 use super::*;
-use crate::netlink::{Link, LinkKind};
+use crate::sys::{Ipv6Switch, Link, Process, SocketRow};
 use crate::target::Claim;
 
 const DOCS: &str = include_str!("../../docs/diagnosis.md");
@@ -59,9 +57,10 @@ fn row(
 }
 
 /// A socket that listens on port 80, of which nothing else is told.
-fn listener_on(ip: impl Into<IpAddr>) -> Row {
-    Row {
-        state: State::Listen,
+fn listener_on(ip: impl Into<IpAddr>) -> SocketRow {
+    SocketRow {
+        protocol: Protocol::Tcp,
+        state: SocketState::Listening,
         ip: ip.into(),
         port: 80,
         only_v6: None,
@@ -422,7 +421,7 @@ fn who_shares_a_port_is_in_nobody_s_way() {
         interfaces: Some(host()),
         ..Evidence::default()
     };
-    evidence.tcp.add([Row {
+    evidence.tcp.add([SocketRow {
         device: Some(0),
         ..listener_on([198, 51, 100, 1])
     }]);
@@ -441,10 +440,10 @@ fn who_shares_a_port_is_in_nobody_s_way() {
 #[test]
 fn a_port_that_connections_have_comes_free() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
-    let in_use = |states: &[State]| {
+    let in_use = |states: &[SocketState]| {
         let mut evidence = Evidence::default();
         evidence.tcp.are_all = true;
-        evidence.tcp.add(states.iter().map(|state| Row {
+        evidence.tcp.add(states.iter().map(|state| SocketRow {
             state: *state,
             device: Some(0),
             ..listener_on([127, 0, 0, 1])
@@ -452,39 +451,61 @@ fn a_port_that_connections_have_comes_free() {
         let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
         (causes[0].comes_with_time(), causes[0].is_transient())
     };
-    assert_eq!(in_use(&[State::Connection]), (true, true));
-    assert_eq!(in_use(&[State::Listen]), (false, false));
-    assert_eq!(in_use(&[State::Connection, State::Listen]), (false, false));
+    assert_eq!(in_use(&[SocketState::Connected]), (true, true));
+    assert_eq!(in_use(&[SocketState::Listening]), (false, false));
+    assert_eq!(
+        in_use(&[SocketState::Connected, SocketState::Listening]),
+        (false, false)
+    );
 }
 
 #[test]
 fn only_what_is_surely_in_the_way_is_foreseen() {
-    let row = |ip: [u8; 4], state, device| Row {
+    let row = |ip: [u8; 4], state, device| SocketRow {
         state,
         device,
         ..listener_on(ip)
     };
-    let foreseen = |row: Row, device| {
+    let foreseen = |row: SocketRow, device| {
         let mut sockets = Sockets::default();
         sockets.add([row]);
         let claim = Claim::new([127, 0, 0, 1].into(), true, device);
         sockets.foreseen(claim, 80).first.len()
     };
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, Some(0)), 0), 1);
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Udp, Some(0)), 0), 1);
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Bound, Some(0)), 0), 0);
     assert_eq!(
-        foreseen(row([127, 0, 0, 1], State::Connection, Some(0)), 0),
+        foreseen(row([127, 0, 0, 1], SocketState::Listening, Some(0)), 0),
+        1
+    );
+    let udp = SocketRow {
+        protocol: Protocol::Udp,
+        ..row([127, 0, 0, 1], SocketState::Bound, Some(0))
+    };
+    assert_eq!(foreseen(udp, 0), 1);
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], SocketState::Bound, Some(0)), 0),
         0
     );
     assert_eq!(
-        foreseen(row([127, 0, 0, 1], State::TimeWait, Some(0)), 0),
+        foreseen(row([127, 0, 0, 1], SocketState::Connected, Some(0)), 0),
+        0
+    );
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], SocketState::TimeWait, Some(0)), 0),
         0
     );
     // Of a row of /proc it is not known which device it is bound to.
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, None), 0), 1);
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, None), 2), 0);
-    assert_eq!(foreseen(row([127, 0, 0, 1], State::Listen, Some(3)), 2), 0);
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], SocketState::Listening, None), 0),
+        1
+    );
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], SocketState::Listening, None), 2),
+        0
+    );
+    assert_eq!(
+        foreseen(row([127, 0, 0, 1], SocketState::Listening, Some(3)), 2),
+        0
+    );
 }
 
 #[test]
@@ -546,7 +567,7 @@ fn a_command_cannot_draw_on_the_terminal() {
         uid: Some(34),
         command: Some("\u{1b}[2Jx\n\u{202e}".into()),
     };
-    let row = Row {
+    let row = SocketRow {
         uid: Some(33),
         inode: 7,
         ..listener_on([0, 0, 0, 0])
@@ -595,7 +616,7 @@ fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
 #[test]
 fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
     let holder = |ip: &str, device| {
-        let row = Row {
+        let row = SocketRow {
             device: Some(device),
             ..listener_on(ip.parse::<IpAddr>().expect("an address"))
         };

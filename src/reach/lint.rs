@@ -2,14 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::fs;
 use std::net::{IpAddr, SocketAddr};
 
 use super::{Exposure, OpenSocket};
-use crate::diagnose::routed_loopback;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::Family;
-use crate::netlink::{Link, LinkKind, Netlink, ROUTE};
+use crate::sys::{self, Link, LinkKind};
 use crate::target::{BindTarget, LocalAddr};
 
 /// Something that an operator may not expect of a server that listens.
@@ -425,8 +423,8 @@ impl Surroundings {
         Self {
             container: about_container
                 .then(|| {
-                    let links = Netlink::query(ROUTE, |netlink| netlink.links(0));
-                    container(host, &links.ok()?, marker(), is_pod())
+                    let links = sys::links().ok()?;
+                    container(host, &links, sys::container_marker(), sys::is_pod())
                 })
                 .flatten(),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
@@ -444,25 +442,9 @@ impl OpenSocket {
     }
 }
 
-/// Kubernetes sets it in every container (its documentation, "Service" under "Discovering services").
-const KUBERNETES: &str = "KUBERNETES_SERVICE_HOST";
-
-/// Returns `true` if this process is in a container of a pod.
-fn is_pod() -> bool {
-    std::env::var_os(KUBERNETES).is_some()
-}
-
-/// What the engine of a container has left in it.
-pub(super) fn marker() -> Option<&'static str> {
-    // Docker, Podman.
-    let files = ["/.dockerenv", "/run/.containerenv"];
-    let file = files
-        .into_iter()
-        .find(|file| fs::exists(file).unwrap_or(false));
-    // The interface of systemd that engines set, and Kubernetes.
-    let variables = ["container", KUBERNETES];
-    let set = |variable: &&str| std::env::var_os(variable).is_some();
-    file.or_else(|| variables.into_iter().find(set))
+/// Returns the `*` of a `net.ipv4.conf.*.route_localnet` that is known to be set.
+fn routed_loopback(host: &Interfaces) -> Option<String> {
+    sys::routed_loopback(|name| host.is_loopback(name)).ok()?
 }
 
 /// Decides whether this network namespace is like that of a container.

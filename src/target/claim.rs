@@ -1,6 +1,5 @@
 //! What a socket claims of its port: [`Claim`], and why two of them exclude each other.
 
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::listen::has_zone;
@@ -41,22 +40,6 @@ pub enum Overlap {
     IsCovered,
     /// The other one is IPv4 and covered by the dual-stack wildcard that is wanted.
     IsCoveredByDualStack,
-}
-
-/// The protocol whose ports are meant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Protocol {
-    Tcp,
-    Udp,
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "TCP",
-            Self::Udp => "UDP",
-        })
-    }
 }
 
 /// What a socket has of its port.

@@ -478,14 +478,14 @@ fn holder_distinguishes_process_uid_from_socket_uid() {
 #[test]
 fn holder_is_possible_when_v6only_is_unknown() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
-    let said = |rows: &[Row], are_all| {
+    let said = |rows: &[SocketRow], are_all| {
         let mut evidence = Evidence::default();
         evidence.tcp.are_all = are_all;
         evidence.tcp.add(rows.iter().cloned());
         causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence)[0].to_string()
     };
     // The tables of /proc have neither V6ONLY nor the device.
-    let every = Row {
+    let every = SocketRow {
         uid: Some(33),
         inode: 7,
         ..listener_on(std::net::Ipv6Addr::UNSPECIFIED)
@@ -495,7 +495,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
         "port 80 is in use, possibly by a listener that uid 33 created on [::]"
     );
     // One that surely has it is named alone.
-    let same = Row {
+    let same = SocketRow {
         uid: Some(34),
         ..listener_on([127, 0, 0, 1])
     };
@@ -503,7 +503,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
         said(&[every.clone(), same], false),
         "port 80 is in use by a listener that uid 34 created on 127.0.0.1"
     );
-    let dual = Row {
+    let dual = SocketRow {
         only_v6: Some(false),
         ..every
     };
@@ -517,7 +517,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
 fn in_use_keeps_eight_holders() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let mut evidence = Evidence::default();
-    evidence.tcp.add((1..=100u8).map(|n| Row {
+    evidence.tcp.add((1..=100u8).map(|n| SocketRow {
         uid: Some(33),
         device: Some(0),
         ..listener_on([127, 0, 0, n])
@@ -662,27 +662,28 @@ fn hint_requires_its_condition() {
 #[test]
 fn closest_address_precedes_wildcard() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
-    let hints_beside = |text: &str, bindable: &[&str], rows: Vec<Row>| -> Vec<(HintKind, String)> {
-        let written: ListenAddr = text.parse().expect("an address");
-        let mut tcp = Sockets::default();
-        tcp.add(rows);
-        let evidence = Evidence {
-            tcp,
-            interfaces: Some(host()),
-            bindable: bindable
-                .iter()
-                .map(|addr| addr.parse().expect("an address"))
-                .collect(),
-            ..Evidence::default()
+    let hints_beside =
+        |text: &str, bindable: &[&str], rows: Vec<SocketRow>| -> Vec<(HintKind, String)> {
+            let written: ListenAddr = text.parse().expect("an address");
+            let mut tcp = Sockets::default();
+            tcp.add(rows);
+            let evidence = Evidence {
+                tcp,
+                interfaces: Some(host()),
+                bindable: bindable
+                    .iter()
+                    .map(|addr| addr.parse().expect("an address"))
+                    .collect(),
+                ..Evidence::default()
+            };
+            let attempt = Attempt {
+                written: Some(&written),
+                ..attempt(text, Step::Bind, &error)
+            };
+            let all = diagnose(&attempt, &evidence).hints.into_iter();
+            let others = all.filter(|hint| hint.kind() != HintKind::Program);
+            others.map(|hint| (hint.kind(), hint.to_string())).collect()
         };
-        let attempt = Attempt {
-            written: Some(&written),
-            ..attempt(text, Step::Bind, &error)
-        };
-        let all = diagnose(&attempt, &evidence).hints.into_iter();
-        let others = all.filter(|hint| hint.kind() != HintKind::Program);
-        others.map(|hint| (hint.kind(), hint.to_string())).collect()
-    };
     let hints = |text: &str, bindable: &[&str]| hints_beside(text, bindable, Vec::new());
     let own = "192.168.71.67:0";
     assert_eq!(
@@ -702,7 +703,7 @@ fn closest_address_precedes_wildcard() {
     // A port that may need a privilege is not advised on another address.
     assert_eq!(hints("192.168.158.94:80", &[own, "0.0.0.0:0"]), []);
     // Nor one on which another socket may have the port: whether it is dual-stack is unknown.
-    let held = Row {
+    let held = SocketRow {
         port: 5000,
         ..listener_on([0u16; 8])
     };

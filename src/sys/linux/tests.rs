@@ -1,4 +1,4 @@
-//! The readers of what the kernel tells, on made-up bytes.
+//! The parsers of responses and of files, on hand-written bytes.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,16 +12,15 @@ use std::slice;
 
 use proptest::prelude::*;
 
-use super::super::evidence::{
-    Capability, DadState, Ipv6Switch, capability, has_ipv6, has_seccomp_filter, ipv6_addr,
-    ipv6_switch, is_of_another, maps,
-};
-use super::super::sock_diag;
-use super::super::sockets::{Row, State, in_order, rows_in};
-use crate::netlink::{self, Netlink};
-use crate::target::Protocol;
+use super::namespace::is_of_another;
+use super::netlink::{self, Netlink};
+use super::procfs::{in_order, ipv6_addr, maps, socket, sockets_in};
+use super::rtnetlink::parse_link;
+use super::sysctl::ipv6_switch_in;
+use super::{Capability, Ipv6Switch, Status, has_ipv6, sock_diag};
+use crate::sys::{AddrFlags, Protocol, SocketFilter, SocketRow, SocketState};
 
-/// Netlink whose answers are these datagrams, and the kernel's end of it.
+/// Returns a netlink socket with these datagrams as responses, and the kernel's end of it.
 fn answered(datagrams: &[Vec<u8>]) -> (Netlink, UnixDatagram) {
     let (here, kernel) = UnixDatagram::pair().expect("a pair of sockets");
     for datagram in datagrams {
@@ -60,7 +59,7 @@ fn a_dump_is_taken_as_of_one_moment() {
         ),
     ] {
         let (mut netlink, kernel) = answered(&dumps);
-        let links = netlink.all(b"request", netlink::link).expect("it is told");
+        let links = netlink.all(b"request", parse_link).expect("it is told");
         let indices: Vec<u32> = links.iter().map(|link| link.index).collect();
         assert_eq!(indices.iter().collect::<HashSet<_>>().len(), 1);
         kernel.set_nonblocking(true).expect("it can be");
@@ -73,9 +72,7 @@ fn a_dump_is_taken_as_of_one_moment() {
 fn inconsistent_dump_is_an_error() {
     // NLM_F_DUMP_INTR
     let (mut netlink, _kernel) = answered(&vec![[part(0x10), dump(0x10)]; 64].concat());
-    let err = netlink
-        .all(b"request", netlink::link)
-        .expect_err("it changes");
+    let err = netlink.all(b"request", parse_link).expect_err("it changes");
     assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
 }
 
@@ -91,11 +88,11 @@ fn truncated_message_is_an_error() {
         full,
     ] {
         let (mut netlink, _kernel) = answered(slice::from_ref(&cut));
-        let all = netlink.all(b"request", netlink::link);
+        let all = netlink.all(b"request", parse_link);
         assert_eq!(all.expect_err("cut").kind(), io::ErrorKind::InvalidData);
     }
     let (mut netlink, _kernel) = answered(&[whole[..20].to_vec()]);
-    let one = netlink.one(b"request", netlink::link);
+    let one = netlink.one(b"request", parse_link);
     assert_eq!(one.expect_err("cut").kind(), io::ErrorKind::InvalidData);
 }
 
@@ -105,48 +102,48 @@ fn what_netlink_refuses_is_an_error() {
     // NLMSG_ERROR and NLMSG_DONE.
     for kind in [2, 3] {
         let (mut netlink, _kernel) = answered(&[refusal(kind, 13)]);
-        let err = netlink.all(b"request", netlink::link).expect_err("refused");
+        let err = netlink.all(b"request", parse_link).expect_err("refused");
         assert_eq!(err.raw_os_error(), Some(13));
     }
     let (mut netlink, _kernel) = answered(&[]);
-    let err = netlink
-        .all(b"request", netlink::link)
-        .expect_err("no answer");
+    let err = netlink.all(b"request", parse_link).expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
     // An empty datagram is no answer either.
     let (mut netlink, _kernel) = answered(&[Vec::new()]);
-    let err = netlink
-        .all(b"request", netlink::link)
-        .expect_err("no answer");
+    let err = netlink.all(b"request", parse_link).expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
 }
 
 #[test]
-fn an_optimistic_or_usable_address_is_not_tentative() {
-    for (line, state) in [
+fn lines_of_if_inet6_have_the_flags_of_the_address() {
+    for (line, flags) in [
         (
             "20010db8000100000000000000000010 02 40 00 40     eth0",
-            DadState::Tentative,
+            0x40,
         ),
         (
             "20010db8000100000000000000000010 02 40 00 c0     eth0",
-            DadState::Tentative,
+            0xc0,
         ),
         (
             "20010db8000100000000000000000010 02 40 00 c8     eth0",
-            DadState::Failed,
+            0xc8,
         ),
         (
             "20010db8000100000000000000000010 02 40 00 c4     eth0",
-            DadState::Usable,
+            0xc4,
         ),
         (
             "20010db8000100000000000000000010 02 40 00 80     eth0",
-            DadState::Usable,
+            0x80,
         ),
     ] {
         let ip: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
-        assert_eq!(ipv6_addr(line.as_bytes()), Some(((ip, 2), state)), "{line}");
+        assert_eq!(
+            ipv6_addr(line.as_bytes()),
+            Some(((ip, 2), AddrFlags(flags))),
+            "{line}"
+        );
     }
     // A name may be in any encoding, and is not needed.
     assert!(ipv6_addr(b"fe800000000000000000000000000077 1f40 40 20 80 \xff\xfe").is_some());
@@ -166,7 +163,7 @@ fn an_optimistic_or_usable_address_is_not_tentative() {
 
 #[test]
 fn lines_of_proc_are_read() {
-    let row = |line: &str| Row::from_line(line).expect(line);
+    let row = |line: &str| socket(Protocol::Tcp, line).expect(line);
     let word = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
     let ip = word([127, 0, 0, 1]);
     let listening = row(&format!(
@@ -174,8 +171,9 @@ fn lines_of_proc_are_read() {
     ));
     assert_eq!(
         listening,
-        Row {
-            state: State::Listen,
+        SocketRow {
+            protocol: Protocol::Tcp,
+            state: SocketState::Listening,
             ip: [127, 0, 0, 1].into(),
             port: 8080,
             only_v6: None,
@@ -193,7 +191,10 @@ fn lines_of_proc_are_read() {
         time_wait.ip,
         IpAddr::from([0, 0, 0, 0, 0, 0xffff, 0x7f00, 1])
     );
-    assert_eq!((time_wait.state, time_wait.uid), (State::TimeWait, None));
+    assert_eq!(
+        (time_wait.state, time_wait.uid),
+        (SocketState::TimeWait, None)
+    );
     for line in [
         "",
         "sl",
@@ -201,7 +202,7 @@ fn lines_of_proc_are_read() {
         "  0: 0100007F 0:0 0A",
         "  0: zz:1 0:0 0A 0 0 0 0 0 0",
     ] {
-        assert_eq!(Row::from_line(line), None, "{line:?}");
+        assert_eq!(socket(Protocol::Tcp, line), None, "{line:?}");
     }
 }
 
@@ -230,7 +231,7 @@ fn what_switches_ipv6_off_is_read_of_each_interface() {
         let directory = settings.0.join(interface);
         fs::create_dir_all(&directory).expect("there is room");
         fs::write(directory.join("disable_ipv6"), format!("{value}\n")).expect("there is room");
-        let Ipv6Switch { of_lo, of_all } = ipv6_switch(&settings.0, is_off);
+        let Ipv6Switch { of_lo, of_all } = ipv6_switch_in(&settings.0, is_off);
         (of_lo, of_all)
     };
     assert_eq!(switch("all", "0", false), (None, None));
@@ -250,7 +251,7 @@ fn what_switches_ipv6_off_is_read_of_each_interface() {
 fn tables_of_sockets_are_read_from_proc() {
     let directory = Directory::of("tables");
     let rows = |protocol| {
-        let rows = rows_in(&directory.0, protocol)?;
+        let rows = sockets_in(&directory.0, protocol).ok()?;
         Some(
             rows.iter()
                 .map(|row| (row.port, row.state))
@@ -271,11 +272,11 @@ fn tables_of_sockets_are_read_from_proc() {
         "who is hidden on IPv4 may have the port"
     );
     write("tcp", &"0".repeat(8));
-    assert_eq!(rows(Protocol::Tcp), Some(vec![(80, State::Bound); 2]));
+    assert_eq!(rows(Protocol::Tcp), Some(vec![(80, SocketState::Bound); 2]));
     write("udp", &"0".repeat(8));
     assert_eq!(
         rows(Protocol::Udp),
-        Some(vec![(80, State::Udp)]),
+        Some(vec![(80, SocketState::Bound)]),
         "of a kernel without IPv6"
     );
     symlink("udp6", directory.0.join("udp6")).expect("there is room");
@@ -308,6 +309,8 @@ fn the_quickest_processes_are_looked_through_first() {
 
 #[test]
 fn the_capability_is_read_where_it_counts() {
+    let capability = |status: &str| Status(status.to_owned()).capability();
+    let has_seccomp_filter = |status: &str| Status(status.to_owned()).has_seccomp_filter();
     assert_eq!(
         capability("Name:\tx\nCapEff:\t0000000000000000\n"),
         Some(Capability::Missing)
@@ -370,12 +373,12 @@ fn a_kernel_without_ipv6_has_other_tables() {
 
 #[test]
 fn the_request_for_sockets_is_as_long_as_the_kernel_has_it() {
-    let request = sock_diag::request(true, 6, State::LISTEN, 8080);
+    let request = sock_diag::request(true, Protocol::Tcp, SocketFilter::AcceptClients, 8080);
     // struct nlmsghdr and struct inet_diag_req_v2.
     assert_eq!(request.len(), 16 + 56);
     let (asked, cookie) = request[16..].split_at(48);
     assert_eq!(asked[..4], [10, 6, 0, 0]);
-    assert_eq!(asked[4..8], State::LISTEN.to_ne_bytes());
+    assert_eq!(asked[4..8], (1u32 << 10).to_ne_bytes());
     assert_eq!(asked[8..10], 8080u16.to_be_bytes());
     assert!(asked[10..].iter().all(|byte| *byte == 0));
     assert!(cookie.iter().all(|byte| *byte == 0xff));
@@ -406,7 +409,7 @@ proptest! {
     fn a_line_cut_short_is_none_or_whole(cut in 0..150usize) {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0";
         let cut = line.get(..cut.min(line.len())).expect("ASCII");
-        if let Some(row) = Row::from_line(cut) {
+        if let Some(row) = socket(Protocol::Tcp, cut) {
             prop_assert_eq!((row.port, row.uid, row.inode), (8080, Some(33), 4711));
         }
     }

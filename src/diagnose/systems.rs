@@ -1,0 +1,199 @@
+//! The decision on each [`System`], with synthetic evidence.
+
+use std::io::{self, ErrorKind};
+
+use super::laws::{attempt, host};
+use super::{Attempt, Cause, Evidence, Holder, Policy, RangeHolders, Step, System, causes, hint};
+use crate::listen::ListenAddr;
+
+const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
+
+/// What is the cause of an error on a made-up host with a system.
+fn cause_on(system: System, addr: &str, kind: ErrorKind) -> Cause {
+    let evidence = Evidence {
+        system,
+        interfaces: Some(host()),
+        first_unprivileged_port: (system != System::Windows).then_some(1024),
+        ..Evidence::default()
+    };
+    let error = io::Error::from(kind);
+    let mut causes = causes(&attempt(addr, Step::Bind, &error), &evidence);
+    causes.remove(0)
+}
+
+/// The hints of a cause on a system.
+fn hints_on(system: System, cause: Cause) -> Vec<String> {
+    let evidence = Evidence {
+        system,
+        ..Evidence::default()
+    };
+    let written: ListenAddr = "127.0.0.1:80".parse().expect("an address");
+    let error = io::Error::from(ErrorKind::Other);
+    let attempt = Attempt {
+        written: Some(&written),
+        ..attempt("127.0.0.1:80", Step::Listen, &error)
+    };
+    let hints = hint::hints(&[cause], &attempt, &evidence);
+    hints.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
+    let is_privileged = |system, addr| {
+        let cause = cause_on(system, addr, ErrorKind::PermissionDenied);
+        matches!(
+            cause,
+            Cause::PrivilegedPort {
+                limit: Some(1024),
+                ..
+            }
+        )
+    };
+    assert!(is_privileged(System::Darwin, "192.168.71.67:80"));
+    assert!(is_privileged(System::Darwin, "[::1]:80"));
+    assert!(!is_privileged(System::Darwin, "0.0.0.0:80"));
+    assert!(!is_privileged(System::Darwin, "[::]:80"));
+    assert!(is_privileged(System::Unix, "0.0.0.0:80"));
+    for addr in ["0.0.0.0:80", "192.168.71.67:80"] {
+        assert!(!is_privileged(System::Windows, addr));
+    }
+    for system in ALL {
+        assert!(!is_privileged(system, "192.168.71.67:1024"));
+    }
+    let cause = || cause_on(System::Darwin, "127.0.0.1:80", ErrorKind::PermissionDenied);
+    assert_eq!(
+        hints_on(System::Darwin, cause()),
+        ["`0.0.0.0:80` needs no privilege, and opens the port to every network of this host"]
+    );
+    assert!(hints_on(System::Unix, cause()).is_empty());
+}
+
+#[test]
+fn policies_are_those_of_linux() {
+    for system in ALL {
+        for addr in ["127.0.0.1:0", "127.0.0.1:8080"] {
+            match cause_on(system, addr, ErrorKind::PermissionDenied) {
+                Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter) => {
+                    assert_eq!(system, System::Linux);
+                }
+                Cause::Denied { step: Step::Bind } => assert_ne!(system, System::Linux),
+                other => panic!("{system:?}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn filters_are_those_of_linux() {
+    // EPERM
+    let error = io::Error::from_raw_os_error(1);
+    for system in ALL {
+        let evidence = Evidence {
+            system,
+            ..Evidence::default()
+        };
+        let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
+        let is_filter = matches!(
+            causes[..],
+            [Cause::RefusedByPolicy(Policy::Bpf | Policy::Filter)]
+        );
+        assert_eq!(is_filter, system == System::Linux, "{causes:?}");
+    }
+}
+
+#[test]
+fn no_port_left_is_no_missing_address() {
+    let is_exhausted = |system, addr| {
+        let cause = cause_on(system, addr, ErrorKind::AddrNotAvailable);
+        matches!(cause, Cause::EphemeralPortsExhausted { range: None })
+    };
+    for system in [System::Darwin, System::Unix] {
+        for addr in ["0.0.0.0:0", "[::]:0", "127.0.0.1:0", "192.168.71.67:0"] {
+            assert!(is_exhausted(system, addr), "{system:?} {addr}");
+        }
+        // Of one that is not there it is the address.
+        for addr in ["127.0.0.2:0", "192.168.71.68:0", "192.168.71.67:80"] {
+            assert!(!is_exhausted(system, addr), "{system:?} {addr}");
+        }
+    }
+    for system in [System::Linux, System::Windows] {
+        assert!(!is_exhausted(system, "192.168.71.67:0"));
+        // There the error is EADDRINUSE.
+        let in_use = cause_on(system, "192.168.71.67:0", ErrorKind::AddrInUse);
+        assert!(matches!(in_use, Cause::EphemeralPortsExhausted { .. }));
+    }
+}
+
+#[test]
+fn another_loopback_address_is_an_alias_of_lo0() {
+    let cause = || cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
+    assert_eq!(
+        cause().to_string(),
+        "this host has no 127.0.0.2 at present; there is 127.0.0.1/8"
+    );
+    let alias = ["`ifconfig lo0 alias 127.0.0.2` adds it"];
+    for system in ALL {
+        let hints = hints_on(system, cause());
+        match system {
+            System::Darwin | System::Unix => assert_eq!(hints, alias),
+            System::Linux | System::Windows => assert!(hints.is_empty(), "{hints:?}"),
+        }
+    }
+    let cause = cause_on(System::Darwin, "[::1]:80", ErrorKind::AddrNotAvailable);
+    assert!(matches!(cause, Cause::NoLoopback { .. }), "{cause:?}");
+    assert!(hints_on(System::Darwin, cause).is_empty());
+}
+
+#[test]
+fn a_holder_is_looked_up_with_the_command_of_the_system() {
+    let in_use = || cause_on(System::Windows, "127.0.0.1:80", ErrorKind::AddrInUse);
+    let held = Holder::synthetic(33, 80, None);
+    let range = || Cause::RangeInUse {
+        first: 80,
+        last: 81,
+        holders: RangeHolders::count([held.clone()].into_iter()),
+    };
+    for (system, one, all) in [
+        (
+            System::Linux,
+            "`ss -antup 'sport = :80'`, run as root, shows which process has it",
+            "`ss -antup`, run as root, shows which processes have them",
+        ),
+        (
+            System::Darwin,
+            "`sudo lsof -nP -i :80` shows which process has it",
+            "`sudo lsof -nP -i` shows which processes have them",
+        ),
+        (
+            System::Windows,
+            "`netstat -ano` shows which process has it",
+            "`netstat -ano` shows which processes have them",
+        ),
+    ] {
+        assert_eq!(hints_on(system, in_use()), [one]);
+        assert_eq!(hints_on(system, range()), [all]);
+    }
+    assert!(hints_on(System::Unix, in_use()).is_empty());
+    assert!(hints_on(System::Unix, range()).is_empty());
+}
+
+#[test]
+fn windows_keeps_ports_for_itself() {
+    let cause = cause_on(
+        System::Windows,
+        "0.0.0.0:50060",
+        ErrorKind::PermissionDenied,
+    );
+    assert_eq!(
+        cause.to_string(),
+        "permission denied: a missing privilege or a security policy"
+    );
+    assert_eq!(
+        hints_on(System::Windows, cause),
+        [
+            "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
+            "`netstat -ano` shows which process has which port; one that is held exclusively is denied",
+        ]
+    );
+}

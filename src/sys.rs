@@ -1,0 +1,87 @@
+//! Reads the state of the operating system. The lowest layer of the crate: every other module may use
+//! it, and it uses none of them.
+//!
+//! # Contract
+//!
+//! What each platform provides:
+//!
+//! | function | returns | Linux | Android | elsewhere |
+//! |---|---|---|---|---|
+//! | [`interfaces`] | the interfaces with an address | rtnetlink | getifaddrs(3) | if-addrs |
+//! | [`device`], [`link`], [`links`] | interfaces, with an address or without | rtnetlink | error | error |
+//! | [`local_table`] | the table of the route that makes an address local | rtnetlink | rtnetlink | error |
+//! | [`default_sources`] | the source addresses of the default routes | connect(2) | same | same |
+//! | [`is_broadcast`], [`lowest_is_broadcast`] | whether the kernel takes an address for a broadcast | connect(2) | same | `None` |
+//! | [`device_of`], [`device_of_new_sockets`] | the interface that a socket is bound to | `SO_BINDTODEVICE` | same | none |
+//! | [`sockets`] | the sockets on a port | `sock_diag`, else procfs | same | error |
+//! | [`processes_with`], [`open_files`] | which processes have sockets open; own descriptors | procfs | same | unknown |
+//! | [`Namespace::of`](Namespace) | whether a socket belongs to this network namespace | `sock_diag`, else procfs | same | it does |
+//! | [`Status`] | capability, seccomp filter, `no_new_privs` | procfs | same | error |
+//! | [`ipv6_addrs`], [`has_ipv6`], [`has_ipv4_routes`], [`has_local_ipv6`] | addresses and routes | procfs | same | error, `None` |
+//! | [`first_unprivileged_port`] | the first port that needs no privilege | sysctl | same | 1024 on Unix |
+//! | [`ephemeral_ports`], [`ipv6_switch`], [`allows_nonlocal_bind`], [`routed_loopback`] | switches and limits | sysctl | same | error, `None` |
+//! | [`container_marker`], [`is_pod`] | traces of container engines | files, environment | same | same |
+//! | `AddrEvents` | notifications of changes (feature `watch`) | rtnetlink | timer | timer |
+//!
+//! What could not be read is an error or `None`, and never a statement that it is absent: `Ok(None)`,
+//! an empty list and `false` mean that the system was asked and has none. A response that is cut short
+//! is an error. Where a function has nothing to read, because the system lacks the concept, it returns
+//! what holds on that system.
+//!
+//! The functions return plain rows ([`InterfaceRow`], [`AddrRow`], [`Link`], [`SocketRow`]), which the
+//! modules above convert to their types. On Linux all of them are about the network namespace of the
+//! calling thread, without any privilege.
+
+// The traces that container engines leave.
+mod container;
+// The errors that the crate distinguishes.
+mod errno;
+// The rows of the table of interfaces.
+mod interface;
+// Linux and Android.
+mod linux;
+// The systems without netlink.
+mod other;
+// What a socket shows about the kernel.
+mod probe;
+// The rows of the tables of sockets.
+mod socket;
+// The systems whose rules differ.
+mod system;
+
+use std::io;
+
+pub(crate) use container::{container_marker, is_pod};
+pub(crate) use errno::Errno;
+pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};
+#[cfg(all(feature = "watch", target_os = "linux"))]
+pub(crate) use linux::AddrEvents;
+#[cfg(fuzzing)]
+pub(crate) use linux::parsers_accept_any_bytes;
+pub(crate) use linux::{
+    Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
+    allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
+    has_ipv6, has_local_ipv6, ipv6_addrs, ipv6_switch, link, links, local_table, open_files,
+    processes_with, routed_loopback, sockets,
+};
+#[cfg(all(feature = "watch", not(target_os = "linux")))]
+pub(crate) use other::AddrEvents;
+pub(crate) use probe::{
+    default_sources, device_of, device_of_new_sockets, is_broadcast, lowest_is_broadcast,
+};
+pub use socket::SocketState;
+pub(crate) use socket::{Process, Protocol, SocketFilter, SocketRow};
+pub(crate) use system::System;
+
+/// Reads the interfaces that have an address, as they are at one moment.
+///
+/// On systems that list addresses, an interface has one row for each of its addresses.
+pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
+    // getifaddrs(3) uses netlink as well, and does not detect an inconsistent dump. Android denies
+    // programs a dump of the links.
+    if cfg!(target_os = "linux") {
+        linux::interfaces()
+    } else {
+        other::interfaces()
+    }
+}

@@ -1,0 +1,67 @@
+//! Linux and Android: netlink, procfs and sysctls.
+//!
+//! It compiles on every system, so that one check covers it. Elsewhere its functions return an error,
+//! because there is no netlink socket and no `/proc`.
+
+// The notifications of rtnetlink.
+#[cfg(all(feature = "watch", target_os = "linux"))]
+mod events;
+// Network and user namespaces.
+mod namespace;
+// The transport of netlink.
+mod netlink;
+// The files of procfs.
+mod procfs;
+// The property of the parsers.
+#[cfg(any(test, fuzzing))]
+mod properties;
+// Interfaces, addresses and routes.
+mod rtnetlink;
+// Sockets.
+mod sock_diag;
+// Switches and limits.
+mod sysctl;
+#[cfg(all(test, target_os = "linux"))]
+mod tests;
+
+use std::io;
+
+#[cfg(all(feature = "watch", target_os = "linux"))]
+pub(crate) use events::AddrEvents;
+pub(crate) use namespace::{Capability, Namespace};
+pub(crate) use procfs::{
+    Status, has_ipv4_routes, has_ipv6, has_local_ipv6, ipv6_addrs, open_files, processes_with,
+};
+#[cfg(fuzzing)]
+pub(crate) use properties::parsers_accept_any_bytes;
+pub(super) use rtnetlink::interfaces;
+pub(crate) use rtnetlink::{device, link, links, local_table};
+pub(crate) use sysctl::{
+    DEFAULT_PORT_START, Ipv6Switch, allows_nonlocal_bind, ephemeral_ports, first_unprivileged_port,
+    ipv6_switch, routed_loopback,
+};
+
+use crate::sys::{Protocol, SocketFilter, SocketRow};
+
+/// The loopback interface is the first one of every network namespace (`LOOPBACK_IFINDEX` of
+/// net/flow.h).
+pub(crate) const LOOPBACK_INDEX: u32 = 1;
+
+/// Reads all sockets of a protocol that a filter selects, those on `port` if it is not 0.
+///
+/// Where netlink is not available, procfs has them; but it lacks the TCP sockets that are bound and
+/// neither listen nor are connected.
+pub(crate) fn sockets(
+    protocol: Protocol,
+    filter: SocketFilter,
+    port: u16,
+) -> io::Result<Vec<SocketRow>> {
+    sock_diag::sockets(protocol, filter, port).or_else(|error| {
+        if filter == SocketFilter::Others {
+            return Err(error);
+        }
+        let mut rows = procfs::sockets(protocol)?;
+        rows.retain(|row| row.accepts_clients() && (port == 0 || row.port == port));
+        Ok(rows)
+    })
+}

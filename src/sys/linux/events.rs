@@ -1,0 +1,82 @@
+//! Notifications of rtnetlink(7): [`AddrEvents`].
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR`, `RTMGRP_IPV4_ROUTE`, `RTMGRP_IPV4_RULE`, `RTMGRP_IPV6_IFADDR`,
+/// `RTMGRP_IPV6_ROUTE` and the bit of `RTNLGRP_IPV6_RULE` of `linux/rtnetlink.h`.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << (19 - 1);
+
+/// A netlink socket that receives the changes of links, addresses, routes and rules.
+#[derive(Debug)]
+pub(crate) struct AddrEvents {
+    socket: OwnedFd,
+}
+
+impl AddrEvents {
+    /// Starts to collect events.
+    pub(crate) fn new() -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(
+            AddressFamily::NETLINK,
+            SocketType::RAW,
+            flags,
+            None, // NETLINK_ROUTE
+        )?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits until something may have changed since the last call, and returns `true`; or `false`
+    /// after `timeout`.
+    pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        let begun = Instant::now();
+        loop {
+            if self.drain()? {
+                return Ok(true);
+            }
+            let left = timeout.map(|timeout| timeout.saturating_sub(begun.elapsed()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(false);
+            }
+            // A timeout that does not fit is as good as none.
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            match poll(
+                &mut [PollFd::new(&self.socket, PollFlags::IN)],
+                left.as_ref(),
+            ) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Discards the events that have arrived, and returns `true` if there were any.
+    fn drain(&mut self) -> io::Result<bool> {
+        let mut is_changed = false;
+        // The content of an event is not read, so it may be cut short. Changes that never cease
+        // must not delay the report.
+        for _ in 0..100_000 {
+            match recv(&self.socket, &mut [0; 32], RecvFlags::DONTWAIT) {
+                // ENOBUFS: the kernel has dropped events.
+                Ok(_) | Err(Errno::NOBUFS) => is_changed = true,
+                Err(Errno::AGAIN) => break,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(is_changed)
+    }
+}
+
+impl AsFd for AddrEvents {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

@@ -1,0 +1,333 @@
+//! The files of procfs (proc(5)), except for the sysctls.
+//!
+//! The tables of the network are read from `/proc/thread-self`, which is the calling thread's network
+//! namespace; `/proc/self` would be that of the process's first thread.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
+use std::process;
+
+use super::sock_diag::has_owner;
+use crate::sys::{AddrFlags, Process, Protocol, SocketRow, SocketState};
+
+/// An IPv6 address with the index of its interface, and its flags.
+pub(crate) type Ipv6AddrRow = ((Ipv6Addr, u32), AddrFlags);
+
+/// Reads the IPv6 addresses of the network namespace (`if_inet6`).
+pub(crate) fn ipv6_addrs() -> io::Result<Vec<Ipv6AddrRow>> {
+    let file = File::open("/proc/thread-self/net/if_inet6")?;
+    let mut addrs = Vec::new();
+    // The names of interfaces in it may be in any encoding.
+    for line in BufReader::new(file).split(b'\n') {
+        addrs.extend(ipv6_addr(&line?));
+    }
+    Ok(addrs)
+}
+
+/// Reads a line of `if_inet6`: address, index, length of the prefix, scope, flags, name.
+pub(super) fn ipv6_addr(line: &[u8]) -> Option<Ipv6AddrRow> {
+    let fields = line
+        .split(u8::is_ascii_whitespace)
+        .filter(|field| !field.is_empty());
+    let mut fields = fields.map(|field| std::str::from_utf8(field).ok());
+    let hex = fields.next()??;
+    let ip = (hex.len() == 32).then(|| u128::from_str_radix(hex, 16).ok())??;
+    let index = u32::from_str_radix(fields.next()??, 16).ok()?;
+    let flags = u8::from_str_radix(fields.nth(2)??, 16).ok()?;
+    // The name follows, unless the flags are cut short.
+    fields.next()?;
+    Some(((ip.into(), index), AddrFlags(flags.into())))
+}
+
+/// Returns `true` if the kernel has IPv6, whose table of addresses `is_there` or not; `None` if the
+/// tables are hidden.
+pub(crate) fn has_ipv6(is_there: bool) -> Option<bool> {
+    // Another table of the same directory, in case the directory is hidden.
+    let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
+    (is_there || others()).then_some(is_there)
+}
+
+/// Returns `true` if there is an IPv4 route. Without one no IPv4 address is local.
+pub(crate) fn has_ipv4_routes() -> io::Result<bool> {
+    has_content("/proc/thread-self/net/fib_trie")
+}
+
+/// Returns `true` if an interface has an IPv6 address, or a route makes one local.
+pub(crate) fn has_local_ipv6() -> io::Result<bool> {
+    if has_content("/proc/thread-self/net/if_inet6")? {
+        return Ok(true);
+    }
+    let routes = fs::read_to_string("/proc/thread-self/net/ipv6_route")?;
+    Ok(has_local_route(&routes))
+}
+
+/// Returns `true` if a line of `ipv6_route` is a route that makes addresses local: its ninth field has
+/// `RTF_LOCAL` (`linux/ipv6_route.h`).
+fn has_local_route(routes: &str) -> bool {
+    const RTF_LOCAL: u32 = 0x8000_0000;
+    let flags = |line: &str| u32::from_str_radix(line.split_ascii_whitespace().nth(8)?, 16).ok();
+    let mut all = routes.lines().filter_map(flags);
+    all.any(|flags| flags & RTF_LOCAL != 0)
+}
+
+/// Returns `true` if a file has a byte. The size of a file in procfs is 0.
+fn has_content(path: &str) -> io::Result<bool> {
+    Ok(File::open(path)?.read(&mut [0])? > 0)
+}
+
+/// Reads the tables of sockets (`tcp`, `tcp6`, `udp` and `udp6`), which have those that listen and
+/// those that are connected, and of TCP no others.
+///
+/// The kernel walks all its tables for it, which takes milliseconds however few sockets there are.
+pub(super) fn sockets(protocol: Protocol) -> io::Result<Vec<SocketRow>> {
+    sockets_in(Path::new("/proc/thread-self/net"), protocol)
+}
+
+pub(super) fn sockets_in(directory: &Path, protocol: Protocol) -> io::Result<Vec<SocketRow>> {
+    let [ipv4, ipv6] = match protocol {
+        Protocol::Tcp => ["tcp", "tcp6"],
+        Protocol::Udp => ["udp", "udp6"],
+    };
+    let mut rows = table(&directory.join(ipv4), protocol)?;
+    match table(&directory.join(ipv6), protocol) {
+        Ok(more) => rows.extend(more),
+        // A kernel without IPv6 does not have it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    Ok(rows)
+}
+
+fn table(path: &Path, protocol: Protocol) -> io::Result<Vec<SocketRow>> {
+    let mut rows = Vec::new();
+    for line in BufReader::new(File::open(path)?).lines().skip(1) {
+        rows.extend(socket(protocol, &line?));
+    }
+    Ok(rows)
+}
+
+/// Reads a line of a table of sockets.
+pub(super) fn socket(protocol: Protocol, line: &str) -> Option<SocketRow> {
+    // sl, local address, remote address, state, queues, timers, retransmissions, uid, timeout, inode
+    let mut fields = line.split_ascii_whitespace().skip(1);
+    let (ip, port) = fields.next()?.split_once(':')?;
+    let state = SocketState::of(protocol, u8::from_str_radix(fields.nth(1)?, 16).ok()?);
+    let uid = fields.nth(3)?.parse().ok()?;
+    let inode = fields.nth(1)?.parse().ok()?;
+    // More follows, unless the number is cut short.
+    fields.next()?;
+    Some(SocketRow {
+        protocol,
+        state,
+        ip: hex_ip(ip)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        only_v6: None,
+        device: None,
+        uid: has_owner(state, inode).then_some(uid),
+        inode,
+    })
+}
+
+/// Reads an address of four or sixteen bytes in words of the host's byte order.
+fn hex_ip(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let word = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(word.to_ne_bytes())
+    };
+    match hex.len() {
+        8 => Some(IpAddr::from(word(0)?)),
+        32 => {
+            let mut octets = [0; 16];
+            for (n, four) in octets.chunks_exact_mut(4).enumerate() {
+                four.copy_from_slice(&word(8 * n)?);
+            }
+            Some(IpAddr::V6(Ipv6Addr::from(octets)))
+        }
+        _ => None,
+    }
+}
+
+/// The number of descriptors up to which this process is searched before the others.
+const FEW_DESCRIPTORS: u64 = 1000;
+
+/// Searches for the processes that have the sockets with these inodes open. Returns those it found, by
+/// inode, and whether every process of the host could be searched.
+///
+/// A descriptor takes microseconds, so the processes with the fewest come first. This process precedes
+/// them, unless it has very many, so that a socket which it shares is reported as its own.
+pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, bool) {
+    let mut found = HashMap::new();
+    if inodes.is_empty() {
+        return (found, false);
+    }
+    // The number of this process in this mount of procfs.
+    let Ok(this) = fs::read_link("/proc/self").map(|name| name.to_string_lossy().into_owned())
+    else {
+        return (found, false);
+    };
+    // With `hidepid=` (proc(5)) other processes are not even listed, and the first is one of them.
+    let mut is_all = fs::read_dir("/proc/1/fd").is_ok();
+    let mut names = vec![this.clone()];
+    // A mount of another pid namespace has other numbers.
+    if this == process::id().to_string() {
+        let entries = fs::read_dir("/proc").into_iter().flatten();
+        let all = entries.map_while(|entry| entry.ok()?.file_name().into_string().ok());
+        names.extend(all.filter(|name| *name != this && name.parse::<u32>().is_ok()));
+    } else {
+        is_all = false;
+    }
+    let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
+    for name in in_order(counted.collect(), &this) {
+        let is_this = name == this;
+        let sockets = match sockets_of(&name) {
+            Ok(sockets) => sockets,
+            // It has exited.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(_) => {
+                is_all = false;
+                continue;
+            }
+        };
+        for inode in sockets.filter(|inode| inodes.contains(inode)) {
+            found.entry(inode).or_insert_with(|| Process {
+                is_this,
+                pid: name
+                    .parse()
+                    .ok()
+                    .filter(|_| !is_this)
+                    .unwrap_or_else(process::id),
+                uid: user_of(&name),
+                command: command_of(&name),
+            });
+            if found.len() == inodes.len() {
+                return (found, is_all);
+            }
+        }
+    }
+    (found, is_all)
+}
+
+/// Puts processes, each with its number of open descriptors, in the order in which to search them.
+pub(super) fn in_order(
+    mut processes: Vec<(u64, String)>,
+    this: &str,
+) -> impl Iterator<Item = String> {
+    // Where the kernel counts, zombies have none.
+    let counts = processes.iter().any(|(count, _)| *count > 0);
+    processes.retain(|(count, _)| *count > 0 || !counts);
+    processes.sort_by_key(|(count, name)| match *count {
+        0..=FEW_DESCRIPTORS if *name == this => 0,
+        count => count,
+    });
+    processes.into_iter().map(|(_, name)| name)
+}
+
+/// Returns the number of open descriptors of this process; `None` if it could not be read. The file
+/// with the limit cannot be read without a free descriptor; the number can.
+pub(crate) fn open_files() -> Option<u64> {
+    Some(descriptors_of("self")).filter(|open| *open != 0)
+}
+
+/// Returns the number of open descriptors of a process, which Linux reports since 6.2, and 0 before.
+fn descriptors_of(process: &str) -> u64 {
+    fs::metadata(format!("/proc/{process}/fd")).map_or(0, |fd| fd.len())
+}
+
+/// Returns the inodes of the sockets that a process has open.
+fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = u64>> {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
+    let descriptors = descriptors.map_while(Result::ok);
+    Ok(descriptors.filter_map(|one| socket_inode(fs::read_link(one.path()).ok()?.to_str()?)))
+}
+
+/// Returns the effective user of a process: the second of the four that follow `Uid:`.
+fn user_of(process: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let users = field(&status, "Uid")?;
+    users.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Returns the name of a process.
+fn command_of(process: &str) -> Option<String> {
+    let comm = fs::read(format!("/proc/{process}/comm")).ok()?;
+    let comm = comm.strip_suffix(b"\n").unwrap_or(&comm);
+    Some(String::from_utf8_lossy(comm).into_owned())
+}
+
+/// Reads `socket:[4711]`, the target of a link in `/proc/PID/fd` to a socket.
+fn socket_inode(link: &str) -> Option<u64> {
+    link.strip_prefix("socket:[")?
+        .strip_suffix(']')?
+        .parse()
+        .ok()
+}
+
+/// The file `status` of a thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Status(pub(super) String);
+
+impl Status {
+    /// Reads it for the calling thread.
+    pub(crate) fn of_thread() -> io::Result<Self> {
+        fs::read_to_string("/proc/thread-self/status").map(Self)
+    }
+
+    /// Returns `true` if a seccomp filter is active (seccomp(2)).
+    pub(crate) fn has_seccomp_filter(&self) -> Option<bool> {
+        // SECCOMP_MODE_FILTER
+        Some(field(&self.0, "Seccomp")? == "2")
+    }
+
+    /// Returns `true` if the thread can gain no privilege by execve(2) (`PR_SET_NO_NEW_PRIVS`,
+    /// prctl(2)).
+    pub(crate) fn no_new_privs(&self) -> Option<bool> {
+        Some(field(&self.0, "NoNewPrivs")? != "0")
+    }
+
+    /// Returns `true` if `CAP_NET_BIND_SERVICE` is among the effective capabilities.
+    pub(super) fn has_bind_capability(&self) -> Option<bool> {
+        let effective = u64::from_str_radix(field(&self.0, "CapEff")?, 16).ok()?;
+        // CAP_NET_BIND_SERVICE of linux/capability.h
+        Some(effective & 1 << 10 != 0)
+    }
+}
+
+/// Returns a field of the file `status`.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = status.lines().filter_map(|line| line.split_once(':'));
+    lines
+        .find(|(key, _)| *key == name)
+        .map(|(_, value)| value.trim())
+}
+
+/// Reads which users the user namespace of the calling thread maps (`user_namespaces(7)`).
+pub(super) fn uid_map() -> io::Result<String> {
+    fs::read_to_string("/proc/thread-self/uid_map")
+}
+
+/// Returns `true` if a user namespace maps `uid`, by its `uid_map`.
+pub(super) fn maps(uid_map: &str, uid: u32) -> bool {
+    uid_map.lines().any(|line| {
+        let mut numbers = line.split_ascii_whitespace().map(str::parse::<u32>);
+        match (numbers.next(), numbers.nth(1)) {
+            (Some(Ok(first)), Some(Ok(count))) => uid.checked_sub(first).is_some_and(|n| n < count),
+            _ => false,
+        }
+    })
+}
+
+/// Returns the number that stands in for users which a user namespace does not map.
+pub(super) fn overflow_uid() -> Option<u32> {
+    let uid = fs::read_to_string("/proc/sys/kernel/overflowuid").ok()?;
+    uid.trim().parse().ok()
+}
+
+/// Returns `true` if the calling thread is in the first user namespace, which has the number
+/// `PROC_USER_INIT_INO` of `linux/proc_ns.h`.
+pub(super) fn is_in_first_user_namespace() -> bool {
+    let link = fs::read_link("/proc/thread-self/ns/user");
+    link.is_ok_and(|link| link.as_os_str() == "user:[4026531837]")
+}
