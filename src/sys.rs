@@ -8,23 +8,23 @@
 //! | function | returns | Linux | Android | elsewhere |
 //! |---|---|---|---|---|
 //! | [`interfaces`] | the interfaces with an address | rtnetlink | getifaddrs(3) | if-addrs |
-//! | [`device`], [`link`], [`links`] | interfaces, with an address or without | rtnetlink | error | error |
-//! | [`local_table`] | the table of the route that makes an address local | rtnetlink | rtnetlink | error |
-//! | [`default_sources`] | the source addresses of the default routes | connect(2) | same | same |
-//! | [`is_broadcast`], [`lowest_is_broadcast`] | whether the kernel takes an address for a broadcast | connect(2) | same | `None` |
-//! | [`device_of`], [`device_of_new_sockets`] | the interface that a socket is bound to | `SO_BINDTODEVICE` | same | none |
-//! | [`sockets`] | the sockets on a port | `sock_diag`, else procfs | same | error |
-//! | [`processes_with`], [`open_files`] | which processes have sockets open; own descriptors | procfs | same | unknown |
-//! | [`Namespace::of`](Namespace) | whether a socket belongs to this network namespace | `sock_diag`, else procfs | same | it does |
-//! | [`Status`] | capability, seccomp filter, `no_new_privs` | procfs | same | error |
-//! | [`ipv6_addrs`], [`has_ipv6`], [`has_ipv4_routes`], [`has_local_ipv6`] | addresses and routes | procfs | same | error, `None` |
-//! | [`first_unprivileged_port`] | the first port that needs no privilege | sysctl | same | 1024 on Unix |
-//! | [`ephemeral_ports`], [`ipv6_switch`], [`allows_nonlocal_bind`], [`routed_loopback`] | switches and limits | sysctl | same | error, `None` |
-//! | [`container_marker`], [`is_pod`] | traces of container engines | files, environment | same | same |
+//! | [`device`], [`link`], [`links`] | interfaces, with an address or without | rtnetlink | the same, unless denied | error |
+//! | [`local_table`] | the table of the route that makes an address local | rtnetlink | the same, unless denied | error |
+//! | [`default_sources`] | the source addresses of the default routes | connect(2) | the same | the same |
+//! | [`is_broadcast`], [`lowest_is_broadcast`] | whether the kernel takes an address for a broadcast | connect(2) | the same | `None` |
+//! | [`device_of`], [`device_of_new_sockets`] | the interface that a socket is bound to | `SO_BINDTODEVICE` | the same | none |
+//! | [`sockets`] | the sockets on a port | `sock_diag`, else procfs | the same, unless denied | error |
+//! | [`processes_with`], [`open_files`] | which processes have sockets open; own descriptors | procfs | the same | unknown |
+//! | [`Namespace::of`](Namespace) | whether a socket belongs to this network namespace | `sock_diag`, else procfs | the same | it does |
+//! | [`Status`] | capability, seccomp filter, `no_new_privs` | procfs | the same | error |
+//! | [`ipv6_addrs`], [`has_ipv6`], [`has_ipv4_routes`], [`has_local_ipv6`] | addresses and routes | procfs | the same | error, `None` |
+//! | [`first_unprivileged_port`] | the first port that needs no privilege | sysctl | the same | 1024 on Unix |
+//! | [`ephemeral_ports`], [`ipv6_switch`], [`allows_nonlocal_bind`], [`routed_loopback`] | switches and limits | sysctl | the same | error, `None` |
+//! | [`container_marker`], [`is_pod`] | traces of container engines | files, environment | the same | the same |
 //! | `AddrEvents` | notifications of changes (feature `watch`) | rtnetlink | timer | timer |
 //!
 //! What could not be read is an error or `None`, and never a statement that it is absent: `Ok(None)`,
-//! an empty list and `false` mean that the system was asked and has none. A response that is cut short
+//! an empty list and `false` mean that the system reported that there is none. A response that is cut short
 //! is an error. Where a function has nothing to read, because the system lacks the concept, it returns
 //! what holds on that system.
 //!
@@ -78,7 +78,7 @@ pub(crate) use system::System;
 /// On systems that list addresses, an interface has one row for each of its addresses.
 pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
     // getifaddrs(3) uses netlink as well, and does not detect an inconsistent dump. Android denies
-    // programs a dump of the links.
+    // apps a dump of the links.
     if cfg!(target_os = "linux") {
         linux::interfaces()
     } else {

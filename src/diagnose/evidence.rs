@@ -234,10 +234,12 @@ impl Evidence {
             self.interfaces = Interfaces::system().ok();
         }
         if about_ipv6 {
-            let addrs = sys::ipv6_addrs().ok();
+            let addrs = sys::ipv6_addrs();
+            self.has_ipv6 = sys::has_ipv6(&addrs);
             let state = |(addr, flags)| (addr, AddrState::of(flags));
-            self.ipv6_addrs = addrs.map(|addrs| addrs.into_iter().map(state).collect());
-            self.has_ipv6 = sys::has_ipv6(self.ipv6_addrs.is_some());
+            self.ipv6_addrs = addrs
+                .ok()
+                .map(|addrs| addrs.into_iter().map(state).collect());
             self.ipv6_switch = sys::ipv6_switch(self.has_no_ipv6_address());
         }
         let Some(host) = self.interfaces.clone() else {

@@ -1,8 +1,8 @@
-//! The system's errors, as far as they tell causes apart: [`Errno`].
+//! The errors of the system that the crate distinguishes: [`Errno`].
 
 use std::io;
 
-/// The errors of the system that tell causes apart.
+/// The errors of the system that have different causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Errno {
     /// `EADDRNOTAVAIL`
@@ -31,8 +31,8 @@ pub(crate) enum Errno {
 }
 
 impl Errno {
-    /// Returns `true` if socket(2) fails so where a family is not to be had: the kernel lacks it, or refuses it
-    /// to this process. An internet socket needs no privilege.
+    /// Returns `true` for the errors by which socket(2) reports that a family is not available: the
+    /// kernel lacks it, or denies it to this process. An internet socket needs no privilege.
     pub(crate) fn is_about_family(self) -> bool {
         matches!(
             self,

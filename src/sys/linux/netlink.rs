@@ -52,7 +52,7 @@ pub(super) enum Message<'a> {
     Done,
     /// The request is refused with this error of the system.
     Refused(i32),
-    /// The message goes on behind the end of the datagram.
+    /// The message continues past the end of the datagram.
     Cut,
 }
 
@@ -175,8 +175,8 @@ impl Netlink {
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            // recv(2) drops what does not fit. A datagram that fills the buffer may be one of those that is cut
-            // between two messages.
+            // recv(2) drops what does not fit. A datagram that fills the buffer may have been cut between
+            // two messages.
             if len == self.datagram.len() {
                 return Err(too_large());
             }

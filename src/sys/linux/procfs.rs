@@ -42,12 +42,16 @@ pub(super) fn ipv6_addr(line: &[u8]) -> Option<Ipv6AddrRow> {
     Some(((ip.into(), index), AddrFlags(flags.into())))
 }
 
-/// Returns `true` if the kernel has IPv6, whose table of addresses `is_there` or not; `None` if the
-/// tables are hidden.
-pub(crate) fn has_ipv6(is_there: bool) -> Option<bool> {
+/// Returns `true` if the kernel has IPv6, by the result of [`ipv6_addrs`]; `None` if the table is
+/// hidden or denied.
+pub(crate) fn has_ipv6<T>(addrs: &io::Result<T>) -> Option<bool> {
     // Another table of the same directory, in case the directory is hidden.
     let others = || fs::exists("/proc/thread-self/net/fib_trie").unwrap_or(false);
-    (is_there || others()).then_some(is_there)
+    match addrs {
+        Ok(_) => Some(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && others() => Some(false),
+        Err(_) => None,
+    }
 }
 
 /// Returns `true` if there is an IPv4 route. Without one no IPv4 address is local.
@@ -172,12 +176,10 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, b
     let mut is_all = fs::read_dir("/proc/1/fd").is_ok();
     let mut names = vec![this.clone()];
     // A mount of another pid namespace has other numbers.
-    if this == process::id().to_string() {
-        let entries = fs::read_dir("/proc").into_iter().flatten();
-        let all = entries.map_while(|entry| entry.ok()?.file_name().into_string().ok());
-        names.extend(all.filter(|name| *name != this && name.parse::<u32>().is_ok()));
-    } else {
-        is_all = false;
+    let others = (this == process::id().to_string()).then(all_processes);
+    match others {
+        Some(Ok(others)) => names.extend(others.into_iter().filter(|name| *name != this)),
+        _ => is_all = false,
     }
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
     for name in in_order(counted.collect(), &this) {
@@ -191,7 +193,15 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, b
                 continue;
             }
         };
-        for inode in sockets.filter(|inode| inodes.contains(inode)) {
+        for inode in sockets {
+            let inode = match inode {
+                Ok(inode) if inodes.contains(&inode) => inode,
+                Ok(_) => continue,
+                Err(_) => {
+                    is_all = false;
+                    continue;
+                }
+            };
             found.entry(inode).or_insert_with(|| Process {
                 is_this,
                 pid: name
@@ -236,11 +246,29 @@ fn descriptors_of(process: &str) -> u64 {
     fs::metadata(format!("/proc/{process}/fd")).map_or(0, |fd| fd.len())
 }
 
-/// Returns the inodes of the sockets that a process has open.
-fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = u64>> {
+/// Returns the numbers of all processes, as procfs writes them.
+fn all_processes() -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name().into_string();
+        names.extend(name.ok().filter(|name| name.parse::<u32>().is_ok()));
+    }
+    Ok(names)
+}
+
+/// Returns the inodes of the sockets that a process has open, with an error for each descriptor that
+/// cannot be read: without `CAP_SYS_PTRACE`, root can list the descriptors of another user's process,
+/// but not read them.
+fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = io::Result<u64>>> {
     let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
-    let descriptors = descriptors.map_while(Result::ok);
-    Ok(descriptors.filter_map(|one| socket_inode(fs::read_link(one.path()).ok()?.to_str()?)))
+    Ok(
+        descriptors.filter_map(|one| match one.and_then(|one| fs::read_link(one.path())) {
+            Ok(link) => socket_inode(link.to_str()?).map(Ok),
+            // It has been closed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => Some(Err(error)),
+        }),
+    )
 }
 
 /// Returns the effective user of a process: the second of the four that follow `Uid:`.

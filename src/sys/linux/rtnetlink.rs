@@ -140,6 +140,8 @@ pub(crate) fn local_table(ip: IpAddr) -> io::Result<Option<u8>> {
 fn link_by(netlink: &mut Netlink, index: u32, name: Option<&str>) -> io::Result<Option<Link>> {
     match netlink.one(&link_request(index, name), parse_link)? {
         Err(error) if Errno::of(&error) == Errno::NoDevice => Ok(None),
+        // A response without a link does not mean that there is none.
+        Ok(None) => Err(io::ErrorKind::InvalidData.into()),
         found => found,
     }
 }

@@ -367,8 +367,10 @@ fn a_network_namespace_of_another_has_an_owner_without_a_name() {
 
 #[test]
 fn a_kernel_without_ipv6_has_other_tables() {
-    assert_eq!(has_ipv6(true), Some(true));
-    assert_eq!(has_ipv6(false), Some(false));
+    let error = |kind| Err::<(), _>(io::Error::from(kind));
+    assert_eq!(has_ipv6(&Ok(())), Some(true));
+    assert_eq!(has_ipv6(&error(io::ErrorKind::NotFound)), Some(false));
+    assert_eq!(has_ipv6(&error(io::ErrorKind::PermissionDenied)), None);
 }
 
 #[test]
