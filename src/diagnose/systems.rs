@@ -8,7 +8,7 @@ use crate::listen::ListenAddr;
 
 const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
 
-/// What is the cause of an error on a made-up host with a system.
+/// Returns the cause of an error on a synthetic host with a system.
 fn cause_on(system: System, addr: &str, kind: ErrorKind) -> Cause {
     let evidence = Evidence {
         system,

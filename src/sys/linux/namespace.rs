@@ -1,7 +1,5 @@
 //! Namespaces: whose network namespace a socket belongs to, and what a capability is worth in it.
 
-use std::fs;
-
 use super::procfs::{self, Status, maps};
 use super::sysctl::PORT_START;
 #[cfg(all(unix, feature = "socket-activation"))]
@@ -81,7 +79,7 @@ pub(super) fn is_of_another(uid: u32, uid_map: &str, unknown: Option<u32>) -> bo
 fn owner(path: &str) -> Option<u32> {
     use std::os::unix::fs::MetadataExt;
 
-    Some(fs::metadata(path).ok()?.uid())
+    Some(std::fs::metadata(path).ok()?.uid())
 }
 
 #[cfg(not(unix))]

@@ -59,7 +59,9 @@ fn a_dump_is_taken_as_of_one_moment() {
         ),
     ] {
         let (mut netlink, kernel) = answered(&dumps);
-        let links = netlink.all(b"request", parse_link).expect("it is told");
+        let links = netlink
+            .all(b"request", parse_link)
+            .expect("a consistent dump");
         let indices: Vec<u32> = links.iter().map(|link| link.index).collect();
         assert_eq!(indices.iter().collect::<HashSet<_>>().len(), 1);
         kernel.set_nonblocking(true).expect("it can be");
@@ -359,7 +361,7 @@ fn a_network_namespace_of_another_has_an_owner_without_a_name() {
     let many = "0 100000 65536";
     assert!(is_of_another(65_534, many, unknown));
     assert!(!is_of_another(0, many, unknown) && !is_of_another(1000, many, unknown));
-    // Where it is not told what unknown users are called.
+    // Without the number that stands in for unmapped users.
     assert!(is_of_another(65_534, rootless, None) && !is_of_another(0, rootless, None));
     // A root is what owns a network namespace.
     assert!(!is_of_another(65_534, "1000 1000 1", unknown));
