@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr};
+use bindaddr::{BindTarget, Class, Interface, Interfaces, ListenAddr};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const ROUNDS: usize = 2001;
@@ -38,6 +38,16 @@ fn main() {
             &format!("classify among {addresses}, a probe with foldhash"),
             500,
             || drop(BindTarget::classify(*black_box(&own), &host)),
+            || {
+                black_box(set.contains(black_box(&own)));
+            },
+        );
+        pair(
+            &format!("`Class::of` among {addresses}, a probe with foldhash"),
+            500,
+            || {
+                black_box(Class::of(*black_box(&own), black_box(&host)));
+            },
             || {
                 black_box(set.contains(black_box(&own)));
             },

@@ -64,7 +64,7 @@ fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
         }
     }
 
-    let listeners = options.bind_all(addrs)?;
+    let listeners = options.bind(addrs)?;
     for skipped in listeners.skipped() {
         println!("not listening on {}: {}", skipped.text(), skipped.cause());
     }

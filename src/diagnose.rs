@@ -5,6 +5,8 @@
 mod cause;
 // What they say.
 mod words;
+// The error of binding.
+mod error;
 // The hints about causes.
 mod hint;
 // What the host says after a failure.
@@ -32,8 +34,9 @@ use crate::plan::Claims;
 pub use crate::sys::SocketState;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
-use crate::target::{BindTarget, ForeignReason, LocalAddr, Protocol, zone};
+use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
 pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+pub use error::{BindError, Position, SettingError};
 pub(crate) use evidence::{Evidence, Kernel};
 pub use hint::{Hint, HintKind};
 pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
@@ -116,19 +119,12 @@ pub(crate) struct Attempt<'a> {
     pub(crate) no_port_left: bool,
     /// The snapshot in which the address was found.
     pub(crate) before: Option<&'a Interfaces>,
-    /// What was found before the system was asked.
-    pub(crate) dead: Option<DeadEnd>,
+    /// The group that the address is, to which no TCP client can connect.
+    pub(crate) group: Option<GroupAddr>,
     /// The step that the system refused, if it refused one.
     pub(crate) refused: Option<(Step, &'a io::Error)>,
     /// The claims of the list that it is part of, by the number of their entry, and that of its own.
     pub(crate) beside: Option<(&'a Claims, usize)>,
-}
-
-/// Why no client can connect to a socket that Linux would bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeadEnd {
-    Multicast,
-    Broadcast,
 }
 
 /// The causes of a failed attempt, and the hints about them.
@@ -136,14 +132,6 @@ pub(crate) enum DeadEnd {
 pub(crate) struct Diagnosis {
     pub(crate) causes: Vec<Cause>,
     pub(crate) hints: Vec<Hint>,
-}
-
-impl Diagnosis {
-    /// Adds a cause that another setting of the list is part of, and which no other address cures.
-    pub(crate) fn add(&mut self, cause: Cause) {
-        self.causes.push(cause);
-        self.hints.retain(|hint| hint.replacement().is_none());
-    }
 }
 
 /// Decides on what is wrong with an attempt, and on what to do about it.
@@ -207,10 +195,7 @@ fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
 /// There is at least one cause if the attempt was refused.
 pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     let mut causes = Vec::new();
-    causes.extend(attempt.dead.map(|dead| match dead {
-        DeadEnd::Multicast => Cause::Multicast,
-        DeadEnd::Broadcast => Cause::Broadcast,
-    }));
+    causes.extend(attempt.group.map(Cause::Group));
     let errno = attempt.errno();
     if let Some((step, errno)) = errno {
         causes.push(cause_of(errno, step, attempt, evidence));
@@ -567,7 +552,7 @@ fn in_use_next(attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Cause> {
 }
 
 /// Returns the holders of the ports of a range, one for each port.
-pub(crate) fn range_in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
+fn range_in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let (first, last) = attempt.ports;
     let holder = |port| {
         holders_next(attempt, port, evidence)
@@ -583,7 +568,7 @@ pub(crate) fn range_in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause 
 }
 
 /// Returns `true` if a socket will be in the way on `port`.
-pub(crate) fn is_held(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> bool {
+fn is_held(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> bool {
     !holders_next(attempt, port, evidence).first.is_empty()
 }
 

@@ -264,6 +264,29 @@ impl Interfaces {
             .map(|(interface, _)| interface)
     }
 
+    /// Returns `true` if an interface has exactly the address `ip`.
+    ///
+    /// An IPv4-mapped address counts as the IPv4 address. This is one lookup in a hash map, without
+    /// an allocation or a reference count, so it is fit for every request.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Interface, Interfaces};
+    ///
+    /// let host: Interfaces =
+    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+    /// assert!(host.contains("10.0.0.1".parse()?));
+    /// assert!(host.contains("::ffff:10.0.0.1".parse()?));
+    /// // An address of its subnet is not its own.
+    /// assert!(!host.contains("10.0.0.2".parse()?));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn contains(&self, ip: IpAddr) -> bool {
+        self.has(ip.to_canonical())
+    }
+
     /// Tells whether an interface has exactly the address `ip`, which is no IPv4-mapped one.
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.snapshot.by_ip.contains_key(&key(ip))

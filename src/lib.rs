@@ -35,7 +35,7 @@
 //! A text becomes a [`ListenAddr`], which says what was written. Resolved
 //! against the [`Interfaces`] of a host, it becomes [`BindTarget`]s, which say
 //! what that is there. [`bind()`] opens the sockets, or says in a [`BindError`]
-//! the [`Cause`] of each that failed; [`bind_all`] does so for a list, and
+//! the [`Cause`] of each that failed; [`bind`] does so for a list, and
 //! [`check()`] finds the same without binding. [`Reach`] says who can connect, and by which addresses, and [`Hold`] whether that still holds.
 //!
 //! Everything is pure but [`Interfaces::system`],
@@ -92,8 +92,8 @@ mod diagnose;
 mod check;
 // Who can connect.
 mod reach;
-// Whether that still holds.
-mod hold;
+// What to change.
+mod update;
 // All of it out of config files and into reports.
 #[cfg(feature = "serde")]
 mod serde;
@@ -102,29 +102,34 @@ mod serde;
 mod watch;
 
 pub use crate::{
-    bind::{
-        BindError, BindFailure, BindOptions, Choice, Listener, Listeners, Merged, Setting, Skipped,
-        StdSocket, Waiting, bind, bind_all, bind_udp, bind_udp_all,
-    },
+    bind::{BindOptions, Listener, Listeners, StdSocket, bind, bind_udp},
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
     diagnose::{
-        Cause, Hint, HintKind, Holder, Note, Policy, Privilege, RangeHolders, SocketState, Step,
-        Unavailable, WhyBound,
+        BindError, Cause, Hint, HintKind, Holder, Note, Policy, Position, Privilege,
+        RangeHolders, SettingError, SocketState, Step, Unavailable, WhyBound,
     },
-    hold::{Action, Change, ChangeKind, Hold},
     interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{
         EntryError, Family, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind,
         ParseListError, Word, Zone,
     },
     network::Network,
+    plan::{
+        AddrSelection, Duplicate, Plan, PlannedSocket, Setting, ToHosts, ToSettings, WaitProgress,
+    },
     reach::{Banner, Container, Dial, DialFrom, Exposure, Finding, Lint, Lints, Reach},
     resolve::{ResolveError, ResolveErrorKind},
-    target::{BindTarget, ForeignAddr, ForeignReason, LocalAddr, LoopbackAddrs, Overlap, Wildcard},
+    target::{
+        BindTarget, Class, ForeignAddr, ForeignReason, GroupAddr, LocalAddr, LoopbackAddrs, Overlap,
+        Wildcard,
+    },
+    update::{Change, ChangeKind, Diff},
 };
 
 #[cfg(feature = "socket-activation")]
 pub use crate::bind::Activation;
+#[cfg(feature = "serde")]
+pub use crate::listen::de;
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;
 

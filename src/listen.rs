@@ -8,6 +8,9 @@ mod literal;
 mod refusal;
 // Several of them in one setting.
 mod list;
+// Fields of a config that lack a port.
+#[cfg(feature = "serde")]
+pub mod de;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -16,6 +19,7 @@ use std::str::FromStr;
 
 use crate::network::Network;
 pub use list::{EntryError, ListenAddrs, ParseListError};
+pub(crate) use list::{ListEntry, parse_entries, parse_hosts};
 use parse::PortRule;
 pub(crate) use refusal::shown;
 #[cfg(feature = "serde")]
@@ -112,6 +116,34 @@ impl ListenAddr {
     /// ```
     pub fn parse_with_default_port(text: &str, port: u16) -> Result<Self, ParseError> {
         parse::parse(text, PortRule::Default(port))
+    }
+
+    /// Parses the host of a setting that keeps its port apart.
+    ///
+    /// The text has no port, so an IPv6 address needs no brackets, whatever follows its last `:`.
+    /// Everything else that can precede a port is accepted: interfaces, networks, keywords,
+    /// `ipv4@eth0`, and a `-` for an address that may be absent on this host.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseError`], as for [`FromStr`], except for a missing port. A port in the text is an
+    /// error of kind [`UnexpectedPort`](ParseErrorKind::UnexpectedPort).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{ListenAddr, ParseErrorKind};
+    ///
+    /// let addr = ListenAddr::from_host("2001:db8::10:53", 8080)?;
+    /// assert_eq!(addr.to_string(), "[2001:db8::10:53]:8080");
+    /// let addr = ListenAddr::from_host("ipv4@eth0", 8080)?;
+    /// assert_eq!(addr.to_string(), "ipv4@eth0:8080");
+    /// let err = ListenAddr::from_host("127.0.0.1:80", 8080).unwrap_err();
+    /// assert_eq!(err.kind(), ParseErrorKind::UnexpectedPort);
+    /// # Ok::<(), bindaddr::ParseError>(())
+    /// ```
+    pub fn from_host(text: &str, port: u16) -> Result<Self, ParseError> {
+        parse::parse(text, PortRule::Given(port))
     }
 
     /// Parses a host that stands without a port, with port 0 in its place.
@@ -271,6 +303,23 @@ impl TryFrom<String> for ListenAddr {
     }
 }
 
+/// Combines a host and a port, as of two fields of a config.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Host, ListenAddr};
+///
+/// let host: Host = "::1".parse()?;
+/// assert_eq!(ListenAddr::from((host, 8080)).to_string(), "[::1]:8080");
+/// # Ok::<(), bindaddr::ParseError>(())
+/// ```
+impl From<(Host, u16)> for ListenAddr {
+    fn from((host, port): (Host, u16)) -> Self {
+        Self::of_host(host, None, port)
+    }
+}
+
 impl From<SocketAddr> for ListenAddr {
     /// Converts a socket address.
     ///
@@ -314,6 +363,9 @@ impl fmt::Display for ListenAddr {
 
 /// The part of a [`ListenAddr`] before its port.
 ///
+/// A host that was parsed has a [`Display`](fmt::Display) form that parses back to the same value. IPv6 has brackets
+/// there, as it needs before a port.
+///
 /// # Examples
 ///
 /// ```
@@ -321,6 +373,8 @@ impl fmt::Display for ListenAddr {
 ///
 /// assert_eq!("8080".parse::<ListenAddr>()?.host(), &Host::Any);
 /// assert_eq!("eth0:8080".parse::<ListenAddr>()?.host().to_string(), "eth0");
+/// // A host by itself, here an address that ends like a port.
+/// assert_eq!("2001:db8::10:53".parse::<Host>()?.to_string(), "[2001:db8::10:53]");
 /// # Ok::<(), bindaddr::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -344,6 +398,25 @@ pub enum Host {
     Network(Network),
     /// A word that selects the host's addresses of one kind.
     Word(Word),
+}
+
+impl FromStr for Host {
+    type Err = ParseError;
+
+    /// Parses a host without a port, as [`ListenAddr::from_host`] does.
+    ///
+    /// A `Host` has neither a `-` nor a family, so both are refused.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseError`] with the kind of the mistake, its place in the text, and what to write
+    /// instead if that can be derived: [`UnexpectedPort`](ParseErrorKind::UnexpectedPort),
+    /// [`UnexpectedOptional`](ParseErrorKind::UnexpectedOptional) and
+    /// [`UnexpectedFamily`](ParseErrorKind::UnexpectedFamily) for what a listen address may have
+    /// beside its host.
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        parse::parse(text, PortRule::HostAlone).map(|addr| addr.host)
+    }
 }
 
 impl fmt::Display for Host {

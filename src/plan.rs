@@ -1,408 +1,425 @@
-//! Which sockets to open: [`Endpoint`]s and a port to [`PlannedSocket`]s.
+//! Which sockets a list of settings asks for on a host: [`Plan`]. It is the desired state.
 
-use std::collections::{HashMap, HashSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::ops::RangeInclusive;
-
-use crate::target::{Claim, Endpoint, Overlap, Standing, Wildcard, socket_addr};
-
-/// A socket to open.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct PlannedSocket {
-    pub(crate) addr: SocketAddr,
-    /// What to set `IPV6_V6ONLY` to; of no meaning on an IPv4 socket.
-    pub(crate) only_v6: bool,
-    pub(crate) absence: Absence,
-    pub(crate) clients: Clients,
-}
-
-/// What to do where the host has no such address or family.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Absence {
-    Fails,
-    IsSkipped,
-    LeavesIpv4,
-}
-
-/// Whether a TCP client can reach the address. Linux binds some that none can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clients {
-    MayCome,
-    NeverComeToMulticast,
-    NeverComeToBroadcast,
-    /// It may be a directed broadcast, and only the kernel knows.
-    TheKernelKnows,
-    /// It may be the lowest address of a subnet, which is a broadcast before Linux 5.14.
-    OldKernelsKnow,
-}
-
-/// Plans the sockets for `endpoints`, all on `port`.
-///
-/// `only_v6` makes `[::]` an IPv6-only wildcard. `*` stays what it says: both families.
-pub(crate) fn sockets(endpoints: &[Endpoint], port: u16, only_v6: bool) -> Vec<PlannedSocket> {
-    let mut planned = Vec::with_capacity(endpoints.len());
-    for endpoint in endpoints {
-        match *endpoint {
-            Endpoint::Any(wildcard) => planned.push(any(wildcard, port, only_v6)),
-            Endpoint::Localhost => {
-                planned.push(address(
-                    Ipv4Addr::LOCALHOST.into(),
-                    0,
-                    port,
-                    Standing::Listed,
-                ));
-                planned.push(PlannedSocket {
-                    absence: Absence::IsSkipped,
-                    ..address(Ipv6Addr::LOCALHOST.into(), 0, port, Standing::Listed)
-                });
-            }
-            Endpoint::Ip {
-                ip,
-                scope_id,
-                standing,
-            } => planned.push(address(ip, scope_id, port, standing)),
-        }
-    }
-    planned
-}
-
-/// Plans the socket of an address that is no wildcard and has no zone.
-pub(crate) fn plain_address(addr: SocketAddr) -> PlannedSocket {
-    address(addr.ip(), 0, addr.port(), Standing::Unknown)
-}
-
-fn any(wildcard: Wildcard, port: u16, only_v6: bool) -> PlannedSocket {
-    let ip: IpAddr = match wildcard {
-        Wildcard::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
-        _ => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    PlannedSocket {
-        addr: (ip, port).into(),
-        only_v6: match wildcard {
-            Wildcard::Ipv6 => true,
-            Wildcard::DualStack => only_v6,
-            // It has no meaning on an IPv4 socket.
-            Wildcard::All | Wildcard::Ipv4 => false,
-        },
-        absence: match wildcard {
-            Wildcard::All => Absence::LeavesIpv4,
-            _ => Absence::Fails,
-        },
-        clients: Clients::MayCome,
-    }
-}
-
-/// The socket of the IPv4 wildcard, for where there is no IPv6.
-pub(crate) fn ipv4_wildcard(port: u16) -> PlannedSocket {
-    any(Wildcard::Ipv4, port, false)
-}
-
-fn address(ip: IpAddr, scope_id: u32, port: u16, standing: Standing) -> PlannedSocket {
-    PlannedSocket {
-        addr: socket_addr(ip, scope_id, port),
-        only_v6: true,
-        absence: Absence::Fails,
-        clients: clients_of(ip, standing),
-    }
-}
-
-fn clients_of(ip: IpAddr, standing: Standing) -> Clients {
-    if ip.is_multicast() {
-        return Clients::NeverComeToMulticast;
-    }
-    let IpAddr::V4(v4) = ip else {
-        return Clients::MayCome;
-    };
-    match standing {
-        _ if v4.is_broadcast() => Clients::NeverComeToBroadcast,
-        Standing::Broadcast => Clients::NeverComeToBroadcast,
-        Standing::PeerOrBroadcast => Clients::TheKernelKnows,
-        Standing::Listed => Clients::MayCome,
-        // In a subnet of /30 or larger the last two bits of a broadcast are all set, or none is.
-        Standing::Unknown | Standing::Foreign => match v4.octets()[3] & 0b11 {
-            0b11 => Clients::TheKernelKnows,
-            0b00 => Clients::OldKernelsKnow,
-            _ => Clients::MayCome,
-        },
-    }
-}
-
-/// The sockets of one setting of a list, on the port that it must have.
-pub(crate) struct Listed<'s> {
-    /// Which of the settings it is.
-    pub(crate) number: usize,
-    /// Whether it may be absent as a whole.
-    pub(crate) is_optional: bool,
-    pub(crate) device: Device,
-    pub(crate) freebind: bool,
-    pub(crate) sockets: &'s mut Vec<PlannedSocket>,
-}
-
-/// The interface that sockets are bound to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Device {
-    None,
-    Index(u32),
-    /// Its index is not known.
-    Name(String),
-}
-
-impl Device {
-    /// The index, 0 for none; `None` if it is not known.
-    pub(crate) fn index(&self) -> Option<u32> {
-        match self {
-            Self::None => Some(0),
-            Self::Index(index) => Some(*index),
-            Self::Name(_) => None,
-        }
-    }
-}
-
-/// Makes the sockets of a list fit together: makes room for both wildcards, and leaves each
-/// socket to one setting. Returns what was merged: the setting, the one that has the socket,
-/// and the address.
-pub(crate) fn fit_together(settings: &mut [Listed<'_>]) -> Vec<(usize, usize, SocketAddr)> {
-    make_room(settings);
-    // The first setting has it, or the first one that cannot do without.
-    let mut owners = HashMap::new();
-    for setting in &*settings {
-        for socket in &*setting.sockets {
-            // Of what may be lacked, a setting that tells so comes before one that does not.
-            let need = match socket.absence {
-                _ if setting.is_optional => 2,
-                Absence::Fails => 0,
-                Absence::LeavesIpv4 => 1,
-                Absence::IsSkipped => 3,
-            };
-            let claim = (need, setting.number);
-            let owner = owners.entry(setting.identity(socket)).or_insert(claim);
-            *owner = claim.min(*owner);
-        }
-    }
-    let mut merged = Vec::new();
-    for setting in settings {
-        let mut sockets = std::mem::take(setting.sockets);
-        sockets.retain(|socket| {
-            let (_, owner) = owners[&setting.identity(socket)];
-            if owner != setting.number {
-                merged.push((setting.number, owner, socket.addr));
-            }
-            owner == setting.number
-        });
-        *setting.sockets = sockets;
-    }
-    merged
-}
-
-impl Listed<'_> {
-    /// What makes two sockets the same one.
-    fn identity(&self, socket: &PlannedSocket) -> (SocketAddr, bool, Device, bool) {
-        (
-            socket.addr,
-            socket.only_v6,
-            self.device.clone(),
-            self.freebind,
-        )
-    }
-}
-
-/// Makes the dual-stack wildcards leave IPv4 to the IPv4 wildcards on the same port and
-/// device, so that both can be opened.
-fn make_room(settings: &mut [Listed<'_>]) {
-    let is_wildcard = |socket: &PlannedSocket| socket.addr.ip().is_unspecified();
-    let mut taken = HashSet::new();
-    for setting in &*settings {
-        let sockets = setting.sockets.iter();
-        let v4 = sockets.filter(|socket| is_wildcard(socket) && socket.addr.is_ipv4());
-        taken.extend(v4.map(|socket| (setting.device.clone(), socket.addr.port())));
-    }
-    for setting in settings {
-        for socket in setting.sockets.iter_mut() {
-            let is_v6 = is_wildcard(socket) && socket.addr.is_ipv6();
-            if is_v6 && taken.contains(&(setting.device.clone(), socket.addr.port())) {
-                socket.only_v6 = true;
-                // There is IPv4 already.
-                if socket.absence == Absence::LeavesIpv4 {
-                    socket.absence = Absence::IsSkipped;
-                }
-            }
-        }
-    }
-}
-
-/// The claims of a list of sockets on their ports, in its order.
-#[derive(Default)]
-pub(crate) struct Claims {
-    ports: HashMap<u16, OnPort>,
-}
-
-/// The claims on one port, each with the number of its socket.
-#[derive(Default)]
-struct OnPort {
-    all: Vec<(usize, Claim)>,
-    wildcards: Vec<(usize, Claim)>,
-    by_ip: HashMap<IpAddr, Vec<(usize, Claim)>>,
-}
-
-impl Claims {
-    pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
-        let on_port = self.ports.entry(port).or_default();
-        on_port.all.push((number, claim));
-        on_port
-            .by_ip
-            .entry(claim.ip())
-            .or_default()
-            .push((number, claim));
-        if claim.ip().is_unspecified() {
-            on_port.wildcards.push((number, claim));
-        }
-    }
-
-    /// Finds the first socket beside which one with `claim` cannot be opened on `port`.
-    ///
-    /// Of an address it looks at its likes and the wildcards, and not at all others.
-    pub(crate) fn conflict(&self, claim: Claim, port: u16) -> Option<(usize, Overlap)> {
-        let on_port = self.ports.get(&port)?;
-        let first_of = |claims: &[(usize, Claim)]| {
-            let mut claims = claims.iter();
-            claims.find_map(|(number, other)| Some((*number, claim.overlap(*other)?)))
-        };
-        if claim.ip().is_unspecified() {
-            return first_of(&on_port.all);
-        }
-        let alike = on_port
-            .by_ip
-            .get(&claim.ip())
-            .and_then(|alike| first_of(alike));
-        let wildcard = first_of(&on_port.wildcards);
-        alike
-            .into_iter()
-            .chain(wildcard)
-            .min_by_key(|(number, _)| *number)
-    }
-
-    /// Returns `true` if a socket of another number than `own` conflicts with `claim` on `port`.
-    pub(crate) fn has_conflict_beside(&self, own: usize, claim: Claim, port: u16) -> bool {
-        let Some(on_port) = self.ports.get(&port) else {
-            return false;
-        };
-        let any_of = |claims: &Vec<(usize, Claim)>| {
-            let mut others = claims.iter().filter(|(number, _)| *number != own);
-            others.any(|(_, other)| claim.overlap(*other).is_some())
-        };
-        if claim.ip().is_unspecified() {
-            return any_of(&on_port.all);
-        }
-        on_port.by_ip.get(&claim.ip()).is_some_and(any_of) || any_of(&on_port.wildcards)
-    }
-
-    /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its first port, by
-    /// the place of its claim, and beside which one.
-    pub(crate) fn conflict_of_range(
-        &self,
-        claims: &[Option<Claim>],
-        mut ports: RangeInclusive<u16>,
-    ) -> Option<(usize, usize, Overlap)> {
-        let conflict_on = |port| {
-            let mut claims = claims.iter().enumerate();
-            claims.find_map(|(socket, claim)| {
-                let (other, overlap) = self.conflict((*claim)?, port)?;
-                Some((socket, other, overlap))
-            })
-        };
-        let first = conflict_on(*ports.start());
-        first.filter(|_| ports.all(|port| conflict_on(port).is_some()))
-    }
-}
-
+// The sockets.
+mod sockets;
+// What they claim of their ports.
+mod claims;
+// What names addresses.
+mod setting;
+// Which of the addresses of a setting are bound.
+mod select;
+// The options.
+mod options;
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::interfaces::{Interface, Interfaces};
-    use crate::target::BindTarget;
+mod tests;
 
-    fn clients(ip: [u8; 4]) -> Clients {
-        plain_address((ip, 80).into()).clients
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use crate::diagnose::{BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved};
+use crate::interfaces::Interfaces;
+use crate::listen::{Host, ListenAddr, Word};
+use crate::resolve::{ResolveErrorKind, SnapshotCache};
+use crate::target::{Claim, Endpoint, Overlap};
+pub(crate) use claims::Claims;
+pub(crate) use options::{OnWait, Options};
+pub use options::WaitProgress;
+pub use select::AddrSelection;
+pub(crate) use select::Resolver;
+use select::endpoints_of;
+use setting::{Parsed, addr_of};
+pub(crate) use setting::Settings;
+pub use setting::{Setting, ToHosts, ToSettings};
+pub use sockets::{Duplicate, PlannedSocket};
+pub(crate) use sockets::{DeviceIndex, Entry, IfAbsent};
+use sockets::{fit_together, sockets_of};
+
+/// The sockets that settings ask for on a host, before any is opened.
+///
+/// It is an owned value, computed from settings, options and a snapshot:
+/// [`BindOptions::plan`](crate::BindOptions::plan) reads the host where a setting needs it, and
+/// [`plan_on`](crate::BindOptions::plan_on) is pure. What can be decided without the kernel is decided here: duplicate
+/// and conflicting entries are found, and a list that the kernel would refuse as a whole is an error.
+///
+/// # Examples
+///
+/// A server that refuses to start exposed, before its port is open:
+///
+/// ```
+/// use bindaddr::{BindOptions, Exposure, Interfaces};
+///
+/// let plan = BindOptions::new().plan("localhost:0")?;
+/// if plan.exposure(&Interfaces::system()?) > Exposure::ThisHost {
+///     return Err("a token is needed".into());
+/// }
+/// let listeners = plan.bind()?;
+/// # assert!(!listeners.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub(crate) options: Options,
+    pub(crate) entries: Vec<Arc<Entry>>,
+    /// In the order of their entries.
+    pub(crate) sockets: Vec<PlannedSocket>,
+    pub(crate) duplicates: Vec<Duplicate>,
+    pub(crate) skipped: Vec<SettingError>,
+    /// The snapshot that the plan was made for, if one was needed.
+    pub(crate) host: Option<Interfaces>,
+}
+
+/// A plan as far as it could be made, and the errors of the entries that have no part in it.
+pub(crate) struct Draft {
+    pub(crate) plan: Plan,
+    pub(crate) errors: Vec<SettingError>,
+    /// The entries of the settings, those that are wrong included.
+    pub(crate) texts: Vec<(Position, Arc<str>)>,
+}
+
+impl Plan {
+    /// Returns the sockets, in the order of the settings.
+    #[must_use]
+    pub fn sockets(&self) -> &[PlannedSocket] {
+        &self.sockets
     }
 
-    fn clients_on_host(ip: [u8; 4]) -> Clients {
-        let odd = Interface::new("eth1", 3).with_broadcast(
-            Ipv4Addr::new(172, 20, 0, 1),
-            24,
-            Ipv4Addr::new(172, 20, 0, 200),
-        );
-        let host: Interfaces = [
-            Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 24),
-            odd,
-        ]
-        .into_iter()
-        .collect();
-        let endpoint = BindTarget::classify(ip.into(), &host).endpoint();
-        sockets(&[endpoint], 80, false).remove(0).clients
+    /// Returns the addresses that are listed twice and opened once.
+    #[must_use]
+    pub fn duplicates(&self) -> &[Duplicate] {
+        &self.duplicates
     }
 
-    #[test]
-    fn a_broadcast_is_refused_where_that_is_sure_and_asked_about_where_it_may_be() {
-        assert_eq!(clients([255; 4]), Clients::NeverComeToBroadcast);
-        assert_eq!(clients([224, 0, 0, 1]), Clients::NeverComeToMulticast);
-        assert_eq!(clients([10, 0, 0, 255]), Clients::TheKernelKnows);
-        assert_eq!(clients([10, 0, 0, 7]), Clients::TheKernelKnows);
-        for last in [0, 4, 252] {
-            assert_eq!(clients([10, 0, 0, last]), Clients::OldKernelsKnow, "{last}");
+    /// Returns the entries that yield no socket on this host: optional ones, and after a
+    /// [`replan`](Self::replan) any that selects no address at present.
+    #[must_use]
+    pub fn skipped(&self) -> &[SettingError] {
+        &self.skipped
+    }
+
+    /// Computes the plan for a newer snapshot of the host: what the same settings ask for there.
+    ///
+    /// A setting that selects addresses of the host yields those of the snapshot; if there are none, it is
+    /// [skipped](Self::skipped), because on a running server that is a state of the host and not an error of the
+    /// setting. Literal addresses stay as they are. What the snapshot does not show stays as well: names in DNS, which
+    /// are not looked up again, and `_default_` in a snapshot without
+    /// [default sources](Interfaces::with_system_default_sources).
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`](crate::BindError) if the addresses of the snapshot make entries conflict, or if one address is
+    /// [wanted](AddrSelection::Single) and there are several.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindOptions, Interfaces};
+    ///
+    /// let host = |ip: [u8; 4]| -> Interfaces {
+    ///     [Interface::new("eth0", 2).with_addr(ip.into(), 24)].into_iter().collect()
+    /// };
+    /// let plan = BindOptions::new().plan_on("eth0:80", &host([10, 0, 0, 1]))?;
+    /// let plan = plan.replan(&host([10, 0, 0, 2]))?;
+    /// assert_eq!(plan.sockets()[0].to_string(), "10.0.0.2:80");
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    pub fn replan(&self, host: &Interfaces) -> Result<Self, BindError> {
+        let cache = SnapshotCache::given(host);
+        let mut draft = Draft::new(self.options.clone());
+        draft.texts = self.texts();
+        for entry in &self.entries {
+            draft.add_again(entry, &cache);
         }
-        for last in [1, 2, 5, 6, 254] {
-            assert_eq!(clients([10, 0, 0, last]), Clients::MayCome, "{last}");
-        }
-        assert_eq!(
-            clients_on_host([10, 0, 0, 255]),
-            Clients::NeverComeToBroadcast
-        );
-        // A snapshot may have the other end of a tunnel for it.
-        assert_eq!(clients_on_host([172, 20, 0, 200]), Clients::TheKernelKnows);
-        assert_eq!(clients_on_host([10, 0, 0, 1]), Clients::MayCome);
-        assert_eq!(clients_on_host([10, 0, 0, 9]), Clients::MayCome);
+        draft.fit_together();
+        draft.plan.host = Some(host.clone());
+        draft.into_plan()
     }
 
-    #[test]
-    fn only_all_addresses_do_without_ipv6() {
-        for only_v6 in [false, true] {
-            let absence = |wildcard| any(wildcard, 80, only_v6).absence;
-            assert_eq!(absence(Wildcard::All), Absence::LeavesIpv4);
-            assert_eq!(absence(Wildcard::DualStack), Absence::Fails);
-            assert_eq!(absence(Wildcard::Ipv6), Absence::Fails);
-        }
-    }
-
-    #[test]
-    fn only_v6_changes_the_literal_wildcard_only() {
-        let is_only_v6 = |wildcard, option| any(wildcard, 80, option).only_v6;
-        for (wildcard, without, with) in [
-            (Wildcard::All, false, false),
-            (Wildcard::DualStack, false, true),
-            (Wildcard::Ipv4, false, false),
-            (Wildcard::Ipv6, true, true),
-        ] {
-            assert_eq!(is_only_v6(wildcard, false), without, "{wildcard:?}");
-            assert_eq!(is_only_v6(wildcard, true), with, "{wildcard:?}");
-        }
-    }
-
-    #[test]
-    fn room_is_made_by_the_ipv6_wildcard_alone() {
-        let mut v4 = sockets(&[Endpoint::Any(Wildcard::Ipv4)], 80, false);
-        let mut all = sockets(&[Endpoint::Any(Wildcard::All)], 80, false);
-        let before = v4.clone();
-        let listed = |number, sockets| Listed {
-            number,
-            is_optional: false,
-            device: Device::None,
-            freebind: false,
-            sockets,
+    /// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go
+    /// around it, then those that take any free port.
+    pub(crate) fn in_opening_order(&self) -> Vec<&[PlannedSocket]> {
+        let by_entry = |one: &PlannedSocket, other: &PlannedSocket| {
+            one.entry.number == other.entry.number
         };
-        let merged = fit_together(&mut [listed(0, &mut v4), listed(1, &mut all)]);
-        assert!(merged.is_empty());
-        assert_eq!(v4, before);
-        assert!(all[0].only_v6);
-        assert_eq!(all[0].absence, Absence::IsSkipped);
+        let mut order: Vec<&[PlannedSocket]> = self.sockets.chunk_by(by_entry).collect();
+        order.sort_by_key(|sockets| {
+            let entry = &sockets[0].entry;
+            (entry.fixed_port().is_none(), !entry.is_range())
+        });
+        order
     }
+
+    /// Returns the texts of the entries.
+    pub(crate) fn texts(&self) -> Vec<(Position, Arc<str>)> {
+        let entries = self.entries.iter();
+        entries.map(|entry| (entry.position, entry.text.clone())).collect()
+    }
+
+    /// Returns the entry that an error is of.
+    pub(crate) fn entry_of(&self, error: &SettingError) -> Option<&Entry> {
+        self.entry_at(error.position())
+    }
+
+    pub(crate) fn entry_at(&self, position: Position) -> Option<&Entry> {
+        let found = self.entries.binary_search_by_key(&position, |entry| entry.position);
+        found.ok().map(|at| &*self.entries[at])
+    }
+
+    /// Returns what the entries without a range of ports claim of them, by the numbers of the entries.
+    pub(crate) fn claims(&self) -> Claims {
+        let mut claims = Claims::default();
+        for socket in self.sockets.iter().filter(|socket| !socket.entry.is_range()) {
+            let claim = Claim::of_socket(socket.addr, socket.only_v6);
+            claims.add(socket.entry.number, claim, socket.addr.port());
+        }
+        claims
+    }
+}
+
+impl Draft {
+    fn new(options: Options) -> Self {
+        Self {
+            plan: Plan {
+                options,
+                entries: Vec::new(),
+                sockets: Vec::new(),
+                duplicates: Vec::new(),
+                skipped: Vec::new(),
+                host: None,
+            },
+            errors: Vec::new(),
+            texts: Vec::new(),
+        }
+    }
+
+    /// Plans as much of the settings as can be.
+    pub(crate) fn of(settings: &Settings<'_>, options: &Options, cache: &SnapshotCache) -> Self {
+        let mut draft = Self::new(options.clone());
+        for (index, setting) in settings.iter().enumerate() {
+            for (entry, parsed) in setting.entries().into_iter().enumerate() {
+                let position = Position { index, entry };
+                draft.add(setting, position, parsed, cache);
+            }
+        }
+        if draft.texts.is_empty() {
+            let error = SettingError::of_setting(Step::Check, Cause::EmptyList);
+            draft.errors.push(error);
+        }
+        draft.fit_together();
+        draft.plan.host = cache.known().cloned();
+        draft
+    }
+
+    /// Adds an entry and its sockets.
+    fn add(
+        &mut self,
+        setting: &Setting<'_>,
+        position: Position,
+        parsed: setting::ParsedEntry<'_>,
+        cache: &SnapshotCache,
+    ) {
+        let text: Arc<str> = parsed.text.into();
+        self.texts.push((position, text.clone()));
+        let options = &self.plan.options;
+        let device = setting.own_device().or(options.device.as_deref());
+        let refused_device = options::refused_device(device);
+        let (written, target) = match parsed.parsed {
+            Ok(Parsed::Addr(addr)) => (addr.into_owned(), None),
+            Ok(Parsed::Target(target, port)) => (addr_of(target, port), Some(target)),
+            Err(err) => {
+                let error = SettingError::of_setting(Step::Parse, Cause::Text(err));
+                let errors = [Some(error), refused_device].into_iter().flatten();
+                self.errors.extend(errors.map(|error| error.at(position, text.clone())));
+                return;
+            }
+        };
+        let resolved = match (mapped(&written), target) {
+            (Some(ip), _) if options.only_v6 => Err(Unresolved::Mapped(ip)),
+            (_, Some(target)) => Ok((vec![target.endpoint()], target.host().cloned())),
+            (_, None) => {
+                endpoints_of(&written, options.resolver.as_ref(), cache).map_err(Unresolved::Kind)
+            }
+        };
+        let entry = Entry {
+            number: self.plan.entries.len(),
+            position,
+            text,
+            freebind: setting.own_freebind().unwrap_or(options.freebind),
+            device: device.map(str::to_owned),
+            device_index: DeviceIndex::None,
+            only_v6: options.only_v6,
+            shares_port: options.reuse_port,
+            endpoints: Vec::new(),
+            host: None,
+            written,
+        };
+        if let Some(refused) = refused_device {
+            // The kernel would take the name for another one, so no socket is planned.
+            let unresolved = resolved.err().map(|kind| kind.into_error(&entry.written, cache));
+            let errors = unresolved.into_iter().chain([refused]);
+            self.errors.extend(errors.map(|error| error.at(position, entry.text.clone())));
+            return;
+        }
+        let may_be_absent = entry.is_optional();
+        self.place(entry, resolved, may_be_absent, cache);
+    }
+
+    /// Adds an entry of an older plan, with the sockets that it has on another host.
+    fn add_again(&mut self, entry: &Entry, cache: &SnapshotCache) {
+        let is_default = *entry.written.host() == Host::Word(Word::Default);
+        let has_sources = cache.known().is_some_and(Interfaces::knows_default_sources);
+        let resolved = if is_default && !has_sources {
+            None
+        } else {
+            match cache.endpoints(&entry.written) {
+                // Names in DNS are not looked up again, and an interface without an address is not in the snapshot: the
+                // one of a zone may be there all the same.
+                Err(ResolveErrorKind::NoSuchInterface { .. })
+                    if entry.is_looked_up() || !entry.written.is_selector() =>
+                {
+                    None
+                }
+                resolved => Some(resolved),
+            }
+        };
+        let as_before = || Ok((entry.endpoints.clone(), entry.host.clone()));
+        let resolved = resolved.unwrap_or_else(as_before);
+        self.place(entry.clone(), resolved.map_err(Unresolved::Kind), true, cache);
+    }
+
+    /// Adds an entry with the sockets of its endpoints, or the reason why it has none.
+    fn place(
+        &mut self,
+        mut entry: Entry,
+        resolved: Result<(Vec<Endpoint>, Option<Interfaces>), Unresolved>,
+        may_be_absent: bool,
+        cache: &SnapshotCache,
+    ) {
+        let selection = self.plan.options.selection;
+        let selected = resolved.and_then(|(endpoints, host)| {
+            let selected = selection.select(endpoints).map_err(Unresolved::Kind)?;
+            Ok((selected, host))
+        });
+        if let Some(name) = &entry.device {
+            // A snapshot has the interfaces with an address, so the index may be the one that it was.
+            entry.device_index = match (cache.index_of(name), entry.device_index) {
+                (Some(index), _) => DeviceIndex::Known(index),
+                (None, DeviceIndex::None) => DeviceIndex::Unknown,
+                (None, before) => before,
+            };
+        }
+        let error = match selected {
+            Ok((endpoints, host)) => {
+                entry.endpoints = endpoints;
+                entry.host = host;
+                None
+            }
+            Err(unresolved) => {
+                entry.endpoints = Vec::new();
+                let error = unresolved.into_error(&entry.written, cache);
+                Some(error.at(entry.position, entry.text.clone()))
+            }
+        };
+        match error {
+            Some(error) if may_be_absent && error.cause().is_absence() => {
+                self.plan.skipped.push(error);
+            }
+            error => self.errors.extend(error),
+        }
+        let entry = Arc::new(entry);
+        self.plan.sockets.extend(sockets_of(&entry));
+        self.plan.entries.push(entry);
+    }
+
+    /// Merges duplicates and finds conflicts.
+    fn fit_together(&mut self) {
+        self.plan.duplicates = fit_together(&mut self.plan.sockets);
+        let mut claims = Claims::default();
+        let mut claimed: Vec<&PlannedSocket> = Vec::new();
+        let fixed = |socket: &&PlannedSocket| socket.entry.fixed_port().is_some();
+        for socket in self.plan.sockets.iter().filter(fixed) {
+            let Some(claim) = socket.exclusive_claim() else {
+                continue;
+            };
+            let port = socket.addr.port();
+            if let Some((other, overlap)) = claims.conflict(claim, port) {
+                self.errors.push(conflict(socket, claimed[other], overlap));
+            }
+            claims.add(claimed.len(), claim, port);
+            claimed.push(socket);
+        }
+        for sockets in self.plan.in_opening_order() {
+            let entry = &sockets[0].entry;
+            if !entry.is_range() {
+                continue;
+            }
+            let own: Vec<Option<Claim>> = sockets.iter().map(PlannedSocket::exclusive_claim).collect();
+            if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, entry.ports()) {
+                self.errors.push(conflict(&sockets[socket], claimed[other], overlap));
+            }
+        }
+    }
+
+    /// Returns the plan if all entries have a part in it.
+    pub(crate) fn into_plan(self) -> Result<Plan, BindError> {
+        if self.errors.is_empty() {
+            return Ok(self.plan);
+        }
+        // Of both protocols alike.
+        let protocol = crate::target::Protocol::Tcp;
+        Err(BindError::new(protocol, self.texts.len(), self.errors))
+    }
+}
+
+/// Why an entry yields no socket.
+enum Unresolved {
+    Kind(ResolveErrorKind),
+    /// It is an IPv4-mapped address, and `only_v6` is set.
+    Mapped(Ipv4Addr),
+}
+
+impl Unresolved {
+    fn into_error(self, written: &ListenAddr, cache: &SnapshotCache) -> SettingError {
+        match self {
+            Self::Kind(kind) => {
+                let hints = hints_of_unresolved(&kind, written, cache.known());
+                let cause = Cause::Unresolved(kind);
+                SettingError::of_setting(Step::Resolve, cause).with_hints(hints)
+            }
+            Self::Mapped(ip) => {
+                SettingError::of_setting(Step::Check, Cause::MappedOnV6Only { ip })
+            }
+        }
+    }
+}
+
+/// Returns the IPv4 address of an IPv4-mapped one.
+fn mapped(addr: &ListenAddr) -> Option<Ipv4Addr> {
+    match addr.host() {
+        Host::Ip {
+            ip: IpAddr::V6(ip),
+            ..
+        } => ip.to_ipv4_mapped(),
+        _ => None,
+    }
+}
+
+/// Returns the error of a socket that cannot be opened beside another one of the list.
+pub(crate) fn conflict(
+    socket: &PlannedSocket,
+    other: &PlannedSocket,
+    overlap: Overlap,
+) -> SettingError {
+    let cause = Cause::Conflict {
+        ip: socket.addr.ip(),
+        other: other.addr,
+        text: other.entry.text.to_string(),
+        overlap,
+    };
+    let diagnosis = Diagnosis {
+        causes: vec![cause],
+        hints: Vec::new(),
+    };
+    let error = SettingError::new(Some(socket.addr), Step::Check, diagnosis, None);
+    error.at(socket.entry.position, socket.entry.text.clone())
 }

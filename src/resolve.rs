@@ -1,16 +1,17 @@
 //! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
-use std::cell::OnceCell;
-use std::collections::HashSet;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
 use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
 use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
 use crate::sys::{self, Link};
-use crate::target::{BindTarget, Endpoint, Standing, Wildcard};
+use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
 
 impl BindTarget {
     /// Says what a host in a setting is on this host, for settings that keep host and port apart.
@@ -61,7 +62,7 @@ impl BindTarget {
         let host = if wildcard_or_loopback {
             Interfaces::default()
         } else {
-            let here = ThisHost::default();
+            let here = SnapshotCache::default();
             let host = here.snapshot_for(&addr);
             host.map_err(|kind| ResolveError::new(text, kind))?.clone()
         };
@@ -159,33 +160,16 @@ impl ListenAddr {
             .collect())
     }
 
-    /// Tells whether it stands for the addresses of the host that it selects.
-    fn is_selector(&self) -> bool {
+    /// Returns `true` if it selects among the addresses of the host.
+    pub(crate) fn is_selector(&self) -> bool {
         matches!(
             self.host(),
             Host::Name(_) | Host::Network(_) | Host::Word(_)
         )
     }
 
-    /// Tells whether it may stand for other addresses when the host has others.
-    pub(crate) fn may_change(&self) -> bool {
-        // `localhost` does without an address that the host lacks.
-        self.is_selector() || *self.host() == Host::Localhost
-    }
-
-    /// Tells whether it is an address in a zone that is written by its number.
-    pub(crate) fn has_numeric_zone(&self) -> bool {
-        matches!(
-            self.host(),
-            Host::Ip {
-                zone: Some(Zone::Index(_)),
-                ..
-            }
-        )
-    }
-
-    /// Tells whether only the interfaces say which sockets the address stands for.
-    fn needs_interfaces(&self) -> bool {
+    /// Returns `true` if it is resolved against the interfaces of the host.
+    pub(crate) fn needs_interfaces(&self) -> bool {
         match self.host() {
             Host::Ip { zone, .. } => matches!(zone, Some(Zone::Name(_))),
             _ => self.is_selector(),
@@ -193,15 +177,28 @@ impl ListenAddr {
     }
 }
 
-/// The interfaces of this host, read when they are first needed and then kept.
+/// The snapshot that settings are resolved against: a given one, or one of this host that is read when it is first
+/// needed.
 #[derive(Default)]
-pub(crate) struct ThisHost {
+pub(crate) struct SnapshotCache {
+    is_given: bool,
     plain: OnceCell<Interfaces>,
     with_sources: OnceCell<Interfaces>,
+    indexes: RefCell<HashMap<String, Option<u32>>>,
 }
 
-impl ThisHost {
-    /// Returns the snapshot that says what `addr` stands for.
+impl SnapshotCache {
+    /// Creates a cache that reads nothing.
+    pub(crate) fn given(host: &Interfaces) -> Self {
+        Self {
+            is_given: true,
+            plain: host.clone().into(),
+            with_sources: host.clone().into(),
+            indexes: RefCell::default(),
+        }
+    }
+
+    /// Returns the snapshot in which `addr` is resolved.
     fn snapshot_for(&self, addr: &ListenAddr) -> Result<&Interfaces, ResolveErrorKind> {
         let plain = self
             .snapshot()
@@ -222,18 +219,50 @@ impl ThisHost {
         let host = Interfaces::system()?;
         Ok(self.plain.get_or_init(|| host))
     }
-}
 
-/// What the address stands for on this host, with the snapshot if one is needed for it.
-pub(crate) fn endpoints_here(
-    addr: &ListenAddr,
-    host: &ThisHost,
-) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
-    if addr.needs_interfaces() {
-        let host = host.snapshot_for(addr)?;
-        Ok((endpoints(addr, host)?, Some(host.clone())))
-    } else {
-        Ok((endpoints(addr, &Interfaces::default())?, None))
+    /// Returns the snapshot if there is one by now.
+    pub(crate) fn known(&self) -> Option<&Interfaces> {
+        self.with_sources.get().or(self.plain.get())
+    }
+
+    /// Returns the endpoints that `addr` resolves to, with the snapshot if one was needed.
+    pub(crate) fn endpoints(
+        &self,
+        addr: &ListenAddr,
+    ) -> Result<(Vec<Endpoint>, Option<Interfaces>), ResolveErrorKind> {
+        if addr.needs_interfaces() {
+            let host = self.snapshot_for(addr)?;
+            Ok((endpoints(addr, host)?, Some(host.clone())))
+        } else {
+            Ok((endpoints(addr, &Interfaces::default())?, None))
+        }
+    }
+
+    /// Finds an interface of this host by any of its names, with or without an address.
+    ///
+    /// `None` if there is none, or the system has no such query.
+    pub(crate) fn link(&self, name: &str) -> io::Result<Option<Link>> {
+        if self.is_given {
+            return Ok(None);
+        }
+        match sys::device(name) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Returns the index of an interface that sockets are to be bound to.
+    pub(crate) fn index_of(&self, name: &str) -> Option<u32> {
+        if self.is_given {
+            let interface = self.plain.get()?.by_name(name)?;
+            return interface.index();
+        }
+        if let Some(index) = self.indexes.borrow().get(name) {
+            return *index;
+        }
+        let index = self.link(name).ok().flatten().map(|link| link.index);
+        self.indexes.borrow_mut().insert(name.to_owned(), index);
+        index
     }
 }
 
@@ -432,7 +461,7 @@ fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
     Endpoint::Ip {
         ip,
         scope_id,
-        standing: Standing::Listed,
+        group: GroupCheck::of_listed(ip),
     }
 }
 

@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use serde_core::de::{self, Deserialize, Deserializer, SeqAccess, Unexpected, Visitor};
+use serde_core::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, SeqAccess, Unexpected, Visitor,
+};
 use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 
-use crate::bind::{BindError, BindFailure, Skipped};
 use crate::check::{Check, CheckedSetting, CheckedSocket};
-use crate::diagnose::{Cause, Hint, HintKind, Holder, Note, SocketState};
-use crate::hold::{Action, Change, ChangeKind};
+use crate::diagnose::{
+    BindError, Cause, Hint, HintKind, Holder, SocketState, Note, SettingError,
+};
+use crate::update::{Change, ChangeKind, Diff};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, ListenAddr, ListenAddrs, without_credentials};
 use crate::reach::{Dial, DialFrom, Exposure, Finding, Lint, Reach};
@@ -24,7 +27,7 @@ impl Serialize for ListenAddr {
 impl<'de> Deserialize<'de> for ListenAddr {
     /// Reads a text, or a number as the port of every address, as the text of that number is.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = text(deserializer)?;
+        let text = text(deserializer, Expected::Addr)?;
         text.parse().map_err(de::Error::custom)
     }
 }
@@ -39,23 +42,53 @@ impl Serialize for ListenAddrs {
 impl<'de> Deserialize<'de> for ListenAddrs {
     /// Reads a sequence, or what a single one is; each text of it may be a list.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let texts = if deserializer.is_human_readable() {
-            deserializer.deserialize_any(Texts)?
-        } else {
-            deserializer.deserialize_seq(Texts)?
-        };
+        let texts = texts(deserializer, Expected::Addr)?;
         Self::parse_each(texts).map_err(de::Error::custom)
     }
 }
 
+/// The kind of text that the error about a value of another type names.
+#[derive(Clone, Copy)]
+pub(crate) enum Expected {
+    Addr,
+    Host,
+}
+
+/// Reads a text, or a number where people write; what programs write to each other does not say what follows.
+pub(crate) fn text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: Expected,
+) -> Result<String, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(Text(expected))
+    } else {
+        deserializer.deserialize_str(Text(expected))
+    }
+}
+
+/// Reads a sequence of texts, or where people write a text alone.
+pub(crate) fn texts<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: Expected,
+) -> Result<Vec<String>, D::Error> {
+    if deserializer.is_human_readable() {
+        deserializer.deserialize_any(Texts(expected))
+    } else {
+        deserializer.deserialize_seq(Texts(expected))
+    }
+}
+
 /// Takes the text of a setting, which a number alone is, too.
-struct Text;
+struct Text(Expected);
 
 impl Visitor<'_> for Text {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a listen address such as \"127.0.0.1:8080\", or a port")
+        f.write_str(match self.0 {
+            Expected::Addr => "a listen address such as \"127.0.0.1:8080\", or a port",
+            Expected::Host => "a host such as \"127.0.0.1\"",
+        })
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<String, E> {
@@ -74,49 +107,44 @@ impl Visitor<'_> for Text {
     }
 }
 
-/// An element of a sequence.
-struct Element(String);
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = String;
 
-impl<'de> Deserialize<'de> for Element {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        text(deserializer).map(Self)
-    }
-}
-
-/// Reads a text, or a number where people write; what programs write to each other does not say what follows.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    if deserializer.is_human_readable() {
-        deserializer.deserialize_any(Text)
-    } else {
-        deserializer.deserialize_str(Text)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        text(deserializer, self.0)
     }
 }
 
 /// Takes one text or a sequence of them.
-struct Texts;
+struct Texts(Expected);
 
 impl<'de> Visitor<'de> for Texts {
     type Value = Vec<String>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("listen addresses such as \"127.0.0.1:8080\", in a sequence or in one text")
+        f.write_str(match self.0 {
+            Expected::Addr => {
+                "listen addresses such as \"127.0.0.1:8080\", in a sequence or in one text"
+            }
+            Expected::Host => "hosts such as \"127.0.0.1\", in a sequence or in one text",
+        })
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<String>, E> {
-        Text.visit_str(text).map(|text| vec![text])
+        Text(self.0).visit_str(text).map(|text| vec![text])
     }
 
     fn visit_u64<E: de::Error>(self, port: u64) -> Result<Vec<String>, E> {
-        Text.visit_u64(port).map(|text| vec![text])
+        Text(self.0).visit_u64(port).map(|text| vec![text])
     }
 
     fn visit_i64<E: de::Error>(self, port: i64) -> Result<Vec<String>, E> {
-        Text.visit_i64(port).map(|text| vec![text])
+        Text(self.0).visit_i64(port).map(|text| vec![text])
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vec<String>, A::Error> {
         let mut texts = Vec::new();
-        while let Some(Element(text)) = seq.next_element()? {
+        while let Some(text) = seq.next_element_seed(Text(self.0))? {
             texts.push(text);
         }
         Ok(texts)
@@ -355,11 +383,13 @@ impl Serialize for Check {
 
 impl Serialize for CheckedSetting {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("CheckedSetting", 5)?;
+        let mut out = serializer.serialize_struct("CheckedSetting", 7)?;
+        out.serialize_field("index", &self.position().index())?;
+        out.serialize_field("entry", &self.position().entry())?;
         out.serialize_field("text", &*without_credentials(self.text()))?;
-        out.serialize_field("problems", &self.problems().collect::<Vec<_>>())?;
+        out.serialize_field("errors", &self.causes().collect::<Vec<_>>())?;
         out.serialize_field("skipped", self.skipped())?;
-        out.serialize_field("merged", self.merged())?;
+        out.serialize_field("duplicates", self.duplicates())?;
         out.serialize_field("sockets", self.sockets())?;
         out.end()
     }
@@ -370,7 +400,7 @@ impl Serialize for CheckedSocket {
         let mut out = serializer.serialize_struct("CheckedSocket", 4)?;
         out.serialize_field("addr", &self.addr())?;
         out.serialize_field("target", &self.target())?;
-        out.serialize_field("problems", self.problems())?;
+        out.serialize_field("errors", &self.causes().collect::<Vec<_>>())?;
         out.serialize_field("notes", self.notes())?;
         out.end()
     }
@@ -380,33 +410,24 @@ impl Serialize for BindError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("BindError", 4)?;
         out.serialize_field("message", &self.to_string())?;
-        out.serialize_field("failures", &self.failures().collect::<Vec<_>>())?;
+        out.serialize_field("errors", &self.errors().collect::<Vec<_>>())?;
         out.serialize_field("hints", &self.hints())?;
         out.serialize_field("transient", &self.is_transient())?;
         out.end()
     }
 }
 
-impl Serialize for BindFailure {
+impl Serialize for SettingError {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let os_error = self.io_error().and_then(std::io::Error::raw_os_error);
-        let mut out = serializer.serialize_struct("BindFailure", 5)?;
-        out.serialize_field("entry", &self.entry())?;
-        out.serialize_field("addr", &self.addr())?;
-        out.serialize_field("step", &self.step().to_string())?;
-        out.serialize_field("causes", &self.causes().collect::<Vec<_>>())?;
-        out.serialize_field("os_error", &os_error)?;
-        out.end()
-    }
-}
-
-impl Serialize for Skipped {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Skipped", 4)?;
-        out.serialize_field("entry", &self.entry())?;
+        let mut out = serializer.serialize_struct("SettingError", 7)?;
+        out.serialize_field("index", &self.position().index())?;
+        out.serialize_field("entry", &self.position().entry())?;
         out.serialize_field("text", &*without_credentials(self.text()))?;
         out.serialize_field("addr", &self.addr())?;
-        out.serialize_field("cause", self.cause())?;
+        out.serialize_field("step", &self.step().to_string())?;
+        out.serialize_field("causes", self.causes())?;
+        out.serialize_field("os_error", &os_error)?;
         out.end()
     }
 }
@@ -414,26 +435,26 @@ impl Serialize for Skipped {
 impl Serialize for Change {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let kind = match self.kind() {
-            ChangeKind::Gone => "gone",
-            ChangeKind::Back => "back",
-            ChangeKind::Recreated { .. } => "recreated",
-            ChangeKind::New => "new",
-            ChangeKind::Stray => "stray",
-        };
-        let action = match self.action() {
-            Action::Nothing => "nothing",
-            Action::Wait => "wait",
-            Action::Rebind => "rebind",
-            Action::RebindAll => "rebind-all",
-            Action::Close => "close",
+            ChangeKind::Kept => "kept",
+            ChangeKind::Unreachable => "unreachable",
+            ChangeKind::Added => "added",
+            ChangeKind::Pending => "pending",
+            ChangeKind::Removed => "removed",
+            ChangeKind::InterfaceReplaced { .. } => "interface-replaced",
         };
         let mut out = serializer.serialize_struct("Change", 6)?;
         out.serialize_field("kind", kind)?;
-        out.serialize_field("entry", &self.entry())?;
+        out.serialize_field("index", &self.position().index())?;
+        out.serialize_field("entry", &self.position().entry())?;
         out.serialize_field("addr", &self.addr())?;
         out.serialize_field("interface", &self.interface())?;
-        out.serialize_field("action", action)?;
         out.serialize_field("message", &self.to_string())?;
         out.end()
+    }
+}
+
+impl Serialize for Diff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.changes())
     }
 }

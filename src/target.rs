@@ -241,22 +241,23 @@ impl BindTarget {
             Self::Local(LocalAddr(placed)) => Endpoint::Ip {
                 ip: placed.ip,
                 scope_id: placed.scope_id,
-                standing: Standing::Listed,
+                group: GroupCheck::of_listed(placed.ip),
             },
             Self::Foreign(foreign) => Endpoint::Ip {
                 ip: foreign.ip(),
                 scope_id: foreign.0.scope_id,
-                standing: match foreign.reason() {
+                group: match foreign.reason() {
                     ForeignReason::DirectedBroadcast { addr, .. }
                         if addr.subnet().broadcast().map(IpAddr::V4) == Some(foreign.ip()) =>
                     {
-                        Standing::Broadcast
+                        GroupCheck::Group(GroupAddr::Broadcast)
                     }
                     // Snapshots of a system take one for the other.
-                    ForeignReason::DirectedBroadcast { .. } | ForeignReason::Peer { .. } => {
-                        Standing::PeerOrBroadcast
+                    ForeignReason::DirectedBroadcast { .. } => GroupCheck::MayBeBroadcast,
+                    ForeignReason::Peer { .. } if foreign.ip().is_ipv4() => {
+                        GroupCheck::MayBeBroadcast
                     }
-                    _ => Standing::Foreign,
+                    _ => GroupCheck::of_literal(foreign.ip()),
                 },
             },
         }
@@ -276,6 +277,64 @@ impl fmt::Display for BindTarget {
     }
 }
 
+/// The class of an address on a host, without the payload of a [`BindTarget`].
+///
+/// It costs one lookup in a hash map and shares nothing with the snapshot, so a server can classify
+/// an address of every request.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Class, Interface, Interfaces};
+///
+/// let host: Interfaces =
+///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
+/// assert_eq!(Class::of("10.0.0.1".parse()?, &host), Class::Local);
+/// assert_eq!(Class::of("10.0.0.2".parse()?, &host), Class::Foreign);
+/// # Ok::<(), std::net::AddrParseError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A wildcard: [`BindTarget::Any`].
+    Any,
+    /// A loopback address: [`BindTarget::Loopback`].
+    Loopback,
+    /// An address that an interface of the host has: [`BindTarget::Local`].
+    Local,
+    /// An address that no interface of the host has: [`BindTarget::Foreign`].
+    Foreign,
+}
+
+impl Class {
+    /// Classifies an address against a snapshot, as [`BindTarget::classify`] does.
+    ///
+    /// A link-local address is `Local` if any interface has it, because its zone is not considered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Class, Interfaces};
+    ///
+    /// let host = Interfaces::default();
+    /// assert_eq!(Class::of("::ffff:127.0.0.1".parse()?, &host), Class::Loopback);
+    /// assert_eq!(Class::of("::".parse()?, &host), Class::Any);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn of(ip: IpAddr, host: &Interfaces) -> Self {
+        let ip = ip.to_canonical();
+        if ip.is_unspecified() {
+            Self::Any
+        } else if ip.is_loopback() {
+            Self::Loopback
+        } else if host.has(ip) {
+            Self::Local
+        } else {
+            Self::Foreign
+        }
+    }
+}
+
 /// What a socket is bound to, its class aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
@@ -285,7 +344,7 @@ pub(crate) enum Endpoint {
     Ip {
         ip: IpAddr,
         scope_id: u32,
-        standing: Standing,
+        group: GroupCheck,
     },
 }
 
@@ -297,15 +356,50 @@ pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
     }
 }
 
-/// What a snapshot says of an address to bind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// No snapshot was asked.
-    Unknown,
-    Listed,
-    Foreign,
-    PeerOrBroadcast,
+/// An address of many hosts, which no TCP client can connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GroupAddr {
+    /// A multicast group (RFC 5771; RFC 4291, section 2.7).
+    Multicast,
+    /// The limited broadcast address (RFC 919), or that of a subnet.
     Broadcast,
+}
+
+/// What is known about an address being a [`GroupAddr`] before the kernel is queried. Linux binds some.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GroupCheck {
+    /// One host has it.
+    Host,
+    Group(GroupAddr),
+    /// It may be the broadcast address of a subnet, which only the kernel knows.
+    MayBeBroadcast,
+    /// It may be the lowest address of a subnet, which is a broadcast address before Linux 5.14.
+    MayBeOldBroadcast,
+}
+
+impl GroupCheck {
+    /// Decides on an address of which no snapshot says more.
+    pub(crate) fn of_literal(ip: IpAddr) -> Self {
+        match (Self::of_listed(ip), ip) {
+            (Self::Host, IpAddr::V4(v4)) => match v4.octets()[3] & 0b11 {
+                // In a subnet of /30 or larger the last two bits of a broadcast address are all set, or none is.
+                0b11 => Self::MayBeBroadcast,
+                0b00 => Self::MayBeOldBroadcast,
+                _ => Self::Host,
+            },
+            (check, _) => check,
+        }
+    }
+
+    /// Decides on an address that an interface has, which may be a group all the same (`autojoin`, ip-address(8)).
+    pub(crate) fn of_listed(ip: IpAddr) -> Self {
+        match ip {
+            _ if ip.is_multicast() => Self::Group(GroupAddr::Multicast),
+            IpAddr::V4(v4) if v4.is_broadcast() => Self::Group(GroupAddr::Broadcast),
+            _ => Self::Host,
+        }
+    }
 }
 
 impl Endpoint {
@@ -325,7 +419,7 @@ impl Endpoint {
         Self::Ip {
             ip,
             scope_id,
-            standing: Standing::Unknown,
+            group: GroupCheck::of_literal(ip),
         }
     }
 

@@ -92,19 +92,19 @@ fn one_is_left_where_a_list_fails() {
         let options = BindOptions::new().activation(Activation::from_env().unwrap());
         // TEST-NET-2, which no host has.
         let missing: SocketAddr = "198.51.100.1:80".parse().unwrap();
-        let err = options.bind_all([addr, missing]).unwrap_err();
-        assert_eq!(err.failures().count(), 1, "{err}");
+        let err = options.bind([addr, missing]).unwrap_err();
+        assert_eq!(err.errors().count(), 1, "{err}");
         // Nor is it said to be in use where the rest cannot be resolved.
         let err = options
-            .bind_all([addr.to_string(), "eth9:81".to_owned()])
+            .bind([addr.to_string(), "eth9:81".to_owned()])
             .unwrap_err();
-        assert_eq!(err.failures().count(), 1, "{err}");
-        let listeners = options.bind_all([addr]).unwrap();
+        assert_eq!(err.errors().count(), 1, "{err}");
+        let listeners = options.bind([addr]).unwrap();
         // Whoever serves on it while a list is tried again waits in no call.
         let serving = listeners.into_iter().next().unwrap();
         let serving = serving.into_std_nonblocking().unwrap();
-        assert!(options.bind_all([addr, missing]).is_err());
-        options.bind_all([addr]).unwrap();
+        assert!(options.bind([addr, missing]).is_err());
+        options.bind([addr]).unwrap();
         let accepted = serving.accept().map(|(client, _)| client);
         assert_eq!(accepted.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
     });

@@ -1,7 +1,7 @@
 //! What is allocated on the heap on the way to a bound socket.
 
 use allocation_counter::measure;
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr};
+use bindaddr::{BindTarget, Class, Interface, Interfaces, ListenAddr};
 
 #[test]
 fn literals_are_read_without_allocating() {
@@ -27,7 +27,11 @@ fn literals_are_read_without_allocating() {
 fn one_address_is_classified_without_allocating() {
     let eth0 = Interface::new("eth0", 2).with_addr([192, 0, 2, 7].into(), 24);
     let host: Interfaces = [eth0].into_iter().collect();
-    for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [192, 0, 2, 7]] {
+    for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [192, 0, 2, 7], [192, 0, 2, 8]] {
+        let counted = measure(|| {
+            std::hint::black_box(Class::of(ip.into(), &host));
+        });
+        assert_eq!(counted.count_total, 0, "{ip:?}");
         let counted = measure(|| drop(BindTarget::classify(ip.into(), &host)));
         assert_eq!(counted.count_total, 0, "{ip:?}");
     }

@@ -181,12 +181,12 @@ fn all_are_opened_or_none_is() {
             in_use((Ipv6Addr::LOCALHOST, port).into())
         ),
     );
-    assert_eq!(err.failures().count(), 1);
+    assert_eq!(err.errors().count(), 1);
     // 127.0.0.1 was opened, and is not any more.
     let first = bind(format!("127.0.0.1:{port}")).unwrap();
 
     let err = bind(format!("localhost:{port}")).unwrap_err();
-    assert_eq!(err.failures().count(), 2, "every failure is reported");
+    assert_eq!(err.errors().count(), 2, "every failure is reported");
     assert_eq!(
         err.to_string(),
         format!(

@@ -8,9 +8,9 @@ use std::net::{SocketAddr, TcpListener};
 
 #[cfg(target_os = "linux")]
 use bindaddr::bind_udp;
-use bindaddr::{
+use bindaddr::{GroupAddr, 
     BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, Listener, Overlap,
-    ParseErrorKind, bind, bind_all, check, check_udp,
+    ParseErrorKind, bind, check, check_udp,
 };
 use util::netns::alone;
 #[cfg(target_os = "linux")]
@@ -23,7 +23,7 @@ fn free_port() -> u16 {
 }
 
 fn problems(check: &Check, n: usize) -> Vec<String> {
-    let problems = check.settings()[n].problems();
+    let problems = check.settings()[n].causes();
     problems.map(ToString::to_string).collect()
 }
 
@@ -65,13 +65,13 @@ fn every_setting_has_its_problems() {
         "198.51.100.1:0",
     ]);
     assert!(!check.is_ok());
-    let first = |n: usize| check.settings()[n].problems().next();
+    let first = |n: usize| check.settings()[n].causes().next();
     assert!(
         matches!(first(0), Some(Cause::Text(err)) if err.kind() == ParseErrorKind::MissingPort)
     );
     assert!(first(1).is_none());
     assert!(matches!(first(2), Some(Cause::Unresolved(_))));
-    assert!(matches!(first(3), Some(Cause::Multicast)));
+    assert!(matches!(first(3), Some(Cause::Group(GroupAddr::Multicast))));
     assert!(matches!(first(4), Some(Cause::NotOnThisHost(_))));
     assert!(check.settings()[0].sockets().is_empty());
     let foreign = &check.settings()[4].sockets()[0];
@@ -100,7 +100,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
                 "it cannot stand beside `0.0.0.0:{port}` of the same list, which covers every IPv4 address"
             )]
         );
-        let conflict = list.settings()[1].problems().next();
+        let conflict = list.settings()[1].causes().next();
         let Some(Cause::Conflict {
             other,
             text,
@@ -165,7 +165,7 @@ fn a_running_server_is_named_and_not_disturbed() {
                 "port {port} is in use by this process on 127.0.0.1"
             )]
         );
-        let Some(Cause::InUse { holders, .. }) = check.settings()[1].problems().next() else {
+        let Some(Cause::InUse { holders, .. }) = check.settings()[1].causes().next() else {
             panic!("{check}")
         };
         assert_eq!(holders[0].addr(), addr);
@@ -252,13 +252,13 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((addr(0), addr(1)), (4003, 4004));
         assert_eq!(
             problems(&found, 2),
-            ["other sockets have every port from 4003 to 4004"]
+            ["it cannot stand beside `127.0.0.1:4003` of the same list, which has 127.0.0.1:4003"]
         );
         // A range has room beside a server on its first port, whatever else is wrong.
         let err = bind("198.51.100.1:4000-4010").unwrap_err();
         let causes = err
-            .failures()
-            .flat_map(bindaddr::BindFailure::causes)
+            .errors()
+            .flat_map(bindaddr::SettingError::causes)
             .count();
         assert_eq!(causes, 1, "{err}");
         drop(held);
@@ -309,15 +309,15 @@ fn the_page_of_a_configuration() {
              \x20 192.168.71.67:80: 192.168.71.67, an address of eth0\n\
              192.168.158.94:80\n\
              \x20 192.168.158.94:80\n\
-             \x20   problem: no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; the nearest address here is 192.168.71.67\n\
+             \x20   error: no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; the nearest address here is 192.168.71.67\n\
              0.0.0.0:443\n\
              \x20 0.0.0.0:443: every IPv4 address of this host\n\
-             \x20   problem: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
+             \x20   error: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
              198.51.100.7:80\n\
              \x20 198.51.100.7:80\n\
              \x20   note: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
              :8080\n\
-             \x20 problem: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost:8080` for this host only or `*:8080` for every address\n",
+             \x20 error: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost:8080` for this host only or `*:8080` for every address\n",
         );
         drop(server);
     });
@@ -332,7 +332,7 @@ fn what_may_be_absent_is_no_problem() {
         assert_eq!(found.settings()[0].sockets().len(), 1);
         assert_eq!(problems(&found, 0), [""; 0]);
         assert!(matches!(
-            found.settings()[1].problems().next(),
+            found.settings()[1].causes().next(),
             Some(Cause::FamilyUnavailable { .. })
         ));
         assert_eq!(problems(&found, 2), [""; 0]);
@@ -375,7 +375,7 @@ fn what_is_absent_takes_no_port_from_a_range() {
         ];
         let found = check(settings);
         assert!(found.is_ok(), "{found}");
-        let bound = bind_all(settings).unwrap();
+        let bound = bind(settings).unwrap();
         let addrs: Vec<_> = bound.iter().map(Listener::local_addr).collect();
         let sockets = found.settings().iter().flat_map(CheckedSetting::sockets);
         assert!(sockets.map(CheckedSocket::addr).eq(addrs));
@@ -385,9 +385,9 @@ fn what_is_absent_takes_no_port_from_a_range() {
             "-198.51.100.1:8001",
             "0.0.0.0:8000-8001",
         ];
-        let told = bind_all(settings)
+        let told = bind(settings)
             .unwrap_err()
-            .failures()
+            .errors()
             .next()
             .unwrap()
             .cause()
@@ -402,9 +402,9 @@ fn an_option_that_is_no_option_is_a_problem() {
         let check = BindOptions::new()
             .device("l/o")
             .check(["127.0.0.1:0", "127.0.0.1"]);
-        let causes: Vec<&Cause> = check.settings()[0].problems().collect();
+        let causes: Vec<&Cause> = check.settings()[0].causes().collect();
         assert!(matches!(causes[..], [Cause::InvalidDevice { .. }]));
-        let causes: Vec<&Cause> = check.settings()[1].problems().collect();
+        let causes: Vec<&Cause> = check.settings()[1].causes().collect();
         assert!(matches!(
             causes[..],
             [Cause::Text(_), Cause::InvalidDevice { .. }]

@@ -8,8 +8,8 @@ use std::io;
 use std::net::SocketAddr;
 
 use bindaddr::{
-    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind_all,
-    bind_udp_all,
+    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind,
+    bind_udp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
@@ -108,11 +108,7 @@ fn binds(kind: Type, options: &BindOptions, text: &str) -> Result<(), BindError>
     }
 }
 
-fn check<'a>(
-    kind: Type,
-    options: &BindOptions,
-    texts: impl IntoIterator<Item = &'a String>,
-) -> Check {
+fn check(kind: Type, options: &BindOptions, texts: &[String]) -> Check {
     if kind == Type::STREAM {
         options.check(texts)
     } else {
@@ -136,7 +132,7 @@ fn every_pair(kind: Type) {
                     let pair = format!(
                         "{held} (IPv6-only: {only_v6}, device: {held_device:?}), then {wanted} (device: {device:?})"
                     );
-                    let foreseen = check(kind, &options, [&text]);
+                    let foreseen = check(kind, &options, std::slice::from_ref(&text));
                     match binds(kind, &options, &text) {
                         Ok(()) => assert!(foreseen.is_ok(), "{pair} binds: {foreseen}"),
                         // It comes to no conflict.
@@ -148,7 +144,7 @@ fn every_pair(kind: Type) {
                                 _ => false,
                             };
                             assert!(is_elsewhere, "{pair}");
-                            let problem = foreseen.settings()[0].problems().next();
+                            let problem = foreseen.settings()[0].causes().next();
                             assert!(
                                 matches!(problem, Some(Cause::OnAnotherDevice { .. })),
                                 "{pair}"
@@ -162,7 +158,7 @@ fn every_pair(kind: Type) {
                             let found = holders(err.cause());
                             assert_eq!(found.len(), 1, "{pair}: {err}");
                             assert!(found[0].is_this_process(), "{pair}: {err}");
-                            let problem = foreseen.settings()[0].problems().next();
+                            let problem = foreseen.settings()[0].causes().next();
                             let problem = problem.unwrap_or_else(|| panic!("{pair} does not bind"));
                             assert_eq!(holders(problem), found, "{pair}");
                             refused += 1;
@@ -225,13 +221,13 @@ fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
 
                         let check = check(kind, &BindOptions::new(), &texts);
                         let opened = if kind == Type::STREAM {
-                            bind_all(&texts)
-                                .map(|list| (list.as_slice().len(), list.merged().len()))
+                            bind(&texts)
+                                .map(|list| (list.as_slice().len(), list.duplicates().len()))
                         } else {
-                            bind_udp_all(&texts)
-                                .map(|list| (list.as_slice().len(), list.merged().len()))
+                            bind_udp(&texts)
+                                .map(|list| (list.as_slice().len(), list.duplicates().len()))
                         };
-                        let problem = check.settings()[1].problems().next();
+                        let problem = check.settings()[1].causes().next();
                         match (opened, problem) {
                             (Ok((2, 0)), None) => assert!(is_fit, "{texts:?}"),
                             // The kernel refuses the same twice.
@@ -240,7 +236,7 @@ fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
                                 assert!(!is_fit, "{texts:?}");
                                 assert_eq!(*text, texts[0]);
                                 assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
-                                assert_eq!(err.failures().count(), 1);
+                                assert_eq!(err.errors().count(), 1);
                             }
                             other => panic!("{texts:?}: {other:?}"),
                         }
@@ -273,11 +269,11 @@ fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
                     })
                     .collect();
                 let check = BindOptions::new().check(&texts);
-                match bind_all(&texts) {
+                match bind(&texts) {
                     Ok(listeners) => {
                         // Every one of these has one socket.
                         prop_assert_eq!(
-                            listeners.as_slice().len() + listeners.merged().len(),
+                            listeners.as_slice().len() + listeners.duplicates().len(),
                             texts.len()
                         );
                         prop_assert!(listeners.skipped().is_empty());
@@ -286,7 +282,7 @@ fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
                     }
                     Err(err) => {
                         // Whatever the plan lets through, the kernel opens.
-                        for failure in err.failures() {
+                        for failure in err.errors() {
                             prop_assert!(
                                 matches!(failure.cause(), Cause::Conflict { .. }),
                                 "{}",
@@ -294,8 +290,8 @@ fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
                             );
                         }
                         prop_assert!(!check.is_ok());
-                        let told = check.settings().iter().flat_map(CheckedSetting::problems);
-                        prop_assert_eq!(told.count(), err.failures().count(), "{}\n{}", err, check);
+                        let told = check.settings().iter().flat_map(CheckedSetting::causes);
+                        prop_assert_eq!(told.count(), err.errors().count(), "{}\n{}", err, check);
                     }
                 }
                 Ok(())

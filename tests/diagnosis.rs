@@ -17,10 +17,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bindaddr::{
-    BindError, BindFailure, BindOptions, BindTarget, Cause, Family, HintKind, Interfaces,
-    ListenAddr, Note, Overlap, Policy, Privilege, Setting, SocketState, Step, Unavailable,
-    WhyBound, bind, bind_udp,
+use bindaddr::{GroupAddr, ToSettings, 
+    BindError, SettingError, BindOptions, BindTarget, Cause, Family, HintKind, SocketState,
+    Interfaces, ListenAddr, Note, Overlap, Policy, Privilege, Step, Unavailable, WhyBound,
+    bind, bind_udp,
 };
 use socket2::{Domain, Socket, Type};
 use util::features;
@@ -39,7 +39,7 @@ fn cable() {
 
 /// Binds `setting`, which fails, and holds the row of it in the docs.
 #[track_caller]
-fn row<'a>(situation: &str, setting: impl Into<Setting<'a>>, says: &str) -> BindError {
+fn row(situation: &str, setting: impl ToSettings, says: &str) -> BindError {
     let err = fails(&BindOptions::new(), situation, setting, says);
     let addr = err.addr().expect("it came to a socket");
     let std = TcpListener::bind(addr).map_or_else(|err| err.to_string(), |_| "binds it".to_owned());
@@ -49,10 +49,10 @@ fn row<'a>(situation: &str, setting: impl Into<Setting<'a>>, says: &str) -> Bind
 
 /// As [`row`], with options that std does not have.
 #[track_caller]
-fn row_with<'a>(
+fn row_with(
     options: &BindOptions,
     situation: &str,
-    setting: impl Into<Setting<'a>>,
+    setting: impl ToSettings,
     says: &str,
 ) -> BindError {
     let err = fails(options, situation, setting, says);
@@ -61,10 +61,10 @@ fn row_with<'a>(
 }
 
 #[track_caller]
-fn fails<'a>(
+fn fails(
     options: &BindOptions,
     situation: &str,
-    setting: impl Into<Setting<'a>>,
+    setting: impl ToSettings,
     says: &str,
 ) -> BindError {
     let err = options.bind(setting).expect_err(situation);
@@ -238,12 +238,12 @@ fn not_on_this_host() {
             ),
         ] {
             if text == "192.168.0.0:80" && features::lowest_is_broadcast() {
-                assert!(matches!(bind(text).unwrap_err().cause(), Cause::Broadcast));
+                assert!(matches!(bind(text).unwrap_err().cause(), Cause::Group(GroupAddr::Broadcast)));
                 continue;
             }
             let err = row(situation, text, says);
             assert!(matches!(err.cause(), Cause::NotOnThisHost(_)));
-            assert_eq!(err.failures().next().unwrap().causes().count(), 1);
+            assert_eq!(err.errors().next().unwrap().causes().len(), 1);
             let hints = err.hints();
             // The closest address first, and that the wildcard opens more is said.
             assert_eq!(hints[0].kind(), HintKind::Replace, "{hints:?}");
@@ -595,7 +595,7 @@ fn policy_denied_ipv6_counts_as_missing_family() {
         let listeners = bind(text).expect("IPv4 is there");
         assert!(listeners.iter().all(|one| one.local_addr().is_ipv4()));
     }
-    let listeners = bindaddr::bind_all(["127.0.0.1:80", "-[::1]:80"]).expect("it may be absent");
+    let listeners = bindaddr::bind(["127.0.0.1:80", "-[::1]:80"]).expect("it may be absent");
     assert_eq!(listeners.skipped().len(), 1);
     drop(listeners);
     assert!(bindaddr::check(["127.0.0.1:80", "-[::1]:80", "*:81"]).is_ok());
@@ -1083,7 +1083,7 @@ fn privileged_port() {
             "198.51.100.1:80",
             &format!("{foreign}; also, {says}"),
         );
-        let causes: Vec<&Cause> = err.failures().flat_map(BindFailure::causes).collect();
+        let causes: Vec<&Cause> = err.errors().flat_map(SettingError::causes).collect();
         assert!(matches!(
             causes[..],
             [Cause::NotOnThisHost(_), Cause::PrivilegedPort { .. }]
@@ -1095,7 +1095,7 @@ fn privileged_port() {
                 "{says}; also, no interface of this host has 2001:db8::1; it lies in no subnet of this host"
             ),
         );
-        assert_eq!(err.failures().flat_map(BindFailure::causes).count(), 2);
+        assert_eq!(err.errors().flat_map(SettingError::causes).count(), 2);
         return rerun::done();
     }
     if rerun::role().as_deref() == Some("beside-a-server") {
@@ -1106,7 +1106,7 @@ fn privileged_port() {
              also, ports below 1024 need a privilege that this process lacks; write a port from 1024 on, or grant it; \
              also, port 80 is in use by a listener that uid 0 created on 0.0.0.0, which covers every IPv4 address",
         );
-        assert_eq!(err.failures().flat_map(BindFailure::causes).count(), 3);
+        assert_eq!(err.errors().flat_map(SettingError::causes).count(), 3);
         return rerun::done();
     }
     in_namespace(TEST, || {
@@ -1344,7 +1344,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
             ["10.0.0.1:80", "10.0.0.2:80"],
             ["10.0.0.2:80", "0.0.0.0:80"],
         ] {
-            let err = bindaddr::bind_all(list).unwrap_err();
+            let err = bindaddr::bind(list).unwrap_err();
             assert_eq!(replacements(&err), nothing, "{list:?}");
             let check = bindaddr::check(list);
             let hints = check
@@ -1354,7 +1354,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
             let offered: Vec<_> = hints.filter(|hint| hint.replacement().is_some()).collect();
             assert!(offered.is_empty(), "{list:?}: {offered:?}");
         }
-        let beside = bindaddr::bind_all(["10.0.0.2:80", "127.0.0.1:80"]).unwrap_err();
+        let beside = bindaddr::bind(["10.0.0.2:80", "127.0.0.1:80"]).unwrap_err();
         assert_eq!(replacements(&beside), ["10.0.0.1:80"]);
         // Whether the holder of a port shares it is unknown.
         let sharing = BindOptions::new().reuse_port(true);
@@ -1646,7 +1646,7 @@ fn assert_zone_conflicts_with_device() {
         on_lo
             .bind_udp(format!("[ff02::fb%{index}]:80"))
             .expect_err("refused"),
-        on_lo.bind_all([&*text]).expect_err("refused"),
+        on_lo.bind([&*text]).expect_err("refused"),
     ] {
         assert_eq!(err.step(), Step::Check, "{err}");
         assert!(

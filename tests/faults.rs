@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use bindaddr::{
     BindOptions, BindTarget, Cause, CheckedSetting, Interfaces, Listeners, ResolveErrorKind, bind,
-    bind_all, check,
+    check,
 };
 use util::netns::{in_namespace, ip};
 use util::rerun;
@@ -101,8 +101,8 @@ fn descriptors_run_out_at_each_step() {
         let mut outcomes = Vec::new();
         for free in 0..16 {
             let files = all_files_but(free);
-            let bound = bind_all(texts.iter().copied());
-            let checked = check(texts.iter().copied());
+            let bound = bind(texts);
+            let checked = check(texts);
             drop(files);
             match &bound {
                 Ok(listeners) => assert!(!listeners.as_slice().is_empty(), "{texts:?}"),
@@ -118,7 +118,7 @@ fn descriptors_run_out_at_each_step() {
                     cause => assert!(refused.contains(&cause.name()), "{texts:?}: {err:?}"),
                 },
             }
-            let problems = checked.settings().iter().flat_map(CheckedSetting::problems);
+            let problems = checked.settings().iter().flat_map(CheckedSetting::causes);
             for problem in problems {
                 match problem {
                     Cause::TooManyOpenFiles { .. }
@@ -267,7 +267,7 @@ fn ten_thousand_listeners_leave_nothing_behind() {
     let held: Vec<Listeners> = (0..10_000).map(|_| bind("127.0.0.1:0").unwrap()).collect();
     assert_eq!(open_files().len(), before.len() + 10_000);
     let taken = held[5_000].as_slice()[0].local_addr();
-    let err = bind_all(["127.0.0.1:0".to_owned(), taken.to_string()]).unwrap_err();
+    let err = bind(["127.0.0.1:0".to_owned(), taken.to_string()]).unwrap_err();
     assert!(matches!(err.cause(), Cause::InUse { .. }), "{err:?}");
     assert_eq!(open_files().len(), before.len() + 10_000);
     drop(held);

@@ -8,7 +8,7 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
-use bindaddr::{
+use bindaddr::{GroupAddr, 
     BindError, BindOptions, BindTarget, Cause, Exposure, Family, Interface, Interfaces, ListenAddr,
     Listeners, StdSocket, Step, bind, bind_udp,
 };
@@ -167,7 +167,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
         // A snapshot may be of another time or host: it makes no broadcast bindable.
         let elsewhere = BindTarget::parse_with("192.168.255.255", &Interfaces::default()).unwrap();
         let err = bind((elsewhere, 0)).unwrap_err();
-        assert!(matches!(err.cause(), Cause::Broadcast), "{err}");
+        assert!(matches!(err.cause(), Cause::Group(GroupAddr::Broadcast)), "{err}");
         // The other end of a link is none, whatever the length of its prefix.
         ip("addr add 10.8.0.1 peer 10.8.0.2/24 dev eth0");
         let peer = BindTarget::parse("10.8.0.2").unwrap();
@@ -210,7 +210,7 @@ fn lowest_subnet_address_follows_the_kernel() {
             ];
             for err in errors {
                 match err.cause() {
-                    Cause::Broadcast => assert!(is_broadcast, "{err}"),
+                    Cause::Group(GroupAddr::Broadcast) => assert!(is_broadcast, "{err}"),
                     Cause::NotOnThisHost(_) => assert!(!is_broadcast, "{err}"),
                     other => panic!("{other:?}"),
                 }
@@ -494,8 +494,8 @@ fn only_v6_refuses_mapped_addresses() {
             let errors = [
                 only_v6.bind(text).unwrap_err(),
                 only_v6.bind_udp(text).unwrap_err(),
-                only_v6.bind_all(["127.0.0.1:81", text]).unwrap_err(),
-                only_v6.bind_udp_all([text]).unwrap_err(),
+                only_v6.bind(["127.0.0.1:81", text]).unwrap_err(),
+                only_v6.bind_udp([text]).unwrap_err(),
             ];
             for err in errors {
                 assert!(matches!(err.cause(), Cause::MappedOnV6Only { .. }), "{err}");
@@ -514,12 +514,12 @@ fn only_v6_refuses_mapped_addresses() {
             ("*:443", true, true),
             ("443", true, true),
         ] {
-            let listeners = only_v6.bind_all([text]).unwrap();
+            let listeners = only_v6.bind([text]).unwrap();
             assert_eq!(accepts("127.0.0.1:443"), ipv4, "{text}");
             assert_eq!(accepts("[::1]:443"), ipv6, "{text}");
             drop(listeners);
         }
-        only_v6.bind_all(["0.0.0.0:443", "[::]:443"]).unwrap();
+        only_v6.bind(["0.0.0.0:443", "[::]:443"]).unwrap();
     });
 }
 
@@ -918,7 +918,7 @@ fn every_failure_keeps_what_is_known() {
                     (Ok(_), Ok(_)) => {}
                     (Err(err), _) if err.raw_os_error().is_none() => {
                         prop_assert!(
-                            matches!(err.cause(), Cause::Multicast | Cause::Broadcast),
+                            matches!(err.cause(), Cause::Group(GroupAddr::Multicast) | Cause::Group(GroupAddr::Broadcast)),
                             "{:?}",
                             err
                         );

@@ -1,9 +1,11 @@
 //! `ListenAddr`: every spelling, every misspelling, and the laws of the grammar.
 
 use std::collections::HashSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bindaddr::{Family, HintKind, Host, ListenAddr, ParseError, ParseErrorKind, Word, Zone};
+use bindaddr::{
+    Family, HintKind, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind, Word, Zone,
+};
 use proptest::prelude::*;
 
 #[track_caller]
@@ -151,6 +153,159 @@ fn a_default_port_stands_in_for_a_missing_one() {
     ] {
         let err = ListenAddr::parse_with_default_port(written, 443).unwrap_err();
         assert_eq!(err.kind(), kind, "{err}");
+    }
+}
+
+#[test]
+fn from_host_reads_everything_without_a_port() {
+    for (written, canonical) in [
+        (
+            "fe80::f4e5:98ff:fe22:7461",
+            "[fe80::f4e5:98ff:fe22:7461]:443",
+        ),
+        ("2001:db8::10:53", "[2001:db8::10:53]:443"),
+        ("fd00::1:2", "[fd00::1:2]:443"),
+        ("::1:80", "[::1:80]:443"),
+        ("::1:080", "[::1:80]:443"),
+        ("[::1]", "[::1]:443"),
+        ("::", "[::]:443"),
+        ("::ffff:10.0.0.1", "[::ffff:10.0.0.1]:443"),
+        ("fe80::1%eth0", "[fe80::1%eth0]:443"),
+        ("[fe80::1%2]", "[fe80::1%2]:443"),
+        ("127.0.0.1", "127.0.0.1:443"),
+        ("*", "*:443"),
+        ("LocalHost", "localhost:443"),
+        ("eth0", "eth0:443"),
+        ("web-7d4b9c6f5d-abcde", "web-7d4b9c6f5d-abcde:443"),
+        ("10.0.0.0/8", "10.0.0.0/8:443"),
+        ("[fd00::/8]", "[fd00::/8]:443"),
+        ("_site_", "_private_:443"),
+        ("ipv4@eth0", "ipv4@eth0:443"),
+        ("ipv6@*", "ipv6@*:443"),
+        ("-::1", "-[::1]:443"),
+        ("-ipv6@eth0", "-ipv6@eth0:443"),
+    ] {
+        let read = ListenAddr::from_host(written, 443).unwrap_or_else(|err| panic!("{err}"));
+        assert_eq!(read.to_string(), canonical);
+        match written.parse::<Host>() {
+            Ok(host) => {
+                assert_eq!(ListenAddr::from((host.clone(), 443)), read);
+                assert_eq!(host.to_string().parse(), Ok(host));
+            }
+            Err(_) => assert!(
+                written.starts_with('-') || written.contains('@'),
+                "{written}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn from_hosts_reads_a_list_without_ports() {
+    let addrs = ListenAddrs::from_hosts("127.0.0.1,::1:80 -eth0\tipv4@_local_", 443);
+    let canonical = "127.0.0.1:443, [::1:80]:443, -eth0:443, ipv4@_local_:443";
+    assert_eq!(addrs.unwrap().to_string(), canonical);
+    let addrs = ListenAddrs::from_each_host(["127.0.0.1, eth0", "fd00::1:2"], 0);
+    let canonical = "127.0.0.1:0, eth0:0, [fd00::1:2]:0";
+    assert_eq!(addrs.unwrap().to_string(), canonical);
+
+    let err = ListenAddrs::from_hosts("127.0.0.1,443, [::1]:80,", 8080).unwrap_err();
+    assert_eq!(
+        err.to_string(),
+        "entry 2 of 4: invalid listen address \"443\": expected a host without the port `443`; \
+         entry 3 of 4: invalid listen address \"[::1]:80\": expected a host without the port `80`; write `[::1]`; \
+         entry 4 of 4: invalid listen address \"\": it is empty; write `127.0.0.1` for this host only or `*` for every \
+         address"
+    );
+    assert_eq!(err.faults()[1].offset(), 15);
+    let err = ListenAddrs::from_each_host(["127.0.0.1", "443"], 8080).unwrap_err();
+    assert_eq!(
+        err.faults()[0].error().kind(),
+        ParseErrorKind::UnexpectedPort
+    );
+    assert!(ListenAddrs::from_each_host([""; 0], 8080).is_err());
+    assert!(ListenAddrs::from_hosts("", 8080).is_err());
+}
+
+#[test]
+fn listen_addrs_dereferences_to_a_slice() {
+    let addrs: ListenAddrs = "*:80, -[::1]:443".parse().unwrap();
+    assert_eq!(addrs.len(), 2);
+    assert_eq!(addrs.first(), Some(&addr("*:80")));
+    assert!(addrs[1].is_optional() && !addrs.is_empty());
+    assert_eq!(ListenAddrs::from(addrs.to_vec()), addrs);
+    assert_eq!(addrs.iter().cloned().collect::<ListenAddrs>(), addrs);
+    assert_eq!(ListenAddrs::from(Vec::new()), ListenAddrs::default());
+    // Nothing to bind, which is an error and never a wildcard.
+    let err = bindaddr::bind(ListenAddrs::default()).unwrap_err();
+    assert!(matches!(err.cause(), bindaddr::Cause::EmptyList), "{err}");
+}
+
+/// Text of a `Host`, kind, the place of the mistake, what the message says after the text, and `true` if
+/// `ListenAddr::from_host` returns the same error.
+#[rustfmt::skip] // one row a misspelling
+fn host_misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static str, bool)> {
+    #[allow(clippy::enum_glob_use)]
+    use ParseErrorKind::*;
+
+    vec![
+        ("", Empty, "", "it is empty; write `127.0.0.1` for this host only or `*` for every address", true),
+        ("127.0.0.1:80", UnexpectedPort, "80", "expected a host without the port `80`; write `127.0.0.1`", true),
+        ("127.0.0.1:0", UnexpectedPort, "0", "expected a host without the port `0`; write `127.0.0.1`", true),
+        ("127.0.0.1:", UnexpectedPort, "", "expected a host without a port; write `127.0.0.1`", true),
+        ("[::1]:80", UnexpectedPort, "80", "expected a host without the port `80`; write `[::1]`", true),
+        ("eth0:8000-8010", UnexpectedPort, "8000-8010", "expected a host without the port `8000-8010`; write `eth0`", true),
+        ("*:80", UnexpectedPort, "80", "expected a host without the port `80`; write `*`", true),
+        ("localhost:80", UnexpectedPort, "80", "expected a host without the port `80`; write `localhost`", true),
+        (":::80", UnexpectedPort, "80", "expected a host without the port `80`; write `::`", true),
+        ("fe80::1%eth0:80", UnexpectedPort, "80", "expected a host without the port `80`; write `fe80::1%eth0`", true),
+        ("1:2:3:4:5:6:7:8:80", UnexpectedPort, "80", "expected a host without the port `80`; write `1:2:3:4:5:6:7:8`", true),
+        // Every address, or the port of an address that is missing?
+        ("8080", UnexpectedPort, "8080", "expected a host without the port `8080`", true),
+        ("8000-8010", UnexpectedPort, "8000-8010", "expected a host without the port `8000-8010`", true),
+        ("70000", LegacyIpv4, "70000", "`70000` is a number; an IPv4 address has four decimal numbers, as in `127.0.0.1`", true),
+        (":80", EmptyHost, "", "the host is empty, as when a variable is unset; write `localhost` for this host only or `*` for every address", true),
+        ("-8080", SignedPort, "-8080", "the port `-8080` has a sign", true),
+        ("-[::1]", UnexpectedOptional, "-", "expected a host, which cannot be optional (`-`); write `[::1]`", false),
+        ("-eth0", UnexpectedOptional, "-", "expected a host, which cannot be optional (`-`); write `eth0`", false),
+        ("-ipv4@eth0", UnexpectedOptional, "-", "expected a host, which cannot be optional (`-`)", false),
+        ("ipv4@*", UnexpectedFamily, "ipv4@", "expected a host without the family `ipv4@`; write `0.0.0.0`", false),
+        ("ipv6@*", UnexpectedFamily, "ipv6@", "expected a host without the family `ipv6@`; write `*` for both families", false),
+        ("ipv6@::", UnexpectedFamily, "ipv6@", "expected a host without the family `ipv6@`; write `::` for both families", false),
+        ("ipv4@0.0.0.0", UnexpectedFamily, "ipv4@", "expected a host without the family `ipv4@`; write `0.0.0.0`", false),
+        ("ipv4@localhost", UnexpectedFamily, "ipv4@", "expected a host without the family `ipv4@`; write `127.0.0.1`", false),
+        ("ipv6@localhost", UnexpectedFamily, "ipv6@", "expected a host without the family `ipv6@`; write `::1`", false),
+        ("ipv4@eth0", UnexpectedFamily, "ipv4@", "expected a host without the family `ipv4@`; write `eth0` for both families", false),
+        ("ipv6@_private_", UnexpectedFamily, "ipv6@", "expected a host without the family `ipv6@`; write `_private_` for both families", false),
+        ("ipv6@fd00::1:2", UnexpectedFamily, "ipv6@", "expected a host without the family `ipv6@`; write `fd00::1:2`", false),
+        ("ipv4@10.0.0.0/8", UnexpectedFamily, "ipv4@", "expected a host without the family `ipv4@`; write `10.0.0.0/8`", false),
+        ("ipv4@eth0:80", UnexpectedPort, "80", "expected a host without the port `80`", false),
+        ("ipv4@::1", FamilyMismatch, "::1", "`::1` is not of the family before the `@`; write `::1`", true),
+        ("fd00::/8", UnbracketedNetwork, "fd00::/8", "an IPv6 network is written in brackets, with its prefix length; write `[fd00::/8]`", true),
+        ("127.1", LegacyIpv4, "127.1", "`127.1` is a number; an IPv4 address has four decimal numbers, as in `127.0.0.1`", true),
+        ("127.0.0.1,::1", List, ",", "expected one address, and the `,` at byte 9 begins another", true),
+        ("unix", UnixSocket, "unix", "it is a Unix socket; only internet addresses are read here", true),
+        ("http://127.0.0.1:80", Url, "http://", "expected an address, not a URL", true),
+        ("$HOST", InvalidCharacter, "$", "unexpected `$` at byte 0 (an environment variable that was not expanded?)", true),
+    ]
+}
+
+#[test]
+fn every_misspelling_of_a_host_has_its_own_sentence() {
+    for (written, kind, place, sentence, both) in host_misspellings() {
+        let err = written.parse::<Host>().expect_err(written);
+        assert_eq!(err.kind(), kind, "{written:?}: {err}");
+        assert_eq!(&written[err.span()], place, "{written:?}: {err}");
+        let message = format!("invalid listen address \"{written}\": {sentence}");
+        assert_eq!(err.to_string(), message);
+        let addr = ListenAddr::from_host(written, 443);
+        match addr {
+            Err(err) if both => assert_eq!(err.to_string(), message),
+            addr => assert!(
+                !both && (addr.is_ok() || written.contains(":80")),
+                "{addr:?}"
+            ),
+        }
     }
 }
 
@@ -423,6 +578,12 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("*%localhost:80", ZoneNotLinkLocal, "localhost", "only link-local addresses have a zone"),
         ("“127.0.0.1:80", NonAscii, "“", "`“` at byte 0 is not ASCII; write `127.0.0.1:80`"),
         ("0.0.0.0:tcp://10.96.0.1:80", Url, "0.0.0.0:tcp://", "expected an address, not a URL"),
+        // Names that by themselves would be a range of ports, an optional address, and a Unix socket.
+        ("80-90:80", InvalidIpv4, "80-90", "`80-90` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"),
+        ("--eth0:80", UnexpectedOptional, "-", "a name cannot begin with `-`; write `-eth0:80`"),
+        ("--127.0.0.1:80", UnexpectedOptional, "-", "a name cannot begin with `-`; write `-127.0.0.1:80`"),
+        ("ipv4@-eth0:80", UnexpectedOptional, "-", "a name cannot begin with `-`; write `ipv4@eth0:80`"),
+        ("ipv4@unix:80", UnixSocket, "unix", "it is a Unix socket; only internet addresses are read here"),
     ]
 }
 
@@ -443,8 +604,9 @@ fn every_misspelling_has_its_own_sentence() {
     }
 }
 
-/// Reads a text in each place where one is read: with a port, with a default port, and without.
-fn read_everywhere(text: &str) -> [Result<(), ParseError>; 3] {
+/// Reads a text in each place where one is read: with a port, with a default port, and without, for one target, for
+/// the addresses of a setting, and as a host.
+fn read_everywhere(text: &str) -> [Result<(), ParseError>; 5] {
     let host_only = match bindaddr::BindTarget::parse_with(text, &bindaddr::Interfaces::default()) {
         Ok(_) => Ok(()),
         Err(err) => {
@@ -460,13 +622,16 @@ fn read_everywhere(text: &str) -> [Result<(), ParseError>; 3] {
         text.parse::<ListenAddr>().map(drop),
         ListenAddr::parse_with_default_port(text, 443).map(drop),
         host_only,
+        ListenAddr::from_host(text, 443).map(drop),
+        text.parse::<Host>().map(drop),
     ]
 }
 
 /// Whether a text names every address of a host, of a family or of both.
 fn is_wildcard(text: &str) -> bool {
-    let addr = ListenAddr::parse_with_default_port(text, 443).expect("it is read");
-    match addr.host() {
+    let addr = ListenAddr::parse_with_default_port(text, 443);
+    let addr = addr.or_else(|_| ListenAddr::from_host(text, 443));
+    match addr.expect("it is read").host() {
         Host::Any => true,
         Host::Ip { ip, .. } => ip.to_canonical().is_unspecified(),
         Host::Network(network) => network.prefix_len() == 0,
@@ -502,8 +667,10 @@ fn assert_hints_are_true(written: &str) {
                 && !port.starts_with(instead)
                 && !port.trim_start_matches('0').starts_with(instead);
             let is_wider = hint.kind() == HintKind::Widen;
-            let says_so =
-                advice.ends_with(" for every address") || advice.ends_with(" for the network");
+            let is_wide = ["every address", "the network", "both families"];
+            let says_so = is_wide
+                .iter()
+                .any(|wide| advice.ends_with(&format!(" for {wide}")));
             assert_eq!(is_wider, says_so, "{err}");
             assert!(is_wider || !is_new, "{err}");
             end += if n == 0 { "; " } else { " or " };
@@ -526,22 +693,22 @@ fn what_a_message_says_to_write_is_read() {
     for (written, ..) in misspellings() {
         assert_hints_are_true(written);
     }
+    for (written, ..) in host_misspellings() {
+        assert_hints_are_true(written);
+    }
 }
 
 #[test]
 fn every_kind_of_mistake_is_in_the_table() {
+    let of_hosts = host_misspellings().into_iter().map(|(_, kind, ..)| kind);
     let seen: HashSet<String> = misspellings()
-        .iter()
-        .map(|(_, kind, ..)| format!("{kind:?}"))
+        .into_iter()
+        .map(|(_, kind, ..)| kind)
+        .chain(of_hosts)
+        .map(|kind| format!("{kind:?}"))
         .collect();
-    // Those that only a host without a port is refused for are in resolve.rs, that of a list in
-    // lists.rs, and that of a name below.
-    let elsewhere = [
-        "UnexpectedPort",
-        "UnexpectedOptional",
-        "PortAlone",
-        "NameTooLong",
-    ];
+    // The list's is in lists.rs, and the name's below.
+    let elsewhere = ["PortAlone", "NameTooLong"];
     let source = include_str!("../src/listen/refusal.rs");
     let (_, kinds) = source.split_once("pub enum ParseErrorKind {").unwrap();
     let (kinds, _) = kinds.split_once("\n}").unwrap();
@@ -686,7 +853,13 @@ proptest! {
     // Law 1: no text panics, and an error has its place in the text.
     #[test]
     fn no_text_panics(text in prop_oneof![any::<String>(), near_texts()]) {
-        for result in [text.parse::<ListenAddr>(), ListenAddr::parse_with_default_port(&text, 80)] {
+        let results = [
+            text.parse::<ListenAddr>().map(drop),
+            ListenAddr::parse_with_default_port(&text, 80).map(drop),
+            ListenAddr::from_host(&text, 80).map(drop),
+            text.parse::<Host>().map(drop),
+        ];
+        for result in results {
             if let Err(err) = result {
                 prop_assert_eq!(err.text(), &text);
                 prop_assert!(text.get(err.span()).is_some());
@@ -706,6 +879,48 @@ proptest! {
             let again = canonical.parse::<ListenAddr>();
             prop_assert_eq!(again.as_ref(), Ok(&read), "{}", canonical);
             prop_assert_eq!(read.to_string(), canonical);
+        }
+    }
+
+    #[test]
+    fn from_host_reads_every_address(
+        ip in prop_oneof![
+            any::<Ipv4Addr>().prop_map(IpAddr::V4),
+            any::<Ipv6Addr>().prop_map(IpAddr::V6),
+            // Most of them end like an address with a port does.
+            prop::collection::vec(prop_oneof![Just(0), 0..0x9999u16], 8).prop_map(|groups| {
+                let groups: [u16; 8] = groups.try_into().expect("eight");
+                IpAddr::from(groups)
+            }),
+        ],
+        port in any::<u16>(),
+    ) {
+        let expected = ListenAddr::from(SocketAddr::new(ip, port));
+        prop_assert_eq!(ListenAddr::from_host(&ip.to_string(), port), Ok(expected.clone()));
+        let host = ip.to_string().parse::<Host>();
+        prop_assert_eq!(host.as_ref(), Ok(expected.host()));
+        prop_assert_eq!(ListenAddr::from((host.expect("it is read"), port)), expected.clone());
+        let list = ListenAddrs::from_hosts(&format!("{ip},{ip}"), port);
+        prop_assert_eq!(list, Ok(vec![expected.clone(), expected.clone()].into()));
+        if ip.is_ipv6() {
+            prop_assert_eq!(ListenAddr::from_host(&format!("[{ip}]"), port), Ok(expected));
+        }
+    }
+
+    // A host is read as the same beside a port and by itself.
+    #[test]
+    fn a_host_parses_back(text in prop_oneof![valid_texts(), near_texts()]) {
+        let addr = text.parse::<ListenAddr>();
+        let from_host = ListenAddr::from_host(&text, 80);
+        let hosts = [
+            addr.map(|addr| addr.host().clone()),
+            from_host.map(|addr| addr.host().clone()),
+            text.parse::<Host>(),
+        ];
+        for host in hosts.into_iter().flatten() {
+            prop_assert_eq!(host.to_string().parse(), Ok(host.clone()));
+            let addr = ListenAddr::from((host.clone(), 80));
+            prop_assert_eq!(addr.to_string().parse(), Ok(addr));
         }
     }
 

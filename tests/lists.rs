@@ -1,4 +1,4 @@
-//! Several settings together: `ListenAddrs` and `bind_all`.
+//! Several settings together: `ListenAddrs` and `bind`.
 
 mod util;
 
@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 #[cfg(target_os = "linux")]
 use bindaddr::Setting;
 use bindaddr::{
-    BindError, BindOptions, Cause, Choice, ListenAddr, ListenAddrs, Listener, Listeners,
-    ParseErrorKind, ResolveErrorKind, Step, bind, bind_all, bind_udp_all, check,
+    BindError, BindOptions, Cause, AddrSelection, ListenAddr, ListenAddrs, Listener, Listeners,
+    ParseErrorKind, ResolveErrorKind, Step, bind, bind_udp, check,
 };
 use proptest::prelude::*;
 use util::netns::alone;
@@ -171,34 +171,34 @@ fn addrs<S>(listeners: &Listeners<S>) -> Vec<SocketAddr> {
 
 #[track_caller]
 fn fails<const N: usize>(settings: [&str; N]) -> BindError {
-    bind_all(settings).expect_err("it fails")
+    bind(settings).expect_err("it fails")
 }
 
 #[test]
 fn all_settings_are_opened_in_their_order() {
-    let listeners = bind_all(["127.0.0.1:0", "localhost:0", "127.0.0.1:0"]).unwrap();
-    let entries: Vec<usize> = listeners.iter().map(Listener::entry).collect();
+    let listeners = bind(["127.0.0.1:0", "localhost:0", "127.0.0.1:0"]).unwrap();
+    let entries: Vec<usize> = listeners.iter().map(|one| one.position().index()).collect();
     assert!(
         entries == [0, 1, 1, 2] || entries == [0, 1, 2],
         "{entries:?}"
     );
-    assert!(listeners.skipped().is_empty() && listeners.merged().is_empty());
+    assert!(listeners.skipped().is_empty() && listeners.duplicates().is_empty());
     let ports: std::collections::HashSet<u16> =
         addrs(&listeners).iter().map(SocketAddr::port).collect();
     assert_eq!(ports.len(), 3, "each its own");
-    assert_eq!(bind_udp_all(["127.0.0.1:0"]).unwrap().as_slice().len(), 1);
+    assert_eq!(bind_udp(["127.0.0.1:0"]).unwrap().as_slice().len(), 1);
 
     // Whatever is a setting, and lists of them.
     let text: ListenAddrs = "127.0.0.1:0 127.0.0.1:0".parse().unwrap();
-    assert_eq!(bind_all(&text).unwrap().as_slice().len(), 2);
+    assert_eq!(bind(&text).unwrap().as_slice().len(), 2);
     let borrowed: Vec<&str> = vec!["127.0.0.1:0"];
-    assert_eq!(bind_all(&borrowed).unwrap().as_slice().len(), 1);
+    assert_eq!(bind(&borrowed).unwrap().as_slice().len(), 1);
     let either = std::borrow::Cow::Borrowed("127.0.0.1:0");
     assert_eq!(bind(either).unwrap().as_slice().len(), 1);
-    assert_eq!(bind_all(text).unwrap().as_slice().len(), 2);
+    assert_eq!(bind(text).unwrap().as_slice().len(), 2);
     let addr: ListenAddr = "127.0.0.1:0".parse().unwrap();
-    assert_eq!(bind_all([addr.clone()]).unwrap().as_slice().len(), 1);
-    assert_eq!(bind_all(vec![&addr, &addr]).unwrap().as_slice().len(), 2);
+    assert_eq!(bind([addr.clone()]).unwrap().as_slice().len(), 1);
+    assert_eq!(bind(vec![&addr, &addr]).unwrap().as_slice().len(), 2);
 }
 
 #[test]
@@ -217,17 +217,17 @@ fn what_is_no_setting_is_told_before_anything_is_opened() {
              no-such-name:80"
         )
     );
-    let entries: Vec<usize> = err.failures().map(bindaddr::BindFailure::entry).collect();
+    let entries: Vec<usize> = err.errors().map(|error| error.position().index()).collect();
     assert_eq!(entries, [1, 2]);
     assert_eq!((err.step(), err.text()), (Step::Parse, "127.0.0.1"));
-    let err = bind_all(<[&str; 0]>::default()).unwrap_err();
+    let err = bind(<[&str; 0]>::default()).unwrap_err();
     assert_eq!(
         err.to_string(),
         "there is nothing to listen on: the list is empty"
     );
     assert_eq!((err.step(), err.text()), (Step::Check, ""));
     assert!(!check(<[&str; 0]>::default()).is_ok());
-    let err = BindOptions::new().device("l/o").bind_all(["127.0.0.1:0"]);
+    let err = BindOptions::new().device("l/o").bind(["127.0.0.1:0"]);
     if cfg!(target_os = "linux") {
         assert!(matches!(
             err.unwrap_err().cause(),
@@ -239,7 +239,7 @@ fn what_is_no_setting_is_told_before_anything_is_opened() {
 #[test]
 fn what_may_be_absent_is_skipped_where_it_is() {
     // TEST-NET-2 (RFC 5737), which no host has.
-    let listeners = bind_all(["-198.51.100.1:0", "127.0.0.1:0", "-no-such-name:80"]).unwrap();
+    let listeners = bind(["-198.51.100.1:0", "127.0.0.1:0", "-no-such-name:80"]).unwrap();
     assert_eq!(addrs(&listeners).len(), 1);
     let skipped = listeners.skipped();
     assert_eq!(skipped.len(), 2);
@@ -270,7 +270,7 @@ fn what_may_be_absent_is_skipped_where_it_is() {
     assert!(matches!(err.cause(), Cause::InUse { .. }), "{err:?}");
     let err = fails(["-198.51.100.1:0", "224.0.0.1:0"]);
     assert_eq!(
-        err.failures().count(),
+        err.errors().count(),
         1,
         "what is skipped is no failure: {err}"
     );
@@ -285,8 +285,8 @@ fn all_are_opened_or_none_and_every_failure_is_told() {
         .map(|held| held.as_slice()[0].local_addr().to_string());
     let mut texts: Vec<String> = taken.collect();
     texts.insert(1, free.to_string());
-    let err = bind_all(&texts).unwrap_err();
-    let failed: Vec<&str> = err.failures().map(|failure| err.text_of(failure)).collect();
+    let err = bind(&texts).unwrap_err();
+    let failed: Vec<&str> = err.errors().map(|failure| failure.text()).collect();
     assert_eq!(failed, [&*texts[0], &*texts[2]]);
     assert!(err.to_string().starts_with(&format!(
         "cannot listen on 2 of 3 addresses: {}: ",
@@ -296,7 +296,7 @@ fn all_are_opened_or_none_and_every_failure_is_told() {
 
     let mut many: Vec<String> = (1..=12).map(|n| format!("198.51.100.{n}:0")).collect();
     many.push("127.0.0.1:0".into());
-    let message = bind_all(&many).unwrap_err().to_string();
+    let message = bind(&many).unwrap_err().to_string();
     assert!(
         message.starts_with("cannot listen on 12 of 13 addresses: "),
         "{message}"
@@ -313,10 +313,10 @@ fn wildcards_of_both_families_share_a_port() {
             ["[::]:80", "0.0.0.0:80"],
             ["*:80", "0.0.0.0:80"],
         ] {
-            let listeners = bind_all(settings).unwrap();
+            let listeners = bind(settings).unwrap();
             assert_eq!(listeners.as_slice().len(), 2);
             assert!(check(settings).settings().iter().all(|one| {
-                one.problems()
+                one.causes()
                     .all(|cause| matches!(cause, Cause::InUse { .. }))
             }));
             for text in ["127.0.0.1:80", "[::1]:80"] {
@@ -326,7 +326,7 @@ fn wildcards_of_both_families_share_a_port() {
             assert!(check(settings).is_ok());
         }
         // Port 0 is no port to share.
-        let listeners = bind_all(["0.0.0.0:0", "[::]:0"]).unwrap();
+        let listeners = bind(["0.0.0.0:0", "[::]:0"]).unwrap();
         let host = bindaddr::Interfaces::system().unwrap();
         let target = listeners.as_slice()[1].target(&host);
         assert_eq!(
@@ -338,17 +338,17 @@ fn wildcards_of_both_families_share_a_port() {
         // A host without IPv6 has IPv4 already.
         util::sandbox::refuse_family(10, 97);
         assert_eq!(
-            bind_all(["0.0.0.0:80", "*:80"]).unwrap().as_slice().len(),
+            bind(["0.0.0.0:80", "*:80"]).unwrap().as_slice().len(),
             1
         );
         assert_eq!(
-            bind_all(["0.0.0.0:80", "-[::]:80"])
+            bind(["0.0.0.0:80", "-[::]:80"])
                 .unwrap()
                 .skipped()
                 .len(),
             1
         );
-        assert_eq!(fails(["0.0.0.0:80", "[::]:80"]).failures().count(), 1);
+        assert_eq!(fails(["0.0.0.0:80", "[::]:80"]).errors().count(), 1);
     });
 }
 
@@ -384,7 +384,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             bind("*:80").expect("nothing is left open");
             // Several are all told.
             let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
-            assert_eq!(err.failures().count(), 2);
+            assert_eq!(err.errors().count(), 2);
             // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
             let held = bind("10.0.0.1:82").unwrap();
             let err = fails([
@@ -394,10 +394,10 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
                 "10.0.0.1:82",
             ]);
             let said: Vec<_> = err
-                .failures()
+                .errors()
                 .map(|failure| {
                     let code = failure.io_error().and_then(std::io::Error::raw_os_error);
-                    (failure.entry(), failure.step(), code)
+                    (failure.position().index(), failure.step(), code)
                 })
                 .collect();
             assert_eq!(
@@ -405,7 +405,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
                 [
                     (1, Step::Check, None),
                     (2, Step::Bind, Some(libc::EADDRNOTAVAIL)),
-                    (3, Step::Check, None),
+                    (3, Step::Bind, Some(libc::EADDRINUSE)),
                 ]
             );
             drop(held);
@@ -418,7 +418,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
 fn what_stands_twice_is_opened_once() {
     in_namespace("what_stands_twice_is_opened_once", || {
         ip("addr add 10.0.0.1/32 dev lo");
-        let listeners = bind_all([
+        let listeners = bind([
             "ipv4@lo:80",
             "10.0.0.1:80",
             "[::ffff:10.0.0.1]:80",
@@ -429,9 +429,9 @@ fn what_stands_twice_is_opened_once() {
         let addrs: Vec<String> = addrs(&listeners).iter().map(ToString::to_string).collect();
         assert_eq!(addrs, ["10.0.0.1:80", "127.0.0.1:80", "[::]:443"]);
         let merged: Vec<(usize, usize)> = listeners
-            .merged()
+            .duplicates()
             .iter()
-            .map(|merged| (merged.entry(), merged.into_entry()))
+            .map(|merged| (merged.position().index(), merged.kept_by().index()))
             .collect();
         assert_eq!(merged, [(1, 0), (2, 0), (4, 3)]);
         drop(listeners);
@@ -454,7 +454,7 @@ fn who_must_have_a_port_comes_first() {
         set("net/ipv4/ip_local_port_range", "8000 8003");
         let settings = ["127.0.0.1:0", "127.0.0.1:8000-8002", "127.0.0.1:8000"];
         for _ in 0..20 {
-            let listeners = bind_all(settings).unwrap();
+            let listeners = bind(settings).unwrap();
             let ports: Vec<u16> = addrs(&listeners).iter().map(SocketAddr::port).collect();
             assert!(matches!(ports[..], [8002 | 8003, 8001, 8000]), "{ports:?}");
         }
@@ -481,7 +481,7 @@ fn an_optional_interface_may_lack_an_address() {
         // It is on this host, if not yet: that is no absence.
         let err = fails(["-[2001:db8::1]:80", "127.0.0.1:80"]);
         assert!(matches!(err.cause(), Cause::Tentative(_)), "{err:?}");
-        let listeners = bind_all([
+        let listeners = bind([
             "-ipv4@eth0:80",
             "-ipv4@eth1:80",
             "-ipv6@10.0.0.0/8:80",
@@ -490,7 +490,7 @@ fn an_optional_interface_may_lack_an_address() {
         // The last but one is a mistake, and no absence.
         let err = listeners.unwrap_err();
         assert!(matches!(err.cause(), Cause::Text(_)), "{err}");
-        let listeners = bind_all([
+        let listeners = bind([
             "-ipv4@eth0:80",
             "-ipv4@eth1:80",
             "-10.1.0.0/16:80",
@@ -506,8 +506,8 @@ fn an_optional_interface_may_lack_an_address() {
 
 #[test]
 fn a_server_with_one_socket_chooses() {
-    let only = BindOptions::new().choose(Choice::Only);
-    let first = BindOptions::new().choose(Choice::First);
+    let only = BindOptions::new().select(AddrSelection::Single);
+    let first = BindOptions::new().select(AddrSelection::First);
     for text in ["127.0.0.1:0", "*:0", "0.0.0.0:0", "ipv4@localhost:0"] {
         assert_eq!(addrs(&only.bind(text).unwrap()).len(), 1, "{text}");
         assert_eq!(addrs(&first.bind(text).unwrap()).len(), 1, "{text}");
@@ -529,7 +529,7 @@ fn the_first_address_of_an_interface_is_ipv4() {
         ip("link set any up");
         ip("link set far0 up");
         ip("addr add 2001:db8::1/64 dev any");
-        let first = BindOptions::new().choose(Choice::First);
+        let first = BindOptions::new().select(AddrSelection::First);
         let bound = |text: &str| addrs(&first.bind(text).unwrap())[0].ip().to_string();
         // An interface may be called so; it is no wildcard.
         assert_eq!(bound("any:80"), "2001:db8::1");
@@ -545,7 +545,7 @@ fn the_first_address_of_an_interface_is_ipv4() {
             addrs(&all)
         );
         let err = BindOptions::new()
-            .choose(Choice::Only)
+            .select(AddrSelection::Single)
             .bind("ipv4@any:81")
             .unwrap_err();
         assert!(matches!(
@@ -643,7 +643,7 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
     ));
     assert_eq!(
         options
-            .bind_all(["127.0.0.1:0", "-nowhere.example:0"])
+            .bind(["127.0.0.1:0", "-nowhere.example:0"])
             .unwrap()
             .skipped()
             .len(),
@@ -661,34 +661,34 @@ fn a_setting_has_options_of_its_own() {
         }
         let on = |text: &'static str, device: &str| Setting::from(text).device(device);
         // Each device is apart.
-        let listeners = bind_all([on("0.0.0.0:80", "v0"), on("0.0.0.0:80", "v1")]).unwrap();
+        let listeners = bind([on("0.0.0.0:80", "v0"), on("0.0.0.0:80", "v1")]).unwrap();
         assert_eq!(listeners.as_slice().len(), 2);
-        assert!(listeners.merged().is_empty());
+        assert!(listeners.duplicates().is_empty());
         drop(listeners);
         // Without one it is not.
-        let err = bind_all([on("0.0.0.0:80", "v0"), Setting::from("0.0.0.0:80")]).unwrap_err();
+        let err = bind([on("0.0.0.0:80", "v0"), Setting::from("0.0.0.0:80")]).unwrap_err();
         assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
         // Room is made beside the wildcard of the same device only, lest IPv4 is lost elsewhere.
-        let listeners = bind_all([on("0.0.0.0:80", "v0"), on("[::]:80", "v0")]).unwrap();
+        let listeners = bind([on("0.0.0.0:80", "v0"), on("[::]:80", "v0")]).unwrap();
         assert_eq!(listeners.as_slice().len(), 2);
         drop(listeners);
-        let err = bind_all([on("0.0.0.0:80", "v0"), Setting::from("[::]:80")]).unwrap_err();
+        let err = bind([on("0.0.0.0:80", "v0"), Setting::from("[::]:80")]).unwrap_err();
         assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
 
-        let err = bind_all([on("0.0.0.0:80", "v9"), Setting::from("127.0.0.1:81")]).unwrap_err();
+        let err = bind([on("0.0.0.0:80", "v9"), Setting::from("127.0.0.1:81")]).unwrap_err();
         assert!(matches!(err.cause(), Cause::NoSuchDevice { .. }), "{err}");
         assert_eq!(err.step(), Step::Option("device"));
         bind("0.0.0.0:80").expect("nothing is left open to every interface");
-        let err = bind_all([on("0.0.0.0:80", "v/9"), on("127.0.0.1:81", "v0")]).unwrap_err();
-        assert_eq!(err.failures().count(), 1);
+        let err = bind([on("0.0.0.0:80", "v/9"), on("127.0.0.1:81", "v0")]).unwrap_err();
+        assert_eq!(err.errors().count(), 1);
 
         let freely = |text: &'static str| Setting::from(text).freebind(true);
         let listeners =
-            bind_all([freely("198.51.100.1:80"), Setting::from("127.0.0.1:80")]).unwrap();
+            bind([freely("198.51.100.1:80"), Setting::from("127.0.0.1:80")]).unwrap();
         assert_eq!(listeners.as_slice()[0].notes().len(), 1);
         let err =
-            bind_all([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
-        assert_eq!((err.failures().count(), err.text()), (1, "198.51.100.2:81"));
+            bind([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
+        assert_eq!((err.errors().count(), err.text()), (1, "198.51.100.2:81"));
         // Of all, save one.
         let options = BindOptions::new().freebind(true);
         let strict = Setting::from("198.51.100.3:81").freebind(false);
@@ -703,7 +703,7 @@ fn a_list_waits_without_opening_the_rest() {
     in_namespace("a_list_waits_without_opening_the_rest", || {
         let wait = BindOptions::new().wait(std::time::Duration::from_millis(600));
         let waiter =
-            std::thread::spawn(move || wait.bind_all(["127.0.0.1:80", "10.0.0.1:80"]).map(drop));
+            std::thread::spawn(move || wait.bind(["127.0.0.1:80", "10.0.0.1:80"]).map(drop));
         let (mut got_in, mut was_open) = (0, false);
         while !waiter.is_finished() {
             let is_open = std::net::TcpStream::connect("127.0.0.1:80").is_ok();
@@ -717,9 +717,9 @@ fn a_list_waits_without_opening_the_rest() {
         let held = bind("127.0.0.1:81").unwrap();
         let begun = std::time::Instant::now();
         let long = BindOptions::new().wait(std::time::Duration::from_secs(30));
-        let err = long.bind_all(["eth9:82", "127.0.0.1:81"]).unwrap_err();
+        let err = long.bind(["eth9:82", "127.0.0.1:81"]).unwrap_err();
         assert!(begun.elapsed() < std::time::Duration::from_secs(15));
-        assert_eq!(err.failures().count(), 2, "{err}");
+        assert_eq!(err.errors().count(), 2, "{err}");
         drop(held);
     });
 }
@@ -730,12 +730,12 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
     in_namespace("what_is_required_is_not_lost_in_what_is_optional", || {
         util::sandbox::refuse_family(10, 97);
         // Without IPv6 the one is skipped and the other is IPv4.
-        let listeners = bind_all(["-[::]:80", "*:80", "127.0.0.1:81"]).unwrap();
+        let listeners = bind(["-[::]:80", "*:80", "127.0.0.1:81"]).unwrap();
         let addrs: Vec<String> = addrs(&listeners).iter().map(ToString::to_string).collect();
         assert_eq!(addrs, ["0.0.0.0:80", "127.0.0.1:81"]);
         drop(listeners);
         // What is skipped is told of each.
-        let listeners = bind_all([
+        let listeners = bind([
             "localhost:80",
             "-[::1]:80",
             "-198.51.100.1:80",
@@ -745,13 +745,13 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
         let skipped: Vec<usize> = listeners
             .skipped()
             .iter()
-            .map(bindaddr::Skipped::entry)
+            .map(|skipped| skipped.position().index())
             .collect();
         assert_eq!(skipped, [1, 2, 3]);
         assert!(
-            listeners.merged().iter().all(|merged| merged.entry() == 0),
+            listeners.duplicates().iter().all(|merged| merged.position().index() == 0),
             "{:?}",
-            listeners.merged()
+            listeners.duplicates()
         );
     });
 }
@@ -767,10 +767,10 @@ fn devices_that_cannot_be_looked_up_are_not_taken_for_each_other() {
             }
             util::sandbox::refuse_family(16, 97);
             let on = |device: &str| Setting::from("0.0.0.0:80").device(device);
-            assert_eq!(bind_all([on("v0"), on("v1")]).unwrap().as_slice().len(), 2);
+            assert_eq!(bind([on("v0"), on("v1")]).unwrap().as_slice().len(), 2);
             assert!(BindOptions::new().check([on("v0"), on("v1")]).is_ok());
-            let err = bind_all([on("v8"), on("v9")]).unwrap_err();
-            assert_eq!(err.failures().count(), 2, "{err}");
+            let err = bind([on("v8"), on("v9")]).unwrap_err();
+            assert_eq!(err.errors().count(), 2, "{err}");
         },
     );
 }
@@ -785,7 +785,7 @@ fn an_interface_without_an_address_is_no_name_of_dns() {
             never.bind("eth0:80").unwrap_err().to_string(),
             "cannot listen on eth0:80: the interface `eth0`, which is not running, has no address",
         );
-        let listeners = never.bind_all(["-eth0:80", "127.0.0.1:80"]).unwrap();
+        let listeners = never.bind(["-eth0:80", "127.0.0.1:80"]).unwrap();
         assert_eq!(listeners.skipped().len(), 1);
     });
 }
@@ -802,7 +802,7 @@ fn a_check_agrees_with_the_list() {
         let found = check([&range, &fixed]);
         assert!(found.is_ok(), "{found}");
         assert_ne!(found.settings()[0].sockets()[0].addr().port(), port);
-        bind_all([&range, &fixed]).unwrap();
+        bind([&range, &fixed]).unwrap();
         // A conflict is one whether the address is there or not.
         for settings in [
             [format!("0.0.0.0:{port}"), format!("-198.51.100.1:{port}")],
@@ -810,14 +810,14 @@ fn a_check_agrees_with_the_list() {
         ] {
             assert!(!check(&settings).is_ok());
             assert!(matches!(
-                bind_all(&settings).unwrap_err().cause(),
+                bind(&settings).unwrap_err().cause(),
                 Cause::Conflict { .. }
             ));
         }
         // A range that the list itself leaves no port.
         let both = [fixed.clone(), format!("127.0.0.1:{port}-{port}")];
         assert_eq!(
-            bind_all(&both).unwrap().merged().len(),
+            bind(&both).unwrap().duplicates().len(),
             1,
             "a range of one is one port"
         );
@@ -825,17 +825,17 @@ fn a_check_agrees_with_the_list() {
             let sharing = BindOptions::new().reuse_port(true);
             let settings = [format!("0.0.0.0:{port}"), format!("127.0.0.1:{port}")];
             assert!(sharing.check(&settings).is_ok());
-            assert_eq!(sharing.bind_all(&settings).unwrap().as_slice().len(), 2);
+            assert_eq!(sharing.bind(&settings).unwrap().as_slice().len(), 2);
         }
         let host = bindaddr::Interfaces::default();
         let target = bindaddr::BindTarget::parse_with("localhost", &host).unwrap();
-        let only = BindOptions::new().choose(Choice::Only).bind((&target, 0));
+        let only = BindOptions::new().select(AddrSelection::Single).bind((&target, 0));
         assert!(matches!(
             only.unwrap_err().cause(),
             Cause::Unresolved(ResolveErrorKind::SeveralAddresses { .. })
         ));
         let first = BindOptions::new()
-            .choose(Choice::First)
+            .select(AddrSelection::First)
             .bind((&target, 0))
             .unwrap();
         assert_eq!(first.as_slice().len(), 1);
@@ -864,7 +864,7 @@ fn interfaces_of_every_sort_are_named() {
             assert_eq!(addrs(&bound), expected);
         }
         let zones = ["br-lan", "eth0.100", "any"].map(|name| format!("[fe80::77%{name}]:81"));
-        let bound = bind_all(&zones).unwrap();
+        let bound = bind(&zones).unwrap();
         assert_eq!(bound.as_slice().len(), 3, "each zone is apart");
         drop(bound);
         let private = bind("10.0.2.0/23:80").unwrap();
@@ -887,7 +887,7 @@ fn listeners_print_in_short_and_in_full() {
         format!("[::1]:{port}"),
         "-198.51.100.1:80".to_owned(),
     ];
-    let listeners = bindaddr::bind_all(texts).unwrap();
+    let listeners = bindaddr::bind(texts).unwrap();
     assert_eq!(
         listeners.to_string(),
         format!("127.0.0.1:{port}, [::1]:{port}"),
@@ -903,7 +903,7 @@ fn listeners_print_in_short_and_in_full() {
     );
     assert_eq!(
         lines[3],
-        format!("127.0.0.1:{port} stands twice and is open once")
+        format!("127.0.0.1:{port} is listed twice and is open once")
     );
     let v6 = bindaddr::bind_udp("ipv6@*:0").unwrap();
     let addr = v6.as_slice()[0].local_addr();

@@ -5,7 +5,8 @@ mod util;
 use std::net::{IpAddr, Ipv6Addr};
 
 use bindaddr::{
-    AddrState, BindTarget, Family, ForeignReason, Interface, InterfaceAddr, Interfaces, Wildcard,
+    AddrState, BindTarget, Class, Family, ForeignReason, Interface, InterfaceAddr, Interfaces,
+    Wildcard,
 };
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
@@ -298,12 +299,22 @@ proptest! {
         for asked in listed.chain([asked]) {
             let target = BindTarget::classify_in_zone(asked, scope_id, &host);
             prop_assert_eq!(class(&target), expected(asked, scope_id, &interfaces));
+            let anywhere = match BindTarget::classify(asked, &host) {
+                BindTarget::Any(_) => Class::Any,
+                BindTarget::Loopback(_) => Class::Loopback,
+                BindTarget::Local(_) => Class::Local,
+                BindTarget::Foreign(_) => Class::Foreign,
+            };
+            prop_assert_eq!(Class::of(asked, &host), anywhere);
+            prop_assert_eq!(host.contains(asked), host.with_ip(asked).next().is_some());
 
             let shuffled: Interfaces = shuffled.iter().cloned().collect();
             prop_assert_eq!(&BindTarget::classify_in_zone(asked, scope_id, &shuffled), &target);
 
             if let IpAddr::V4(v4) = asked {
                 let mapped = v4.to_ipv6_mapped().into();
+                prop_assert_eq!(Class::of(mapped, &host), anywhere);
+                prop_assert_eq!(host.contains(mapped), host.contains(asked));
                 prop_assert_eq!(&BindTarget::classify_in_zone(mapped, scope_id, &host), &target);
             }
             prop_assert!(!target.to_string().is_empty());

@@ -146,7 +146,7 @@ fn what_waiting_does_not_cure_fails_at_once() {
         let begun = Instant::now();
         let conflict = BindOptions::new()
             .wait(LONG)
-            .bind_all(["0.0.0.0:81", "10.0.0.1:81"]);
+            .bind(["0.0.0.0:81", "10.0.0.1:81"]);
         assert!(conflict.is_err() && begun.elapsed() < LONG / 2);
         drop(held);
     });
@@ -177,7 +177,7 @@ fn a_server_is_not_opened_for_a_moment_again_and_again() {
             let device = Setting::from("0.0.0.0:81").device("eth9");
             let options = BindOptions::new().wait(Duration::from_millis(600));
             options
-                .bind_all(settings.into_iter().chain([device]))
+                .bind([settings[0].clone(), settings[1].clone(), device])
                 .unwrap_err();
             stopped.store(true, Ordering::Relaxed);
             let got_in = client.join().unwrap();
@@ -215,7 +215,7 @@ fn a_name_that_is_found_is_asked_for_as_seldom() {
         });
         let options = options.wait(Duration::from_millis(1300));
         for missing in ["ipv4@eth0:81", "eth9.internal:81"] {
-            options.bind_all(["db.internal:80", missing]).unwrap_err();
+            options.bind(["db.internal:80", missing]).unwrap_err();
         }
         let asked = asked.load(Ordering::Relaxed);
         assert!((4..=8).contains(&asked), "{asked}");
@@ -256,11 +256,11 @@ fn waiting_is_told_and_ends() {
             .on_wait(|_| ControlFlow::Break(()));
         let results: [Result<Listeners, BindError>; 2] = [
             cancelled.bind("10.0.0.1:80"),
-            cancelled.bind_all(["10.0.0.1:80", "127.0.0.1:80"]),
+            cancelled.bind(["10.0.0.1:80", "127.0.0.1:80"]),
         ];
         assert!(results.iter().all(Result::is_err));
         assert!(cancelled.bind_udp("10.0.0.1:80").is_err());
-        assert!(cancelled.bind_udp_all(["eth9:80"]).is_err());
+        assert!(cancelled.bind_udp(["eth9:80"]).is_err());
         assert!(begun.elapsed() < LONG / 2, "it was cancelled");
         bind("127.0.0.1:80").expect("nothing is left open");
     });

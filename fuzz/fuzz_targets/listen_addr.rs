@@ -31,10 +31,33 @@ fn says_every_address(addr: &ListenAddr) -> bool {
     }
 }
 
+/// A host without a port: it is read back, std reads an address as the same, and a port is never a part of it.
+fn host_alone(text: &str) {
+    let addr = ListenAddr::from_host(text, 443);
+    let host = text.parse::<Host>();
+    if let Ok(host) = &host {
+        assert_eq!(host.to_string().parse().as_ref(), Ok(host), "{text:?}");
+        assert_eq!(addr, Ok(ListenAddr::from((host.clone(), 443))), "{text:?}");
+        assert!(*host != Host::Any || text == "*", "{text:?}");
+    }
+    if let Ok(addr) = &addr {
+        assert_eq!(addr.ports(), 443..=443, "{text:?}");
+        assert_eq!(addr.to_string().parse().as_ref(), Ok(addr), "{text:?}");
+    }
+    if let Ok(ip) = text.parse::<IpAddr>() {
+        assert_eq!(addr, Ok(SocketAddr::new(ip, 443).into()), "{text:?}");
+    }
+    for err in [addr.err(), host.err()].into_iter().flatten() {
+        assert!(!err.to_string().contains(char::is_control), "{err:?}");
+        assert!(text.get(err.span()).is_some(), "{text:?}: {:?}", err.span());
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    host_alone(text);
     let std = text.parse::<SocketAddr>();
     match text.parse::<ListenAddr>() {
         Ok(addr) => {
@@ -47,7 +70,9 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!canonical.contains(char::is_control));
             if matches!(addr.host(), Host::Any) {
                 let named = text.strip_prefix('-').unwrap_or(text);
-                let named = named.trim_start_matches("ipv4@").trim_start_matches("ipv6@");
+                let named = named
+                    .trim_start_matches("ipv4@")
+                    .trim_start_matches("ipv6@");
                 assert!(
                     named.starts_with('*') || named.starts_with(|c: char| c.is_ascii_digit()),
                     "{text:?}"

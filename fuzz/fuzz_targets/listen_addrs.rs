@@ -8,6 +8,13 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
+    if let Ok(addrs) = ListenAddrs::from_hosts(text, 443) {
+        assert!(
+            addrs.iter().all(|addr| addr.ports() == (443..=443)),
+            "{text:?}"
+        );
+        assert_eq!(addrs.to_string().parse().as_ref(), Ok(&addrs), "{text:?}");
+    }
     match text.parse::<ListenAddrs>() {
         Ok(addrs) => {
             assert!(!addrs.as_slice().is_empty());

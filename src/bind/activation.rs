@@ -15,9 +15,9 @@ use std::{
 use listenfd::ListenFd;
 use socket2::Socket;
 
-use super::{BindOptions, BoundSocket, at, device_of, name_of, set_device};
+use super::socket::{BoundSocket, SocketSpec, StepError, at, local_addr, set_device};
 use crate::diagnose::{Namespace, Step};
-use crate::plan::PlannedSocket;
+use crate::sys::device_of;
 use crate::target::{Protocol, zone};
 
 /// The sockets that a service manager has opened and handed over, in place of which nothing is bound.
@@ -74,13 +74,13 @@ use crate::target::{Protocol, zone};
 pub struct Activation(Option<Arc<HandedOver>>);
 
 struct HandedOver {
-    sockets: Vec<Handed>,
+    sockets: Vec<InheritedSocket>,
     /// Sockets that are neither a TCP listener nor a UDP socket.
     #[cfg(unix)]
     others: Mutex<Vec<OwnedFd>>,
 }
 
-struct Handed {
+pub(super) struct InheritedSocket {
     socket: Socket,
     protocol: Protocol,
     addr: SocketAddr,
@@ -131,8 +131,8 @@ impl Activation {
                 others.extend(take_other(&mut fds, n));
                 continue;
             };
-            match (protocol_of(&socket), name_of(&socket)) {
-                (Some(protocol), Ok(addr)) => sockets.push(Handed {
+            match (protocol_of(&socket), local_addr(&socket)) {
+                (Some(protocol), Ok(addr)) => sockets.push(InheritedSocket {
                     socket,
                     protocol,
                     addr,
@@ -151,7 +151,17 @@ impl Activation {
         }))))
     }
 
-    fn sockets(&self) -> &[Handed] {
+    /// Returns `true` if no socket was handed over.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets().is_empty()
+    }
+
+    /// Finds the socket that was handed over for one that is to be opened.
+    pub(super) fn find(&self, spec: &SocketSpec<'_>) -> Option<&InheritedSocket> {
+        self.sockets().iter().find(|socket| socket.fits(spec))
+    }
+
+    fn sockets(&self) -> &[InheritedSocket] {
         self.0.as_ref().map_or(&[], |inner| &inner.sockets)
     }
 
@@ -189,8 +199,8 @@ impl Activation {
         let Some(inner) = &self.0 else {
             return Ok(Vec::new());
         };
-        let is_unused = |handed: &&Handed| !handed.used.load(Ordering::Relaxed);
-        let unused: Vec<&Handed> = inner.sockets.iter().filter(is_unused).collect();
+        let is_unused = |handed: &&InheritedSocket| !handed.used.load(Ordering::Relaxed);
+        let unused: Vec<&InheritedSocket> = inner.sockets.iter().filter(is_unused).collect();
         let copies = unused.iter().map(|handed| handed.socket.try_clone());
         let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
         // None counts as taken before all of them could be.
@@ -229,20 +239,40 @@ impl fmt::Debug for Activation {
     }
 }
 
-impl Handed {
-    fn fits(&self, protocol: Protocol, planned: &PlannedSocket, device: Option<&str>) -> bool {
+impl InheritedSocket {
+    fn fits(&self, spec: &SocketSpec<'_>) -> bool {
         let place = |addr: SocketAddr| (addr.ip(), addr.port());
-        let (own_zone, wanted_zone) = (zone(self.addr), zone(planned.addr));
+        let (own_zone, wanted_zone) = (zone(self.addr), zone(spec.addr));
         // An address without its zone has that of the device.
-        let is_in_zone = own_zone == wanted_zone || wanted_zone == 0 && device.is_some();
-        // By its zone a socket is bound to that interface, too.
-        let is_tied_by_zone = own_zone != 0 && device.is_none();
-        self.protocol == protocol
-            && place(self.addr) == place(planned.addr)
-            && (planned.addr.is_ipv4() || self.socket.only_v6().ok() == Some(planned.only_v6))
+        let is_in_zone = own_zone == wanted_zone || wanted_zone == 0 && spec.device.is_some();
+        // A socket in a zone is bound to that interface, too.
+        let is_bound_by_zone = own_zone != 0 && spec.device.is_none();
+        self.protocol == spec.protocol
+            && place(self.addr) == place(spec.addr)
+            && (spec.addr.is_ipv4() || self.socket.only_v6().ok() == Some(spec.only_v6))
             && is_in_zone
-            && (is_tied_by_zone || is_on_device(&self.socket, device))
-            && (protocol == Protocol::Udp || is_listening(&self.socket))
+            && (is_bound_by_zone || is_on_device(&self.socket, spec.device))
+            && (spec.protocol == Protocol::Udp || is_listening(&self.socket))
+    }
+
+    /// Returns the address it is bound to.
+    pub(super) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Duplicates the socket, so that one is left if the rest of a list fails and is tried again.
+    pub(super) fn take(&self, nonblocking: bool) -> Result<BoundSocket, StepError> {
+        let socket = self.socket.try_clone().map_err(at(Step::Socket))?;
+        let is_first = !self.used.swap(true, Ordering::Relaxed);
+        if nonblocking || is_first {
+            let set = socket.set_nonblocking(nonblocking);
+            set.map_err(at(Step::Option("nonblocking")))?;
+        }
+        Ok(BoundSocket {
+            namespace: namespace_of(&socket, self.protocol, self.addr.port()),
+            socket,
+            local_addr: self.addr,
+        })
     }
 }
 
@@ -428,59 +458,6 @@ fn is_inherited(fd: u32) -> Inherited {
         Some(flags) if flags & close_on_exec == 0 => Inherited::Yes,
         Some(_) => Inherited::No,
         None => Inherited::Unknown,
-    }
-}
-
-impl BindOptions {
-    /// Sets the sockets that are taken in place of binding, where they fit.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{Activation, BindOptions};
-    ///
-    /// let options = BindOptions::new().activation(Activation::from_env()?);
-    /// options.bind("127.0.0.1:0")?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn activation(mut self, activation: Activation) -> Self {
-        self.activation = activation;
-        self
-    }
-
-    /// Tells whether a socket was handed over for what is planned.
-    pub(super) fn is_handed_over(&self, protocol: Protocol, planned: &PlannedSocket) -> bool {
-        self.handed(protocol, planned).is_some()
-    }
-
-    fn handed(&self, protocol: Protocol, planned: &PlannedSocket) -> Option<&Handed> {
-        let mut sockets = self.activation.sockets().iter();
-        sockets.find(|handed| handed.fits(protocol, planned, self.device.as_deref()))
-    }
-
-    /// Takes the socket that was handed over for what is planned, if there is one.
-    pub(super) fn handed_over(
-        &self,
-        protocol: Protocol,
-        planned: &PlannedSocket,
-    ) -> Option<Result<BoundSocket, (Step, io::Error)>> {
-        let handed = self.handed(protocol, planned)?;
-        let taken = || {
-            // A copy, so that one is left where the rest of a list fails and is tried again.
-            let socket = handed.socket.try_clone().map_err(at(Step::Socket))?;
-            let is_first = !handed.used.swap(true, Ordering::Relaxed);
-            if self.nonblocking || is_first {
-                let nonblocking = socket.set_nonblocking(self.nonblocking);
-                nonblocking.map_err(at(Step::Option("nonblocking")))?;
-            }
-            Ok(BoundSocket {
-                namespace: namespace_of(&socket, protocol, handed.addr.port()),
-                socket,
-                local_addr: handed.addr,
-            })
-        };
-        Some(taken())
     }
 }
 

@@ -1,17 +1,20 @@
-//! What the doors give: [`Listeners`], and each [`Listener`] among them.
+//! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual state.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::ops::Deref;
 
-use socket2::SockRef;
+use socket2::{SockRef, Socket};
 
-use super::{BindFailure, Choice, device_of};
-use crate::diagnose::{self, BoundBy, Cause, Namespace, Note};
+use super::{Opened, OpenedSocket};
+use crate::diagnose::{self, BoundBy, Namespace, Note, Position, SettingError};
 use crate::interfaces::Interfaces;
-use crate::listen::{ListenAddr, shown};
+use crate::listen::shown;
+use crate::plan::{DeviceIndex, Duplicate, Plan};
 use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, SHOWN, Surroundings};
+use crate::sys::device_of;
 use crate::target::{BindTarget, Protocol, is_scoped};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
@@ -35,45 +38,26 @@ use crate::target::{BindTarget, Protocol, is_scoped};
 /// ```
 #[derive(Debug)]
 pub struct Listener<S = TcpListener> {
-    pub(super) socket: S,
-    pub(super) local_addr: SocketAddr,
-    pub(super) namespace: Namespace,
-    pub(super) only_v6: bool,
-    pub(super) protocol: Protocol,
-    pub(super) freebind: bool,
+    socket: S,
+    local_addr: SocketAddr,
+    namespace: Namespace,
+    only_v6: bool,
+    protocol: Protocol,
+    freebind: bool,
     /// The option, as it was set.
-    pub(super) device: Option<String>,
-    pub(super) entry: usize,
+    device: Option<String>,
+    device_index: DeviceIndex,
+    position: Position,
 }
 
 impl<S> Listener<S> {
-    pub(super) fn of_entry(self, entry: usize) -> Self {
-        Self { entry, ..self }
-    }
-
-    /// Returns which of the settings of a list it is of, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind_all(["localhost:0", "127.0.0.1:0"])?;
-    /// assert_eq!(listeners.as_slice().last().map(bindaddr::Listener::entry), Some(1));
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
+    /// Returns the position of the setting that it was opened for.
     #[must_use]
-    pub fn entry(&self) -> usize {
-        self.entry
+    pub fn position(&self) -> Position {
+        self.position
     }
 
     /// Returns the address the socket is bound to, with the port it was given.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// assert_ne!(listeners.as_slice()[0].local_addr().port(), 0);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
@@ -83,32 +67,12 @@ impl<S> Listener<S> {
     ///
     /// [`Foreign`](BindTarget::Foreign) is an address that no interface of that host has: the kernel binds what a
     /// local route covers, and with [`freebind`](crate::BindOptions::freebind) anything.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces, Wildcard};
-    ///
-    /// let listeners = bindaddr::bind("[::]:0")?;
-    /// let target = listeners.as_slice()[0].target(&Interfaces::system()?);
-    /// assert_eq!(target, BindTarget::Any(Wildcard::DualStack));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
         BindTarget::of_socket(self.local_addr, self.only_v6, host)
     }
 
     /// Borrows the std socket.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let listener = &listeners.as_slice()[0];
-    /// assert_eq!(listener.as_std().local_addr()?, listener.local_addr());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn as_std(&self) -> &S {
         &self.socket
@@ -116,18 +80,29 @@ impl<S> Listener<S> {
 
     /// Converts into the std socket, which blocks unless
     /// [`nonblocking`](crate::BindOptions::nonblocking) was set.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// for listener in bindaddr::bind("127.0.0.1:0")? {
-    ///     let _listener: std::net::TcpListener = listener.into_std();
-    /// }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn into_std(self) -> S {
         self.socket
+    }
+}
+
+impl<S> Listener<S> {
+    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients.
+    pub(crate) fn is_only_v6(&self) -> bool {
+        self.local_addr.is_ipv6() && self.only_v6
+    }
+
+    pub(crate) fn device_index(&self) -> DeviceIndex {
+        self.device_index
+    }
+
+    pub(crate) fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+
+    /// Returns the interface that it is bound to by its options.
+    pub(crate) fn device_option(&self) -> Option<&str> {
+        self.device.as_deref()
     }
 }
 
@@ -164,17 +139,6 @@ impl<S: StdSocket> Listener<S> {
     ///
     /// For a socket that was handed over from another network namespace no address is listed, because the
     /// snapshot has those of this one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind("0.0.0.0:0")?;
-    /// let reach = listeners.as_slice()[0].reach(&bindaddr::Interfaces::system()?);
-    /// for dial in reach.dials() {
-    ///     println!("{dial}");
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn reach(&self, host: &Interfaces) -> Reach {
         if self.namespace != Namespace::This {
@@ -189,17 +153,6 @@ impl<S: StdSocket> Listener<S> {
     ///
     /// A socket that was handed over from another network namespace, or of which that cannot be ruled out, counts as
     /// [`Global`](Exposure::Global), because the snapshot has the addresses of this namespace.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{Exposure, Interfaces};
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// let exposure = listeners.as_slice()[0].exposure(&Interfaces::default());
-    /// assert_eq!(exposure, Exposure::ThisHost);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
         if self.namespace != Namespace::This {
@@ -219,16 +172,6 @@ impl<S: StdSocket> Listener<S> {
     /// # Platform notes
     ///
     /// Linux and Android; `None` elsewhere.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// let listeners = bindaddr::BindOptions::new().device("lo").bind("0.0.0.0:0")?;
-    /// assert_eq!(listeners.as_slice()[0].device().as_deref(), Some("lo"));
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn device(&self) -> Option<String> {
         if self.device.is_none() && is_scoped(self.local_addr) {
@@ -298,6 +241,34 @@ impl<S: std::os::fd::AsFd> std::os::fd::AsFd for Listener<S> {
     }
 }
 
+#[cfg(unix)]
+impl<S: std::os::fd::AsRawFd> std::os::fd::AsRawFd for Listener<S> {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+#[cfg(unix)]
+impl<S: Into<std::os::fd::OwnedFd>> From<Listener<S>> for std::os::fd::OwnedFd {
+    fn from(listener: Listener<S>) -> Self {
+        listener.socket.into()
+    }
+}
+
+#[cfg(windows)]
+impl<S: std::os::windows::io::AsRawSocket> std::os::windows::io::AsRawSocket for Listener<S> {
+    fn as_raw_socket(&self) -> std::os::windows::io::RawSocket {
+        self.socket.as_raw_socket()
+    }
+}
+
+#[cfg(windows)]
+impl<S: Into<std::os::windows::io::OwnedSocket>> From<Listener<S>> for std::os::windows::io::OwnedSocket {
+    fn from(listener: Listener<S>) -> Self {
+        listener.socket.into()
+    }
+}
+
 #[cfg(windows)]
 impl<S: std::os::windows::io::AsSocket> std::os::windows::io::AsSocket for Listener<S> {
     fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
@@ -360,132 +331,212 @@ mod sealed {
     impl Sealed for std::net::UdpSocket {}
 }
 
-/// The sockets that a setting or a list of them stands for: at least one. Those of one
+/// The sockets that settings yield, in the order of the settings: the actual state beside the desired state of a
+/// [`Plan`].
+///
+/// It dereferences to a slice of [`Listener`], and can be collected and extended as a `Vec` can. The sockets of one
 /// setting are all on one port.
 ///
 /// The [`Display`](fmt::Display) form has the first ten addresses; `{:#}` has a line for each socket, and
-/// for what was skipped or merged.
+/// for what was skipped or listed twice.
 ///
 /// # Examples
 ///
 /// ```
 /// let listeners = bindaddr::bind("localhost:0")?;
-/// let port = listeners.as_slice()[0].local_addr().port();
-/// assert!(listeners.iter().all(|listener| listener.local_addr().port() == port));
+/// assert_eq!(listeners.port(), Some(listeners[0].local_addr().port()));
+/// for listener in &listeners {
+///     assert!(listener.local_addr().ip().is_loopback());
+/// }
+///
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let listeners = bindaddr::bind(["127.0.0.1:0", "-198.51.100.1:0"])?;
+/// assert_eq!(listeners.len(), 1);
+/// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
+///
+/// let std: Vec<std::net::TcpListener> = listeners.into_std();
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
 #[derive(Debug)]
 pub struct Listeners<S = TcpListener> {
     listeners: Vec<Listener<S>>,
-    /// What became of the rest of a list, if anything is to be said of it.
     rest: Option<Box<Rest>>,
 }
 
-#[derive(Debug, Default)]
-struct Rest {
-    skipped: Vec<Skipped>,
-    merged: Vec<Merged>,
-    followed: Vec<Followed>,
+/// What became of the entries that have no socket of their own.
+#[derive(Debug)]
+pub(super) struct Rest {
+    skipped: Vec<SettingError>,
+    duplicates: Vec<Duplicate>,
 }
 
-/// A setting that may stand for other sockets when the host has changed.
-#[derive(Clone, Debug)]
-pub(crate) struct Followed {
-    pub(crate) entry: usize,
-    pub(crate) addr: ListenAddr,
-    pub(crate) choice: Choice,
-    /// Whether a name that no interface has is looked up.
-    pub(crate) asks_dns: bool,
+impl Rest {
+    /// Returns the rest of a plan; `None` if there is none.
+    pub(super) fn of(plan: &Plan, mut skipped: Vec<SettingError>) -> Option<Box<Self>> {
+        // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
+        // without it.
+        let kept: HashMap<(Position, Option<SocketAddr>), SettingError> = skipped
+            .iter()
+            .map(|error| ((error.position(), error.addr()), error.clone()))
+            .collect();
+        let mut duplicates = plan.duplicates.clone();
+        duplicates.retain(|duplicate| {
+            let Some(error) = kept.get(&(duplicate.kept_by, Some(duplicate.addr))) else {
+                return true;
+            };
+            let entry = plan.entry_at(duplicate.position);
+            if let Some(entry) = entry.filter(|entry| entry.is_optional()) {
+                skipped.push(error.clone().at(entry.position, entry.text.clone()));
+            }
+            false
+        });
+        skipped.sort_by_key(SettingError::position);
+        let has_any = !skipped.is_empty() || !duplicates.is_empty();
+        has_any.then(|| {
+            Box::new(Self {
+                skipped,
+                duplicates,
+            })
+        })
+    }
 }
 
 impl<S> Listeners<S> {
-    pub(super) fn new(listeners: Vec<Listener<S>>, followed: Option<Followed>) -> Self {
-        let rest = |followed| Rest {
-            followed: vec![followed],
-            ..Rest::default()
-        };
-        Self {
-            listeners,
-            rest: followed.map(rest).map(Box::new),
-        }
-    }
-
-    pub(super) fn of_list(
-        listeners: Vec<Listener<S>>,
-        skipped: Vec<Skipped>,
-        merged: Vec<Merged>,
-        followed: Vec<Followed>,
+    /// Creates a list of the socket of a literal address.
+    pub(super) fn of_one(
+        socket: S,
+        local_addr: SocketAddr,
+        protocol: Protocol,
+        freebind: bool,
     ) -> Self {
-        Self {
-            listeners,
-            rest: Some(Box::new(Rest {
-                skipped,
-                merged,
-                followed,
-            })),
-        }
+        let listener = Listener {
+            socket,
+            local_addr,
+            namespace: Namespace::This,
+            only_v6: true,
+            protocol,
+            freebind,
+            device: None,
+            device_index: DeviceIndex::None,
+            position: Position::default(),
+        };
+        Self::from_iter([listener])
     }
 
-    /// The settings that may stand for other sockets when the host has changed.
-    pub(crate) fn followed(&self) -> &[Followed] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.followed)
-    }
-
-    /// Borrows the sockets: at least one, in the order of the settings.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(bindaddr::bind("127.0.0.1:0")?.as_slice().len(), 1);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
+    /// Borrows the sockets.
     #[must_use]
     pub fn as_slice(&self) -> &[Listener<S>] {
         &self.listeners
     }
 
-    /// Iterates over the sockets.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// for listener in bindaddr::bind("localhost:0")?.iter() {
-    ///     assert!(listener.local_addr().ip().is_loopback());
-    /// }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    pub fn iter(&self) -> std::slice::Iter<'_, Listener<S>> {
-        self.listeners.iter()
+    /// Returns the port if all sockets have the same.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let mut ports = self.iter().map(|listener| listener.local_addr.port());
+        let first = ports.next()?;
+        ports.all(|port| port == first).then_some(first)
     }
 
-    /// Returns what this host does not have of the settings that may be absent.
+    /// Returns the socket if there is one only, for servers that take one.
     ///
-    /// # Examples
+    /// # Errors
     ///
-    /// ```
-    /// // TEST-NET-2 (RFC 5737), which no host has.
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
+    /// The sockets themselves, if there are several or none.
+    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) finds that before any is opened.
+    pub fn into_single(mut self) -> Result<Listener<S>, Self> {
+        match (self.listeners.pop(), self.listeners.is_empty()) {
+            (Some(only), true) => Ok(only),
+            (last, _) => {
+                self.listeners.extend(last);
+                Err(self)
+            }
+        }
+    }
+
+    /// Converts into the std sockets, which block unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
     #[must_use]
-    pub fn skipped(&self) -> &[Skipped] {
+    pub fn into_std(self) -> Vec<S> {
+        self.into_iter().map(Listener::into_std).collect()
+    }
+
+    /// Returns the optional entries that this host lacks, each with its cause.
+    #[must_use]
+    pub fn skipped(&self) -> &[SettingError] {
         self.rest.as_ref().map_or(&[], |rest| &rest.skipped)
     }
 
-    /// Returns the entries that are listed twice and were opened once.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
-    /// let listeners = bindaddr::bind_all([free, free])?;
-    /// assert_eq!((listeners.as_slice().len(), listeners.merged().len()), (1, 1));
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
+    /// Returns the addresses that are listed twice and were opened once.
     #[must_use]
-    pub fn merged(&self) -> &[Merged] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.merged)
+    pub fn duplicates(&self) -> &[Duplicate] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.duplicates)
+    }
+
+    /// Keeps the sockets for which `keep` returns `true`, and closes the others.
+    pub fn retain(&mut self, keep: impl FnMut(&Listener<S>) -> bool) {
+        self.listeners.retain(keep);
+    }
+}
+
+impl<S: From<Socket>> Listeners<S> {
+    /// Converts the sockets of the engine, all of which are open.
+    pub(super) fn of(opened: Opened) -> Self {
+        let sockets = opened.sockets.into_iter();
+        let mut listeners: Vec<Listener<S>> = sockets.filter_map(Listener::of).collect();
+        listeners.sort_by_key(|listener| listener.position);
+        Self {
+            listeners,
+            rest: opened.rest,
+        }
+    }
+}
+
+impl<S: From<Socket>> Listener<S> {
+    fn of(opened: OpenedSocket) -> Option<Self> {
+        let entry = &opened.planned.entry;
+        Some(Self {
+            socket: opened.socket?.into(),
+            local_addr: opened.local_addr,
+            namespace: opened.namespace,
+            only_v6: opened.planned.only_v6,
+            protocol: opened.protocol,
+            freebind: entry.freebind,
+            device: entry.device.clone(),
+            device_index: entry.device_index,
+            position: entry.position,
+        })
+    }
+}
+
+/// No socket.
+impl<S> Default for Listeners<S> {
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            rest: None,
+        }
+    }
+}
+
+impl<S> Deref for Listeners<S> {
+    type Target = [Listener<S>];
+
+    fn deref(&self) -> &[Listener<S>] {
+        &self.listeners
+    }
+}
+
+impl<S> FromIterator<Listener<S>> for Listeners<S> {
+    fn from_iter<I: IntoIterator<Item = Listener<S>>>(listeners: I) -> Self {
+        Self {
+            listeners: listeners.into_iter().collect(),
+            rest: None,
+        }
+    }
+}
+
+impl<S> Extend<Listener<S>> for Listeners<S> {
+    fn extend<I: IntoIterator<Item = Listener<S>>>(&mut self, listeners: I) {
+        self.listeners.extend(listeners);
     }
 }
 
@@ -515,7 +566,7 @@ impl<S: StdSocket> Listeners<S> {
     /// ```
     /// use bindaddr::{Exposure, Interfaces};
     ///
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "*:0"])?;
+    /// let listeners = bindaddr::bind(["127.0.0.1:0", "*:0"])?;
     /// assert!(listeners.exposure(&Interfaces::system()?) > Exposure::ThisHost);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -575,8 +626,8 @@ impl<S: StdSocket> fmt::Display for Listeners<S> {
         for skipped in self.skipped() {
             writeln!(f, "skipped {}: {}", shown(skipped.text()), skipped.cause())?;
         }
-        for merged in self.merged() {
-            writeln!(f, "{} stands twice and is open once", merged.addr())?;
+        for duplicate in self.duplicates() {
+            writeln!(f, "{duplicate}")?;
         }
         Ok(())
     }
@@ -597,175 +648,5 @@ impl<'a, S> IntoIterator for &'a Listeners<S> {
 
     fn into_iter(self) -> Self::IntoIter {
         self.iter()
-    }
-}
-
-/// A socket of a setting that [may be absent](crate::ListenAddr::is_optional), and is.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::Cause;
-///
-/// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-/// let skipped = &listeners.skipped()[0];
-/// assert!(matches!(skipped.cause(), Cause::NotOnThisHost(_)));
-/// assert_eq!((skipped.entry(), skipped.addr()), (1, Some(([198, 51, 100, 1], 0).into())));
-/// # Ok::<(), bindaddr::BindError>(())
-/// ```
-#[derive(Debug)]
-pub struct Skipped {
-    entry: usize,
-    text: String,
-    failure: Arc<BindFailure>,
-}
-
-impl Skipped {
-    pub(super) fn new(entry: usize, text: String, failure: Arc<BindFailure>) -> Self {
-        Self {
-            entry,
-            text,
-            failure,
-        }
-    }
-
-    /// The same of another setting that stands for the same socket.
-    pub(super) fn of_entry(&self, entry: usize, text: String) -> Self {
-        Self::new(entry, text, self.failure.clone())
-    }
-
-    /// Returns the setting as it was written.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// let skipped = &listeners.skipped()[0];
-    /// assert_eq!(skipped.text(), "-198.51.100.1:0");
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Returns which of the settings it is, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// let skipped = &listeners.skipped()[0];
-    /// assert_eq!(skipped.entry(), 1);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn entry(&self) -> usize {
-        self.entry
-    }
-
-    /// Returns the address of the socket; `None` if the setting did not come to one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// let skipped = &listeners.skipped()[0];
-    /// assert_eq!(skipped.addr(), "198.51.100.1:0".parse().ok());
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn addr(&self) -> Option<SocketAddr> {
-        self.failure.addr()
-    }
-
-    /// Returns why this host does not have it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"])?;
-    /// let skipped = &listeners.skipped()[0];
-    /// assert_eq!(skipped.cause().name(), "not-on-this-host");
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn cause(&self) -> &Cause {
-        self.failure.cause()
-    }
-}
-
-/// A socket that two settings of a list stand for, and that was opened once.
-///
-/// # Examples
-///
-/// ```
-/// let port = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr().port();
-/// let text = format!("127.0.0.1:{port}");
-/// let listeners = bindaddr::bind_all([&text, &text])?;
-/// assert_eq!(listeners.as_slice().len(), 1);
-/// let merged = listeners.merged()[0];
-/// assert_eq!((merged.entry(), merged.into_entry()), (1, 0));
-/// assert_eq!(merged.addr().port(), port);
-/// # Ok::<(), bindaddr::BindError>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Merged {
-    entry: usize,
-    into: usize,
-    addr: SocketAddr,
-}
-
-impl Merged {
-    pub(super) fn new(entry: usize, into: usize, addr: SocketAddr) -> Self {
-        Self { entry, into, addr }
-    }
-
-    /// Returns which of the settings was merged, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
-    /// let listeners = bindaddr::bind_all([free, free])?;
-    /// let merged = listeners.merged()[0];
-    /// assert_eq!(merged.entry(), 1);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn entry(self) -> usize {
-        self.entry
-    }
-
-    /// Returns which of the settings has the socket, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
-    /// let listeners = bindaddr::bind_all([free, free])?;
-    /// let merged = listeners.merged()[0];
-    /// assert_eq!(merged.into_entry(), 0);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn into_entry(self) -> usize {
-        self.into
-    }
-
-    /// Returns the address of the socket.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let free = bindaddr::bind("127.0.0.1:0")?.as_slice()[0].local_addr();
-    /// let listeners = bindaddr::bind_all([free, free])?;
-    /// let merged = listeners.merged()[0];
-    /// assert_eq!(merged.addr(), free);
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn addr(self) -> SocketAddr {
-        self.addr
     }
 }

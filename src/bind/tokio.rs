@@ -1,15 +1,11 @@
-//! Sockets of tokio, and waiting without a thread (feature `tokio`).
+//! Sockets of tokio (feature `tokio`).
 
 use std::io;
 use std::net::{TcpListener, UdpSocket};
-use std::slice;
 
 use ::tokio::net;
-use ::tokio::time::sleep;
 
-use super::wait::{Tries, comes_with_time};
-use super::{BindError, BindOptions, Listener, Listeners, Setting};
-use crate::target::Protocol;
+use super::{Listener, Listeners};
 
 impl Listener {
     /// Converts into tokio's listener, non-blocking.
@@ -128,149 +124,18 @@ impl Listeners<UdpSocket> {
     }
 }
 
-impl BindOptions {
-    /// Opens the TCP listeners that a setting stands for, as [`bind`](Self::bind) does, and
-    /// [waits](Self::wait) without blocking the thread.
-    ///
-    /// The tries themselves are system calls that do not wait. What does is a
-    /// [`lookup`](Self::lookup) of DNS.
-    ///
-    /// # Errors
-    ///
-    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime with its timer, when it comes to waiting.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    /// # runtime.block_on(async {
-    /// use std::time::Duration;
-    ///
-    /// use bindaddr::BindOptions;
-    ///
-    /// let options = BindOptions::new().wait(Duration::from_secs(30));
-    /// let listeners = options.bind_async("127.0.0.1:0").await?.into_tokio()?;
-    /// # assert_eq!(listeners.len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn bind_async<'a>(
-        &self,
-        setting: impl Into<Setting<'a>>,
-    ) -> Result<Listeners, BindError> {
-        let setting = setting.into();
-        let settings = slice::from_ref(&setting);
-        self.keep_trying_async(settings, || self.open(Protocol::Tcp, &setting))
-            .await
-    }
+impl TryFrom<Listener> for net::TcpListener {
+    type Error = io::Error;
 
-    /// Binds the UDP sockets that a setting stands for, as [`bind_udp`](Self::bind_udp) does, and
-    /// waits as [`bind_async`](Self::bind_async) does.
-    ///
-    /// # Errors
-    ///
-    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    /// # runtime.block_on(async {
-    /// let sockets = bindaddr::BindOptions::new().bind_udp_async("127.0.0.1:0").await?.into_tokio()?;
-    /// # assert_eq!(sockets.len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn bind_udp_async<'a>(
-        &self,
-        setting: impl Into<Setting<'a>>,
-    ) -> Result<Listeners<UdpSocket>, BindError> {
-        let setting = setting.into();
-        let settings = slice::from_ref(&setting);
-        self.keep_trying_async(settings, || self.open(Protocol::Udp, &setting))
-            .await
+    fn try_from(listener: Listener) -> io::Result<Self> {
+        listener.into_tokio()
     }
+}
 
-    /// Opens the TCP listeners of several settings, as [`bind_all`](Self::bind_all) does, and
-    /// waits as [`bind_async`](Self::bind_async) does.
-    ///
-    /// # Errors
-    ///
-    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    /// # runtime.block_on(async {
-    /// let settings = ["127.0.0.1:0", "localhost:0"];
-    /// let listeners = bindaddr::BindOptions::new().bind_all_async(settings).await?.into_tokio()?;
-    /// # assert!(listeners.len() >= 2);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn bind_all_async<'a, S: Into<Setting<'a>>>(
-        &self,
-        settings: impl IntoIterator<Item = S>,
-    ) -> Result<Listeners, BindError> {
-        let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
-        self.keep_trying_async(&settings, || self.open_list(Protocol::Tcp, &settings))
-            .await
-    }
+impl TryFrom<Listener<UdpSocket>> for net::UdpSocket {
+    type Error = io::Error;
 
-    /// Binds the UDP sockets of several settings, as [`bind_udp_all`](Self::bind_udp_all) does, and
-    /// waits as [`bind_async`](Self::bind_async) does.
-    ///
-    /// # Errors
-    ///
-    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    /// # runtime.block_on(async {
-    /// let settings = ["127.0.0.1:0"];
-    /// let sockets = bindaddr::BindOptions::new().bind_udp_all_async(settings).await?.into_tokio()?;
-    /// # assert_eq!(sockets.len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// # })?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub async fn bind_udp_all_async<'a, S: Into<Setting<'a>>>(
-        &self,
-        settings: impl IntoIterator<Item = S>,
-    ) -> Result<Listeners<UdpSocket>, BindError> {
-        let settings: Vec<Setting<'a>> = settings.into_iter().map(Into::into).collect();
-        self.keep_trying_async(&settings, || self.open_list(Protocol::Udp, &settings))
-            .await
-    }
-
-    /// What [`keep_trying`](Self::keep_trying) does, asleep on the runtime's timer.
-    async fn keep_trying_async<T>(
-        &self,
-        settings: &[Setting<'_>],
-        mut attempt: impl FnMut() -> Result<T, BindError>,
-    ) -> Result<T, BindError> {
-        let mut tries = Tries::new(self, settings);
-        loop {
-            let error = match tries.run(&mut attempt) {
-                Err(error) if comes_with_time(&error) => error,
-                result => return result,
-            };
-            while !tries.is_due(&error) {
-                match tries.rest(&error) {
-                    Some(rest) => sleep(rest).await,
-                    None => return Err(error),
-                }
-            }
-        }
+    fn try_from(socket: Listener<UdpSocket>) -> io::Result<Self> {
+        socket.into_tokio()
     }
 }

@@ -12,7 +12,7 @@ use super::sockets::Holder;
 use crate::interfaces::InterfaceAddr;
 use crate::listen::{Family, ParseError};
 use crate::resolve::ResolveErrorKind;
-use crate::target::{ForeignAddr, ForeignReason, LocalAddr, Overlap};
+use crate::target::{ForeignAddr, ForeignReason, GroupAddr, LocalAddr, Overlap};
 
 /// Why a socket could not be opened.
 ///
@@ -149,10 +149,8 @@ pub enum Cause {
         /// The IPv4 address.
         ip: Ipv4Addr,
     },
-    /// A multicast address, to which no TCP client can connect.
-    Multicast,
-    /// A broadcast address, to which no TCP client can connect. Linux would bind it.
-    Broadcast,
+    /// A multicast or broadcast address, to which no TCP client can connect. Linux would bind it.
+    Group(GroupAddr),
     /// Other sockets have the port (`EADDRINUSE`).
     #[non_exhaustive]
     InUse {
@@ -397,8 +395,8 @@ impl Cause {
             Self::ZoneRequired { .. } => "zone-required",
             Self::NoSuchZone { .. } => "no-such-zone",
             Self::MappedOnV6Only { .. } => "mapped-on-v6-only",
-            Self::Multicast => "multicast",
-            Self::Broadcast => "broadcast",
+            Self::Group(GroupAddr::Multicast) => "multicast",
+            Self::Group(GroupAddr::Broadcast) => "broadcast",
             Self::InUse { .. } => "in-use",
             Self::HeldInvisibly { .. } => "held-invisibly",
             Self::TimeWait { .. } => "time-wait",

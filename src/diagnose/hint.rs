@@ -10,10 +10,9 @@ use super::{Attempt, Errno, Evidence, Step, System, is_listed};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Host, ListenAddr, Zone, has_zone, shown};
 use crate::network::is_of_many;
-use crate::plan;
 use crate::reach::Exposure;
 use crate::resolve::ResolveErrorKind;
-use crate::target::{BindTarget, Endpoint, ForeignReason, is_scoped, zone};
+use crate::target::{BindTarget, ForeignReason, Wildcard, is_scoped, zone};
 
 /// Advice about a problem, from [`BindError::hints`](crate::BindError::hints) and
 /// [`CheckedSetting::hints`](crate::CheckedSetting::hints).
@@ -144,21 +143,25 @@ pub(crate) fn without_repetition<'a>(hints: impl IntoIterator<Item = &'a Hint>) 
 }
 
 /// Returns the settings to write in place of one that names nothing on this host.
-pub(crate) fn of_unresolved(kind: &ResolveErrorKind, written: &ListenAddr) -> Vec<Hint> {
+pub(crate) fn of_unresolved(
+    kind: &ResolveErrorKind,
+    written: &ListenAddr,
+    host: Option<&Interfaces>,
+) -> Vec<Hint> {
     let ResolveErrorKind::AlternativeName { interface, .. } = kind else {
         return Vec::new();
     };
-    let host = match written.host() {
+    let instead = match written.host() {
         Host::Ip { ip, .. } => Host::Ip {
             ip: *ip,
             zone: Some(Zone::Name(interface.clone())),
         },
         _ => Host::Name(interface.clone()),
     };
-    let replacement = written.with_other_host(host).to_string();
+    let replacement = written.with_other_host(instead).to_string();
     // An interface can have a name that no setting can, and lack the address.
     let addr = replacement.parse::<ListenAddr>().ok();
-    let targets = addr.and_then(|addr| addr.resolve(&Interfaces::system().ok()?).ok());
+    let targets = addr.zip(host).and_then(|(addr, host)| addr.resolve(host).ok());
     if targets.is_none_or(|targets| targets.iter().any(BindTarget::is_foreign)) {
         return Vec::new();
     }
@@ -391,13 +394,14 @@ fn exposure_of(
     host: &Interfaces,
 ) -> Option<Exposure> {
     let targets = setting.resolve(host).ok()?;
-    let endpoints: Vec<Endpoint> = targets.iter().map(BindTarget::endpoint).collect();
-    let planned = plan::sockets(&endpoints, 0, only_v6);
-    let exposures = planned
-        .iter()
-        .map(|socket| BindTarget::of_socket(socket.addr, socket.only_v6, host))
-        .map(|target| target.exposure_on_device(device, host));
-    exposures.max()
+    let of_target = |target: &BindTarget| {
+        let target = match target {
+            BindTarget::Any(Wildcard::DualStack) if only_v6 => BindTarget::Any(Wildcard::Ipv6),
+            target => target.clone(),
+        };
+        target.exposure_on_device(device, host)
+    };
+    targets.iter().map(of_target).max()
 }
 
 fn inspect(text: impl Into<String>) -> Hint {

@@ -8,7 +8,7 @@ use super::is_listed;
 use super::sockets::{Holder, Who};
 use crate::interfaces::ThereAre;
 use crate::listen::{Family, shown};
-use crate::target::Overlap;
+use crate::target::{GroupAddr, Overlap};
 
 impl fmt::Display for Cause {
     #[allow(clippy::too_many_lines)] // one arm a sentence
@@ -135,10 +135,10 @@ impl fmt::Display for Cause {
                 f,
                 "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `{ip}`"
             ),
-            Self::Multicast => f.write_str(
+            Self::Group(GroupAddr::Multicast) => f.write_str(
                 "no TCP client can connect to a multicast address; write an address of this host",
             ),
-            Self::Broadcast => f.write_str(
+            Self::Group(GroupAddr::Broadcast) => f.write_str(
                 "no TCP client can connect to a broadcast address; write an address of this host",
             ),
             Self::InUse {

@@ -2,19 +2,23 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use super::ListenAddr;
 use super::parse::{self, PortRule};
 use super::refusal::{ParseError, credentials};
 
-/// The listen addresses of a setting that may have several: at least one.
+/// The listen addresses of a setting that may have several.
 ///
 /// In a text they stand apart by commas, by white space, or by both. An entry
 /// that is empty is a mistake, as where a variable between two commas was unset. So is a port alone behind
 /// an address: `127.0.0.1:80,443` may mean two ports of that address, and must not open every one.
 ///
-/// The [`Display`](fmt::Display) form is canonical and parses back to the same value.
+/// A list that was parsed has at least one address; one that a program collects may be empty, and binding it is an
+/// error. It dereferences to a slice of [`ListenAddr`].
+///
+/// The [`Display`](fmt::Display) form is canonical and parses back to the same value, unless the list is empty.
 ///
 /// # Examples
 ///
@@ -22,7 +26,7 @@ use super::refusal::{ParseError, credentials};
 /// use bindaddr::ListenAddrs;
 ///
 /// let addrs: ListenAddrs = "127.0.0.1:8080, [::1]:8080".parse()?;
-/// assert_eq!(addrs.as_slice().len(), 2);
+/// assert_eq!((addrs.len(), addrs[1].port()), (2, 8080));
 /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:8080");
 /// assert_eq!("*:80 *:443".parse::<ListenAddrs>()?.to_string(), "*:80, *:443");
 /// # Ok::<(), bindaddr::ParseListError>(())
@@ -40,7 +44,7 @@ use super::refusal::{ParseError, credentials};
 ///      3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; the largest is 65535",
 /// );
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ListenAddrs {
     addrs: Vec<ListenAddr>,
 }
@@ -115,7 +119,52 @@ impl ListenAddrs {
         parse_all(texts, PortRule::Default(port))
     }
 
-    /// Borrows the addresses: at least one.
+    /// Parses a list of hosts, as of a setting that keeps its port apart.
+    ///
+    /// Each entry is what [`ListenAddr::from_host`] accepts, and gets `port`.
+    ///
+    /// # Errors
+    ///
+    /// A [`ParseListError`] with every entry that is not a host or that has a port. A number alone
+    /// is a port, and therefore an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs = ListenAddrs::from_hosts("127.0.0.1, fd00::1:2", 8080)?;
+    /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [fd00::1:2]:8080");
+    /// assert!(ListenAddrs::from_hosts("127.0.0.1, 443", 8080).is_err());
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
+    pub fn from_hosts(text: &str, port: u16) -> Result<Self, ParseListError> {
+        parse_all([text], PortRule::Given(port))
+    }
+
+    /// Parses the texts of a sequence, each of which is a host or a list of hosts.
+    ///
+    /// # Errors
+    ///
+    /// As for [`from_hosts`](Self::from_hosts). The sequence must not be empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::ListenAddrs;
+    ///
+    /// let addrs = ListenAddrs::from_each_host(["127.0.0.1", "::1, eth0"], 8080)?;
+    /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:8080, eth0:8080");
+    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// ```
+    pub fn from_each_host<T: AsRef<str>>(
+        texts: impl IntoIterator<Item = T>,
+        port: u16,
+    ) -> Result<Self, ParseListError> {
+        parse_all(texts, PortRule::Given(port))
+    }
+
+    /// Borrows the addresses.
     ///
     /// # Examples
     ///
@@ -147,6 +196,54 @@ impl ListenAddrs {
     }
 }
 
+/// One entry of a text that is a list.
+pub(crate) struct ListEntry<'t> {
+    /// Where it begins in the list, in bytes.
+    offset: usize,
+    /// The entry as written.
+    pub(crate) text: &'t str,
+    pub(crate) addr: Result<ListenAddr, ParseError>,
+}
+
+/// Parses the entries of a list: at least one.
+pub(crate) fn parse_entries(text: &str) -> Vec<ListEntry<'_>> {
+    entries_of(text, PortRule::Required)
+}
+
+/// Parses the entries of a list of hosts, each of which gets `port`: at least one.
+pub(crate) fn parse_hosts(text: &str, port: u16) -> Vec<ListEntry<'_>> {
+    entries_of(text, PortRule::Given(port))
+}
+
+fn entries_of(text: &str, rule: PortRule) -> Vec<ListEntry<'_>> {
+    let mut is_behind_address = false;
+    let mut follows: Option<ListenAddr> = None;
+    let mut parse_one = |(offset, part)| {
+        let is_port_alone = parse::is_port_alone(part);
+        let addr = match parse::parse(part, rule) {
+            // `127.0.0.1:80,443` must not open every address.
+            Ok(_) if is_port_alone && is_behind_address => {
+                Err(ParseError::port_alone(part, follows.as_ref(), rule))
+            }
+            addr => addr,
+        };
+        if !is_port_alone && !part.is_empty() {
+            is_behind_address = true;
+            follows = addr.as_ref().ok().cloned();
+        }
+        ListEntry {
+            offset,
+            text: part,
+            addr,
+        }
+    };
+    let mut found: Vec<ListEntry<'_>> = entries(text).map(&mut parse_one).collect();
+    if found.is_empty() {
+        found.push(parse_one((0, "")));
+    }
+    found
+}
+
 fn parse_all<T: AsRef<str>>(
     texts: impl IntoIterator<Item = T>,
     rule: PortRule,
@@ -154,41 +251,24 @@ fn parse_all<T: AsRef<str>>(
     let mut addrs = Vec::new();
     let mut faults = Vec::new();
     let mut entry = 0;
-    for text in texts {
-        let text = text.as_ref();
-        let mut is_behind_address = false;
-        let mut follows: Option<ListenAddr> = None;
-        for (offset, part) in entries(text) {
-            let is_port_alone = parse::is_port_alone(part);
-            let parsed = match parse::parse(part, rule) {
-                // `127.0.0.1:80,443` must not open every address.
-                Ok(_) if is_port_alone && is_behind_address => {
-                    Err(ParseError::port_alone(part, follows.as_ref(), rule))
-                }
-                parsed => parsed,
-            };
-            if !is_port_alone && !part.is_empty() {
-                is_behind_address = true;
-                follows = parsed.as_ref().ok().cloned();
-            }
-            match parsed {
-                Ok(addr) => addrs.push(addr),
-                Err(error) => faults.push(EntryError {
-                    entry,
-                    offset,
-                    error,
-                }),
-            }
-            entry += 1;
+    let mut add = |found: ListEntry<'_>| {
+        match found.addr {
+            Ok(addr) => addrs.push(addr),
+            Err(error) => faults.push(EntryError {
+                entry,
+                offset: found.offset,
+                error,
+            }),
         }
+        entry += 1;
+    };
+    let mut is_empty = true;
+    for text in texts {
+        is_empty = false;
+        entries_of(text.as_ref(), rule).into_iter().for_each(&mut add);
     }
-    if let (0, Err(error)) = (entry, parse::parse("", rule)) {
-        faults.push(EntryError {
-            entry,
-            offset: 0,
-            error,
-        });
-        entry = 1;
+    if is_empty {
+        entries_of("", rule).into_iter().for_each(&mut add);
     }
     if faults.is_empty() {
         Ok(ListenAddrs { addrs })
@@ -277,6 +357,40 @@ impl TryFrom<String> for ListenAddrs {
 impl From<ListenAddr> for ListenAddrs {
     fn from(addr: ListenAddr) -> Self {
         Self { addrs: vec![addr] }
+    }
+}
+
+impl From<Vec<ListenAddr>> for ListenAddrs {
+    fn from(addrs: Vec<ListenAddr>) -> Self {
+        Self { addrs }
+    }
+}
+
+/// Collects addresses, also none.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{ListenAddr, ListenAddrs};
+///
+/// let hosts: ListenAddrs = "127.0.0.1:0, [::1]:0".parse()?;
+/// let on_port: ListenAddrs = hosts.into_iter().map(|addr| addr.with_port(8080)).collect();
+/// assert_eq!(on_port.to_string(), "127.0.0.1:8080, [::1]:8080");
+/// # Ok::<(), bindaddr::ParseListError>(())
+/// ```
+impl FromIterator<ListenAddr> for ListenAddrs {
+    fn from_iter<T: IntoIterator<Item = ListenAddr>>(addrs: T) -> Self {
+        Self {
+            addrs: addrs.into_iter().collect(),
+        }
+    }
+}
+
+impl Deref for ListenAddrs {
+    type Target = [ListenAddr];
+
+    fn deref(&self) -> &[ListenAddr] {
+        &self.addrs
     }
 }
 

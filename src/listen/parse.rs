@@ -19,12 +19,29 @@ const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
 /// The longest DNS name in text form (RFC 1035, section 2.3.4).
 const DNS_NAME_MAX: usize = 253;
 
-/// What the caller holds of a port in the text.
+/// The parts of a setting that the caller accepts, besides the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PortRule {
+    /// A port is in the text.
     Required,
+    /// A port may be in the text.
     Default(u16),
+    /// The port is this one, and not in the text.
+    Given(u16),
+    /// No port and no `-`.
     Forbidden,
+    /// No port, no `-` and no family.
+    HostAlone,
+}
+
+impl PortRule {
+    /// Returns `true` if the text has no port.
+    pub(super) fn is_host_only(self) -> bool {
+        match self {
+            Self::Required | Self::Default(_) => false,
+            Self::Given(_) | Self::Forbidden | Self::HostAlone => true,
+        }
+    }
 }
 
 pub(super) fn parse(text: &str, rule: PortRule) -> Result<ListenAddr, ParseError> {
@@ -66,7 +83,7 @@ impl<'t> Grammar<'t> {
             Some(port) if is_port_alone(port) => {
                 return self.refuse(ParseErrorKind::SignedPort, self.text);
             }
-            Some(_) if matches!(self.rule, PortRule::Forbidden) => {
+            Some(_) if matches!(self.rule, PortRule::Forbidden | PortRule::HostAlone) => {
                 return self.refuse(ParseErrorKind::UnexpectedOptional, &self.text[..1]);
             }
             Some(rest) => (true, rest),
@@ -102,16 +119,20 @@ impl<'t> Grammar<'t> {
             }
         }
         let (first_port, last_port) = match (port, self.rule) {
-            (Some(port), PortRule::Forbidden) => {
+            (Some(port), rule) if rule.is_host_only() => {
                 return self.refuse(ParseErrorKind::UnexpectedPort, port);
             }
             (Some(port), _) => self.ports(port)?,
             (None, PortRule::Required) => {
                 return self.refuse(ParseErrorKind::MissingPort, endpoint);
             }
-            (None, PortRule::Default(port)) => (port, port),
-            (None, PortRule::Forbidden) => (0, 0),
+            (None, PortRule::Default(port) | PortRule::Given(port)) => (port, port),
+            (None, PortRule::Forbidden | PortRule::HostAlone) => (0, 0),
         };
+        if family.is_some() && self.rule == PortRule::HostAlone {
+            let family = &rest[..rest.len() - endpoint.len()];
+            return self.refuse(ParseErrorKind::UnexpectedFamily, family);
+        }
         Ok(ListenAddr {
             optional,
             family,
@@ -143,7 +164,7 @@ impl<'t> Grammar<'t> {
         if is_port_alone(endpoint) {
             // A number too large for a port, where only a host may stand, is a host.
             let is_port = !all_digits(endpoint) || endpoint.parse::<u16>().is_ok();
-            if matches!(self.rule, PortRule::Forbidden) && !is_port {
+            if self.rule.is_host_only() && !is_port {
                 return Ok((self.host(endpoint)?, None));
             }
             return Ok((Host::Any, Some(endpoint)));
@@ -226,7 +247,7 @@ impl<'t> Grammar<'t> {
         // The address that stands before the last `:`, if what follows can be meant for a port.
         let before_port = head_ip.parse::<Ipv6Addr>().ok();
         let before_port = before_port.filter(|_| all_digits(tail));
-        let host_only = matches!(self.rule, PortRule::Forbidden);
+        let host_only = self.rule.is_host_only();
         match (endpoint.parse::<Ipv6Addr>(), before_port) {
             // Where no port may stand there is one reading only.
             (Ok(_), Some(_)) if !host_only => self.refuse(ParseErrorKind::AmbiguousIpv6, endpoint),
@@ -333,6 +354,16 @@ impl<'t> Grammar<'t> {
         }
         if looks_numeric(text) {
             return self.numeric(text);
+        }
+        // By itself, each of these names would be something else.
+        if is_port_alone(text) {
+            return self.refuse(ParseErrorKind::InvalidIpv4, text);
+        }
+        if text.starts_with('-') {
+            return self.refuse(ParseErrorKind::UnexpectedOptional, &text[..1]);
+        }
+        if text == "unix" {
+            return self.refuse(ParseErrorKind::UnixSocket, text);
         }
         self.name(text, DNS_NAME_MAX)?;
         Ok(Host::Name(text.to_owned()))

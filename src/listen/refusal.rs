@@ -170,8 +170,10 @@ pub enum ParseErrorKind {
     EmptyPort,
     /// A port where only a host may stand.
     UnexpectedPort,
-    /// A `-` where only a host may stand, which cannot be left out.
+    /// A `-` where only a host may stand, which cannot be left out, or at the beginning of a name (`--eth0:80`).
     UnexpectedOptional,
+    /// `ipv4@` or `ipv6@` where only a host may stand, which is not restricted to a family.
+    UnexpectedFamily,
     /// Something other than digits in place of a port.
     InvalidPort,
     /// A port with a sign (`+80`, `-1`).
@@ -389,7 +391,9 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         Kind::EmptyPort => f.write_str("the port is empty"),
         Kind::UnexpectedPort if part.is_empty() => f.write_str("expected a host without a port"),
         Kind::UnexpectedPort => write!(f, "expected a host without the port `{shown_part}`"),
+        Kind::UnexpectedOptional if before.ends_with(['-', '@']) => f.write_str("a name cannot begin with `-`"),
         Kind::UnexpectedOptional => f.write_str("expected a host, which cannot be optional (`-`)"),
+        Kind::UnexpectedFamily => write!(f, "expected a host without the family `{shown_part}`"),
         Kind::InvalidPort => write!(f, "`{shown_part}` is not a port, which is a number from 0 to 65535"),
         Kind::SignedPort => write!(f, "the port `{shown_part}` has a sign"),
         Kind::LeadingZeroPort => write!(f, "the port `{shown_part}` has leading zeros"),

@@ -146,6 +146,98 @@ fn settings_are_written_as_they_are_read() {
     }
 }
 
+#[derive(Debug, Deserialize, PartialEq)]
+struct Ports {
+    #[serde(deserialize_with = "bindaddr::de::with_default_port::<8080, _, _>")]
+    listen: ListenAddr,
+    #[serde(deserialize_with = "bindaddr::de::with_default_port::<8443, _, _>")]
+    tls: ListenAddrs,
+    #[serde(deserialize_with = "bindaddr::de::host_with_port::<9100, _, _>")]
+    metrics: ListenAddrs,
+    #[serde(
+        default,
+        deserialize_with = "bindaddr::de::host_with_port::<9101, _, _>"
+    )]
+    admin: Option<ListenAddr>,
+}
+
+#[test]
+fn a_field_takes_its_port_from_the_program() {
+    let texts = |ports: Ports| {
+        let admin = ports.admin.map(|addr| addr.to_string());
+        let [tls, metrics] = [ports.tls, ports.metrics].map(|addrs| addrs.to_string());
+        (ports.listen.to_string(), tls, metrics, admin)
+    };
+    let toml =
+        "listen = '::1'\ntls = ['127.0.0.1', 'eth0:443', 444]\nmetrics = 'fd00::1:2, -::1'\n";
+    let expected = (
+        "[::1]:8080".to_owned(),
+        "127.0.0.1:8443, eth0:443, *:444".to_owned(),
+        "[fd00::1:2]:9100, -[::1]:9100".to_owned(),
+        None,
+    );
+    assert_eq!(texts(toml::from_str(toml).unwrap()), expected);
+    let json = json!({
+        "listen": "::1",
+        "tls": ["127.0.0.1", "eth0:443", 444],
+        "metrics": ["fd00::1:2", "-::1"],
+        "admin": null,
+    });
+    let text = json.to_string();
+    let ports: Ports = serde_json::from_value(json).unwrap();
+    assert_eq!(serde_json::from_str::<Ports>(&text).unwrap(), ports);
+    assert_eq!(texts(ports), expected);
+    let toml = format!("{toml}admin = 'localhost'\n");
+    let admin = toml::from_str::<Ports>(&toml).unwrap().admin;
+    assert_eq!(admin, Some("localhost:9101".parse().unwrap()));
+    let json = text.replace("null", "\"localhost\"");
+    assert_eq!(serde_json::from_str::<Ports>(&json).unwrap().admin, admin);
+}
+
+#[test]
+fn a_host_with_a_port_is_refused() {
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)] // read for its errors
+    struct Host {
+        #[serde(deserialize_with = "bindaddr::de::host_with_port::<80, _, _>")]
+        listen: ListenAddr,
+    }
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)] // read for its errors
+    struct Hosts {
+        #[serde(deserialize_with = "bindaddr::de::host_with_port::<80, _, _>")]
+        listen: ListenAddrs,
+    }
+    fn errors<T: DeserializeOwned + std::fmt::Debug>(value: &str) -> [String; 2] {
+        let toml = toml::from_str::<T>(&format!("listen = {value}\n")).unwrap_err();
+        let json = serde_json::from_str::<T>(&format!("{{\"listen\": {value}}}")).unwrap_err();
+        [toml.to_string(), json.to_string()]
+    }
+    let of_host = |text: &str| ListenAddr::from_host(text, 80).unwrap_err().to_string();
+    let of_list = ListenAddrs::from_each_host(["::1", "8080"], 80).unwrap_err();
+    for (errors, sentence) in [
+        (
+            errors::<Host>("\"127.0.0.1:8080\""),
+            of_host("127.0.0.1:8080"),
+        ),
+        (errors::<Host>("8080"), of_host("8080")),
+        (errors::<Hosts>("8080"), of_host("8080")),
+        (errors::<Hosts>("[\"::1\", 8080]"), of_list.to_string()),
+        (
+            errors::<Host>("true"),
+            "boolean `true`, expected a host such as".to_owned(),
+        ),
+        (
+            errors::<Hosts>("-1"),
+            "a negative number, expected a host such as".to_owned(),
+        ),
+    ] {
+        for error in errors {
+            assert!(error.contains(&sentence), "{sentence}: {error}");
+        }
+    }
+}
+
 fn host() -> Interfaces {
     let addr = |text: &str| text.parse().unwrap();
     [
@@ -270,7 +362,7 @@ fn failures_and_checks_are_values() {
 
 #[test]
 fn what_is_odd_and_what_changes_are_values() {
-    let listeners = bindaddr::bind_all(["127.0.0.1:0", "-198.51.100.1:0"]).unwrap();
+    let listeners = bindaddr::bind(["127.0.0.1:0", "-198.51.100.1:0"]).unwrap();
     let addr = listeners.as_slice()[0].local_addr().to_string();
     let skipped = to_value(listeners.skipped()).unwrap();
     assert_eq!(skipped[0]["entry"], 1);

@@ -66,8 +66,8 @@ fn the_futures_can_move_between_threads() {
     let options = BindOptions::new();
     assert_send(options.bind_async("localhost:0"));
     assert_send(options.bind_udp_async("localhost:0"));
-    assert_send(options.bind_all_async(["localhost:0"]));
-    assert_send(options.bind_udp_all_async(["localhost:0"]));
+    assert_send(options.bind_async(["localhost:0"]));
+    assert_send(options.bind_udp_async(["localhost:0"]));
 }
 
 #[test]
@@ -76,7 +76,7 @@ fn waiting_blocks_no_other_task() {
         ip("link add name eth0 type veth peer name far0");
         block_on(async {
             let options = BindOptions::new().wait(Duration::from_secs(20));
-            let bound = options.bind_all_async(["10.0.0.1:5000", "localhost:0"]);
+            let bound = options.bind_async(["10.0.0.1:5000", "localhost:0"]);
             let others = async {
                 // On the only thread there is, while the other waits.
                 let begun = Instant::now();

@@ -47,20 +47,20 @@ impl<'a> Explained<'a> {
     fn json(&self) -> Value {
         json!({
             "text": setting(self.checked.text()),
-            "ok": self.checked.problems().next().is_none(),
+            "ok": self.checked.causes().next().is_none(),
             "targets": self.targets,
             "exposure": self.exposure,
-            "problems": self.checked.problems().collect::<Vec<_>>(),
+            "errors": self.checked.causes().collect::<Vec<_>>(),
             "hints": self.checked.hints(),
             "skipped": self.checked.skipped(),
-            "merged": self.checked.merged(),
+            "duplicates": self.checked.duplicates(),
             "sockets": self.checked.sockets(),
         })
     }
 
     fn write(&self, paper: &mut Paper) -> io::Result<()> {
         paper.heading(setting(self.checked.text()))?;
-        let has_problem = self.checked.problems().next().is_some();
+        let has_problem = self.checked.causes().next().is_some();
         // What is wrong with a foreign one is told below.
         let told = self
             .targets
@@ -72,7 +72,7 @@ impl<'a> Explained<'a> {
         for socket in self.checked.sockets() {
             paper.line(Label::Binds, socket.addr())?;
         }
-        for addr in self.checked.merged() {
+        for addr in self.checked.duplicates() {
             paper.line(
                 Label::Binds,
                 format_args!("{addr}, for another setting of the list"),
@@ -81,16 +81,16 @@ impl<'a> Explained<'a> {
         if let Some(exposure) = self.exposure {
             paper.line(Label::OpenTo, exposure)?;
         }
-        for cause in self.checked.skipped() {
-            paper.line(Label::Absent, cause)?;
+        for skipped in self.checked.skipped() {
+            paper.line(Label::Absent, skipped.cause())?;
         }
-        for cause in self.checked.problems() {
+        for cause in self.checked.causes() {
             paper.line(Label::Problem, cause)?;
             if let Cause::Text(err) = cause {
                 mark(paper, err.text(), err.span())?;
             }
         }
-        let problems: String = self.checked.problems().map(Cause::to_string).collect();
+        let problems: String = self.checked.causes().map(Cause::to_string).collect();
         paper.hints(&self.checked.hints(), &problems)?;
         for note in self.checked.sockets().iter().flat_map(CheckedSocket::notes) {
             paper.line(Label::Note, note)?;

@@ -38,9 +38,9 @@ pub(crate) fn wait(
     let texts: Vec<String> = entries_of_each(texts)?;
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
-        options.bind_udp_all(&texts).map(|sockets| addrs(&sockets))
+        options.bind_udp(&texts).map(|sockets| addrs(&sockets))
     } else {
-        options.bind_all(&texts).map(|listeners| addrs(&listeners))
+        options.bind(&texts).map(|listeners| addrs(&listeners))
     };
     let waited = begun.elapsed();
     if io::stderr().is_terminal() {

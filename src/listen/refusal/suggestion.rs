@@ -72,9 +72,10 @@ impl ParseError {
             return Vec::new();
         }
         let (before, part, after) = self.parts();
-        let port = match self.rule {
-            PortRule::Forbidden => "",
-            PortRule::Required | PortRule::Default(_) => ":8080",
+        let port = if self.rule.is_host_only() {
+            ""
+        } else {
+            ":8080"
         };
         match self.kind {
             ParseErrorKind::Empty => {
@@ -167,7 +168,11 @@ impl ParseError {
                 "{}{after}",
                 before.strip_suffix(':').unwrap_or(before)
             )),
-            ParseErrorKind::UnexpectedOptional => plain(after),
+            ParseErrorKind::UnexpectedOptional => plain(&format!("{before}{after}")),
+            ParseErrorKind::UnexpectedFamily => match without_family(part, after) {
+                Some(same) => plain(&same),
+                None => read(after, "for both families", true).into_iter().collect(),
+            },
             ParseErrorKind::SignedPort if before.is_empty() && after.is_empty() => {
                 plain(part.trim_start_matches(['+', '-']))
             }
@@ -293,7 +298,7 @@ impl ParseError {
         if !names_an_address(&host.ok()?) || !is_whole && is_meant(authority, rest) {
             return None;
         }
-        let port = if has_port(authority) || self.rule == PortRule::Forbidden {
+        let port = if has_port(authority) || self.rule.is_host_only() {
             ""
         } else {
             port
@@ -342,6 +347,20 @@ impl ParseError {
         let is_name = |addr: ListenAddr| matches!(addr.host(), Host::Name(name) if name == zone);
         let is_interface = parse(&text, PortRule::Default(0)).is_ok_and(is_name);
         is_interface.then_some((text, "for the addresses of that interface"))
+    }
+}
+
+/// Returns a host that names what `host` does behind `family`, if there is one.
+fn without_family(family: &str, host: &str) -> Option<String> {
+    let is_ipv4 = family == "ipv4@";
+    match parse(host, PortRule::HostAlone).ok()?.host() {
+        Host::Any if is_ipv4 => Some("0.0.0.0".to_owned()),
+        Host::Localhost if is_ipv4 => Some("127.0.0.1".to_owned()),
+        Host::Localhost => Some("::1".to_owned()),
+        // It opens IPv4, too.
+        Host::Ip { ip, .. } if *ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => None,
+        Host::Ip { .. } | Host::Network(_) => Some(host.to_owned()),
+        Host::Any | Host::Name(_) | Host::Word(_) => None,
     }
 }
 

@@ -7,7 +7,7 @@ use bindaddr_servers::Config;
 
 fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind_all(&config.listen)?;
+    let listeners = bindaddr::bind(&config.listen)?;
     config.guard(&listeners, "http")?;
     let config = Data::new(config);
     let app = move || {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind_all(&config.listen)?;
+    let listeners = bindaddr::bind(&config.listen)?;
     config.guard(&listeners, "http")?;
     let app = Router::new().route(
         "/",

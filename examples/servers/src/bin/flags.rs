@@ -16,10 +16,10 @@ struct Args {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    for listener in bindaddr::bind_all(&args.listen)? {
+    for listener in bindaddr::bind(&args.listen)? {
         println!("listening on {listener}");
     }
-    for listener in bindaddr::bind_all(&args.metrics)? {
+    for listener in bindaddr::bind(&args.metrics)? {
         println!("metrics on {listener}");
     }
     Ok(())

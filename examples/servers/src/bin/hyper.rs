@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Arc::new(Config::load()?);
-    let listeners = bindaddr::bind_all(&config.listen)?;
+    let listeners = bindaddr::bind(&config.listen)?;
     config.guard(&listeners, "http")?;
     let accepting: JoinSet<()> = listeners
         .into_tokio()?

@@ -8,7 +8,7 @@ use bindaddr_servers::Config;
 
 fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind_all(&config.listen)?;
+    let listeners = bindaddr::bind(&config.listen)?;
     config.guard(&listeners, "http")?;
     thread::scope(|scope| {
         for listener in listeners {

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Arc::new(Config::load()?);
-    let sockets = bindaddr::bind_udp_all(&config.listen)?;
+    let sockets = bindaddr::bind_udp(&config.listen)?;
     config.guard(&sockets, "udp")?;
     let echoing: JoinSet<()> = sockets
         .into_tokio()?

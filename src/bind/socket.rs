@@ -1,0 +1,288 @@
+//! One socket: created, configured, bound and, for TCP, listening.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use crate::diagnose::{Namespace, Step, System};
+use crate::listen::has_zone;
+use crate::plan::{Entry, IfAbsent, Options, PlannedSocket};
+use crate::sys::{device_of, is_broadcast, lowest_is_broadcast};
+use crate::target::{GroupAddr, GroupCheck, Protocol, is_scoped};
+
+/// How far a socket is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Goal {
+    /// It accepts connections.
+    Listen,
+    /// It has its address for a moment, and accepts nothing.
+    Check,
+}
+
+/// A step that failed, with the system's error.
+pub(crate) type StepError = (Step, io::Error);
+
+/// A socket as it is to be opened.
+#[derive(Clone, Copy)]
+pub(super) struct SocketSpec<'a> {
+    pub(super) protocol: Protocol,
+    pub(super) addr: SocketAddr,
+    /// What to set `IPV6_V6ONLY` to; an IPv4 socket ignores it.
+    pub(super) only_v6: bool,
+    pub(super) freebind: bool,
+    pub(super) device: Option<&'a str>,
+    pub(super) reuse_port: bool,
+    pub(super) nonblocking: bool,
+    pub(super) backlog: Option<u32>,
+}
+
+/// A socket that has its address.
+pub(super) struct BoundSocket {
+    pub(super) socket: Socket,
+    pub(super) local_addr: SocketAddr,
+    pub(super) namespace: Namespace,
+}
+
+impl<'a> SocketSpec<'a> {
+    pub(super) fn of(
+        protocol: Protocol,
+        planned: &'a PlannedSocket,
+        options: &'a Options,
+    ) -> Self {
+        Self {
+            freebind: planned.entry.freebind,
+            device: planned.entry.device.as_deref(),
+            ..Self::of_addr(protocol, planned.addr, planned.only_v6, options)
+        }
+    }
+
+    pub(super) fn of_addr(
+        protocol: Protocol,
+        addr: SocketAddr,
+        only_v6: bool,
+        options: &'a Options,
+    ) -> Self {
+        Self {
+            protocol,
+            addr,
+            only_v6,
+            freebind: options.freebind,
+            device: options.device.as_deref(),
+            reuse_port: options.reuse_port,
+            nonblocking: options.nonblocking,
+            backlog: options.backlog,
+        }
+    }
+
+    /// Creates, configures and binds the socket, and makes a TCP socket listen if that is the goal.
+    pub(super) fn open(&self, goal: Goal) -> Result<BoundSocket, StepError> {
+        let socket = self.bind()?;
+        if self.protocol == Protocol::Tcp && goal == Goal::Listen {
+            // The kernel cuts it down to what it allows.
+            let backlog = self.backlog.unwrap_or(u32::MAX);
+            let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+            socket.listen(backlog).map_err(at(Step::Listen))?;
+        }
+        // The zone of a link-local address that has none is that of the device.
+        let is_unscoped =
+            matches!(self.addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && has_zone(*v6.ip()));
+        let has_zone_of_device = self.device.is_some() && is_unscoped;
+        // In a jail without it FreeBSD binds the jail's first address (`prison_local_ip4`), which others reach.
+        let may_be_of_jail = cfg!(target_os = "freebsd") && self.addr.ip().is_loopback();
+        let local_addr = if self.addr.port() == 0 || has_zone_of_device || may_be_of_jail {
+            local_addr(&socket).map_err(at(Step::Name))?
+        } else {
+            self.addr
+        };
+        Ok(BoundSocket {
+            socket,
+            local_addr,
+            namespace: Namespace::This,
+        })
+    }
+
+    /// Creates, configures and binds the socket.
+    fn bind(&self) -> Result<Socket, StepError> {
+        let addr = self.addr;
+        let socket = Socket::new(Domain::for_address(addr), type_of(self.protocol), None)
+            .map_err(at(Step::Socket))?;
+        if cfg!(unix) && self.protocol == Protocol::Tcp {
+            let reuse_address = socket.set_reuse_address(true);
+            reuse_address.map_err(at(Step::Option("SO_REUSEADDR")))?;
+        }
+        if addr.is_ipv6() {
+            let only_v6 = socket.set_only_v6(self.only_v6);
+            only_v6.map_err(at(Step::Option("only_v6")))?;
+        }
+        if self.reuse_port {
+            set_reuse_port(&socket).map_err(at(Step::Option("reuse_port")))?;
+        }
+        if self.freebind {
+            set_freebind(&socket, addr).map_err(at(Step::Option("freebind")))?;
+        }
+        if let Some(name) = self.device {
+            set_device(&socket, name).map_err(at(Step::Option("device")))?;
+        }
+        if self.nonblocking {
+            let nonblocking = socket.set_nonblocking(true);
+            nonblocking.map_err(at(Step::Option("nonblocking")))?;
+        }
+        if self.device.is_none() || !is_scoped(addr) {
+            socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+            return Ok(socket);
+        }
+        // bind(2) replaces the device by the zone, which would open the socket to the clients of another link.
+        let device = device_of(&socket).map_err(at(Step::Option("device")))?;
+        socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+        if device_of(&socket).map_err(at(Step::Option("device")))? == device {
+            Ok(socket)
+        } else {
+            Err((Step::Check, io::ErrorKind::InvalidInput.into()))
+        }
+    }
+}
+
+/// Asks the kernel whether an address can be bound with the options of an entry, on port 0, where it conflicts with no
+/// other socket.
+pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
+    // On TCP it would not listen, and Wine binds every address on UDP.
+    let protocol = match System::HERE {
+        System::Windows => Protocol::Tcp,
+        _ => Protocol::Udp,
+    };
+    let mut addr = addr;
+    addr.set_port(0);
+    let spec = SocketSpec {
+        protocol,
+        addr,
+        only_v6: true,
+        freebind: entry.freebind,
+        device: entry.device.as_deref(),
+        // With SO_REUSEPORT it could get the port of a server that set it, too.
+        reuse_port: false,
+        nonblocking: false,
+        backlog: None,
+    };
+    spec.bind().map(drop)
+}
+
+/// Returns which group of hosts an address is that Linux would bind for TCP, and that no client can connect to.
+pub(super) fn group_of(protocol: Protocol, ip: IpAddr, check: GroupCheck) -> Option<GroupAddr> {
+    if protocol == Protocol::Udp {
+        return None;
+    }
+    let is_broadcast = match check {
+        GroupCheck::Host => false,
+        GroupCheck::Group(group) => return Some(group),
+        GroupCheck::MayBeBroadcast => is_broadcast(ip) == Some(true),
+        GroupCheck::MayBeOldBroadcast => {
+            lowest_is_broadcast() != Some(false) && is_broadcast(ip) == Some(true)
+        }
+    };
+    is_broadcast.then_some(GroupAddr::Broadcast)
+}
+
+/// Finds a port that is free on every address of the host or, if there is none, on `first`.
+pub(super) fn free_port(protocol: Protocol, first: IpAddr) -> Result<u16, StepError> {
+    let everywhere = [Ipv6Addr::UNSPECIFIED.into(), Ipv4Addr::UNSPECIFIED.into()];
+    let mut found = everywhere.map(|ip| SocketAddr::new(ip, 0)).into_iter();
+    if let Some(port) = found.find_map(|addr| port_given(protocol, addr).ok()) {
+        return Ok(port);
+    }
+    port_given(protocol, SocketAddr::new(first, 0))
+}
+
+/// Returns a free port of `addr`, which the kernel chooses; `[::]` is the dual-stack wildcard.
+fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, StepError> {
+    let socket = Socket::new(Domain::for_address(addr), type_of(protocol), None)
+        .map_err(at(Step::Socket))?;
+    if addr.is_ipv6() {
+        let dual_stack = socket.set_only_v6(false);
+        dual_stack.map_err(at(Step::Option("only_v6")))?;
+    }
+    // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
+    socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
+    Ok(local_addr(&socket).map_err(at(Step::Name))?.port())
+}
+
+/// Returns what a host lacks, if a step failed because of that.
+pub(super) fn absent(step: Step, error: &io::Error) -> Option<Absent> {
+    let errno = crate::diagnose::Errno::of(error);
+    match step {
+        Step::Bind if errno == crate::diagnose::Errno::NotAvailable => Some(Absent::Address),
+        Step::Socket if errno.is_about_family() => Some(Absent::Family),
+        _ => None,
+    }
+}
+
+/// What a host lacks for a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Absent {
+    Address,
+    Family,
+}
+
+impl IfAbsent {
+    /// Returns `true` if a socket is left out because of what the host lacks.
+    pub(super) fn skips(self, absent: Option<Absent>) -> bool {
+        self == Self::Skip && absent.is_some()
+    }
+}
+
+/// Adds the step to an error.
+pub(super) fn at(step: Step) -> impl Fn(io::Error) -> StepError {
+    move |error| (step, error)
+}
+
+/// Returns the address of a socket, getsockname(2).
+pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
+    let addr = socket.local_addr()?.as_socket();
+    addr.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
+}
+
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_freebind(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    match addr {
+        SocketAddr::V4(_) => socket.set_freebind_v4(true),
+        SocketAddr::V6(_) => socket.set_freebind_v6(true),
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set_freebind(_: &Socket, _: SocketAddr) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_device(socket: &Socket, name: &str) -> io::Result<()> {
+    socket.bind_device(Some(name.as_bytes()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(super) fn set_device(_: &Socket, _: &str) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn type_of(protocol: Protocol) -> Type {
+    match protocol {
+        Protocol::Tcp => Type::STREAM,
+        Protocol::Udp => Type::DGRAM,
+    }
+}

@@ -1,0 +1,479 @@
+//! The error of binding: [`BindError`], and each [`SettingError`] of it.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Cause, Diagnosis, Hint, Step, without_repetition};
+use crate::listen::shown;
+use crate::target::Protocol;
+
+/// The position of an entry: which argument it is of, and which entry of that argument's text.
+///
+/// # Examples
+///
+/// ```
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let err = bindaddr::bind(["127.0.0.1:0", "127.0.0.2:0, 198.51.100.1:0"]).unwrap_err();
+/// let position = err.position();
+/// assert_eq!((position.index(), position.entry()), (1, 1));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Position {
+    pub(crate) index: usize,
+    pub(crate) entry: usize,
+}
+
+impl Position {
+    /// Returns the position of the setting among the arguments, from 0.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.index
+    }
+
+    /// Returns the position inside the setting, from 0, where its text is a list.
+    #[must_use]
+    pub fn entry(self) -> usize {
+        self.entry
+    }
+}
+
+/// The error of settings whose sockets could not be opened. None of them is open.
+///
+/// The message is one sentence: the setting as written, and for each socket that failed the cause. `{:#}` prints one
+/// failure per line, equal causes together, each with its hints. The system's own error is the
+/// [`source`](Error::source) and is not repeated in the message.
+///
+/// The accessors describe the first failure; [`errors`](Self::errors) has all of them.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Cause, Step};
+///
+/// let first = bindaddr::bind("127.0.0.1:0")?;
+/// let port = first.as_slice()[0].local_addr().port();
+///
+/// let err = bindaddr::bind(format!("127.0.0.1:{port}")).unwrap_err();
+/// # #[cfg(target_os = "linux")]
+/// assert_eq!(
+///     err.to_string(),
+///     format!("cannot listen on 127.0.0.1:{port}: port {port} is in use by this process on 127.0.0.1"),
+/// );
+/// assert!(matches!(err.cause(), Cause::InUse { .. }));
+/// assert_eq!(err.step(), Step::Bind);
+/// assert_eq!(std::io::Error::from(err).kind(), std::io::ErrorKind::AddrInUse);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+pub struct BindError(Box<Details>);
+
+struct Details {
+    protocol: Protocol,
+    /// How many entries there are; 0 for an empty list.
+    entries: usize,
+    /// At least one, by position.
+    errors: Vec<SettingError>,
+}
+
+impl BindError {
+    /// `errors` has at least one.
+    pub(crate) fn new(protocol: Protocol, entries: usize, mut errors: Vec<SettingError>) -> Self {
+        errors.sort_by_key(|error| error.position);
+        Self(Box::new(Details {
+            protocol,
+            entries,
+            errors,
+        }))
+    }
+
+    fn first(&self) -> &SettingError {
+        &self.0.errors[0]
+    }
+
+    /// Returns the setting as written; the canonical text, if it was not a text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.first().text()
+    }
+
+    /// Returns the position of the setting.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.first().position
+    }
+
+    /// Iterates over all errors, by position: at least one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind(["127.0.0.1:0", "224.0.0.1:0", "nowhere"]).unwrap_err();
+    /// let texts: Vec<&str> = err.errors().map(|error| error.text()).collect();
+    /// assert_eq!(texts, ["224.0.0.1:0", "nowhere"]);
+    /// ```
+    pub fn errors(&self) -> impl Iterator<Item = &SettingError> {
+        self.0.errors.iter()
+    }
+
+    /// Returns the address of the socket; `None` if the setting yields none.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.first().addr
+    }
+
+    /// Returns the step that failed.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.first().step
+    }
+
+    /// Returns the cause of the failure.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        self.first().cause()
+    }
+
+    /// Returns the kind of the system's error, and for an error that is not the system's the closest kind.
+    #[must_use]
+    pub fn kind(&self) -> io::ErrorKind {
+        let first = self.first();
+        let of_cause = || first.cause().error_kind();
+        first.io_error().map_or_else(of_cause, io::Error::kind)
+    }
+
+    /// Returns the code of the system's error, if the failure is one of the system.
+    #[must_use]
+    pub fn raw_os_error(&self) -> Option<i32> {
+        self.first().io_error()?.raw_os_error()
+    }
+
+    /// Converts into the system's own error, for code that matches on [`raw_os_error`](io::Error::raw_os_error);
+    /// `None` if the failure is not one of the system.
+    ///
+    /// An [`io::Error`] holds either a code or a [`BindError`], so the conversion by [`From`] keeps the explanation,
+    /// and this one the code.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let os_error = err.into_os_error().expect("bind(2) failed");
+    /// assert_eq!(os_error.kind(), std::io::ErrorKind::AddrNotAvailable);
+    /// assert!(os_error.raw_os_error().is_some());
+    /// ```
+    #[must_use]
+    pub fn into_os_error(self) -> Option<io::Error> {
+        self.raw_os_error().map(io::Error::from_raw_os_error)
+    }
+
+    /// Returns the hints of all errors, the likeliest first and none twice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::HintKind;
+    ///
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// let widening = err.hints().into_iter().find(|hint| hint.kind() == HintKind::Widen);
+    /// let widening = widening.expect("the wildcard can be bound");
+    /// assert_eq!(widening.replacement(), Some("0.0.0.0:0"));
+    /// assert!(widening.text().starts_with(
+    ///     "`0.0.0.0:0` listens on every IPv4 address of this host, which opens it to ",
+    /// ));
+    /// ```
+    #[must_use]
+    pub fn hints(&self) -> Vec<Hint> {
+        without_repetition(self.errors().flat_map(SettingError::hints))
+    }
+
+    /// Returns `true` if a retry may succeed without intervention.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+    /// assert!(!err.is_transient());
+    /// ```
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        let mut causes = self.errors().flat_map(SettingError::causes);
+        causes.all(Cause::is_transient)
+    }
+
+    /// Writes what precedes the causes: the setting, or how many of them failed.
+    fn write_lead_in(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let protocol = match self.0.protocol {
+            Protocol::Tcp => "",
+            Protocol::Udp => "UDP ",
+        };
+        if self.0.entries == 1 {
+            return write!(f, "cannot listen on {protocol}{}", shown(self.text()));
+        }
+        let mut failed: Vec<Position> = self.errors().map(SettingError::position).collect();
+        failed.dedup();
+        let (failed, all) = (failed.len(), self.0.entries);
+        if failed == all {
+            write!(f, "cannot listen on any of {all} {protocol}addresses")
+        } else {
+            write!(f, "cannot listen on {failed} of {all} {protocol}addresses")
+        }
+    }
+
+    /// Returns what an error is about, the setting or one of its sockets; empty if its cause names it.
+    fn subject(&self, error: &SettingError) -> String {
+        let mut subject = String::new();
+        if self.0.entries > 1 && !matches!(error.cause(), Cause::Text(_)) {
+            subject = format!("{}: ", shown(error.text()));
+        }
+        match error.addr {
+            Some(addr) if !error.text().ends_with(&addr.to_string()) => {
+                subject.push_str(&format!("{addr}: "));
+            }
+            _ => {}
+        }
+        subject
+    }
+
+    /// Writes a line for each cause, below it its hints.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut groups: Vec<(String, Vec<String>, &SettingError)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
+        for error in self.errors() {
+            let causes = error.sentence();
+            let subject = self.subject(error);
+            let subject = subject.trim_end_matches(": ").to_owned();
+            let place = *places.entry(causes.clone()).or_insert(groups.len());
+            match groups.get_mut(place) {
+                Some((_, subjects, _)) => subjects.push(subject),
+                None => groups.push((causes, vec![subject], error)),
+            }
+        }
+        self.write_lead_in(f)?;
+        for (causes, subjects, error) in groups {
+            let (first, more) = subjects.split_at(subjects.len().min(SHOWN));
+            write!(f, "\n  {}", first.join(", "))?;
+            if !more.is_empty() {
+                write!(f, " and {} more", more.len())?;
+            }
+            let joint = if first.iter().all(String::is_empty) { "" } else { ": " };
+            write!(f, "{joint}{causes}")?;
+            for hint in error.hints() {
+                write!(f, "\n    hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many errors a message names.
+const SHOWN: usize = 10;
+
+/// The message, so that a `main` that returns the error prints it, with a line for each hint.
+impl fmt::Debug for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut hints = self.hints().into_iter().take(SHOWN);
+        hints.try_for_each(|hint| write!(f, "\nhint: {hint}"))
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // These name themselves.
+        if let (Cause::Text(_), 1) | (Cause::EmptyList, _) = (self.cause(), self.0.entries) {
+            self.cause().fmt(f)?;
+            if f.alternate() {
+                let mut hints = self.hints().into_iter();
+                hints.try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
+            }
+            return Ok(());
+        }
+        if f.alternate() {
+            return self.write_lines(f);
+        }
+        self.write_lead_in(f)?;
+        for (n, error) in self.errors().take(SHOWN).enumerate() {
+            let joint = if n == 0 { ": " } else { "; " };
+            write!(f, "{joint}{}{}", self.subject(error), error.sentence())?;
+        }
+        match self.0.errors.len().saturating_sub(SHOWN) {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+impl Error for BindError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.first().io_error().map(|err| err as _)
+    }
+}
+
+impl From<BindError> for io::Error {
+    /// Keeps the kind of the system's error, and the whole [`BindError`] inside.
+    fn from(err: BindError) -> Self {
+        Self::new(err.kind(), err)
+    }
+}
+
+/// The error of one setting, or of one of its sockets.
+///
+/// [`Listeners::skipped`](crate::Listeners::skipped) has those of optional settings, which did not keep the others from
+/// being opened.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Step;
+///
+/// let err = bindaddr::bind("224.0.0.1:80").unwrap_err();
+/// let errors: Vec<_> = err.errors().collect();
+/// assert_eq!(errors.len(), 1);
+/// assert_eq!(errors[0].addr(), Some(([224, 0, 0, 1], 80).into()));
+/// assert_eq!(errors[0].step(), Step::Check);
+/// ```
+#[derive(Clone, Debug)]
+pub struct SettingError {
+    position: Position,
+    text: Arc<str>,
+    addr: Option<SocketAddr>,
+    step: Step,
+    /// At least one; the first is that of `error`.
+    causes: Arc<[Cause]>,
+    hints: Arc<[Hint]>,
+    error: Option<Arc<io::Error>>,
+}
+
+impl SettingError {
+    pub(crate) fn new(
+        addr: Option<SocketAddr>,
+        step: Step,
+        diagnosis: Diagnosis,
+        error: Option<io::Error>,
+    ) -> Self {
+        let mut causes = diagnosis.causes;
+        if causes.is_empty() {
+            causes.push(Cause::Other { step });
+        }
+        Self {
+            position: Position::default(),
+            text: "".into(),
+            addr,
+            step,
+            causes: causes.into(),
+            hints: diagnosis.hints.into(),
+            // An option that the platform lacks is not an error of the system.
+            error: error.filter(|error| error.raw_os_error().is_some()).map(Arc::new),
+        }
+    }
+
+    /// Creates the error of a setting that yields no socket.
+    pub(crate) fn of_setting(step: Step, cause: Cause) -> Self {
+        let hints = match &cause {
+            Cause::Text(error) => error.hints(),
+            _ => Vec::new(),
+        };
+        let causes = vec![cause];
+        Self::new(None, step, Diagnosis { causes, hints }, None)
+    }
+
+    pub(crate) fn at(self, position: Position, text: Arc<str>) -> Self {
+        Self {
+            position,
+            text,
+            ..self
+        }
+    }
+
+    pub(crate) fn with_hints(self, hints: Vec<Hint>) -> Self {
+        Self {
+            hints: hints.into(),
+            ..self
+        }
+    }
+
+    /// Returns the position of the setting.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Returns the setting as written; the canonical text, if it was not a text.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns the address of the socket; `None` if the setting yields none.
+    #[must_use]
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    /// Returns the step that failed.
+    #[must_use]
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Returns the cause of the failure.
+    #[must_use]
+    pub fn cause(&self) -> &Cause {
+        &self.causes[0]
+    }
+
+    /// Returns everything that is wrong: the cause of the system's error first, then what the system would have
+    /// refused next.
+    ///
+    /// # Examples
+    ///
+    /// A system refuses a foreign address before it looks at the port.
+    ///
+    /// ```
+    /// let held = bindaddr::bind("0.0.0.0:0")?;
+    /// let port = held[0].local_addr().port();
+    /// let err = bindaddr::bind(format!("198.51.100.1:{port}")).unwrap_err();
+    /// let error = err.errors().next().expect("at least one");
+    /// # #[cfg(target_os = "linux")]
+    /// assert_eq!(error.causes().len(), 2);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn causes(&self) -> &[Cause] {
+        &self.causes
+    }
+
+    /// Returns the hints, the likeliest first.
+    #[must_use]
+    pub fn hints(&self) -> &[Hint] {
+        &self.hints
+    }
+
+    /// Returns the system's error, if the failure is one of the system.
+    #[must_use]
+    pub fn io_error(&self) -> Option<&io::Error> {
+        match self.cause() {
+            Cause::Unresolved(kind) => kind.io_error(),
+            _ => self.error.as_deref(),
+        }
+    }
+
+    /// Returns the causes as one sentence.
+    fn sentence(&self) -> String {
+        let causes: Vec<String> = self.causes.iter().map(ToString::to_string).collect();
+        causes.join("; also, ")
+    }
+}
+
+/// The subject and the causes, as [`BindError`] has them in its message.
+impl fmt::Display for SettingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !matches!(self.cause(), Cause::Text(_)) {
+            write!(f, "{}: ", shown(&self.text))?;
+        }
+        f.write_str(&self.sentence())
+    }
+}

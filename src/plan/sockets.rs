@@ -1,0 +1,375 @@
+//! The sockets of a plan: [`PlannedSocket`].
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::diagnose::Position;
+use crate::interfaces::Interfaces;
+use crate::listen::{Family, Host, ListenAddr};
+use crate::target::{BindTarget, Claim, Endpoint, GroupCheck, Wildcard, socket_addr};
+
+/// One entry of the settings: what its sockets have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    /// Its number among all entries.
+    pub(crate) number: usize,
+    pub(crate) position: Position,
+    /// As written; in canonical form, if it was not a text.
+    pub(crate) text: Arc<str>,
+    pub(crate) written: ListenAddr,
+    pub(crate) freebind: bool,
+    /// The interface that its sockets are to be bound to, by the name that was set.
+    pub(crate) device: Option<String>,
+    pub(crate) device_index: DeviceIndex,
+    /// The option `only_v6`, by which `[::]` names IPv6 alone.
+    pub(crate) only_v6: bool,
+    /// Whether other sockets may have its ports as well (`SO_REUSEPORT`).
+    pub(crate) shares_port: bool,
+    /// What it resolves to.
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The snapshot in which that was found, if one was needed.
+    pub(crate) host: Option<Interfaces>,
+}
+
+impl Entry {
+    pub(crate) fn is_optional(&self) -> bool {
+        self.written.is_optional()
+    }
+
+    pub(crate) fn ports(&self) -> RangeInclusive<u16> {
+        self.written.ports()
+    }
+
+    /// Returns `true` if its host is the name of an interface or one in DNS.
+    pub(crate) fn has_name(&self) -> bool {
+        matches!(self.written.host(), Host::Name(_))
+    }
+
+    /// Returns `true` if its addresses are those of a name in DNS.
+    pub(super) fn is_looked_up(&self) -> bool {
+        self.has_name() && self.host.is_none() && !self.endpoints.is_empty()
+    }
+
+    pub(crate) fn is_range(&self) -> bool {
+        let ports = self.ports();
+        ports.start() < ports.end()
+    }
+
+    /// Returns the interface in a form that is equal for the names of one interface.
+    pub(crate) fn device_key(&self) -> (DeviceIndex, Option<String>) {
+        let is_unknown = self.device_index == DeviceIndex::Unknown;
+        let name = self.device.clone().filter(|_| is_unknown);
+        (self.device_index, name)
+    }
+
+    /// Returns the port, if it is neither a range nor of the kernel's choice.
+    pub(crate) fn fixed_port(&self) -> Option<u16> {
+        let port = *self.ports().start();
+        (port != 0 && !self.is_range()).then_some(port)
+    }
+}
+
+/// The index of the interface that sockets are bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DeviceIndex {
+    /// They are bound to no interface.
+    None,
+    Known(u32),
+    Unknown,
+}
+
+/// A socket of a [`Plan`](crate::Plan).
+///
+/// The [`Display`](fmt::Display) form is its address.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindOptions, Interfaces};
+///
+/// let plan = BindOptions::new().plan_on("localhost:8080", &Interfaces::default())?;
+/// let addrs: Vec<String> = plan.sockets().iter().map(ToString::to_string).collect();
+/// assert_eq!(addrs, ["127.0.0.1:8080", "[::1]:8080"]);
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct PlannedSocket {
+    pub(crate) entry: Arc<Entry>,
+    /// Its place among the sockets of the entry.
+    pub(crate) place: usize,
+    pub(crate) addr: SocketAddr,
+    /// What to set `IPV6_V6ONLY` to; an IPv4 socket ignores it.
+    pub(crate) only_v6: bool,
+    pub(crate) if_absent: IfAbsent,
+    pub(crate) group: GroupCheck,
+}
+
+/// What to do if the host has no such address or family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfAbsent {
+    Fail,
+    Skip,
+    /// Opens the IPv4 wildcard instead.
+    UseIpv4,
+}
+
+impl PlannedSocket {
+    fn new(entry: &Arc<Entry>, ip: IpAddr, scope_id: u32, group: GroupCheck) -> Self {
+        Self {
+            entry: entry.clone(),
+            place: 0,
+            addr: socket_addr(ip, scope_id, *entry.ports().start()),
+            only_v6: true,
+            if_absent: IfAbsent::Fail,
+            group,
+        }
+    }
+
+    fn any(entry: &Arc<Entry>, wildcard: Wildcard) -> Self {
+        let ip: IpAddr = match wildcard {
+            Wildcard::Ipv4 => Ipv4Addr::UNSPECIFIED.into(),
+            _ => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        Self {
+            only_v6: match wildcard {
+                Wildcard::Ipv6 => true,
+                Wildcard::DualStack => entry.only_v6,
+                Wildcard::All | Wildcard::Ipv4 => false,
+            },
+            if_absent: match wildcard {
+                Wildcard::All => IfAbsent::UseIpv4,
+                _ => IfAbsent::Fail,
+            },
+            ..Self::new(entry, ip, 0, GroupCheck::Host)
+        }
+    }
+
+    /// Returns the IPv4 wildcard that replaces a dual-stack one on a host without IPv6.
+    pub(crate) fn ipv4_instead(&self) -> Self {
+        let mut addr = self.addr;
+        addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        Self {
+            addr,
+            only_v6: false,
+            if_absent: IfAbsent::Fail,
+            ..self.clone()
+        }
+    }
+
+    /// Returns the same socket on another port.
+    pub(crate) fn on_port(&self, port: u16) -> Self {
+        let mut other = self.clone();
+        other.addr.set_port(port);
+        other
+    }
+
+    /// Returns the address to bind. Its port is 0 where the kernel chooses it, and the first one of a range.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the position of its setting.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.entry.position
+    }
+
+    /// Returns the text of its setting, as written.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.entry.text
+    }
+
+    /// Returns the ports to try in turn; one port is a range of one.
+    #[must_use]
+    pub fn ports(&self) -> RangeInclusive<u16> {
+        self.entry.ports()
+    }
+
+    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients (`IPV6_V6ONLY`, ipv6(7)).
+    #[must_use]
+    pub fn is_only_v6(&self) -> bool {
+        self.addr.is_ipv6() && self.only_v6
+    }
+
+    /// Returns the interface that it is to be bound to.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.entry.device.as_deref()
+    }
+
+    /// Classifies its address on the host of a snapshot.
+    #[must_use]
+    pub fn target(&self, host: &Interfaces) -> BindTarget {
+        BindTarget::of_socket(self.addr, self.only_v6, host)
+    }
+
+    /// Returns the listen address that names this socket alone.
+    pub(super) fn listen_addr(&self) -> ListenAddr {
+        if self.is_only_v6() && self.addr.ip().is_unspecified() {
+            return ListenAddr::of_host(Host::Any, Some(Family::Ipv6), self.addr.port());
+        }
+        self.addr.into()
+    }
+
+    /// Returns what it claims of its port; `None` if others may share it, or its interface is not known.
+    pub(crate) fn exclusive_claim(&self) -> Option<Claim> {
+        let device = match self.entry.device_index {
+            _ if self.entry.shares_port => return None,
+            DeviceIndex::None => 0,
+            DeviceIndex::Known(index) => index,
+            DeviceIndex::Unknown => return None,
+        };
+        Some(Claim::of_socket(self.addr, self.only_v6).on_device(device))
+    }
+
+    /// Returns what makes two sockets of a plan the same one.
+    fn identity(&self) -> impl Eq + std::hash::Hash + use<> {
+        (
+            self.addr,
+            self.is_only_v6(),
+            self.entry.device_key(),
+            self.entry.freebind,
+        )
+    }
+}
+
+impl fmt::Display for PlannedSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.addr.fmt(f)
+    }
+}
+
+/// Plans the sockets of an entry, on the first of its ports.
+///
+/// `only_v6` makes `[::]` an IPv6-only wildcard; `*` keeps naming both families.
+pub(super) fn sockets_of(entry: &Arc<Entry>) -> Vec<PlannedSocket> {
+    let mut planned = Vec::with_capacity(entry.endpoints.len());
+    for endpoint in &entry.endpoints {
+        match *endpoint {
+            Endpoint::Any(wildcard) => planned.push(PlannedSocket::any(entry, wildcard)),
+            Endpoint::Localhost => {
+                let [ipv4, ipv6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+                    .map(|ip| PlannedSocket::new(entry, ip, 0, GroupCheck::Host));
+                planned.push(ipv4);
+                planned.push(PlannedSocket {
+                    if_absent: IfAbsent::Skip,
+                    ..ipv6
+                });
+            }
+            Endpoint::Ip {
+                ip,
+                scope_id,
+                group,
+            } => planned.push(PlannedSocket::new(entry, ip, scope_id, group)),
+        }
+    }
+    for (place, socket) in planned.iter_mut().enumerate() {
+        socket.place = place;
+    }
+    planned
+}
+
+/// An address that two entries yield, and which is opened once.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{BindOptions, Interfaces};
+///
+/// let plan = BindOptions::new().plan_on(["*:80", "*:80"], &Interfaces::default())?;
+/// let duplicate = plan.duplicates()[0];
+/// assert_eq!((duplicate.position().index(), duplicate.kept_by().index()), (1, 0));
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Duplicate {
+    pub(crate) position: Position,
+    pub(crate) kept_by: Position,
+    pub(crate) addr: SocketAddr,
+}
+
+impl Duplicate {
+    /// Returns the position of the entry that has no socket of its own on the address.
+    #[must_use]
+    pub fn position(self) -> Position {
+        self.position
+    }
+
+    /// Returns the position of the entry that has the socket.
+    #[must_use]
+    pub fn kept_by(self) -> Position {
+        self.kept_by
+    }
+
+    /// Returns the address.
+    #[must_use]
+    pub fn addr(self) -> SocketAddr {
+        self.addr
+    }
+}
+
+impl fmt::Display for Duplicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is listed twice and is open once", self.addr)
+    }
+}
+
+/// Makes the sockets of a list fit together: dual-stack wildcards leave IPv4 to IPv4 wildcards, and each socket is kept
+/// by one entry, the first or the first that needs it.
+pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
+    leave_ipv4_to_ipv4_wildcards(sockets);
+    let mut owners = HashMap::new();
+    for socket in sockets.iter().filter(|socket| socket.entry.fixed_port().is_some()) {
+        // Of entries that can do without it, one that reports its absence comes before one that does not.
+        let need = match socket.if_absent {
+            _ if socket.entry.is_optional() => 2,
+            IfAbsent::Fail => 0,
+            IfAbsent::UseIpv4 => 1,
+            IfAbsent::Skip => 3,
+        };
+        let rank = (need, socket.entry.number, socket.entry.position);
+        let owner = owners.entry(socket.identity()).or_insert(rank);
+        *owner = rank.min(*owner);
+    }
+    let mut duplicates = Vec::new();
+    sockets.retain(|socket| {
+        let Some((_, number, kept_by)) = owners.get(&socket.identity()).copied() else {
+            return true;
+        };
+        let is_kept = number == socket.entry.number || socket.entry.fixed_port().is_none();
+        if !is_kept {
+            duplicates.push(Duplicate {
+                position: socket.entry.position,
+                kept_by,
+                addr: socket.addr,
+            });
+        }
+        is_kept
+    });
+    duplicates
+}
+
+/// Makes dual-stack wildcards IPv6-only beside an IPv4 wildcard on the same port and device, so that both can be opened.
+fn leave_ipv4_to_ipv4_wildcards(sockets: &mut [PlannedSocket]) {
+    let place = |socket: &PlannedSocket| {
+        let port = socket.entry.fixed_port()?;
+        let is_wildcard = socket.addr.ip().is_unspecified();
+        is_wildcard.then(|| (port, socket.entry.device_key()))
+    };
+    let ipv4 = sockets.iter().filter(|socket| socket.addr.is_ipv4());
+    let taken: HashSet<_> = ipv4.filter_map(place).collect();
+    for socket in sockets.iter_mut().filter(|socket| socket.addr.is_ipv6()) {
+        if place(socket).is_some_and(|place| taken.contains(&place)) {
+            socket.only_v6 = true;
+            // The IPv4 wildcard is there already.
+            if socket.if_absent == IfAbsent::UseIpv4 {
+                socket.if_absent = IfAbsent::Skip;
+            }
+        }
+    }
+}

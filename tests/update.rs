@@ -1,0 +1,780 @@
+//! `Plan::diff`: what became of open sockets when the host has changed, and `Watch`, which reports when to look.
+
+mod util;
+
+use std::collections::HashSet;
+use std::net::{SocketAddr, SocketAddrV6};
+
+use bindaddr::{
+    AddrSelection, BindOptions, Change, ChangeKind, Diff, Interface, Interfaces, Listeners, Plan,
+    Setting, ToSettings,
+};
+use util::ip as parse_ip;
+use util::netns::{connects, in_namespace, ip, set};
+
+fn now() -> Interfaces {
+    Interfaces::system().expect("netlink is there")
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+/// A server that follows the addresses of its host.
+struct Server {
+    plan: Plan,
+    listeners: Listeners,
+    diff: Diff,
+}
+
+impl Server {
+    fn start(settings: impl ToSettings) -> Self {
+        Self::with(&BindOptions::new(), settings)
+    }
+
+    fn with(options: &BindOptions, settings: impl ToSettings) -> Self {
+        let plan = options.plan(settings).unwrap().replan(&now()).unwrap();
+        let listeners = plan.bind().unwrap();
+        let diff = plan.diff(&listeners);
+        Self {
+            plan,
+            listeners,
+            diff,
+        }
+    }
+
+    /// Returns what changed since the last look.
+    fn look_at(&mut self, host: &Interfaces) -> Vec<Change> {
+        self.plan = self.plan.replan(host).unwrap();
+        let diff = self.plan.diff(&self.listeners);
+        let changes = diff.since(&self.diff).into_iter().cloned().collect();
+        self.diff = diff;
+        changes
+    }
+
+    fn look(&mut self) -> Vec<Change> {
+        self.look_at(&now())
+    }
+
+    /// Returns what changed since the last look, as text.
+    fn news(&mut self) -> Vec<String> {
+        let changes = self.look();
+        let texts = changes.iter();
+        texts.map(|change| format!("{}: {change}", change.position().index())).collect()
+    }
+
+    /// Does what the difference says: closes first, and then opens each socket.
+    fn follow(&mut self) {
+        let closed: HashSet<usize> = self.diff.closed().collect();
+        let mut place = 0..;
+        self.listeners.retain(|_| !place.next().is_some_and(|place| closed.contains(&place)));
+        for planned in self.diff.opened() {
+            self.listeners.extend(bindaddr::bind(planned).unwrap());
+        }
+        let diff = self.plan.diff(&self.listeners);
+        assert!(diff.is_empty(), "{diff:?}");
+        self.diff = diff;
+    }
+
+    fn addrs(&self) -> Vec<String> {
+        let addrs = self.listeners.iter().map(|one| one.local_addr().to_string());
+        addrs.collect()
+    }
+}
+
+fn kinds(changes: &[Change]) -> Vec<ChangeKind> {
+    changes.iter().map(Change::kind).collect()
+}
+
+fn link() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+}
+
+#[test]
+fn literal_stays_open_while_its_address_is_gone() {
+    in_namespace("literal_stays_open_while_its_address_is_gone", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fd00::1/64 dev eth0");
+        let settings = ["10.0.0.1:5000", "[fd00::1]:5000", "*:5001", "localhost:5002"];
+        let mut server = Server::start(settings);
+        assert_eq!(server.news(), [""; 0]);
+
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr del fd00::1/64 dev eth0");
+        assert!(!connects(addr("10.0.0.1:5000")), "it still listens, and no client can connect");
+        assert_eq!(
+            server.news(),
+            [
+                "0: no client can connect to 10.0.0.1:5000: no interface has the address",
+                "1: no client can connect to [fd00::1]:5000: no interface has the address",
+            ],
+        );
+        assert!(server.diff.is_empty(), "there is nothing to do but wait");
+        assert_eq!(server.news(), [""; 0], "each change is reported once");
+
+        // On another interface it is back as well.
+        ip("addr add 10.0.0.1/24 dev far0");
+        ip("addr add fd00::1/64 dev eth0");
+        assert_eq!(
+            server.news(),
+            [
+                "0: clients can connect to 10.0.0.1:5000 of far0",
+                "1: clients can connect to [fd00::1]:5000 of eth0",
+            ],
+        );
+        assert!(connects(addr("10.0.0.1:5000")), "through the same socket");
+
+        ip("link set lo down");
+        let news = server.news();
+        assert_eq!(
+            news[0],
+            "3: no client can connect to 127.0.0.1:5002: lo is down or does not use the address"
+        );
+    });
+}
+
+#[test]
+fn recreated_interface_is_replaced() {
+    in_namespace("recreated_interface_is_replaced", || {
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = [
+            Setting::from("[fe80::77%eth0]:5000"),
+            Setting::from("0.0.0.0:5001").device("eth0"),
+            Setting::from("10.0.0.1:5002"),
+        ];
+        let mut server = Server::start(settings);
+        let index = |host: Interfaces| host.by_name("eth0").unwrap().index().unwrap();
+        let old = index(now());
+
+        ip("link del eth0");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable; 3]);
+        assert!(server.diff.is_empty());
+
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let new = index(now());
+        assert_ne!(new, old);
+        let to = |zone| SocketAddrV6::new("fe80::77".parse().unwrap(), 5000, 0, zone).into();
+        assert!(!connects(to(new)), "the socket is bound to an interface that is gone");
+        assert!(!connects(addr("10.0.0.1:5001")));
+        // The kernel says so of the sockets themselves.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        for dead in &server.listeners[..2] {
+            let errno = socket2::SockRef::from(dead.as_std()).device().unwrap_err();
+            assert_eq!(errno.raw_os_error(), Some(19), "ENODEV");
+        }
+        let changes = server.look();
+        for change in &changes[..2] {
+            assert!(
+                matches!(change.kind(), ChangeKind::InterfaceReplaced { from, to, .. } if (from, to) == (old, new)),
+                "{changes:?}"
+            );
+        }
+        assert_eq!((changes.len(), changes[2].kind()), (3, ChangeKind::Kept));
+        assert_eq!(
+            changes[0].to_string(),
+            format!(
+                "eth0 was created again as interface {new}, and the socket on [fe80::77%{old}]:5000 is bound to \
+                 interface {old}"
+            ),
+        );
+        assert!(connects(addr("10.0.0.1:5002")), "it is bound to no interface");
+        assert_eq!(server.news(), [""; 0], "each change is reported once");
+
+        server.follow();
+        assert!(connects(to(new)) && connects(addr("10.0.0.1:5001")));
+        assert_eq!(server.news(), [""; 0]);
+    });
+}
+
+#[test]
+fn overlapping_sockets_of_a_recreated_device_are_replaced_together() {
+    in_namespace("overlapping_sockets_of_a_recreated_device_are_replaced_together", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        // The dual-stack wildcard leaves IPv4 to the other one, which it would not do alone.
+        let options = BindOptions::new().device("eth0");
+        let mut server = Server::with(&options, ["0.0.0.0:5000", "*:5000"]);
+        assert_eq!(server.addrs(), ["0.0.0.0:5000", "[::]:5000"]);
+        ip("link del eth0");
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(server.look().len(), 2);
+        server.follow();
+        assert!(connects(addr("10.0.0.1:5000")));
+    });
+}
+
+#[test]
+fn selector_follows_the_addresses_of_the_host() {
+    in_namespace("selector_follows_the_addresses_of_the_host", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = ["ipv4@eth0:5000", "10.66.0.0/16:5001", "-10.0.0.9:5002"];
+        let err = bindaddr::bind(settings).unwrap_err();
+        assert!(err.to_string().contains("10.66.0.0/16"), "{err}");
+        let settings = ["ipv4@eth0:5000", "-10.66.0.0/16:5001", "-10.0.0.9:5002"];
+        let mut server = Server::start(settings);
+        assert_eq!(server.addrs(), ["10.0.0.1:5000"]);
+
+        // DHCP hands out another address, and what was skipped has come.
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        ip("addr add 10.0.0.9/24 dev lo");
+        ip("addr add 10.66.0.1/24 dev far0");
+        assert_eq!(
+            server.news(),
+            [
+                "0: 10.0.0.2:5000 of eth0 is to be opened",
+                "1: 10.66.0.1:5001 of far0 is to be opened",
+                "2: 10.0.0.9:5002 of lo is to be opened",
+                "0: the setting no longer includes 10.0.0.1:5000, but its socket is still open",
+            ],
+        );
+        assert_eq!(server.news(), [""; 0], "each change is reported once");
+        server.follow();
+        assert_eq!(server.addrs(), ["10.0.0.2:5000", "10.66.0.1:5001", "10.0.0.9:5002"]);
+        assert!(connects(addr("10.0.0.2:5000")));
+
+        // It moves to another interface, and the interface of the setting has none.
+        ip("addr del 10.0.0.2/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev far0");
+        assert_eq!(
+            server.news(),
+            ["0: the setting no longer includes 10.0.0.2:5000, but its socket is still open"],
+        );
+        assert!(connects(addr("10.0.0.2:5000")), "through the interface that was not meant");
+        assert_eq!(server.plan.skipped()[0].cause().name(), "unresolved");
+        server.follow();
+        assert!(!connects(addr("10.0.0.2:5000")));
+        // With an address again it is followed on.
+        ip("addr add 10.0.0.7/24 dev eth0");
+        assert_eq!(server.news(), ["0: 10.0.0.7:5000 of eth0 is to be opened"]);
+        server.follow();
+        assert!(connects(addr("10.0.0.7:5000")));
+    });
+}
+
+#[test]
+fn selection_is_kept_by_replan() {
+    let host = |ips: &[&str]| -> Interfaces {
+        let lo = Interface::new("lo", 1).with_addr(parse_ip("127.0.0.1"), 8);
+        let lo = ips.iter().fold(lo, |lo, text| lo.with_addr(parse_ip(text), 8));
+        [lo].into_iter().collect()
+    };
+    let first = BindOptions::new().select(AddrSelection::First);
+    let plan = first.plan_on("_local_:0", &host(&[])).unwrap();
+    let listeners = plan.bind().unwrap();
+    let later = plan.replan(&host(&["127.0.0.5"])).unwrap();
+    assert!(later.diff(&listeners).is_empty(), "the first one is open");
+
+    let plan = BindOptions::new().plan_on("ipv4@_local_:0", &host(&[])).unwrap();
+    let every = plan.bind().unwrap();
+    let diff = plan.replan(&host(&["127.0.0.5"])).unwrap().diff(&every);
+    let opened: Vec<SocketAddr> = diff.opened().map(bindaddr::PlannedSocket::addr).collect();
+    let port = every[0].local_addr().port();
+    assert_eq!(opened, [SocketAddr::new(parse_ip("127.0.0.5"), port)], "on the port of the others");
+
+    // The first of localhost is 127.0.0.1, whatever else comes.
+    let plan = first.plan("localhost:0").unwrap();
+    let listeners = plan.bind().unwrap();
+    assert_eq!(listeners.len(), 1);
+    assert!(plan.replan(&host(&["::1"])).unwrap().diff(&listeners).is_empty());
+
+    // A snapshot without its sources does not show what `_default_` selects.
+    let plan = BindOptions::new().plan_on(["127.0.0.1:0", "-_default_:0"], &host(&[])).unwrap();
+    let listeners = plan.bind().unwrap();
+    assert!(plan.replan(&host(&["10.0.0.1"])).unwrap().diff(&listeners).is_empty());
+}
+
+#[test]
+fn tentative_address_is_pending_until_it_can_be_bound() {
+    in_namespace("tentative_address_is_pending_until_it_can_be_bound", || {
+        link();
+        let mut server = Server::start(["127.0.0.1:0", "-[fd00::1]:5000"]);
+        assert_eq!(server.news(), [""; 0]);
+        set("net/ipv6/conf/eth0/accept_dad", "1");
+        set("net/ipv6/conf/eth0/dad_transmits", "600");
+        ip("addr add fd00::1/64 dev eth0");
+        assert_eq!(server.news(), [""; 0]);
+        assert!(server.diff.is_empty(), "it is tentative");
+        assert_eq!(server.diff.changes()[1].kind(), ChangeKind::Pending);
+        // The number is read when detection begins.
+        set("net/ipv6/conf/eth0/dad_transmits", "1");
+        ip("addr del fd00::1/64 dev eth0");
+        ip("addr add fd00::1/64 dev eth0");
+        let begun = std::time::Instant::now();
+        let changes = loop {
+            let changes = server.look();
+            if !changes.is_empty() {
+                break changes;
+            }
+            assert!(begun.elapsed().as_secs() < 60);
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        };
+        assert_eq!(
+            (changes[0].kind(), changes[0].position().index()),
+            (ChangeKind::Added, 1)
+        );
+        server.follow();
+        assert!(connects(addr("[fd00::1]:5000")));
+    });
+}
+
+#[test]
+fn missing_loopback_address_is_added_when_it_comes() {
+    in_namespace("missing_loopback_address_is_added_when_it_comes", || {
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
+        let mut server = Server::start(["localhost:5000", "-[::1]:5001"]);
+        assert_eq!(server.addrs(), ["127.0.0.1:5000"]);
+        set("net/ipv6/conf/lo/disable_ipv6", "0");
+        ip("link set lo up"); // which waits until the address is usable
+        assert_eq!(
+            server.news(),
+            [
+                "0: [::1]:5000 of lo is to be opened",
+                "1: [::1]:5001 of lo is to be opened",
+            ],
+        );
+        server.follow();
+        assert!(connects(addr("[::1]:5000")) && connects(addr("[::1]:5001")));
+
+        let mut server = Server::start("-localhost:5002");
+        ip("link set lo down");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable; 2]);
+        ip("link set lo up");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Kept; 2]);
+    });
+}
+
+#[test]
+fn sockets_of_other_settings_are_kept() {
+    in_namespace("sockets_of_other_settings_are_kept", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let mut server = Server::start(["127.0.0.1:5001", "ipv4@eth0:5000"]);
+        ip("addr del 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        assert!(server.look().iter().all(|change| change.position().index() == 1));
+        server.follow();
+        assert!(connects(addr("10.0.0.2:5000")) && connects(addr("127.0.0.1:5001")));
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(server.news(), ["1: 10.0.0.1:5000 of eth0 is to be opened"]);
+        ip("addr del 10.0.0.2/24 dev eth0");
+        let changes = server.look();
+        assert_eq!(
+            (changes[0].kind(), changes[0].position().index()),
+            (ChangeKind::Removed, 0),
+            "as it was bound alone"
+        );
+    });
+}
+
+#[test]
+fn name_in_dns_is_not_looked_up_again() {
+    in_namespace("name_in_dns_is_not_looked_up_again", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.0.1.1/24 dev far0");
+        let options = BindOptions::new().lookup_with(|_| Ok(vec![parse_ip("10.0.0.1")]));
+        let mut server = Server::with(&options, ["www.example.org:5000", "ipv4@far0:5001"]);
+        assert_eq!(server.news(), [""; 0]);
+        ip("addr del 10.0.1.1/24 dev far0");
+        ip("addr flush dev far0"); // so that no interface with an address has this name
+        assert_eq!(kinds(&server.look()), [ChangeKind::Removed]);
+        ip("addr add 10.0.1.2/24 dev far0");
+        server.look();
+        server.follow();
+        assert_eq!(server.addrs(), ["10.0.0.1:5000", "10.0.1.2:5001"]);
+    });
+}
+
+#[test]
+fn device_without_an_address_is_followed() {
+    in_namespace("device_without_an_address_is_followed", || {
+        set("net/ipv6/conf/default/disable_ipv6", "1");
+        link();
+        let mut server = Server::with(&BindOptions::new().device("eth0"), "0.0.0.0:5000");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(server.news(), ["0: clients can connect to 0.0.0.0:5000 of eth0"]);
+        ip("link del eth0");
+        assert_eq!(
+            server.news(),
+            ["0: no client can connect to 0.0.0.0:5000: eth0 is down or does not use the address"],
+        );
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let changes = server.look();
+        assert!(
+            matches!(changes[0].kind(), ChangeKind::InterfaceReplaced { .. }),
+            "{changes:?}"
+        );
+        server.follow();
+        assert!(connects(addr("10.0.0.1:5000")));
+    });
+}
+
+#[test]
+fn renamed_device_is_found_by_its_index() {
+    in_namespace("renamed_device_is_found_by_its_index", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let mut server = Server::with(&BindOptions::new().device("eth0"), "0.0.0.0:5000");
+        // The socket is bound to the interface and not to its name.
+        ip("link set eth0 down");
+        ip("link set eth0 name wan0");
+        ip("link set wan0 up");
+        assert_eq!(server.news(), [""; 0]);
+        assert!(connects(addr("10.0.0.1:5000")));
+        // Another interface has the name now, which is the one that the setting names.
+        ip("link set far0 down");
+        ip("link set far0 name eth0");
+        ip("link set eth0 up");
+        ip("addr add 10.0.0.2/24 dev eth0");
+        let changes = server.look();
+        assert!(
+            matches!(changes[0].kind(), ChangeKind::InterfaceReplaced { .. }),
+            "{changes:?}"
+        );
+        server.follow();
+        assert!(connects(addr("10.0.0.2:5000")));
+    });
+}
+
+#[test]
+fn address_of_two_settings_is_one_socket() {
+    in_namespace("address_of_two_settings_is_one_socket", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = ["-10.0.0.5:5000", "10.0.0.1:5000", "10.0.0.0/8:5000"];
+        let mut server = Server::start(settings);
+        // Two settings name it, and it is opened once.
+        ip("addr add 10.0.0.5/24 dev eth0");
+        assert_eq!(server.news(), ["2: 10.0.0.5:5000 of eth0 is to be opened"]);
+        server.follow();
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert_eq!(server.news(), ["2: 10.0.0.9:5000 of eth0 is to be opened"]);
+        assert!(bindaddr::bind(settings[2]).is_err(), "the others are in its way");
+        server.follow();
+        assert_eq!(server.addrs().len(), 3);
+
+        let mut server = Server::start(["ipv4@eth0:5001", "10.0.0.1:5001"]);
+        assert_eq!((server.addrs().len(), server.listeners.duplicates().len()), (3, 1));
+        ip("addr flush dev eth0");
+        ip("addr add 10.0.0.1/24 dev far0");
+        server.look();
+        server.follow();
+        assert_eq!(server.addrs(), ["10.0.0.1:5001"], "the other setting names it");
+        assert!(connects(addr("10.0.0.1:5001")));
+    });
+}
+
+#[test]
+fn usable_address_does_not_wait_for_a_tentative_one() {
+    in_namespace("usable_address_does_not_wait_for_a_tentative_one", || {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/addr_gen_mode", "1");
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up"); // without a carrier, so that DAD never ends
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let mut server = Server::start("eth0:5000");
+        ip("addr add fd00::1/64 dev eth0");
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert!(bindaddr::bind("eth0:5001").is_err(), "it is tentative");
+        assert_eq!(
+            server.news(),
+            [
+                "0: 10.0.0.9:5000 of eth0 is to be opened",
+                "0: [fd00::1]:5000 cannot be opened yet",
+            ],
+        );
+        server.follow();
+        assert!(connects(addr("10.0.0.9:5000")));
+    });
+}
+
+#[test]
+fn interface_that_came_while_binding_waited_is_followed() {
+    in_namespace("interface_that_came_while_binding_waited_is_followed", || {
+        set("net/ipv6/conf/default/addr_gen_mode", "1");
+        let options = BindOptions::new().wait(std::time::Duration::from_secs(60));
+        let waiting = std::thread::spawn(move || {
+            let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
+            let plan = options.plan(settings).unwrap();
+            let listeners = plan.bind().unwrap();
+            (plan, listeners)
+        });
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fe80::77/64 dev eth0");
+        let (plan, listeners) = waiting.join().unwrap();
+        let diff = plan.replan(&now()).unwrap().diff(&listeners);
+        let mut server = Server { plan, listeners, diff };
+        assert_eq!(server.news(), [""; 0]);
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert_eq!(server.news(), ["0: 10.0.0.9:5000 of eth0 is to be opened"]);
+        ip("link del eth0");
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        let changes = server.look();
+        let of_zone = changes.iter().find(|change| change.position().index() == 1).unwrap();
+        assert!(
+            matches!(of_zone.kind(), ChangeKind::InterfaceReplaced { .. }),
+            "{changes:?}"
+        );
+    });
+}
+
+#[test]
+fn device_that_is_down_is_unreachable() {
+    in_namespace("device_that_is_down_is_unreachable", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add 10.1.0.1/24 dev far0");
+        let settings =
+            ["0.0.0.0:5000", "10.0.0.1:5001"].map(|text| Setting::from(text).device("eth0"));
+        let mut server = Server::start(settings);
+        let free = bindaddr::bind("10.0.0.1:5002").unwrap();
+        assert!(connects(addr("10.0.0.1:5001")));
+        ip("link set eth0 down");
+        for to in ["10.0.0.1:5000", "10.1.0.1:5000", "10.0.0.1:5001"] {
+            assert!(!connects(addr(to)), "{to}");
+        }
+        assert_eq!(server.listeners.reach(&now()).dials().len(), 0);
+        assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable; 2]);
+        // Without a device it is the host's address, and this host reaches it.
+        assert!(connects(addr("10.0.0.1:5002")));
+        assert_eq!(free.reach(&now()).dials().len(), 1);
+        ip("link set eth0 up");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Kept; 2]);
+        assert!(connects(addr("10.0.0.1:5001")));
+    });
+}
+
+#[test]
+fn link_local_address_on_a_device_has_its_zone() {
+    in_namespace("link_local_address_on_a_device_has_its_zone", || {
+        link();
+        for name in ["eth0", "far0"] {
+            ip(&format!("addr add fe80::1/64 nodad dev {name}"));
+        }
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let mut server = Server::with(&BindOptions::new().device("eth0"), "[fe80::1]:5000");
+        assert_eq!(server.addrs(), [format!("[fe80::1%{index}]:5000")]);
+        assert_eq!(server.news(), [""; 0]);
+        ip("addr del fe80::1/64 dev eth0");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable]);
+        assert!(server.diff.is_empty());
+    });
+}
+
+#[test]
+fn zone_by_its_number_is_not_found_again() {
+    in_namespace("zone_by_its_number_is_not_found_again", || {
+        link();
+        ip("addr add fe80::77/64 nodad dev eth0");
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let setting = format!("[fe80::77%{index}]:5000");
+        let mut server = Server::start(&setting);
+        ip("link del eth0");
+        link();
+        ip("addr add fe80::77/64 nodad dev eth0");
+        assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable]);
+        assert!(server.diff.is_empty(), "the setting names an interface that is gone");
+        assert!(bindaddr::bind(&setting).is_err());
+    });
+}
+
+#[test]
+fn optional_zone_by_its_number_is_added() {
+    in_namespace("optional_zone_by_its_number_is_added", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let index = now().by_name("eth0").unwrap().index().unwrap();
+        let settings = ["127.0.0.1:5000".to_owned(), format!("-[fe80::77%{index}]:5000")];
+        let mut server = Server::start(settings);
+        ip("addr add fe80::77/64 nodad dev eth0");
+        let told = format!("1: [fe80::77%{index}]:5000 of eth0 is to be opened");
+        assert_eq!(server.news(), [told]);
+        server.follow();
+    });
+}
+
+#[test]
+fn settings_with_ports_of_their_own_share_nothing() {
+    in_namespace("settings_with_ports_of_their_own_share_nothing", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = [
+            "ipv4@eth0:5000",
+            "ipv4@eth0:5001",
+            "-10.7.0.1:6000-6001",
+            "-10.7.0.1:7000-7001",
+        ];
+        let mut server = Server::start(settings);
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert_eq!(
+            server.news(),
+            [
+                "0: 10.0.0.9:5000 of eth0 is to be opened",
+                "1: 10.0.0.9:5001 of eth0 is to be opened",
+            ],
+        );
+        ip("addr add 10.7.0.1/24 dev far0");
+        let changes = server.look();
+        let indexes: Vec<usize> = changes.iter().map(|change| change.position().index()).collect();
+        assert_eq!(indexes, [2, 3]);
+        server.follow();
+    });
+}
+
+#[test]
+fn diff_is_linear() {
+    let host = |first: u8| -> Interfaces {
+        let ips = (0..5000u32).map(|n| {
+            let [.., high, low] = n.to_be_bytes();
+            std::net::Ipv4Addr::new(127, first, high, low)
+        });
+        let lo = ips.fold(Interface::new("lo", 1), |lo, ip| lo.with_addr(ip.into(), 32));
+        [lo].into_iter().collect()
+    };
+    let plan = BindOptions::new().plan_on("127.0.0.0/8:0", &host(5)).unwrap();
+    let listeners = bindaddr::bind("127.0.0.1:0").unwrap();
+    for _ in 0..20 {
+        let plan = plan.replan(&host(6)).unwrap();
+        assert_eq!(plan.diff(&listeners).opened().count(), 5000);
+    }
+}
+
+#[cfg(feature = "watch")]
+mod watch {
+    use std::time::{Duration, Instant};
+
+    use bindaddr::{Interfaces, Watch};
+
+    use crate::util::netns::{in_namespace, ip, ip_batch};
+
+    const NONE: Option<Duration> = Some(Duration::ZERO);
+
+    /// A watch that has seen what follows from new interfaces: the kernel tells of a carrier up to a
+    /// second late (`net/core/link_watch.c`), and a second after it that nobody else has an address.
+    fn quiet_watch() -> Watch {
+        let mut watch = Watch::new().expect("netlink is there");
+        let mut is_changed = || watch.wait(Some(Duration::from_secs(2)));
+        while is_changed().expect("netlink is there") {}
+        watch
+    }
+
+    #[test]
+    fn it_wakes_at_each_kind_of_change() {
+        in_namespace("watch::it_wakes_at_each_kind_of_change", || {
+            super::link();
+            let mut watch = quiet_watch();
+            assert!(!watch.wait(NONE).unwrap(), "nothing has happened");
+            let begun = Instant::now();
+            assert!(!watch.wait(Some(Duration::from_millis(50))).unwrap());
+            assert!(begun.elapsed() >= Duration::from_millis(50));
+            for change in [
+                "addr add 10.0.0.1/24 dev eth0",
+                "addr del 10.0.0.1/24 dev eth0",
+                "addr add fd00::1/64 dev eth0",
+                "link set eth0 down",
+                "link set eth0 up",
+                "link del eth0",
+            ] {
+                ip(change);
+                assert!(watch.wait(None).unwrap(), "{change}");
+                // What the kernel does of itself after it may take a moment.
+                while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
+            }
+        });
+    }
+
+    #[test]
+    fn it_wakes_at_another_default_route() {
+        in_namespace("watch::it_wakes_at_another_default_route", || {
+            super::link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            ip("addr add 10.0.1.1/24 dev far0");
+            ip("route add default via 10.0.0.9");
+            let mut watch = Watch::new().unwrap();
+            let now = || Interfaces::system().unwrap().with_system_default_sources();
+            let mut server = super::Server::start("ipv4@_default_:5000");
+            assert!(server.look_at(&now()).is_empty());
+            ip("route replace default via 10.0.1.9");
+            assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
+            let said: Vec<String> =
+                server.look_at(&now()).iter().map(ToString::to_string).collect();
+            assert_eq!(
+                said,
+                [
+                    "10.0.1.1:5000 of far0 is to be opened",
+                    "the setting no longer includes 10.0.0.1:5000, but its socket is still open",
+                ],
+            );
+            ip("route del default");
+            assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
+            assert!(server.look_at(&now()).is_empty(), "there is nothing to open");
+            // A rule decides which table has it.
+            ip("route add default via 10.0.1.9 table 99");
+            while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
+            for family in ["-4", "-6"] {
+                ip(&format!("{family} rule add pref 100 lookup 99"));
+                assert!(
+                    watch.wait(Some(Duration::from_secs(90))).unwrap(),
+                    "{family}"
+                );
+            }
+            let target = &"ipv4@_default_:0"
+                .parse::<bindaddr::ListenAddr>()
+                .unwrap()
+                .resolve(&now())
+                .unwrap()[0];
+            assert!(target.to_string().starts_with("10.0.1.1,"), "{target}");
+        });
+    }
+
+    #[test]
+    fn it_wakes_who_waits() {
+        in_namespace("watch::it_wakes_who_waits", || {
+            super::link();
+            let mut watch = Watch::new().unwrap();
+            let waiting = std::thread::spawn(move || watch.wait(Some(Duration::from_secs(90))));
+            std::thread::sleep(Duration::from_millis(100));
+            ip("addr add 10.0.0.1/24 dev eth0");
+            assert!(waiting.join().unwrap().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_burst_ends_in_the_right_state() {
+        in_namespace("watch::a_burst_ends_in_the_right_state", || {
+            super::link();
+            let mut watch = quiet_watch();
+            let mut server = super::Server::start(["127.0.0.1:0", "-10.1.39.15:5000"]);
+            // More than the socket's buffer holds, while nobody reads.
+            let addrs = (0..10_000).map(|n| format!("10.1.{}.{}/32", n / 256, n % 256));
+            let lines: Vec<String> = addrs
+                .map(|addr| format!("addr add {addr} dev eth0"))
+                .collect();
+            let batch = lines.join("\n") + "\n";
+            ip_batch(&batch);
+            assert!(watch.wait(NONE).unwrap());
+            let host = Interfaces::system().unwrap();
+            assert_eq!(host.by_name("eth0").unwrap().addrs().len(), 10_000 + 1);
+            let changes = server.look_at(&host);
+            assert_eq!(changes.len(), 1, "{changes:?}");
+            assert!(!watch.wait(NONE).unwrap(), "all of it was one change");
+            ip_batch(&batch.replace("addr add", "addr del"));
+            assert!(watch.wait(NONE).unwrap());
+            let host = Interfaces::system().unwrap();
+            assert_eq!(host.by_name("eth0").unwrap().addrs().len(), 1);
+        });
+    }
+}
