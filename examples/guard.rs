@@ -1,12 +1,12 @@
 //! Refuses to listen where others get in, unless a token is set:
 //! `TOKEN=secret cargo run --example guard -- 0.0.0.0:5000`.
 //!
-//! It binds, says who can connect and what an operator may not expect of it, and ends.
+//! It plans, decides, binds, prints who can connect and what is probably not meant, and ends.
 
 use std::error::Error;
 use std::process::ExitCode;
 
-use bindaddr::{Exposure, Interfaces, Lints};
+use bindaddr::{BindOptions, Exposure, Interfaces};
 
 fn main() -> ExitCode {
     let setting = std::env::args().nth(1);
@@ -26,18 +26,20 @@ fn main() -> ExitCode {
 }
 
 fn listen(setting: &str, token: Option<&str>) -> Result<(), Box<dyn Error>> {
-    let listeners = bindaddr::bind(setting)?;
-    // Where the interfaces cannot be read, who gets in is not known, and this ends.
+    let plan = BindOptions::new().plan(setting)?;
+    // If the interfaces cannot be read, who could connect is not known, and this ends.
     let host = Interfaces::system()?.with_system_default_sources();
-    let exposure = listeners.exposure(&host);
+    let exposure = plan.exposure(&host);
     if exposure > Exposure::ThisHost && token.is_none() {
         return Err(
             format!("{setting} is open to {exposure}; set TOKEN, or listen on localhost").into(),
         );
     }
+    // The port is opened only now.
+    let listeners = plan.bind()?;
     print!("{}", listeners.reach(&host).banner("http"));
-    for finding in listeners.lint(&Lints::new(), &host) {
-        eprintln!("warning: {finding}");
+    for warning in listeners.warnings(&host) {
+        eprintln!("warning: {warning}");
     }
     Ok(())
 }

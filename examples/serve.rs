@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use bindaddr::{BindError, BindOptions, Interfaces, Lints, ListenAddrs};
+use bindaddr::{BindError, BindOptions, Interfaces, ListenAddrs};
 
 fn main() -> ExitCode {
     let mut options = BindOptions::new();
@@ -51,7 +51,7 @@ fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
     let host = match Interfaces::system() {
         Ok(host) => Some(host.with_system_default_sources()),
         Err(err) => {
-            eprintln!("note: {err}");
+            eprintln!("warning: {err}");
             None
         }
     };
@@ -70,14 +70,11 @@ fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
     }
     for listener in &listeners {
         println!("listening on {listener}");
-        for note in listener.notes() {
-            println!("note: {note}");
-        }
     }
     if let Some(host) = &host {
         print!("{}", listeners.reach(host).banner("http"));
-        for finding in listeners.lint(&Lints::new(), host) {
-            eprintln!("warning: {finding} [{}]", finding.lint());
+        for warning in listeners.warnings(host) {
+            eprintln!("warning: {warning} [{}]", warning.name());
         }
     }
 

@@ -8,6 +8,8 @@ mod socket;
 mod options;
 // The sockets that are open.
 mod listener;
+// Who could connect to a plan.
+mod planned;
 // Retries while an address is missing.
 mod wait;
 // Sockets that a service manager has opened.
@@ -25,13 +27,13 @@ use std::sync::Arc;
 pub use activation::Activation;
 use socket2::Socket;
 
-use crate::diagnose::{BindError, Cause, Hint, HintKind, Position, SettingError};
+use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError};
 use crate::listen::Host;
 use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings};
 use crate::resolve::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
-pub(crate) use engine::{OpenedSocket, Opening, explain, open};
 use engine::{FailedSocket, open_plain};
+pub(crate) use engine::{OpenedSocket, Opening, explain, open};
 pub use listener::{Listener, Listeners, StdSocket};
 pub use options::BindOptions;
 pub(crate) use socket::Goal;
@@ -171,7 +173,12 @@ fn bind_settings<S: From<Socket>>(
         match open_plain(options, protocol, addr, GroupCheck::of_literal(addr.ip())) {
             Ok((local_addr, socket)) => {
                 let freebind = options.freebind;
-                return Ok(Listeners::of_one(socket.into(), local_addr, protocol, freebind));
+                return Ok(Listeners::of_one(
+                    socket.into(),
+                    local_addr,
+                    protocol,
+                    freebind,
+                ));
             }
             Err(failure) => tried = Some(failure),
         }
@@ -196,12 +203,21 @@ fn open_draft(
     protocol: Protocol,
     tried: Option<FailedSocket>,
 ) -> Result<Opened, Unopened> {
-    let goal = if errors.is_empty() { Goal::Listen } else { Goal::Check };
+    let goal = if errors.is_empty() {
+        Goal::Listen
+    } else {
+        Goal::Check
+    };
     let Opening { opened, mut failed } = open(plan, protocol, goal, tried);
     // An entry that is wrong by itself has its error already.
     let wrong: HashSet<Position> = errors.iter().map(SettingError::position).collect();
     failed.retain(|failed| !wrong.contains(&failed.planned.position()));
-    let verdict = Verdict::of(plan, errors, explain(plan, protocol, failed, None), opened.len());
+    let verdict = Verdict::of(
+        plan,
+        errors,
+        explain(plan, protocol, failed, None),
+        opened.len(),
+    );
     if verdict.errors.is_empty() {
         return Ok(Opened {
             sockets: opened,
@@ -242,7 +258,9 @@ impl Verdict {
             errors.append(&mut skipped);
         }
         skipped.sort_by_key(SettingError::position);
-        let errors = errors.into_iter().map(|error| with_probed_hints(plan, error));
+        let errors = errors
+            .into_iter()
+            .map(|error| with_probed_hints(plan, error));
         Self {
             errors: errors.collect(),
             skipped,
@@ -260,7 +278,10 @@ fn with_probed_hints(plan: &Plan, error: SettingError) -> SettingError {
     if group.is_some() || probe(entry, SocketAddr::new(ip, 0)).is_err() {
         return error;
     }
-    let setting = entry.written.with_other_host(Host::Ip { ip, zone: None }).to_string();
+    let setting = entry
+        .written
+        .with_other_host(Host::Ip { ip, zone: None })
+        .to_string();
     let text = format!("`{setting}` is the IPv4 address");
     error.with_hints(vec![Hint::replacing(HintKind::Replace, text, setting)])
 }

@@ -5,8 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::bind::{BindOptions, Goal, OpenedSocket, Opening, Verdict, explain, open};
-use crate::diagnose::{
-    self, BoundBy, Cause, Hint, Note, Position, SettingError, without_repetition,
+use crate::diagnose::{self, BoundBy};
+use crate::diagnosis::{
+    Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
 };
 use crate::interfaces::Interfaces;
 use crate::listen::shown;
@@ -119,7 +120,13 @@ fn check_settings(options: &BindOptions, settings: &Settings<'_>, protocol: Prot
     let cache = SnapshotCache::default();
     let host = cache.snapshot().ok().cloned();
     let draft = Draft::of(settings, &options.0, &cache);
-    check_plan(&draft.plan, draft.errors, draft.texts, protocol, host.as_ref())
+    check_plan(
+        &draft.plan,
+        draft.errors,
+        draft.texts,
+        protocol,
+        host.as_ref(),
+    )
 }
 
 /// Opens the sockets of a plan without listening, and sorts what came of it by entry.
@@ -133,7 +140,12 @@ fn check_plan(
     let Opening { opened, failed } = open(plan, protocol, Goal::Check, None);
     let places: HashMap<(Position, SocketAddr), usize> = failed
         .iter()
-        .map(|failed| ((failed.planned.position(), failed.planned.addr), failed.planned.place))
+        .map(|failed| {
+            (
+                (failed.planned.position(), failed.planned.addr),
+                failed.planned.place,
+            )
+        })
         .collect();
     let failed = explain(plan, protocol, failed, host);
     let verdict = Verdict::of(plan, errors, failed, opened.len());
@@ -142,18 +154,24 @@ fn check_plan(
         .map(|(position, text)| CheckedSetting::new(position, text.to_string()))
         .collect();
     let at = |settings: &[CheckedSetting], position: Position| {
-        settings.binary_search_by_key(&position, |setting| setting.position).ok()
+        settings
+            .binary_search_by_key(&position, |setting| setting.position)
+            .ok()
     };
     for opened in &opened {
         if let Some(at) = at(&settings, opened.planned.position()) {
-            settings[at].sockets.push(CheckedSocket::opened(opened, host));
+            settings[at]
+                .sockets
+                .push(CheckedSocket::opened(opened, host));
         }
     }
     for error in verdict.errors {
         let Some(at) = at(&settings, error.position()) else {
             continue; // The list is empty.
         };
-        let place = error.addr().and_then(|addr| places.get(&(error.position(), addr)));
+        let place = error
+            .addr()
+            .and_then(|addr| places.get(&(error.position(), addr)));
         settings[at].add(error, place.copied(), host);
     }
     for skipped in verdict.skipped {
@@ -265,7 +283,7 @@ impl CheckedSetting {
                 addr,
                 target: host.map(|host| BindTarget::of_socket(addr, false, host)),
                 errors: vec![error],
-                notes: Vec::new(),
+                warnings: Vec::new(),
             }),
         }
     }
@@ -332,7 +350,7 @@ impl CheckedSetting {
 /// let socket = &check.settings()[0].sockets()[0];
 /// assert_eq!(socket.addr(), ([127, 0, 0, 1], 0).into());
 /// assert!(socket.target().is_none_or(|target| target.is_loopback()));
-/// assert_eq!(socket.errors().len() + socket.notes().len(), 0);
+/// assert_eq!(socket.errors().len() + socket.warnings().len(), 0);
 /// ```
 #[derive(Debug)]
 pub struct CheckedSocket {
@@ -341,7 +359,7 @@ pub struct CheckedSocket {
     addr: SocketAddr,
     target: Option<BindTarget>,
     errors: Vec<SettingError>,
-    notes: Vec<Note>,
+    warnings: Vec<Warning>,
 }
 
 impl CheckedSocket {
@@ -358,12 +376,19 @@ impl CheckedSocket {
             // The kernel may choose another one the next time.
             addr.set_port(0);
         }
+        let mut kinds = diagnose::warnings_of_socket(planned.addr, opened.protocol, &options, host);
+        if opened.is_sharing_unknown {
+            kinds.push(WarningKind::SharingUnknown);
+        }
         Self {
             place: planned.place,
             addr,
             target: host.map(|host| planned.target(host)),
             errors: Vec::new(),
-            notes: diagnose::notes(planned.addr, opened.protocol, &options, host),
+            warnings: kinds
+                .into_iter()
+                .map(|kind| Warning::new(addr, kind))
+                .collect(),
         }
     }
 
@@ -391,10 +416,10 @@ impl CheckedSocket {
         self.errors.iter().flat_map(SettingError::causes)
     }
 
-    /// Returns what is odd about it although it can be bound.
+    /// Returns the warnings about the socket by itself.
     #[must_use]
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
+    pub fn warnings(&self) -> &[Warning] {
+        &self.warnings
     }
 }
 
@@ -428,8 +453,8 @@ impl fmt::Display for CheckedSetting {
             for cause in socket.causes() {
                 writeln!(f, "    error: {cause}")?;
             }
-            for note in &socket.notes {
-                writeln!(f, "    warning: {note}")?;
+            for warning in &socket.warnings {
+                writeln!(f, "    warning: {}", warning.kind())?;
             }
         }
         Ok(())

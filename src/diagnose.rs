@@ -1,97 +1,38 @@
-//! Why a socket could not be opened: [`Evidence`] read after the failure, and the
-//! [`Cause`]s and [`Hint`]s decided on it, which is pure.
+//! Finds why a socket could not be opened: [`Evidence`] is read after the failure, and the causes and hints are decided
+//! on it, which is pure.
 
-// The causes.
-mod cause;
-// What they say.
-mod words;
-// The error of binding.
-mod error;
 // The hints about causes.
-mod hint;
-// What the host says after a failure.
+mod hints;
+// What the host shows after a failure.
 mod evidence;
 // Which sockets have a port.
 mod sockets;
-// What is odd about a socket that was opened.
-mod note;
-// What must hold of it all.
+// The warnings about a socket that was opened.
+mod socket_warnings;
+// What holds for every decision.
 #[cfg(any(test, fuzzing))]
-pub(crate) mod laws;
+pub(crate) mod properties;
 // The decision on each system.
 #[cfg(test)]
 mod systems;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::diagnosis::{
+    Cause, Diagnosis, Policy, Privilege, RangeHolders, Step, Unavailable, is_listed,
+};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, ListenAddr, has_zone};
 use crate::plan::Claims;
-pub use crate::sys::SocketState;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
-pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
-pub use error::{BindError, Position, SettingError};
 pub(crate) use evidence::{Evidence, Kernel};
-pub use hint::{Hint, HintKind};
-pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
-pub(crate) use note::{BoundBy, notes};
-pub use note::{Note, WhyBound};
-pub use sockets::Holder;
+pub(crate) use socket_warnings::{BoundBy, warnings_of_socket};
 use sockets::{Held, Holders};
-
-/// How far the opening of a socket came.
-///
-/// # Examples
-///
-/// ```
-/// use bindaddr::Step;
-///
-/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
-/// assert_eq!(err.step(), Step::Bind);
-/// assert_eq!(err.step().to_string(), "binding the socket");
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Step {
-    /// Reading the text.
-    Parse,
-    /// Finding what the text names on this host.
-    Resolve,
-    /// Checking the address and the options for what the kernel would take for something else.
-    Check,
-    /// Making the socket, socket(2).
-    Socket,
-    /// Setting an option, setsockopt(2); its name is that of the method of
-    /// [`BindOptions`](crate::BindOptions), or of the option where there is none.
-    Option(&'static str),
-    /// Giving the socket its address, bind(2).
-    Bind,
-    /// Starting to take connections, listen(2).
-    Listen,
-    /// Asking for the port that was given, getsockname(2).
-    Name,
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Parse => "reading the text",
-            Self::Resolve => "resolving the text",
-            Self::Check => "checking the address",
-            Self::Socket => "making the socket",
-            Self::Option(option) => return write!(f, "setting the option `{option}`"),
-            Self::Bind => "binding the socket",
-            Self::Listen => "listening",
-            Self::Name => "asking for the port",
-        })
-    }
-}
 
 /// A socket that was wanted, and what came of it.
 #[derive(Clone, Copy)]
@@ -127,17 +68,10 @@ pub(crate) struct Attempt<'a> {
     pub(crate) beside: Option<(&'a Claims, usize)>,
 }
 
-/// The causes of a failed attempt, and the hints about them.
-#[derive(Debug, Default)]
-pub(crate) struct Diagnosis {
-    pub(crate) causes: Vec<Cause>,
-    pub(crate) hints: Vec<Hint>,
-}
-
 /// Decides on what is wrong with an attempt, and on what to do about it.
 pub(crate) fn diagnose(attempt: &Attempt<'_>, evidence: &Evidence) -> Diagnosis {
     let causes = causes(attempt, evidence);
-    let hints = hint::hints(&causes, attempt, evidence);
+    let hints = hints::hints(&causes, attempt, evidence);
     Diagnosis { causes, hints }
 }
 
@@ -182,11 +116,6 @@ fn is_contradictory(cause: &Cause) -> bool {
         Cause::NoLoopback { ip, has } => is_listed(*ip, has),
         _ => false,
     }
-}
-
-/// Tells whether a loopback address that cannot be bound is there all the same: its route is missing.
-fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
-    has.iter().any(|addr| addr.ip() == ip)
 }
 
 /// Decides on what is wrong with an attempt: the cause of the system's error

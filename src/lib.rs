@@ -86,7 +86,9 @@ mod resolve;
 mod plan;
 // Opening them.
 mod bind;
-// Why that failed.
+// What is wrong and what helps.
+mod diagnosis;
+// Why opening failed.
 mod diagnose;
 // The same findings without binding.
 mod check;
@@ -104,9 +106,10 @@ mod watch;
 pub use crate::{
     bind::{BindOptions, Listener, Listeners, StdSocket, bind, bind_udp},
     check::{Check, CheckedSetting, CheckedSocket, check, check_udp},
-    diagnose::{
-        BindError, Cause, Hint, HintKind, Holder, Note, Policy, Position, Privilege,
-        RangeHolders, SettingError, SocketState, Step, Unavailable, WhyBound,
+    diagnosis::{
+        BindError, BindableReason, Cause, Container, Hint, HintKind, Holder, Policy, Position,
+        Privilege, RangeHolders, SettingError, SocketState, Step, Unavailable, Warning,
+        WarningKind,
     },
     interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, InterfacesError},
     listen::{
@@ -117,11 +120,11 @@ pub use crate::{
     plan::{
         AddrSelection, Duplicate, Plan, PlannedSocket, Setting, ToHosts, ToSettings, WaitProgress,
     },
-    reach::{Banner, Container, Dial, DialFrom, Exposure, Finding, Lint, Lints, Reach},
+    reach::{Banner, Dial, DialFrom, Exposure, Reach},
     resolve::{ResolveError, ResolveErrorKind},
     target::{
-        BindTarget, Class, ForeignAddr, ForeignReason, GroupAddr, LocalAddr, LoopbackAddrs, Overlap,
-        Wildcard,
+        BindTarget, Class, ForeignAddr, ForeignReason, GroupAddr, LocalAddr, LoopbackAddrs,
+        Overlap, Wildcard,
     },
     update::{Change, ChangeKind, Diff},
 };
@@ -136,7 +139,7 @@ pub use crate::watch::Watch;
 // For the fuzz targets.
 #[cfg(all(fuzzing, target_os = "linux"))]
 #[doc(hidden)]
-pub use crate::diagnose::laws::fuzzing;
+pub use crate::diagnose::properties::fuzzing;
 
 #[cfg(any(doc, doctest))]
 #[doc = include_str!("../docs/guide.md")]

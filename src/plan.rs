@@ -16,22 +16,24 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::diagnose::{BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved};
+use crate::diagnosis::{
+    BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved,
+};
 use crate::interfaces::Interfaces;
 use crate::listen::{Host, ListenAddr, Word};
 use crate::resolve::{ResolveErrorKind, SnapshotCache};
 use crate::target::{Claim, Endpoint, Overlap};
 pub(crate) use claims::Claims;
-pub(crate) use options::{OnWait, Options};
 pub use options::WaitProgress;
+pub(crate) use options::{OnWait, Options};
 pub use select::AddrSelection;
 pub(crate) use select::Resolver;
 use select::endpoints_of;
-use setting::{Parsed, addr_of};
 pub(crate) use setting::Settings;
+use setting::{Parsed, addr_of};
 pub use setting::{Setting, ToHosts, ToSettings};
-pub use sockets::{Duplicate, PlannedSocket};
 pub(crate) use sockets::{DeviceIndex, Entry, IfAbsent};
+pub use sockets::{Duplicate, PlannedSocket};
 use sockets::{fit_together, sockets_of};
 
 /// The sockets that settings ask for on a host, before any is opened.
@@ -138,9 +140,8 @@ impl Plan {
     /// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go
     /// around it, then those that take any free port.
     pub(crate) fn in_opening_order(&self) -> Vec<&[PlannedSocket]> {
-        let by_entry = |one: &PlannedSocket, other: &PlannedSocket| {
-            one.entry.number == other.entry.number
-        };
+        let by_entry =
+            |one: &PlannedSocket, other: &PlannedSocket| one.entry.number == other.entry.number;
         let mut order: Vec<&[PlannedSocket]> = self.sockets.chunk_by(by_entry).collect();
         order.sort_by_key(|sockets| {
             let entry = &sockets[0].entry;
@@ -152,7 +153,9 @@ impl Plan {
     /// Returns the texts of the entries.
     pub(crate) fn texts(&self) -> Vec<(Position, Arc<str>)> {
         let entries = self.entries.iter();
-        entries.map(|entry| (entry.position, entry.text.clone())).collect()
+        entries
+            .map(|entry| (entry.position, entry.text.clone()))
+            .collect()
     }
 
     /// Returns the entry that an error is of.
@@ -161,14 +164,20 @@ impl Plan {
     }
 
     pub(crate) fn entry_at(&self, position: Position) -> Option<&Entry> {
-        let found = self.entries.binary_search_by_key(&position, |entry| entry.position);
+        let found = self
+            .entries
+            .binary_search_by_key(&position, |entry| entry.position);
         found.ok().map(|at| &*self.entries[at])
     }
 
     /// Returns what the entries without a range of ports claim of them, by the numbers of the entries.
     pub(crate) fn claims(&self) -> Claims {
         let mut claims = Claims::default();
-        for socket in self.sockets.iter().filter(|socket| !socket.entry.is_range()) {
+        for socket in self
+            .sockets
+            .iter()
+            .filter(|socket| !socket.entry.is_range())
+        {
             let claim = Claim::of_socket(socket.addr, socket.only_v6);
             claims.add(socket.entry.number, claim, socket.addr.port());
         }
@@ -229,7 +238,8 @@ impl Draft {
             Err(err) => {
                 let error = SettingError::of_setting(Step::Parse, Cause::Text(err));
                 let errors = [Some(error), refused_device].into_iter().flatten();
-                self.errors.extend(errors.map(|error| error.at(position, text.clone())));
+                self.errors
+                    .extend(errors.map(|error| error.at(position, text.clone())));
                 return;
             }
         };
@@ -255,9 +265,12 @@ impl Draft {
         };
         if let Some(refused) = refused_device {
             // The kernel would take the name for another one, so no socket is planned.
-            let unresolved = resolved.err().map(|kind| kind.into_error(&entry.written, cache));
+            let unresolved = resolved
+                .err()
+                .map(|kind| kind.into_error(&entry.written, cache));
             let errors = unresolved.into_iter().chain([refused]);
-            self.errors.extend(errors.map(|error| error.at(position, entry.text.clone())));
+            self.errors
+                .extend(errors.map(|error| error.at(position, entry.text.clone())));
             return;
         }
         let may_be_absent = entry.is_optional();
@@ -284,7 +297,12 @@ impl Draft {
         };
         let as_before = || Ok((entry.endpoints.clone(), entry.host.clone()));
         let resolved = resolved.unwrap_or_else(as_before);
-        self.place(entry.clone(), resolved.map_err(Unresolved::Kind), true, cache);
+        self.place(
+            entry.clone(),
+            resolved.map_err(Unresolved::Kind),
+            true,
+            cache,
+        );
     }
 
     /// Adds an entry with the sockets of its endpoints, or the reason why it has none.
@@ -353,9 +371,11 @@ impl Draft {
             if !entry.is_range() {
                 continue;
             }
-            let own: Vec<Option<Claim>> = sockets.iter().map(PlannedSocket::exclusive_claim).collect();
+            let own: Vec<Option<Claim>> =
+                sockets.iter().map(PlannedSocket::exclusive_claim).collect();
             if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, entry.ports()) {
-                self.errors.push(conflict(&sockets[socket], claimed[other], overlap));
+                self.errors
+                    .push(conflict(&sockets[socket], claimed[other], overlap));
             }
         }
     }
@@ -386,9 +406,7 @@ impl Unresolved {
                 let cause = Cause::Unresolved(kind);
                 SettingError::of_setting(Step::Resolve, cause).with_hints(hints)
             }
-            Self::Mapped(ip) => {
-                SettingError::of_setting(Step::Check, Cause::MappedOnV6Only { ip })
-            }
+            Self::Mapped(ip) => SettingError::of_setting(Step::Check, Cause::MappedOnV6Only { ip }),
         }
     }
 }
@@ -397,8 +415,7 @@ impl Unresolved {
 fn mapped(addr: &ListenAddr) -> Option<Ipv4Addr> {
     match addr.host() {
         Host::Ip {
-            ip: IpAddr::V6(ip),
-            ..
+            ip: IpAddr::V6(ip), ..
         } => ip.to_ipv4_mapped(),
         _ => None,
     }

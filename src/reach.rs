@@ -23,8 +23,7 @@ use crate::target::BindTarget;
 pub use banner::Banner;
 pub use dial::{Dial, DialFrom};
 pub use exposure::Exposure;
-pub use lint::{Container, Finding, Lint, Lints};
-pub(crate) use lint::{Surroundings, find};
+pub(crate) use lint::{Surroundings, warnings_of_exposure};
 
 /// Who can connect to a server: the addresses to dial, the best first, and how far it is exposed.
 ///

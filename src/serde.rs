@@ -8,14 +8,14 @@ use serde_core::de::{
 use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 
 use crate::check::{Check, CheckedSetting, CheckedSocket};
-use crate::diagnose::{
-    BindError, Cause, Hint, HintKind, Holder, SocketState, Note, SettingError,
+use crate::diagnosis::{
+    BindError, Cause, Hint, HintKind, Holder, SettingError, SocketState, Warning,
 };
-use crate::update::{Change, ChangeKind, Diff};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::listen::{Family, ListenAddr, ListenAddrs, without_credentials};
-use crate::reach::{Dial, DialFrom, Exposure, Finding, Lint, Reach};
+use crate::reach::{Dial, DialFrom, Exposure, Reach};
 use crate::target::{BindTarget, ForeignReason, Wildcard};
+use crate::update::{Change, ChangeKind, Diff};
 
 impl Serialize for ListenAddr {
     /// Writes the canonical text.
@@ -284,24 +284,6 @@ impl Serialize for Reach {
     }
 }
 
-impl Serialize for Lint {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Finding", 5)?;
-        out.serialize_field("lint", &self.lint())?;
-        out.serialize_field("addr", &self.addr())?;
-        out.serialize_field("ip", &self.ip())?;
-        out.serialize_field("interface", &self.interface())?;
-        out.serialize_field("message", &self.to_string())?;
-        out.end()
-    }
-}
-
 impl Serialize for Cause {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (holders, more) = match self {
@@ -355,19 +337,12 @@ impl Serialize for Holder {
     }
 }
 
-impl Serialize for Note {
+impl Serialize for Warning {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = match self {
-            Self::NotListed { .. } => "not-listed",
-            Self::LoopbackDown { .. } => "loopback-down",
-            Self::NotThroughDevice { .. } => "not-through-device",
-            Self::NoAddress { .. } => "no-address",
-            Self::NoLocalRoute { .. } => "no-local-route",
-            Self::OtherNamespace { .. } => "other-namespace",
-        };
-        let mut out = serializer.serialize_struct("Note", 2)?;
-        out.serialize_field("name", name)?;
-        out.serialize_field("message", &self.to_string())?;
+        let mut out = serializer.serialize_struct("Warning", 3)?;
+        out.serialize_field("name", self.name())?;
+        out.serialize_field("addr", &self.addr())?;
+        out.serialize_field("message", &self.kind().to_string())?;
         out.end()
     }
 }
@@ -401,7 +376,7 @@ impl Serialize for CheckedSocket {
         out.serialize_field("addr", &self.addr())?;
         out.serialize_field("target", &self.target())?;
         out.serialize_field("errors", &self.causes().collect::<Vec<_>>())?;
-        out.serialize_field("notes", self.notes())?;
+        out.serialize_field("warnings", self.warnings())?;
         out.end()
     }
 }

@@ -5,7 +5,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::bind::{Listener, Listeners, StdSocket};
-use crate::diagnose::{Namespace, Position};
+use crate::diagnose::Namespace;
+use crate::diagnosis::Position;
 use crate::interfaces::{Interface, Interfaces};
 use crate::listen::shown;
 use crate::plan::{DeviceIndex, IfAbsent, Plan, PlannedSocket};
@@ -135,7 +136,9 @@ impl Diff {
     pub fn since<'d>(&'d self, before: &Self) -> Vec<&'d Change> {
         let known: HashSet<_> = before.changes.iter().map(Change::identity).collect();
         let changes = self.changes.iter();
-        changes.filter(|change| !known.contains(&change.identity())).collect()
+        changes
+            .filter(|change| !known.contains(&change.identity()))
+            .collect()
     }
 }
 
@@ -165,11 +168,17 @@ impl Change {
     }
 
     fn is_to_open(&self) -> bool {
-        matches!(self.kind, ChangeKind::Added | ChangeKind::InterfaceReplaced { .. })
+        matches!(
+            self.kind,
+            ChangeKind::Added | ChangeKind::InterfaceReplaced { .. }
+        )
     }
 
     fn is_to_close(&self) -> bool {
-        matches!(self.kind, ChangeKind::Removed | ChangeKind::InterfaceReplaced { .. })
+        matches!(
+            self.kind,
+            ChangeKind::Removed | ChangeKind::InterfaceReplaced { .. }
+        )
     }
 
     fn identity(&self) -> (ChangeKind, Position, SocketAddr) {
@@ -191,7 +200,10 @@ impl fmt::Display for Change {
                 "no client can connect to {addr}: {interface} is down or does not use the address"
             ),
             (ChangeKind::Unreachable, None) => {
-                write!(f, "no client can connect to {addr}: no interface has the address")
+                write!(
+                    f,
+                    "no client can connect to {addr}: no interface has the address"
+                )
             }
             (ChangeKind::Added, Some(interface)) => {
                 write!(f, "{addr} of {interface} is to be opened")
@@ -199,7 +211,10 @@ impl fmt::Display for Change {
             (ChangeKind::Added, None) => write!(f, "{addr} is to be opened"),
             (ChangeKind::Pending, _) => write!(f, "{addr} cannot be opened yet"),
             (ChangeKind::Removed, _) => {
-                write!(f, "the setting no longer includes {addr}, but its socket is still open")
+                write!(
+                    f,
+                    "the setting no longer includes {addr}, but its socket is still open"
+                )
             }
             (ChangeKind::InterfaceReplaced { from, to }, interface) => write!(
                 f,
@@ -263,7 +278,10 @@ impl Plan {
                 kind: ChangeKind::Removed,
                 position: listener.position(),
                 addr: listener.local_addr(),
-                interface: self.host.as_ref().and_then(|host| through(listener.local_addr(), host)),
+                interface: self
+                    .host
+                    .as_ref()
+                    .and_then(|host| through(listener.local_addr(), host)),
                 planned: None,
                 open: Some(found),
             });
@@ -277,13 +295,23 @@ impl Plan {
         let is_selected = planned.entry.written.is_selector();
         let may_be_absent =
             is_selected || planned.entry.is_optional() || planned.if_absent == IfAbsent::Skip;
-        let host = self.host.as_ref().filter(|_| may_be_absent && !planned.entry.freebind);
+        let host = self
+            .host
+            .as_ref()
+            .filter(|_| may_be_absent && !planned.entry.freebind);
         let is_there = host.is_none_or(|host| is_reachable(planned.addr, None, host));
         Change {
-            kind: if is_there { ChangeKind::Added } else { ChangeKind::Pending },
+            kind: if is_there {
+                ChangeKind::Added
+            } else {
+                ChangeKind::Pending
+            },
             position: planned.position(),
             addr: planned.addr,
-            interface: self.host.as_ref().and_then(|host| through(planned.addr, host)),
+            interface: self
+                .host
+                .as_ref()
+                .and_then(|host| through(planned.addr, host)),
             open: None,
             planned: Some(planned),
         }
@@ -307,12 +335,18 @@ fn kept<S: StdSocket>(
     let is_reachable = host.is_none_or(|host| is_reachable(addr, device, host));
     let of_device = device.map(|(name, _)| name.to_owned());
     let owner = |host: &Interfaces| {
-        let owner = host.by_index(zone(addr)).or_else(|| host.with_ip(addr.ip()).next())?;
+        let owner = host
+            .by_index(zone(addr))
+            .or_else(|| host.with_ip(addr.ip()).next())?;
         Some(owner.name().to_owned())
     };
     let interface = || host.and_then(|host| through(addr, host).or_else(|| owner(host)));
     Change {
-        kind: if is_reachable { ChangeKind::Kept } else { ChangeKind::Unreachable },
+        kind: if is_reachable {
+            ChangeKind::Kept
+        } else {
+            ChangeKind::Unreachable
+        },
         position: socket.position(),
         addr,
         interface: of_device.or_else(interface),
@@ -384,7 +418,10 @@ impl<'o, S: StdSocket> Pool<'o, S> {
             let addr = listener.local_addr();
             let has_device = listener.device_option().is_some();
             let place = place_of(addr, listener.is_only_v6(), has_device);
-            pool.by_port.entry((place, addr.port())).or_default().push(at);
+            pool.by_port
+                .entry((place, addr.port()))
+                .or_default()
+                .push(at);
             pool.by_place.entry(place).or_default().push(at);
             if zone(addr) != 0 {
                 let in_zones = pool.in_zones.entry((addr.ip(), addr.port()));
@@ -398,7 +435,9 @@ impl<'o, S: StdSocket> Pool<'o, S> {
     fn take(&mut self, socket: &PlannedSocket) -> Option<usize> {
         let found = self.find(socket).or_else(|| {
             let is_replaceable = socket.if_absent == IfAbsent::UseIpv4;
-            is_replaceable.then(|| self.find(&socket.ipv4_instead())).flatten()
+            is_replaceable
+                .then(|| self.find(&socket.ipv4_instead()))
+                .flatten()
         })?;
         self.is_taken[found] = true;
         Some(found)
@@ -409,7 +448,10 @@ impl<'o, S: StdSocket> Pool<'o, S> {
         let place = place_of(socket.addr, socket.is_only_v6(), has_device);
         if let Some(port) = socket.entry.fixed_port() {
             let candidates = self.by_port.get(&(place, port))?;
-            return candidates.iter().copied().find(|at| self.is_free(*at, socket));
+            return candidates
+                .iter()
+                .copied()
+                .find(|at| self.is_free(*at, socket));
         }
         // Those that are taken are in nobody's way any more.
         let is_taken = &self.is_taken;

@@ -8,9 +8,9 @@ use std::net::{SocketAddr, TcpListener};
 
 #[cfg(target_os = "linux")]
 use bindaddr::bind_udp;
-use bindaddr::{GroupAddr, 
-    BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, Listener, Overlap,
-    ParseErrorKind, bind, check, check_udp,
+use bindaddr::{
+    BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, GroupAddr, Listener,
+    Overlap, ParseErrorKind, bind, check, check_udp,
 };
 use util::netns::alone;
 #[cfg(target_os = "linux")]
@@ -46,7 +46,7 @@ fn what_binds_has_no_problem() {
             assert_eq!(setting.sockets().len(), bound.as_slice().len(), "{text}");
             for (socket, bound) in setting.sockets().iter().zip(&bound) {
                 assert_eq!(socket.addr().ip(), bound.local_addr().ip());
-                assert!(socket.notes().is_empty());
+                assert!(socket.warnings().is_empty());
             }
         }
         let host = bindaddr::Interfaces::system().unwrap();
@@ -411,6 +411,6 @@ fn an_option_that_is_no_option_is_a_problem() {
         ));
         let freebind = BindOptions::new().freebind(true).check(["198.51.100.1:0"]);
         assert!(freebind.is_ok());
-        assert_eq!(freebind.settings()[0].sockets()[0].notes().len(), 1);
+        assert_eq!(freebind.settings()[0].sockets()[0].warnings().len(), 1);
     }
 }

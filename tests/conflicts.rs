@@ -8,8 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use bindaddr::{
-    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind,
-    bind_udp,
+    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind, bind_udp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};

@@ -17,9 +17,9 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bindaddr::{GroupAddr, ToSettings, 
-    BindError, SettingError, BindOptions, BindTarget, Cause, Family, HintKind, SocketState,
-    Interfaces, ListenAddr, Note, Overlap, Policy, Privilege, Step, Unavailable, WhyBound,
+use bindaddr::{
+    BindError, BindOptions, BindTarget, Cause, Family, GroupAddr, HintKind, Interfaces, ListenAddr,
+    WarningKind, BindableReason, Overlap, Policy, Privilege, SettingError, SocketState, Step, ToSettings, Unavailable,
     bind, bind_udp,
 };
 use socket2::{Domain, Socket, Type};
@@ -238,7 +238,10 @@ fn not_on_this_host() {
             ),
         ] {
             if text == "192.168.0.0:80" && features::lowest_is_broadcast() {
-                assert!(matches!(bind(text).unwrap_err().cause(), Cause::Group(GroupAddr::Broadcast)));
+                assert!(matches!(
+                    bind(text).unwrap_err().cause(),
+                    Cause::Group(GroupAddr::Broadcast)
+                ));
                 continue;
             }
             let err = row(situation, text, says);
@@ -1491,7 +1494,6 @@ fn what_cannot_be_read_is_left_out() {
             assert!(holder.is_this_process() && !holder.is_certain());
             assert_eq!(holder.overlap(), Overlap::CoversAsDualStack);
             assert_eq!(holder.addr(), held.as_slice()[0].local_addr());
-            assert!(held.as_slice()[0].notes().is_empty());
             drop(held);
             // One that surely has it is named, and one that is innocent is not.
             let innocent = BindOptions::new().only_v6(true).bind("[::]:80").unwrap();
@@ -1537,14 +1539,13 @@ fn what_cannot_be_read_is_left_out() {
         }
         Some("without-both") => {
             sandbox::refuse_family(16, 97);
-            let held = bind("127.0.0.1:80").unwrap();
+            let _held = bind("127.0.0.1:80").unwrap();
             let err = bind("127.0.0.1:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
                 "cannot listen on 127.0.0.1:80: another socket has port 80"
             );
             assert!(holder_of(&err).is_none());
-            assert!(held.as_slice()[0].notes().is_empty());
             assert!(bindaddr::check(["127.0.0.1:8080", "[::1]:8080"]).is_ok());
             rerun::done();
         }
@@ -1673,9 +1674,10 @@ fn can_mount_proc() -> bool {
 }
 
 #[allow(clippy::needless_pass_by_value)] // they are closed behind it
-fn notes(bound: bindaddr::Listeners) -> Vec<String> {
-    let notes = bound.iter().flat_map(bindaddr::Listener::notes);
-    notes.map(|note| note.to_string()).collect()
+fn notes<S: bindaddr::StdSocket>(bound: bindaddr::Listeners<S>) -> Vec<String> {
+    let host = Interfaces::system().unwrap();
+    let warnings = bound.iter().flat_map(|one| one.warnings(&host));
+    warnings.map(|warning| warning.kind().to_string()).collect()
 }
 
 #[test]
@@ -1687,10 +1689,12 @@ fn notes_where_nobody_has_an_ipv4_address() {
         for text in ["0.0.0.0:80", "8.8.8.8:80", "127.0.0.1:80"] {
             assert_eq!(notes(bind(text).unwrap()), [none], "{text}");
             let check = bindaddr::check([text]);
-            let notes = check.settings()[0].sockets()[0].notes();
+            let [warning] = check.settings()[0].sockets()[0].warnings() else {
+                panic!("{check}")
+            };
             assert!(
-                matches!(notes, [Note::NoAddress { family: of, .. }] if *of == family),
-                "{notes:?}"
+                matches!(warning.kind(), WarningKind::NoAddress { family: of, .. } if *of == family),
+                "{warning:?}"
             );
         }
         // Without an address of either family no client can connect to a dual-stack wildcard.
@@ -1727,8 +1731,8 @@ fn notes_where_nobody_has_an_ipv4_address() {
         // What is sent to all comes in, as to a DHCP client.
         for text in ["0.0.0.0:68", "255.255.255.255:68", "224.0.0.251:5353"] {
             let bound = bind_udp(text);
-            let notes = bound.map(|bound| bound.as_slice()[0].notes());
-            assert_eq!(notes.unwrap_or_default(), [], "{text}");
+            let warnings = bound.map(notes);
+            assert_eq!(warnings.unwrap_or_default(), [""; 0], "{text}");
         }
         return rerun::done();
     }
@@ -1787,12 +1791,13 @@ fn notes_on_what_binds_and_is_odd() {
         set("net/ipv4/ip_nonlocal_bind", "1");
         set("net/ipv6/ip_nonlocal_bind", "1");
         let bound = bind("203.0.113.1:80").unwrap();
+        let warnings = bound[0].warnings(&Interfaces::system().unwrap());
         assert!(matches!(
-            bound.as_slice()[0].notes()[..],
-            [Note::NotListed {
-                why: WhyBound::NonLocalBind,
+            warnings[0].kind(),
+            WarningKind::NotListed {
+                why: BindableReason::NonLocalBind,
                 ..
-            }]
+            }
         ));
         assert_eq!(
             notes(bound),
@@ -1803,11 +1808,8 @@ fn notes_on_what_binds_and_is_odd() {
             [later("2001:db8::1", "`net.ipv6.ip_nonlocal_bind`")]
         );
         // Of a UDP socket a group is nothing odd.
-        assert!(
-            bind_udp("224.0.0.1:0").unwrap().as_slice()[0]
-                .notes()
-                .is_empty()
-        );
+        let group = bind_udp("224.0.0.1:0").unwrap();
+        assert_eq!(group[0].warnings(&Interfaces::system().unwrap()), []);
 
         set("net/ipv6/conf/all/disable_ipv6", "1");
         assert_eq!(

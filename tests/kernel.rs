@@ -8,9 +8,9 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
-use bindaddr::{GroupAddr, 
-    BindError, BindOptions, BindTarget, Cause, Exposure, Family, Interface, Interfaces, ListenAddr,
-    Listeners, StdSocket, Step, bind, bind_udp,
+use bindaddr::{
+    BindError, BindOptions, BindTarget, Cause, Exposure, Family, GroupAddr, Interface, Interfaces,
+    ListenAddr, Listeners, StdSocket, Step, bind, bind_udp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -161,13 +161,16 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
         }
         // Without one the system binds it, and that is told.
         assert_eq!(
-            bind("172.20.0.201:0").unwrap().as_slice()[0].notes()[0].to_string(),
+            bind("172.20.0.201:0").unwrap()[0].warnings(&Interfaces::system().unwrap())[0].kind().to_string(),
             "no interface of this host has 172.20.0.201; it is a broadcast address, which the system binds and to which no TCP client can connect"
         );
         // A snapshot may be of another time or host: it makes no broadcast bindable.
         let elsewhere = BindTarget::parse_with("192.168.255.255", &Interfaces::default()).unwrap();
         let err = bind((elsewhere, 0)).unwrap_err();
-        assert!(matches!(err.cause(), Cause::Group(GroupAddr::Broadcast)), "{err}");
+        assert!(
+            matches!(err.cause(), Cause::Group(GroupAddr::Broadcast)),
+            "{err}"
+        );
         // The other end of a link is none, whatever the length of its prefix.
         ip("addr add 10.8.0.1 peer 10.8.0.2/24 dev eth0");
         let peer = BindTarget::parse("10.8.0.2").unwrap();
@@ -284,16 +287,16 @@ fn cgroup_bound_device_is_reported() {
         assert_eq!(target.reach(83, &host), zoned.reach(&host));
         drop(zoned);
         let check = bindaddr::check([text]);
-        assert_eq!(check.settings()[0].sockets()[0].notes(), []);
+        assert_eq!(check.settings()[0].sockets()[0].warnings(), []);
         let bound = bind("10.0.0.1:81").unwrap();
-        let notes = bound.as_slice()[0].notes();
+        let warnings = bound[0].warnings(&Interfaces::system().unwrap());
         assert_eq!(
-            notes[0].to_string(),
+            warnings[0].kind().to_string(),
             "the socket is bound to `lo`, through which no client can connect to 10.0.0.1"
         );
         assert_eq!(
-            bindaddr::check(["10.0.0.1:82"]).settings()[0].sockets()[0].notes(),
-            notes
+            bindaddr::check(["10.0.0.1:82"]).settings()[0].sockets()[0].warnings()[0].kind(),
+            warnings[0].kind()
         );
         return rerun::done();
     }
@@ -918,7 +921,11 @@ fn every_failure_keeps_what_is_known() {
                     (Ok(_), Ok(_)) => {}
                     (Err(err), _) if err.raw_os_error().is_none() => {
                         prop_assert!(
-                            matches!(err.cause(), Cause::Group(GroupAddr::Multicast) | Cause::Group(GroupAddr::Broadcast)),
+                            matches!(
+                                err.cause(),
+                                Cause::Group(GroupAddr::Multicast)
+                                    | Cause::Group(GroupAddr::Broadcast)
+                            ),
                             "{:?}",
                             err
                         );

@@ -12,7 +12,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::process::{Command, Stdio};
 
-use bindaddr::{GroupAddr, BindTarget, Cause, ForeignReason, Interfaces, Network, bind};
+use bindaddr::{BindTarget, Cause, ForeignReason, GroupAddr, Interfaces, Network, bind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use util::netns::{in_namespace, wait_until_usable};
@@ -266,7 +266,11 @@ fn verdicts_and_classes_agree_with_the_kernel() {
                     match (ours, &std) {
                         (Ok(_), Ok(_)) => {}
                         (Err(err), _)
-                            if matches!(err.cause(), Cause::Group(GroupAddr::Multicast) | Cause::Group(GroupAddr::Broadcast)) =>
+                            if matches!(
+                                err.cause(),
+                                Cause::Group(GroupAddr::Multicast)
+                                    | Cause::Group(GroupAddr::Broadcast)
+                            ) =>
                         {
                             prop_assert!(err.raw_os_error().is_none());
                         }

@@ -201,8 +201,9 @@ fn check_binds_each_socket_once_and_listens_on_none() {
         .filter(|call| !call.contains("AF_NETLINK"))
         .collect();
     // Each is bound once, and the refused one and what could be advised instead are probed on port 0.
-    let (probes, checked): (Vec<String>, Vec<String>) =
-        binds.into_iter().partition(|call| call.contains("_port=htons(0)"));
+    let (probes, checked): (Vec<String>, Vec<String>) = binds
+        .into_iter()
+        .partition(|call| call.contains("_port=htons(0)"));
     assert_eq!(checked.len(), 5, "{checked:?}");
     assert!((1..=5).contains(&probes.len()), "{probes:?}");
 }

@@ -6,7 +6,7 @@ mod util;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-use bindaddr::{BindOptions, DialFrom, Exposure, Interfaces, Lint, Lints, Listeners};
+use bindaddr::{BindOptions, DialFrom, Exposure, Interfaces, Listeners};
 use util::ip as parse_ip;
 use util::netns::{Host, connects_each, in_namespace, ip, set};
 
@@ -257,9 +257,9 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         assert_eq!(host.with_ip(to.ip()).count(), 1, "it is kept");
         assert_eq!((is_dialled(), connects_each(&[to])), (false, vec![false]));
         let alone = bindaddr::bind("[fd00::1]:0").unwrap();
-        let notes = alone.as_slice()[0].notes();
+        let warnings = alone[0].warnings(&host);
         assert_eq!(
-            notes[0].to_string(),
+            warnings[0].kind().to_string(),
             "the interface of fd00::1 went down and took its local route along, so no client can connect"
         );
         // One that was added since has its route.
@@ -269,56 +269,52 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         assert_eq!(connects_each(&[to]), [true]);
         let host = Interfaces::system().unwrap();
         assert_eq!(alone.reach(&host).dials().len(), 1);
-        assert_eq!(alone.as_slice()[0].notes(), []);
+        assert_eq!(alone[0].warnings(&host), []);
     });
 }
 
 #[test]
-fn lints_have_their_evidence_from_the_kernel() {
-    const TEST: &str = "lints_have_their_evidence_from_the_kernel";
+fn warnings_have_their_evidence_from_the_kernel() {
+    const TEST: &str = "warnings_have_their_evidence_from_the_kernel";
     in_namespace(TEST, || {
         let mut network = network(TEST);
         ip("addr add 2001:db8::1/64 dev eth0 nodad");
-        let found = |text: &str, lints: &Lints| -> Vec<String> {
+        let found = |text: &str| -> Vec<String> {
+            let host = Interfaces::system().unwrap();
             let listeners = bindaddr::bind(text).unwrap();
-            let findings = listeners.lint(lints, &Interfaces::system().unwrap());
-            let texts = findings
-                .iter()
-                .map(|finding| format!("{} {finding}", finding.lint()));
-            texts.collect()
+            let warnings = listeners.warnings(&host);
+            let planned = BindOptions::new().plan(text).unwrap().warnings(&host);
+            assert_eq!(warnings, planned, "before a socket is open as well");
+            let texts = warnings.iter();
+            texts.map(|warning| format!("{} {warning}", warning.name())).collect()
         };
-        let all = Lints::new();
         // down0 and dark0 have both ends here, so this is no container.
-        assert_eq!(found("127.0.0.1:5000", &all), [""; 0]);
-        assert_eq!(found("192.168.71.67:5000", &all), [""; 0]);
+        assert_eq!(found("127.0.0.1:5000"), [""; 0]);
+        assert_eq!(found("192.168.71.67:5000"), [""; 0]);
         assert_eq!(
-            found("10.9.9.9:5000", &all),
+            found("10.9.9.9:5000"),
             [
                 "loopback-interface 10.9.9.9:5000: it is an address of lo, and other hosts get in all \
               the same; only 127.0.0.0/8 and ::1 keep them out"
             ],
         );
         assert_eq!(
-            found("10.66.0.1:5000", &all),
+            found("10.66.0.1:5000"),
             [
                 "interface-down 10.66.0.1:5000: down0 is down or has no carrier; who does not reach \
               this host by another interface cannot connect"
             ],
         );
         assert_eq!(
-            found("*:5000", &all),
+            found("*:5000"),
             ["global-address [::]:5000: 2001:db8::1 of eth0 is exposed to the internet"],
         );
-        assert_eq!(
-            found("*:5000", &Lints::new().without(Lint::GlobalAddress)),
-            [""; 0]
-        );
         set("net/ipv4/conf/lo/route_localnet", "1");
-        assert_eq!(found("localhost:5000", &all), [""; 0]);
+        assert_eq!(found("localhost:5000"), [""; 0]);
         // As which the kernel takes any number but 0.
         set("net/ipv4/conf/eth0/route_localnet", "2");
         assert_eq!(
-            found("localhost:5000", &all),
+            found("localhost:5000"),
             [
                 "routed-loopback 127.0.0.1:5000: `net.ipv4.conf.eth0.route_localnet` is set, so other \
               hosts can get in"
@@ -327,12 +323,8 @@ fn lints_have_their_evidence_from_the_kernel() {
         // Through the device lo they do not.
         for text in ["127.0.0.1:5000", "10.9.9.9:5000", "[2001:db8::1]:5000"] {
             let listeners = BindOptions::new().device("lo").bind(text).unwrap();
-            assert!(
-                listeners
-                    .lint(&all, &Interfaces::system().unwrap())
-                    .is_empty(),
-                "{text}"
-            );
+            let warnings = listeners.warnings(&Interfaces::system().unwrap());
+            assert!(warnings.iter().all(|warning| warning.name() == "not-through-device"), "{text}");
         }
         for (options, gets_in) in [
             (BindOptions::new(), true),
@@ -347,7 +339,7 @@ fn lints_have_their_evidence_from_the_kernel() {
         // All that leads out of it ends elsewhere now, as in a container.
         ip("link del down0");
         ip("link del dark0");
-        let [in_container] = <[String; 1]>::try_from(found("localhost:5000", &all)).unwrap();
+        let [in_container] = <[String; 1]>::try_from(found("localhost:5000")).unwrap();
         // In a container of Docker, say, its marker follows.
         let evidence = "(the other ends of its interfaces are elsewhere";
         let begun = "container-loopback 127.0.0.1:5000: only processes in this container's network namespace can \
@@ -358,7 +350,7 @@ fn lints_have_their_evidence_from_the_kernel() {
         );
         let mend = "); listen on `*` and publish the port to 127.0.0.1 of the host";
         assert!(in_container.ends_with(mend), "{in_container}");
-        let [published] = <[String; 1]>::try_from(found("192.168.71.67:5000", &all)).unwrap();
+        let [published] = <[String; 1]>::try_from(found("192.168.71.67:5000")).unwrap();
         let begun = "published-port 192.168.71.67:5000: this is a container ";
         assert!(
             published.starts_with(&format!("{begun}{evidence}")),
@@ -367,16 +359,6 @@ fn lints_have_their_evidence_from_the_kernel() {
         let rest = "): a port that it publishes is open on every address of the host, past its \
                     firewall, unless it is published to 127.0.0.1";
         assert!(published.ends_with(rest), "{published}");
-        // Each is found without the other.
-        let without = |lint| Lints::new().without(lint);
-        assert_eq!(
-            found("localhost:5000", &without(Lint::PublishedPort)),
-            [in_container]
-        );
-        assert_eq!(
-            found("192.168.71.67:5000", &without(Lint::ContainerLoopback)),
-            [published]
-        );
     });
 }
 

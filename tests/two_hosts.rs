@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use bindaddr::{BindOptions, BindTarget, Cause, ForeignReason, Interfaces, Listener, Note};
+use bindaddr::{BindOptions, BindTarget, Cause, ForeignReason, Interfaces, Listener, Warning};
 use util::ip as parse_ip;
 use util::netns::{Host, connects, in_namespace, ip, set};
 
@@ -266,15 +266,15 @@ fn an_address_that_nobody_reaches_through_the_device_is_noted() {
         ] {
             let options = BindOptions::new().device(device);
             let text = format!("{addr}:5000");
-            let found: Vec<Note> = options.check([&text]).settings()[0].sockets()[0]
-                .notes()
+            let found: Vec<Warning> = options.check([&text]).settings()[0].sockets()[0]
+                .warnings()
                 .to_vec();
             let listeners = options.bind(&text).unwrap();
-            let notes = listeners.as_slice()[0].notes();
-            assert_eq!(notes, found);
+            let warnings = listeners[0].warnings(&Interfaces::system().unwrap());
+            assert_eq!(warnings, found);
             let expected =
                 format!("the socket is bound to `{device}`, through which {here} {addr}");
-            let said: Vec<String> = notes.iter().map(ToString::to_string).collect();
+            let said: Vec<String> = warnings.iter().map(|one| one.kind().to_string()).collect();
             assert_eq!(said.contains(&expected), is_noted, "{said:?}");
             if addr != "0.0.0.0" {
                 let to: SocketAddr = text.parse().unwrap();
@@ -288,6 +288,6 @@ fn an_address_that_nobody_reaches_through_the_device_is_noted() {
             .device("eth0")
             .bind("127.0.0.1:5000")
             .unwrap();
-        assert_eq!(listeners.as_slice()[0].notes(), []);
+        assert_eq!(listeners[0].warnings(&Interfaces::system().unwrap()), []);
     });
 }

@@ -60,14 +60,17 @@ impl Server {
     fn news(&mut self) -> Vec<String> {
         let changes = self.look();
         let texts = changes.iter();
-        texts.map(|change| format!("{}: {change}", change.position().index())).collect()
+        texts
+            .map(|change| format!("{}: {change}", change.position().index()))
+            .collect()
     }
 
     /// Does what the difference says: closes first, and then opens each socket.
     fn follow(&mut self) {
         let closed: HashSet<usize> = self.diff.closed().collect();
         let mut place = 0..;
-        self.listeners.retain(|_| !place.next().is_some_and(|place| closed.contains(&place)));
+        self.listeners
+            .retain(|_| !place.next().is_some_and(|place| closed.contains(&place)));
         for planned in self.diff.opened() {
             self.listeners.extend(bindaddr::bind(planned).unwrap());
         }
@@ -77,7 +80,10 @@ impl Server {
     }
 
     fn addrs(&self) -> Vec<String> {
-        let addrs = self.listeners.iter().map(|one| one.local_addr().to_string());
+        let addrs = self
+            .listeners
+            .iter()
+            .map(|one| one.local_addr().to_string());
         addrs.collect()
     }
 }
@@ -98,13 +104,21 @@ fn literal_stays_open_while_its_address_is_gone() {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fd00::1/64 dev eth0");
-        let settings = ["10.0.0.1:5000", "[fd00::1]:5000", "*:5001", "localhost:5002"];
+        let settings = [
+            "10.0.0.1:5000",
+            "[fd00::1]:5000",
+            "*:5001",
+            "localhost:5002",
+        ];
         let mut server = Server::start(settings);
         assert_eq!(server.news(), [""; 0]);
 
         ip("addr del 10.0.0.1/24 dev eth0");
         ip("addr del fd00::1/64 dev eth0");
-        assert!(!connects(addr("10.0.0.1:5000")), "it still listens, and no client can connect");
+        assert!(
+            !connects(addr("10.0.0.1:5000")),
+            "it still listens, and no client can connect"
+        );
         assert_eq!(
             server.news(),
             [
@@ -161,7 +175,10 @@ fn recreated_interface_is_replaced() {
         let new = index(now());
         assert_ne!(new, old);
         let to = |zone| SocketAddrV6::new("fe80::77".parse().unwrap(), 5000, 0, zone).into();
-        assert!(!connects(to(new)), "the socket is bound to an interface that is gone");
+        assert!(
+            !connects(to(new)),
+            "the socket is bound to an interface that is gone"
+        );
         assert!(!connects(addr("10.0.0.1:5001")));
         // The kernel says so of the sockets themselves.
         #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -184,7 +201,10 @@ fn recreated_interface_is_replaced() {
                  interface {old}"
             ),
         );
-        assert!(connects(addr("10.0.0.1:5002")), "it is bound to no interface");
+        assert!(
+            connects(addr("10.0.0.1:5002")),
+            "it is bound to no interface"
+        );
         assert_eq!(server.news(), [""; 0], "each change is reported once");
 
         server.follow();
@@ -195,20 +215,23 @@ fn recreated_interface_is_replaced() {
 
 #[test]
 fn overlapping_sockets_of_a_recreated_device_are_replaced_together() {
-    in_namespace("overlapping_sockets_of_a_recreated_device_are_replaced_together", || {
-        link();
-        ip("addr add 10.0.0.1/24 dev eth0");
-        // The dual-stack wildcard leaves IPv4 to the other one, which it would not do alone.
-        let options = BindOptions::new().device("eth0");
-        let mut server = Server::with(&options, ["0.0.0.0:5000", "*:5000"]);
-        assert_eq!(server.addrs(), ["0.0.0.0:5000", "[::]:5000"]);
-        ip("link del eth0");
-        link();
-        ip("addr add 10.0.0.1/24 dev eth0");
-        assert_eq!(server.look().len(), 2);
-        server.follow();
-        assert!(connects(addr("10.0.0.1:5000")));
-    });
+    in_namespace(
+        "overlapping_sockets_of_a_recreated_device_are_replaced_together",
+        || {
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            // The dual-stack wildcard leaves IPv4 to the other one, which it would not do alone.
+            let options = BindOptions::new().device("eth0");
+            let mut server = Server::with(&options, ["0.0.0.0:5000", "*:5000"]);
+            assert_eq!(server.addrs(), ["0.0.0.0:5000", "[::]:5000"]);
+            ip("link del eth0");
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            assert_eq!(server.look().len(), 2);
+            server.follow();
+            assert!(connects(addr("10.0.0.1:5000")));
+        },
+    );
 }
 
 #[test]
@@ -239,7 +262,10 @@ fn selector_follows_the_addresses_of_the_host() {
         );
         assert_eq!(server.news(), [""; 0], "each change is reported once");
         server.follow();
-        assert_eq!(server.addrs(), ["10.0.0.2:5000", "10.66.0.1:5001", "10.0.0.9:5002"]);
+        assert_eq!(
+            server.addrs(),
+            ["10.0.0.2:5000", "10.66.0.1:5001", "10.0.0.9:5002"]
+        );
         assert!(connects(addr("10.0.0.2:5000")));
 
         // It moves to another interface, and the interface of the setting has none.
@@ -249,7 +275,10 @@ fn selector_follows_the_addresses_of_the_host() {
             server.news(),
             ["0: the setting no longer includes 10.0.0.2:5000, but its socket is still open"],
         );
-        assert!(connects(addr("10.0.0.2:5000")), "through the interface that was not meant");
+        assert!(
+            connects(addr("10.0.0.2:5000")),
+            "through the interface that was not meant"
+        );
         assert_eq!(server.plan.skipped()[0].cause().name(), "unresolved");
         server.follow();
         assert!(!connects(addr("10.0.0.2:5000")));
@@ -265,7 +294,9 @@ fn selector_follows_the_addresses_of_the_host() {
 fn selection_is_kept_by_replan() {
     let host = |ips: &[&str]| -> Interfaces {
         let lo = Interface::new("lo", 1).with_addr(parse_ip("127.0.0.1"), 8);
-        let lo = ips.iter().fold(lo, |lo, text| lo.with_addr(parse_ip(text), 8));
+        let lo = ips
+            .iter()
+            .fold(lo, |lo, text| lo.with_addr(parse_ip(text), 8));
         [lo].into_iter().collect()
     };
     let first = BindOptions::new().select(AddrSelection::First);
@@ -274,23 +305,41 @@ fn selection_is_kept_by_replan() {
     let later = plan.replan(&host(&["127.0.0.5"])).unwrap();
     assert!(later.diff(&listeners).is_empty(), "the first one is open");
 
-    let plan = BindOptions::new().plan_on("ipv4@_local_:0", &host(&[])).unwrap();
+    let plan = BindOptions::new()
+        .plan_on("ipv4@_local_:0", &host(&[]))
+        .unwrap();
     let every = plan.bind().unwrap();
     let diff = plan.replan(&host(&["127.0.0.5"])).unwrap().diff(&every);
     let opened: Vec<SocketAddr> = diff.opened().map(bindaddr::PlannedSocket::addr).collect();
     let port = every[0].local_addr().port();
-    assert_eq!(opened, [SocketAddr::new(parse_ip("127.0.0.5"), port)], "on the port of the others");
+    assert_eq!(
+        opened,
+        [SocketAddr::new(parse_ip("127.0.0.5"), port)],
+        "on the port of the others"
+    );
 
     // The first of localhost is 127.0.0.1, whatever else comes.
     let plan = first.plan("localhost:0").unwrap();
     let listeners = plan.bind().unwrap();
     assert_eq!(listeners.len(), 1);
-    assert!(plan.replan(&host(&["::1"])).unwrap().diff(&listeners).is_empty());
+    assert!(
+        plan.replan(&host(&["::1"]))
+            .unwrap()
+            .diff(&listeners)
+            .is_empty()
+    );
 
     // A snapshot without its sources does not show what `_default_` selects.
-    let plan = BindOptions::new().plan_on(["127.0.0.1:0", "-_default_:0"], &host(&[])).unwrap();
+    let plan = BindOptions::new()
+        .plan_on(["127.0.0.1:0", "-_default_:0"], &host(&[]))
+        .unwrap();
     let listeners = plan.bind().unwrap();
-    assert!(plan.replan(&host(&["10.0.0.1"])).unwrap().diff(&listeners).is_empty());
+    assert!(
+        plan.replan(&host(&["10.0.0.1"]))
+            .unwrap()
+            .diff(&listeners)
+            .is_empty()
+    );
 }
 
 #[test]
@@ -361,7 +410,12 @@ fn sockets_of_other_settings_are_kept() {
         let mut server = Server::start(["127.0.0.1:5001", "ipv4@eth0:5000"]);
         ip("addr del 10.0.0.1/24 dev eth0");
         ip("addr add 10.0.0.2/24 dev eth0");
-        assert!(server.look().iter().all(|change| change.position().index() == 1));
+        assert!(
+            server
+                .look()
+                .iter()
+                .all(|change| change.position().index() == 1)
+        );
         server.follow();
         assert!(connects(addr("10.0.0.2:5000")) && connects(addr("127.0.0.1:5001")));
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -402,7 +456,10 @@ fn device_without_an_address_is_followed() {
         link();
         let mut server = Server::with(&BindOptions::new().device("eth0"), "0.0.0.0:5000");
         ip("addr add 10.0.0.1/24 dev eth0");
-        assert_eq!(server.news(), ["0: clients can connect to 0.0.0.0:5000 of eth0"]);
+        assert_eq!(
+            server.news(),
+            ["0: clients can connect to 0.0.0.0:5000 of eth0"]
+        );
         ip("link del eth0");
         assert_eq!(
             server.news(),
@@ -460,17 +517,27 @@ fn address_of_two_settings_is_one_socket() {
         server.follow();
         ip("addr add 10.0.0.9/24 dev eth0");
         assert_eq!(server.news(), ["2: 10.0.0.9:5000 of eth0 is to be opened"]);
-        assert!(bindaddr::bind(settings[2]).is_err(), "the others are in its way");
+        assert!(
+            bindaddr::bind(settings[2]).is_err(),
+            "the others are in its way"
+        );
         server.follow();
         assert_eq!(server.addrs().len(), 3);
 
         let mut server = Server::start(["ipv4@eth0:5001", "10.0.0.1:5001"]);
-        assert_eq!((server.addrs().len(), server.listeners.duplicates().len()), (3, 1));
+        assert_eq!(
+            (server.addrs().len(), server.listeners.duplicates().len()),
+            (3, 1)
+        );
         ip("addr flush dev eth0");
         ip("addr add 10.0.0.1/24 dev far0");
         server.look();
         server.follow();
-        assert_eq!(server.addrs(), ["10.0.0.1:5001"], "the other setting names it");
+        assert_eq!(
+            server.addrs(),
+            ["10.0.0.1:5001"],
+            "the other setting names it"
+        );
         assert!(connects(addr("10.0.0.1:5001")));
     });
 }
@@ -501,34 +568,44 @@ fn usable_address_does_not_wait_for_a_tentative_one() {
 
 #[test]
 fn interface_that_came_while_binding_waited_is_followed() {
-    in_namespace("interface_that_came_while_binding_waited_is_followed", || {
-        set("net/ipv6/conf/default/addr_gen_mode", "1");
-        let options = BindOptions::new().wait(std::time::Duration::from_secs(60));
-        let waiting = std::thread::spawn(move || {
-            let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
-            let plan = options.plan(settings).unwrap();
-            let listeners = plan.bind().unwrap();
-            (plan, listeners)
-        });
-        link();
-        ip("addr add 10.0.0.1/24 dev eth0");
-        ip("addr add fe80::77/64 dev eth0");
-        let (plan, listeners) = waiting.join().unwrap();
-        let diff = plan.replan(&now()).unwrap().diff(&listeners);
-        let mut server = Server { plan, listeners, diff };
-        assert_eq!(server.news(), [""; 0]);
-        ip("addr add 10.0.0.9/24 dev eth0");
-        assert_eq!(server.news(), ["0: 10.0.0.9:5000 of eth0 is to be opened"]);
-        ip("link del eth0");
-        link();
-        ip("addr add fe80::77/64 dev eth0");
-        let changes = server.look();
-        let of_zone = changes.iter().find(|change| change.position().index() == 1).unwrap();
-        assert!(
-            matches!(of_zone.kind(), ChangeKind::InterfaceReplaced { .. }),
-            "{changes:?}"
-        );
-    });
+    in_namespace(
+        "interface_that_came_while_binding_waited_is_followed",
+        || {
+            set("net/ipv6/conf/default/addr_gen_mode", "1");
+            let options = BindOptions::new().wait(std::time::Duration::from_secs(60));
+            let waiting = std::thread::spawn(move || {
+                let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
+                let plan = options.plan(settings).unwrap();
+                let listeners = plan.bind().unwrap();
+                (plan, listeners)
+            });
+            link();
+            ip("addr add 10.0.0.1/24 dev eth0");
+            ip("addr add fe80::77/64 dev eth0");
+            let (plan, listeners) = waiting.join().unwrap();
+            let diff = plan.replan(&now()).unwrap().diff(&listeners);
+            let mut server = Server {
+                plan,
+                listeners,
+                diff,
+            };
+            assert_eq!(server.news(), [""; 0]);
+            ip("addr add 10.0.0.9/24 dev eth0");
+            assert_eq!(server.news(), ["0: 10.0.0.9:5000 of eth0 is to be opened"]);
+            ip("link del eth0");
+            link();
+            ip("addr add fe80::77/64 dev eth0");
+            let changes = server.look();
+            let of_zone = changes
+                .iter()
+                .find(|change| change.position().index() == 1)
+                .unwrap();
+            assert!(
+                matches!(of_zone.kind(), ChangeKind::InterfaceReplaced { .. }),
+                "{changes:?}"
+            );
+        },
+    );
 }
 
 #[test]
@@ -586,7 +663,10 @@ fn zone_by_its_number_is_not_found_again() {
         link();
         ip("addr add fe80::77/64 nodad dev eth0");
         assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable]);
-        assert!(server.diff.is_empty(), "the setting names an interface that is gone");
+        assert!(
+            server.diff.is_empty(),
+            "the setting names an interface that is gone"
+        );
         assert!(bindaddr::bind(&setting).is_err());
     });
 }
@@ -597,7 +677,10 @@ fn optional_zone_by_its_number_is_added() {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let index = now().by_name("eth0").unwrap().index().unwrap();
-        let settings = ["127.0.0.1:5000".to_owned(), format!("-[fe80::77%{index}]:5000")];
+        let settings = [
+            "127.0.0.1:5000".to_owned(),
+            format!("-[fe80::77%{index}]:5000"),
+        ];
         let mut server = Server::start(settings);
         ip("addr add fe80::77/64 nodad dev eth0");
         let told = format!("1: [fe80::77%{index}]:5000 of eth0 is to be opened");
@@ -628,7 +711,10 @@ fn settings_with_ports_of_their_own_share_nothing() {
         );
         ip("addr add 10.7.0.1/24 dev far0");
         let changes = server.look();
-        let indexes: Vec<usize> = changes.iter().map(|change| change.position().index()).collect();
+        let indexes: Vec<usize> = changes
+            .iter()
+            .map(|change| change.position().index())
+            .collect();
         assert_eq!(indexes, [2, 3]);
         server.follow();
     });
@@ -641,10 +727,14 @@ fn diff_is_linear() {
             let [.., high, low] = n.to_be_bytes();
             std::net::Ipv4Addr::new(127, first, high, low)
         });
-        let lo = ips.fold(Interface::new("lo", 1), |lo, ip| lo.with_addr(ip.into(), 32));
+        let lo = ips.fold(Interface::new("lo", 1), |lo, ip| {
+            lo.with_addr(ip.into(), 32)
+        });
         [lo].into_iter().collect()
     };
-    let plan = BindOptions::new().plan_on("127.0.0.0/8:0", &host(5)).unwrap();
+    let plan = BindOptions::new()
+        .plan_on("127.0.0.0/8:0", &host(5))
+        .unwrap();
     let listeners = bindaddr::bind("127.0.0.1:0").unwrap();
     for _ in 0..20 {
         let plan = plan.replan(&host(6)).unwrap();
@@ -709,8 +799,11 @@ mod watch {
             assert!(server.look_at(&now()).is_empty());
             ip("route replace default via 10.0.1.9");
             assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
-            let said: Vec<String> =
-                server.look_at(&now()).iter().map(ToString::to_string).collect();
+            let said: Vec<String> = server
+                .look_at(&now())
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             assert_eq!(
                 said,
                 [
@@ -720,7 +813,10 @@ mod watch {
             );
             ip("route del default");
             assert!(watch.wait(Some(Duration::from_secs(90))).unwrap());
-            assert!(server.look_at(&now()).is_empty(), "there is nothing to open");
+            assert!(
+                server.look_at(&now()).is_empty(),
+                "there is nothing to open"
+            );
             // A rule decides which table has it.
             ip("route add default via 10.0.1.9 table 99");
             while watch.wait(Some(Duration::from_millis(200))).unwrap() {}

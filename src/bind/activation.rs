@@ -16,7 +16,8 @@ use listenfd::ListenFd;
 use socket2::Socket;
 
 use super::socket::{BoundSocket, SocketSpec, StepError, at, local_addr, set_device};
-use crate::diagnose::{Namespace, Step};
+use crate::diagnose::Namespace;
+use crate::diagnosis::Step;
 use crate::sys::device_of;
 use crate::target::{Protocol, zone};
 

@@ -5,12 +5,9 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
-use super::socket::{
-    Absent, Goal, SocketSpec, StepError, absent, free_port, group_of, probe,
-};
-use crate::diagnose::{
-    self, Attempt, Diagnosis, Errno, Evidence, Kernel, Namespace, SettingError, Step,
-};
+use super::socket::{Absent, Goal, SocketSpec, StepError, absent, free_port, group_of, probe};
+use crate::diagnose::{self, Attempt, Errno, Evidence, Kernel, Namespace};
+use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::plan::{Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, conflict};
 use crate::sys::{device_of, device_of_new_sockets};
 use crate::target::{GroupAddr, Overlap, Protocol, is_scoped};
@@ -150,7 +147,11 @@ struct Tried {
 impl Tried {
     /// Returns `true` if another port may help: each socket that matters failed because its port is in use.
     fn is_in_use(&self) -> bool {
-        let mut failed = self.failed.iter().filter(|failed| !failed.is_skipped()).peekable();
+        let mut failed = self
+            .failed
+            .iter()
+            .filter(|failed| !failed.is_skipped())
+            .peekable();
         failed.peek().is_some() && failed.all(FailedSocket::is_in_use)
     }
 }
@@ -310,7 +311,11 @@ impl Engine<'_> {
             }
             Some(handed) => {
                 let bound = handed.take(spec.nonblocking).map_err(system)?;
-                return Ok(opened(bound.local_addr, bound.namespace, Some(bound.socket)));
+                return Ok(opened(
+                    bound.local_addr,
+                    bound.namespace,
+                    Some(bound.socket),
+                ));
             }
             None => {}
         }
@@ -318,9 +323,11 @@ impl Engine<'_> {
         let would_join = self.protocol == Protocol::Udp && spec.reuse_port && goal == Goal::Check;
         spec.reuse_port &= !would_join;
         match spec.open(goal) {
-            Ok(bound) if goal == Goal::Listen => {
-                Ok(opened(bound.local_addr, bound.namespace, Some(bound.socket)))
-            }
+            Ok(bound) if goal == Goal::Listen => Ok(opened(
+                bound.local_addr,
+                bound.namespace,
+                Some(bound.socket),
+            )),
             // The address is held for no longer than this.
             Ok(bound) => Ok(OpenedSocket {
                 device: device_of_bound(&bound.socket, planned),
@@ -418,14 +425,23 @@ pub(crate) fn explain(
         .collect();
     let failed = failed.into_iter().zip(diagnoses);
     failed
-        .map(|(FailedSocket { planned, reason, .. }, diagnosis)| {
-            let (step, error) = match reason {
-                Failure::Group(_) => (Step::Check, None),
-                Failure::System(step, error) => (step, Some(error)),
-                Failure::Conflict(other, overlap) => return conflict(&planned, &other, overlap),
-            };
-            let error = SettingError::new(Some(planned.addr), step, diagnosis, error);
-            error.at(planned.entry.position, planned.entry.text.clone())
-        })
+        .map(
+            |(
+                FailedSocket {
+                    planned, reason, ..
+                },
+                diagnosis,
+            )| {
+                let (step, error) = match reason {
+                    Failure::Group(_) => (Step::Check, None),
+                    Failure::System(step, error) => (step, Some(error)),
+                    Failure::Conflict(other, overlap) => {
+                        return conflict(&planned, &other, overlap);
+                    }
+                };
+                let error = SettingError::new(Some(planned.addr), step, diagnosis, error);
+                error.at(planned.entry.position, planned.entry.text.clone())
+            },
+        )
         .collect()
 }

@@ -9,11 +9,12 @@ use std::ops::Deref;
 use socket2::{SockRef, Socket};
 
 use super::{Opened, OpenedSocket};
-use crate::diagnose::{self, BoundBy, Namespace, Note, Position, SettingError};
+use crate::diagnose::{self, BoundBy, Namespace};
+use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
 use crate::listen::shown;
 use crate::plan::{DeviceIndex, Duplicate, Plan};
-use crate::reach::{self, Exposure, Finding, Lints, OpenSocket, Reach, SHOWN, Surroundings};
+use crate::reach::{Exposure, OpenSocket, Reach, SHOWN, Surroundings, warnings_of_exposure};
 use crate::sys::device_of;
 use crate::target::{BindTarget, Protocol, is_scoped};
 
@@ -107,24 +108,12 @@ impl<S> Listener<S> {
 }
 
 impl<S: StdSocket> Listener<S> {
-    /// Reads the host and notes what is odd about the socket's address, for example that
-    /// no client can connect to it.
+    /// Returns the warnings about this socket, on the host of a snapshot.
     ///
-    /// Binding reads nothing of the sort. This does, each time it is called. What cannot be
-    /// read is not noted.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// for listener in bindaddr::bind("127.0.0.1:0")? {
-    ///     for note in listener.notes() {
-    ///         eprintln!("note: {}: {note}", listener.local_addr());
-    ///     }
-    /// }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
+    /// Routes and sysctls are read, each time it is called. What cannot be read is not warned about.
+    /// [`Listeners::warnings`] has those about all sockets together as well.
     #[must_use]
-    pub fn notes(&self) -> Vec<Note> {
+    pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let device = self.device();
         let socket = BoundBy {
             freebind: self.freebind,
@@ -132,7 +121,12 @@ impl<S: StdSocket> Listener<S> {
             only_v6: self.only_v6,
             namespace: self.namespace,
         };
-        diagnose::notes(self.local_addr, self.protocol, &socket, None)
+        let kinds =
+            diagnose::warnings_of_socket(self.local_addr, self.protocol, &socket, Some(host));
+        let kinds = kinds.into_iter();
+        kinds
+            .map(|kind| Warning::new(self.local_addr, kind))
+            .collect()
     }
 
     /// Says who can connect, the host being that of a snapshot.
@@ -263,7 +257,9 @@ impl<S: std::os::windows::io::AsRawSocket> std::os::windows::io::AsRawSocket for
 }
 
 #[cfg(windows)]
-impl<S: Into<std::os::windows::io::OwnedSocket>> From<Listener<S>> for std::os::windows::io::OwnedSocket {
+impl<S: Into<std::os::windows::io::OwnedSocket>> From<Listener<S>>
+    for std::os::windows::io::OwnedSocket
+{
     fn from(listener: Listener<S>) -> Self {
         listener.socket.into()
     }
@@ -576,24 +572,17 @@ impl<S: StdSocket> Listeners<S> {
         exposures.fold(Exposure::ThisHost, Ord::max)
     }
 
-    /// Looks for what an operator may not expect of the sockets, the host being that of a snapshot.
+    /// Returns the warnings about each socket and about all of them together, on the host of a snapshot.
     ///
-    /// Some [`Lint`](crate::Lint)s look at this host besides, each time it is called; what cannot be read is not found.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{Interfaces, Lints};
-    ///
-    /// let listeners = bindaddr::bind("127.0.0.1:0")?;
-    /// for finding in listeners.lint(&Lints::new(), &Interfaces::system()?) {
-    ///     eprintln!("warning: {finding} [{}]", finding.lint());
-    /// }
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Routes, sysctls and the signs of a container are read, each time it is called. What cannot be read is not warned
+    /// about.
     #[must_use]
-    pub fn lint(&self, lints: &Lints, host: &Interfaces) -> Vec<Finding> {
-        // The snapshot says nothing of a socket of another network namespace.
+    pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
+        let mut warnings: Vec<Warning> = self
+            .iter()
+            .flat_map(|listener| listener.warnings(host))
+            .collect();
+        // The snapshot does not show a socket of another network namespace.
         let here = self
             .iter()
             .filter(|listener| listener.namespace == Namespace::This);
@@ -604,8 +593,9 @@ impl<S: StdSocket> Listeners<S> {
                 device: listener.device(),
             })
             .collect();
-        let around = Surroundings::read(lints, &sockets, host);
-        reach::find(lints, &sockets, host, &around)
+        let around = Surroundings::read(&sockets, host);
+        warnings.extend(warnings_of_exposure(&sockets, host, &around));
+        warnings
     }
 }
 

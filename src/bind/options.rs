@@ -9,7 +9,7 @@ use std::time::Duration;
 #[cfg(feature = "socket-activation")]
 use super::Activation;
 use super::{Listeners, Unopened, bind_settings, wait};
-use crate::diagnose::BindError;
+use crate::diagnosis::BindError;
 use crate::interfaces::Interfaces;
 use crate::plan::{
     AddrSelection, Draft, OnWait, Options, Plan, Resolver, Settings, ToSettings, WaitProgress,
@@ -350,7 +350,9 @@ impl BindOptions {
         wait::keep_trying(&self.0, || {
             let draft = self.draft(&settings);
             let entries = draft.plan.entries.clone();
-            draft.into_plan().map_err(|error| Unopened { error, entries })
+            draft
+                .into_plan()
+                .map_err(|error| Unopened { error, entries })
         })
     }
 
@@ -374,11 +376,7 @@ impl BindOptions {
     /// assert_eq!(plan.exposure(&host), Exposure::Global);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn plan_on(
-        &self,
-        settings: impl ToSettings,
-        host: &Interfaces,
-    ) -> Result<Plan, BindError> {
+    pub fn plan_on(&self, settings: impl ToSettings, host: &Interfaces) -> Result<Plan, BindError> {
         let settings = Settings::of(&settings);
         Draft::of(&settings, &self.0, &SnapshotCache::given(host)).into_plan()
     }

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
-use crate::diagnose::{Namespace, Step, System};
+use crate::diagnose::{Namespace, System};
+use crate::diagnosis::Step;
 use crate::listen::has_zone;
 use crate::plan::{Entry, IfAbsent, Options, PlannedSocket};
 use crate::sys::{device_of, is_broadcast, lowest_is_broadcast};
@@ -45,11 +46,7 @@ pub(super) struct BoundSocket {
 }
 
 impl<'a> SocketSpec<'a> {
-    pub(super) fn of(
-        protocol: Protocol,
-        planned: &'a PlannedSocket,
-        options: &'a Options,
-    ) -> Self {
+    pub(super) fn of(protocol: Protocol, planned: &'a PlannedSocket, options: &'a Options) -> Self {
         Self {
             freebind: planned.entry.freebind,
             device: planned.entry.device.as_deref(),

@@ -4,7 +4,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::{Unopened, probe};
-use crate::diagnose::{BindError, Cause, Errno, SettingError, Step};
+use crate::diagnose::Errno;
+use crate::diagnosis::{BindError, Cause, SettingError, Step};
 use crate::plan::{Options, WaitProgress};
 
 /// The pause after the first attempt, which doubles up to the longest.
@@ -80,10 +81,7 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    fn run<T>(
-        &mut self,
-        attempt: &mut impl FnMut() -> Result<T, Unopened>,
-    ) -> Result<T, Unopened> {
+    fn run<T>(&mut self, attempt: &mut impl FnMut() -> Result<T, Unopened>) -> Result<T, Unopened> {
         self.tried = Instant::now();
         self.has_paused = false;
         attempt()
@@ -155,8 +153,7 @@ fn is_missing(error: &SettingError) -> bool {
     let errno = error.io_error().map(Errno::of);
     matches!(
         (error.step(), errno),
-        (Step::Bind, Some(Errno::NotAvailable))
-            | (Step::Option("device"), Some(Errno::NoDevice))
+        (Step::Bind, Some(Errno::NotAvailable)) | (Step::Option("device"), Some(Errno::NoDevice))
     )
 }
 

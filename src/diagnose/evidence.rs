@@ -10,9 +10,10 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::thread;
 
-use super::hint;
+use super::hints;
 use super::sockets::Sockets;
-use super::{Attempt, Errno, Step, System};
+use super::{Attempt, Errno, System};
+use crate::diagnosis::Step;
 use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::sys::{
     self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, SocketFilter, SocketRow,
@@ -280,7 +281,7 @@ impl Evidence {
         };
         let mut probed = HashSet::new();
         for attempt in attempts {
-            for mut candidate in hint::candidates(attempt, self.verdict_on(attempt.addr), &host) {
+            for mut candidate in hints::candidates(attempt, self.verdict_on(attempt.addr), &host) {
                 candidate.set_port(0);
                 if probed.insert(candidate) && attempt.kernel.try_address(candidate).is_ok() {
                     self.bindable.insert(candidate);

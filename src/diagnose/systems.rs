@@ -2,8 +2,9 @@
 
 use std::io::{self, ErrorKind};
 
-use super::laws::{attempt, host};
-use super::{Attempt, Cause, Evidence, Holder, Policy, RangeHolders, Step, System, causes, hint};
+use super::properties::{attempt, host};
+use super::{Attempt, Evidence, System, causes, hints};
+use crate::diagnosis::{Cause, Holder, Policy, RangeHolders, Step};
 use crate::listen::ListenAddr;
 
 const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
@@ -33,7 +34,7 @@ fn hints_on(system: System, cause: Cause) -> Vec<String> {
         written: Some(&written),
         ..attempt("127.0.0.1:80", Step::Listen, &error)
     };
-    let hints = hint::hints(&[cause], &attempt, &evidence);
+    let hints = hints::hints(&[cause], &attempt, &evidence);
     hints.iter().map(ToString::to_string).collect()
 }
 

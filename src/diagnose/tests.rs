@@ -9,10 +9,11 @@ use std::collections::HashMap;
 use std::io;
 
 use super::evidence::CgroupDevice;
-use super::laws::{attempt, host};
-use super::note::{BoundBy, Surroundings, notes_on};
+use super::properties::{attempt, host};
+use super::socket_warnings::{Surroundings, warnings_on};
 use super::sockets::{Held, Sockets};
 use super::*;
+use crate::diagnosis::*;
 use crate::sys::{Ipv6Switch, Link, Process, SocketRow};
 use crate::target::Claim;
 
@@ -588,21 +589,21 @@ fn nothing_is_noted_of_what_cannot_be_read() {
     let addr = "198.51.100.1:80".parse().expect("an address");
     let plain = bound_by(None);
     let nothing = Surroundings::default();
-    assert_eq!(notes_on(addr, Protocol::Tcp, &plain, &nothing), []);
+    assert_eq!(warnings_on(addr, Protocol::Tcp, &plain, &nothing), []);
     let somewhere = Surroundings {
         interfaces: Some(host()),
         ..Surroundings::default()
     };
-    let notes = notes_on(addr, Protocol::Tcp, &plain, &somewhere);
+    let notes = warnings_on(addr, Protocol::Tcp, &plain, &somewhere);
     assert!(matches!(
         notes[..],
-        [Note::NotListed {
-            why: WhyBound::Unknown,
+        [WarningKind::NotListed {
+            why: BindableReason::Unknown,
             ..
         }]
     ));
     // To receive over UDP is what only an address of many is for.
-    assert_eq!(notes_on(addr, Protocol::Udp, &plain, &somewhere).len(), 1);
+    assert_eq!(warnings_on(addr, Protocol::Udp, &plain, &somewhere).len(), 1);
 }
 
 #[test]
@@ -667,7 +668,7 @@ fn a_device_may_have_loopback_addresses_of_its_own() {
         interfaces: Some([lo, eth0, vrf0.with_loopback(false)].into_iter().collect()),
         ..Surroundings::default()
     };
-    let count = |device| notes_on(addr, Protocol::Tcp, &bound_by(Some(device)), &around).len();
+    let count = |device| warnings_on(addr, Protocol::Tcp, &bound_by(Some(device)), &around).len();
     // The last one is another name of one of them, maybe.
     assert_eq!(["lo", "eth0", "vrf0", "lan0"].map(count), [0, 1, 0, 0]);
 }

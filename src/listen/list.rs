@@ -265,7 +265,9 @@ fn parse_all<T: AsRef<str>>(
     let mut is_empty = true;
     for text in texts {
         is_empty = false;
-        entries_of(text.as_ref(), rule).into_iter().for_each(&mut add);
+        entries_of(text.as_ref(), rule)
+            .into_iter()
+            .for_each(&mut add);
     }
     if is_empty {
         entries_of("", rule).into_iter().for_each(&mut add);

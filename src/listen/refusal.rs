@@ -8,7 +8,7 @@ mod suggestion;
 
 use super::ListenAddr;
 use super::parse::PortRule;
-use crate::diagnose::{Hint, HintKind};
+use crate::diagnosis::{Hint, HintKind};
 
 /// A text that is not a listen address.
 ///

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::select::{AddrSelection, Resolver};
 #[cfg(feature = "socket-activation")]
 use crate::bind::Activation;
-use crate::diagnose::{BindError, Cause, SettingError, Step};
+use crate::diagnosis::{BindError, Cause, SettingError, Step};
 
 /// What [`BindOptions`](crate::BindOptions) sets.
 #[derive(Clone, Debug, Default)]

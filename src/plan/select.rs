@@ -100,7 +100,10 @@ pub(super) fn endpoints_of(
 
 impl AddrSelection {
     /// Selects among the endpoints of an entry.
-    pub(super) fn select(self, mut endpoints: Vec<Endpoint>) -> Result<Vec<Endpoint>, ResolveErrorKind> {
+    pub(super) fn select(
+        self,
+        mut endpoints: Vec<Endpoint>,
+    ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
         let is_both = endpoints == [Endpoint::Localhost];
         match self {
             Self::Single if is_both || endpoints.len() > 1 => {

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::PlannedSocket;
-use crate::listen::{Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, parse_entries, parse_hosts};
+use crate::listen::{
+    Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, parse_entries, parse_hosts,
+};
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
 /// What names addresses to bind, as std's [`ToSocketAddrs`](std::net::ToSocketAddrs) does for clients.
@@ -215,7 +217,12 @@ impl Setting<'_> {
             });
             entries.collect()
         };
-        let one = |text: String, parsed| vec![ParsedEntry { text, parsed: Ok(parsed) }];
+        let one = |text: String, parsed| {
+            vec![ParsedEntry {
+                text,
+                parsed: Ok(parsed),
+            }]
+        };
         match &self.source {
             Source::Text(text) => of_text(parse_entries(text)),
             Source::Hosts(text, port) => of_text(parse_hosts(text, *port)),
@@ -245,7 +252,9 @@ pub(super) enum Parsed<'a> {
 pub(super) fn addr_of(target: &BindTarget, port: u16) -> ListenAddr {
     match target.endpoint() {
         Endpoint::Any(Wildcard::All) => ListenAddr::of_host(Host::Any, None, port),
-        Endpoint::Any(Wildcard::DualStack) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into(),
+        Endpoint::Any(Wildcard::DualStack) => {
+            SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)).into()
+        }
         Endpoint::Any(Wildcard::Ipv4) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, port)).into(),
         Endpoint::Any(Wildcard::Ipv6) => ListenAddr::of_host(Host::Any, Some(Family::Ipv6), port),
         Endpoint::Localhost => ListenAddr::of_host(Host::Localhost, None, port),

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::diagnose::Position;
+use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
 use crate::listen::{Family, Host, ListenAddr};
 use crate::target::{BindTarget, Claim, Endpoint, GroupCheck, Wildcard, socket_addr};
@@ -324,7 +324,10 @@ impl fmt::Display for Duplicate {
 pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
     leave_ipv4_to_ipv4_wildcards(sockets);
     let mut owners = HashMap::new();
-    for socket in sockets.iter().filter(|socket| socket.entry.fixed_port().is_some()) {
+    for socket in sockets
+        .iter()
+        .filter(|socket| socket.entry.fixed_port().is_some())
+    {
         // Of entries that can do without it, one that reports its absence comes before one that does not.
         let need = match socket.if_absent {
             _ if socket.entry.is_optional() => 2,

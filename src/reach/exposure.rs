@@ -142,7 +142,7 @@ impl BindTarget {
     }
 
     /// Returns the interface that a cgroup binds a socket of this target to, which a zone replaces.
-    pub(super) fn device<'h>(&self, host: &'h Interfaces) -> Option<&'h str> {
+    pub(crate) fn device<'h>(&self, host: &'h Interfaces) -> Option<&'h str> {
         let has_zone = match self {
             Self::Local(local) => local.scope_id().is_some(),
             Self::Foreign(foreign) => foreign.scope_id().is_some(),

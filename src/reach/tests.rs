@@ -1,9 +1,10 @@
-//! The lints on made-up surroundings, and what a device changes.
+//! The warnings on synthetic hosts, and what a device changes.
 
 use std::collections::HashMap;
 
 use super::lint::container;
 use super::*;
+use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::InterfaceAddr;
 use crate::sys::{Link, LinkKind};
 use crate::target::Wildcard;
@@ -38,13 +39,12 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
     [(2, of_eth0), (3, of_veth0), (1, Link::default())].into()
 }
 
-/// Looks for the lints where loopback is routed, in a container or not.
+/// Returns the warnings where loopback is routed, in a container or not.
 fn found_in(
-    lints: &Lints,
     sockets: &[OpenSocket],
     host: &Interfaces,
     in_container: bool,
-) -> Vec<Finding> {
+) -> Vec<Warning> {
     let container = Container {
         ends_elsewhere: true,
         marker: None,
@@ -54,7 +54,7 @@ fn found_in(
         container: in_container.then_some(container),
         routed_loopback: Some("all".to_owned()),
     };
-    find(lints, sockets, host, &around)
+    warnings_of_exposure(sockets, host, &around)
 }
 
 #[test]
@@ -102,32 +102,32 @@ fn a_container_is_told_by_its_links_and_its_marker() {
 }
 
 #[test]
-fn each_lint_is_found_where_it_applies() {
+fn each_warning_applies_where_it_should() {
     let host = host();
-    for (texts, lints) in [
+    for (texts, names) in [
         (&["10.0.0.1"][..], &[][..]),
-        (&["10.9.9.9"], &[Lint::LoopbackInterface]),
-        (&["203.0.113.7"], &[Lint::GlobalAddress]),
+        (&["10.9.9.9"], &["loopback-interface"]),
+        (&["203.0.113.7"], &["global-address"]),
         (
             &["2001:db8::1"],
-            &[Lint::GlobalAddress, Lint::TemporaryAddress],
+            &["global-address", "temporary-address"],
         ),
-        (&["0.0.0.0"], &[Lint::GlobalAddress]),
+        (&["0.0.0.0"], &["global-address"]),
         (&["10.66.0.1"], &[]),
         (
             &["127.0.0.1"],
-            &[Lint::ContainerLoopback, Lint::RoutedLoopback],
+            &["container-loopback", "routed-loopback"],
         ),
-        (&["::1"], &[Lint::ContainerLoopback]),
+        (&["::1"], &["container-loopback"]),
         // Once for all sockets.
         (
             &["::1", "127.0.0.1"],
-            &[Lint::ContainerLoopback, Lint::RoutedLoopback],
+            &["container-loopback", "routed-loopback"],
         ),
         // That loopback is not all that it listens on is no accident.
         (
             &["127.0.0.1", "10.0.0.1"],
-            &[Lint::RoutedLoopback, Lint::PublishedPort],
+            &["routed-loopback", "published-port"],
         ),
     ] {
         let sockets: Vec<OpenSocket> = texts
@@ -138,19 +138,12 @@ fn each_lint_is_found_where_it_applies() {
                 device: None,
             })
             .collect();
-        let found = |all: &Lints| -> Vec<Lint> {
-            // A container only where the case is about it.
-            let about = lints
-                .iter()
-                .any(|lint| matches!(lint, Lint::ContainerLoopback | Lint::PublishedPort));
-            let findings = found_in(all, &sockets, &host, about);
-            findings.iter().map(Finding::lint).collect()
-        };
-        assert_eq!(found(&Lints::new()), lints, "{texts:?}");
-        // Each can be turned off.
-        for off in lints {
-            assert!(!found(&Lints::new().without(*off)).contains(off), "{off}");
-        }
+        // A container only where the case is about it.
+        let about = |name: &&&str| ["container-loopback", "published-port"].contains(*name);
+        let in_container = names.iter().find(about).is_some();
+        let found = found_in(&sockets, &host, in_container);
+        let found: Vec<&str> = found.iter().map(Warning::name).collect();
+        assert_eq!(found, names, "{texts:?}");
     }
     let wildcard = BindTarget::classify(ip("::"), &host);
     let on_device = |device: Option<&str>, in_container| {
@@ -159,7 +152,7 @@ fn each_lint_is_found_where_it_applies() {
             target: wildcard.clone(),
             device: device.map(str::to_owned),
         };
-        found_in(&Lints::new(), &[socket], &host, in_container)
+        found_in(&[socket], &host, in_container)
     };
     let findings = on_device(None, false);
     assert_eq!(
@@ -170,8 +163,8 @@ fn each_lint_is_found_where_it_applies() {
     assert!(on_device(Some("lo"), false).is_empty());
     // It is open to this host only, so no port of it is published.
     let tied = on_device(Some("lo"), true);
-    let lints: Vec<Lint> = tied.iter().map(Finding::lint).collect();
-    assert_eq!(lints, [Lint::ContainerLoopback]);
+    let names: Vec<&str> = tied.iter().map(Warning::name).collect();
+    assert_eq!(names, ["container-loopback"]);
 }
 
 #[test]
@@ -192,7 +185,7 @@ fn pod_is_reachable_from_its_other_containers() {
             container: Some(container),
             routed_loopback: None,
         };
-        let findings = find(&Lints::new(), &[socket], &host, &around);
+        let findings = warnings_of_exposure(&[socket], &host, &around);
         findings.iter().map(ToString::to_string).collect()
     };
     let because = "the other ends of its interfaces are elsewhere";
@@ -215,7 +208,7 @@ fn pod_is_reachable_from_its_other_containers() {
 }
 
 #[test]
-fn a_finding_has_what_it_is_about() {
+fn warning_has_what_it_is_about() {
     let host = host();
     let findings = |text: &str, in_container| {
         let target = BindTarget::classify(ip(text), &host);
@@ -224,52 +217,29 @@ fn a_finding_has_what_it_is_about() {
             target,
             device: None,
         };
-        found_in(&Lints::new(), &[socket], &host, in_container)
+        found_in(&[socket], &host, in_container)
     };
-    for (text, lint, about, interface) in [
-        (
-            "10.9.9.9",
-            "loopback-interface",
-            Some("10.9.9.9"),
-            Some("lo"),
-        ),
-        (
-            "203.0.113.7",
-            "global-address",
-            Some("203.0.113.7"),
-            Some("eth0"),
-        ),
-        (
-            "0.0.0.0",
-            "global-address",
-            Some("203.0.113.7"),
-            Some("eth0"),
-        ),
-        ("127.0.0.1", "routed-loopback", None, Some("all")),
-    ] {
+    let of_lo = findings("10.9.9.9", false).remove(0);
+    assert!(
+        matches!(of_lo.kind(), WarningKind::LoopbackInterface { ip: of, interface } if *of == ip("10.9.9.9") && interface == "lo")
+    );
+    for text in ["203.0.113.7", "0.0.0.0"] {
         let found = findings(text, false).remove(0);
-        assert_eq!(found.lint().to_string(), lint);
         assert_eq!(found.addr(), (ip(text), 80).into());
-        assert_eq!(found.ip(), about.map(ip));
-        assert_eq!(found.interface(), interface);
-        assert_eq!(found.container(), None);
+        assert!(
+            matches!(found.kind(), WarningKind::GlobalAddress { ip: of, interface, .. } if *of == ip("203.0.113.7") && interface == "eth0")
+        );
     }
+    let routed = findings("127.0.0.1", false).remove(0);
+    assert!(matches!(routed.kind(), WarningKind::RoutedLoopback { interface } if interface == "all"));
     let temporary = findings("2001:db8::1", false).remove(1);
-    assert_eq!(temporary.lint().to_string(), "temporary-address");
+    assert_eq!(temporary.name(), "temporary-address");
     let found = findings("::1", true).remove(0);
-    assert_eq!(found.lint().to_string(), "container-loopback");
-    let container = found.container().expect("it is about one");
+    let WarningKind::ContainerLoopback(container) = found.kind() else {
+        panic!("{found:?}")
+    };
     assert!(container.ends_elsewhere());
     assert_eq!(container.marker(), None);
-    let marked = Container {
-        ends_elsewhere: false,
-        marker: Some("/.dockerenv"),
-        pod: false,
-    };
-    assert!(!marked.ends_elsewhere());
-    assert_eq!(marked.marker(), Some("/.dockerenv"));
-    assert_eq!(Lint::PublishedPort.to_string(), "published-port");
-    assert_eq!(Lint::InterfaceDown.to_string(), "interface-down");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use bindaddr::{
-    BindOptions, BindTarget, Hold, Interface, Interfaces, Lints, ListenAddr, ListenAddrs,
+    BindOptions, BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs,
 };
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -339,7 +339,7 @@ fn failures_and_checks_are_values() {
     let value = to_value(&err).unwrap();
     assert_eq!(value["message"], err.to_string());
     assert_eq!(value["transient"], false);
-    let failure = &value["failures"][0];
+    let failure = &value["errors"][0];
     assert_eq!(failure["addr"], addr.to_string());
     assert_eq!(failure["step"], "binding the socket");
     assert_eq!(failure["causes"][0]["name"], "in-use");
@@ -356,7 +356,7 @@ fn failures_and_checks_are_values() {
         check["settings"][0]["sockets"][0]["target"]["class"],
         "loopback"
     );
-    assert_eq!(check["settings"][1]["problems"][0]["name"], "text");
+    assert_eq!(check["settings"][1]["errors"][0]["name"], "text");
     assert_eq!(check["settings"][1]["sockets"], json!([]));
 }
 
@@ -365,53 +365,48 @@ fn what_is_odd_and_what_changes_are_values() {
     let listeners = bindaddr::bind(["127.0.0.1:0", "-198.51.100.1:0"]).unwrap();
     let addr = listeners.as_slice()[0].local_addr().to_string();
     let skipped = to_value(listeners.skipped()).unwrap();
-    assert_eq!(skipped[0]["entry"], 1);
+    assert_eq!(skipped[0]["index"], 1);
     assert_eq!(skipped[0]["text"], "-198.51.100.1:0");
     assert_eq!(skipped[0]["addr"], "198.51.100.1:0");
-    assert_eq!(skipped[0]["cause"]["name"], "not-on-this-host");
+    assert_eq!(skipped[0]["causes"][0]["name"], "not-on-this-host");
 
     let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
     let host: Interfaces = [lo].into_iter().collect();
-    let mut hold = listeners.hold(host.clone());
-    let change = |hold: &mut Hold, host: Interfaces| to_value(&hold.look(host)[0]).unwrap();
-    let gone = change(&mut hold, Interfaces::default());
+    let plan = BindOptions::new().plan_on("127.0.0.1:0", &host).unwrap();
+    let gone = plan.replan(&Interfaces::default()).unwrap().diff(&listeners);
+    let gone = &to_value(&gone).unwrap()[0];
     assert_eq!(
         gone,
-        json!({
-            "kind": "gone",
+        &json!({
+            "kind": "unreachable",
+            "index": 0,
             "entry": 0,
             "addr": addr,
-            "interface": "lo",
-            "action": "wait",
+            "interface": null,
             "message": gone["message"],
         })
     );
     let message = gone["message"].as_str().unwrap();
-    assert!(message.starts_with(&format!("nobody can connect to {addr}")));
-    let back = change(&mut hold, host);
-    assert_eq!(
-        (&back["kind"], &back["action"]),
-        (&json!("back"), &json!("nothing"))
-    );
+    assert!(message.starts_with(&format!("no client can connect to {addr}")));
+    let back = plan.replan(&host).unwrap().diff(&listeners);
+    assert_eq!(to_value(&back).unwrap()[0]["kind"], "kept");
 
     if cfg!(target_os = "linux") {
         let options = BindOptions::new().freebind(true);
         let listeners = options.bind("198.51.100.1:0").unwrap();
         let listener = &listeners.as_slice()[0];
-        let notes = to_value(listener.notes()).unwrap();
-        assert_eq!(notes[0]["name"], "not-listed");
+        let warnings = listener.warnings(&Interfaces::system().unwrap());
+        assert_eq!(to_value(&warnings).unwrap()[0]["name"], "not-listed");
         let eth0 = Interface::new("eth0", 2).with_addr([198, 51, 100, 1].into(), 24);
         let host: Interfaces = [eth0].into_iter().collect();
-        let findings = listeners.lint(&Lints::new(), &host);
+        let warnings = listeners.warnings(&host);
         assert_eq!(
-            to_value(&findings).unwrap(),
-            json!([{
-                "lint": "global-address",
+            to_value(&warnings[0]).unwrap(),
+            json!({
+                "name": "global-address",
                 "addr": listener.local_addr(),
-                "ip": "198.51.100.1",
-                "interface": "eth0",
-                "message": findings[0].to_string(),
-            }])
+                "message": warnings[0].kind().to_string(),
+            })
         );
     }
 }

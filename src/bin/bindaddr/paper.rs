@@ -21,9 +21,9 @@ pub(crate) enum Label {
     Binds,
     OpenTo,
     Absent,
-    Problem,
+    Error,
     Hint,
-    Note,
+    Warning,
 }
 
 impl Label {
@@ -34,9 +34,9 @@ impl Label {
             Self::Binds => ("binds", Style::new()),
             Self::OpenTo => ("open to", Style::new()),
             Self::Absent => ("absent", colour(AnsiColor::Yellow)),
-            Self::Problem => ("problem", colour(AnsiColor::Red).bold()),
+            Self::Error => ("error", colour(AnsiColor::Red).bold()),
             Self::Hint => ("hint", colour(AnsiColor::Cyan)),
-            Self::Note => ("note", colour(AnsiColor::Yellow)),
+            Self::Warning => ("warning", colour(AnsiColor::Yellow)),
         }
     }
 }

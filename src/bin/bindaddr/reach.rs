@@ -43,16 +43,16 @@ pub(crate) fn tell(
                     paper.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
                 }
                 if let Some(note) = of_port(&text) {
-                    paper.line(Label::Note, note)?;
+                    paper.line(Label::Warning, note)?;
                 }
                 if let Some(exposure) = exposure {
                     paper.line(Label::OpenTo, exposure)?;
                 }
                 if is_too_much {
-                    paper.line(Label::Problem, "it is open to more than it may be")?;
+                    paper.line(Label::Error, "it is open to more than it may be")?;
                 }
             }
-            Err(problem) => paper.line(Label::Problem, problem)?,
+            Err(problem) => paper.line(Label::Error, problem)?,
         }
     }
     if json {

@@ -85,15 +85,15 @@ impl<'a> Explained<'a> {
             paper.line(Label::Absent, skipped.cause())?;
         }
         for cause in self.checked.causes() {
-            paper.line(Label::Problem, cause)?;
+            paper.line(Label::Error, cause)?;
             if let Cause::Text(err) = cause {
                 mark(paper, err.text(), err.span())?;
             }
         }
         let problems: String = self.checked.causes().map(Cause::to_string).collect();
         paper.hints(&self.checked.hints(), &problems)?;
-        for note in self.checked.sockets().iter().flat_map(CheckedSocket::notes) {
-            paper.line(Label::Note, note)?;
+        for warning in self.checked.sockets().iter().flat_map(CheckedSocket::warnings) {
+            paper.line(Label::Warning, warning.kind())?;
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ fn write(paper: &mut Paper, checks: &[Check], how: &How) -> io::Result<bool> {
         return Ok(is_ok);
     }
     if let Err(err) = &host {
-        paper.line(Label::Note, err)?;
+        paper.line(Label::Warning, err)?;
     }
     explained
         .iter()

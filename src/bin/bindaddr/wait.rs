@@ -63,7 +63,7 @@ pub(crate) fn wait(
         }
         Err(err) => {
             paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
-            paper.line(Label::Problem, &err)?;
+            paper.line(Label::Error, &err)?;
             paper.hints(&err.hints(), &err.to_string())?;
         }
     }

@@ -403,7 +403,7 @@ fn what_seldom_happens_has_its_sentence_too() {
 fn hints_of(causes: &[Cause], evidence: &Evidence) -> Vec<Hint> {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let attempt = attempt("127.0.0.1:80", Step::Bind, &error);
-    hint::hints(causes, &attempt, evidence)
+    hints::hints(causes, &attempt, evidence)
 }
 
 fn texts_of(cause: Cause) -> Vec<String> {
@@ -656,7 +656,7 @@ fn hint_requires_its_condition() {
         ..attempt("8.8.8.8:80", Step::Bind, &error)
     };
     let gone = [Cause::Gone(local("192.168.71.67"))];
-    assert_eq!(hint::hints(&gone, &is_set, &Evidence::default()), []);
+    assert_eq!(hints::hints(&gone, &is_set, &Evidence::default()), []);
 }
 
 #[test]

@@ -5,10 +5,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use super::super::evidence::{BUDGET, Evidence, Kernel, LOOKS};
-use super::super::laws::{Nobody, attempt};
+use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
-use super::super::{Attempt, Cause, Step, causes};
+use super::super::{Attempt, causes};
 use super::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
+use crate::diagnosis::{Cause, Step};
 use crate::interfaces::{Interface, Interfaces};
 use crate::target::Protocol;
 

@@ -6,9 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
-use super::SocketState;
-use super::Step;
-use super::sockets::Holder;
+use super::{Holder, SocketState, Step};
 use crate::interfaces::InterfaceAddr;
 use crate::listen::{Family, ParseError};
 use crate::resolve::ResolveErrorKind;
@@ -521,7 +519,7 @@ impl RangeHolders {
     const SHOWN: usize = 8;
 
     /// Counts the holders of ports by process, or by user where the process is not known.
-    pub(super) fn count(holders: impl Iterator<Item = Holder>) -> Self {
+    pub(crate) fn count(holders: impl Iterator<Item = Holder>) -> Self {
         let mut counts: Vec<(Holder, usize)> = Vec::new();
         let mut places: HashMap<(Option<u32>, Option<u32>), usize> = HashMap::new();
         for holder in holders {
@@ -552,7 +550,7 @@ impl RangeHolders {
     }
 
     /// Returns those, each with how many of the ports it has.
-    pub(super) fn counts(&self) -> &[(Holder, usize)] {
+    pub(crate) fn counts(&self) -> &[(Holder, usize)] {
         &self.counts
     }
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+use super::holder::{Holder, Who};
 use super::is_listed;
-use super::sockets::{Holder, Who};
 use crate::interfaces::ThereAre;
 use crate::listen::{Family, shown};
 use crate::target::{GroupAddr, Overlap};

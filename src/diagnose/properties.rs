@@ -5,10 +5,8 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::evidence::{Evidence, Kernel};
 use super::sockets::Sockets;
-use super::{
-    Attempt, Cause, Diagnosis, Errno, HintKind, Policy, Step, System, Unavailable, causes,
-    diagnose, hint,
-};
+use super::{Attempt, Errno, System, causes, diagnose, hints};
+use crate::diagnosis::{Cause, Diagnosis, HintKind, Policy, Step, Unavailable};
 use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::listen::{ListenAddr, has_zone};
 use crate::sys::{Capability, Ipv6Switch, Link, LinkKind, Process, SocketRow, SocketState};
@@ -178,7 +176,11 @@ impl Draw<'_> {
 
     fn evidence(&mut self) -> Evidence {
         let own: Ipv6Addr = "2001:db8:1::10".parse().expect("an address");
-        let dad = [AddrState::Preferred, AddrState::Tentative, AddrState::Duplicate];
+        let dad = [
+            AddrState::Preferred,
+            AddrState::Tentative,
+            AddrState::Duplicate,
+        ];
         let switched_off = self.flag();
         Evidence {
             system: self.one_of([System::Linux, System::Darwin, System::Unix, System::Windows]),
@@ -312,7 +314,7 @@ fn the_advice(
     let mut evidence = evidence.clone();
     if let Some(host) = &evidence.interfaces {
         // A kernel that binds them all.
-        let mut bindable = hint::candidates(&attempt, None, host);
+        let mut bindable = hints::candidates(&attempt, None, host);
         for addr in &mut bindable {
             addr.set_port(0);
         }
@@ -360,8 +362,9 @@ fn the_holders(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence)
         for holder in holders {
             let claim = evidence.claim(&attempt);
             let mut rows = evidence.tcp.in_the_way(claim, port);
-            let is_it =
-                |(row, _): (&SocketRow, crate::Overlap)| row.ip.to_canonical() == holder.addr().ip();
+            let is_it = |(row, _): (&SocketRow, crate::Overlap)| {
+                row.ip.to_canonical() == holder.addr().ip()
+            };
             assert!(rows.any(is_it), "{holder:?} is not one of the sockets");
             let wildcards = [addr.ip(), holder.addr().ip()]
                 .iter()

@@ -258,7 +258,11 @@ impl BindError {
             if !more.is_empty() {
                 write!(f, " and {} more", more.len())?;
             }
-            let joint = if first.iter().all(String::is_empty) { "" } else { ": " };
+            let joint = if first.iter().all(String::is_empty) {
+                ""
+            } else {
+                ": "
+            };
             write!(f, "{joint}{causes}")?;
             for hint in error.hints() {
                 write!(f, "\n    hint: {hint}")?;
@@ -366,7 +370,9 @@ impl SettingError {
             causes: causes.into(),
             hints: diagnosis.hints.into(),
             // An option that the platform lacks is not an error of the system.
-            error: error.filter(|error| error.raw_os_error().is_some()).map(Arc::new),
+            error: error
+                .filter(|error| error.raw_os_error().is_some())
+                .map(Arc::new),
         }
     }
 

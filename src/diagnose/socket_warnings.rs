@@ -1,0 +1,199 @@
+//! Which warnings apply to a socket by itself.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::{Namespace, System};
+use crate::diagnosis::{BindableReason, WarningKind};
+use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
+use crate::listen::Family;
+use crate::network::is_of_many;
+use crate::sys;
+use crate::target::{BindTarget, ForeignReason, Protocol};
+
+/// What the host says of an address that can be bound.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools)] // each is read from a place of its own
+pub(super) struct Surroundings {
+    pub(super) interfaces: Option<Interfaces>,
+    /// Whether a route brings clients to it; `None` where that cannot be read.
+    pub(super) is_routed: Option<bool>,
+    pub(super) is_nonlocal_bind: bool,
+    /// Whether the kernel accepts packets to loopback addresses from other hosts, or may.
+    pub(super) may_route_loopback: bool,
+    /// Whether the IPv4 routing tables are empty, without which no IPv4 address is local.
+    pub(super) has_no_ipv4: bool,
+    /// Whether no interface has an IPv6 address, and no route makes one local.
+    pub(super) has_no_ipv6: bool,
+}
+
+impl Surroundings {
+    pub(super) fn read(addr: SocketAddr, device: Option<&str>, host: Option<&Interfaces>) -> Self {
+        let mut new = Self {
+            interfaces: host.cloned().or_else(|| Interfaces::system().ok()),
+            ..Self::default()
+        };
+        let host = new.interfaces.as_ref();
+        let target = host.map(|host| BindTarget::classify_socket(addr, host));
+        // What an interface has needs no other reason, and has its route.
+        if matches!(target, Some(BindTarget::Local(_))) || System::HERE != System::Linux {
+            return new;
+        }
+        let ip = addr.ip().to_canonical();
+        if device.is_some() && matches!(target, Some(BindTarget::Loopback(_))) {
+            let is_loopback = |name: &str| host.is_some_and(|host| host.is_loopback(name));
+            let routed = sys::routed_loopback(is_loopback);
+            new.may_route_loopback = !matches!(routed, Ok(None));
+        }
+        new.has_no_ipv4 = sys::has_ipv4_routes().is_ok_and(|has_routes| !has_routes);
+        new.has_no_ipv6 = ip.is_ipv6() && sys::has_local_ipv6().is_ok_and(|has_local| !has_local);
+        if let Some(BindTarget::Foreign(foreign)) = target {
+            new.is_routed = match foreign.scope_id() {
+                Some(_) => Some(false),
+                None => is_routed(ip),
+            };
+            let nonlocal_bind = sys::allows_nonlocal_bind(ip.is_ipv6());
+            new.is_nonlocal_bind = nonlocal_bind.is_ok_and(|is_set| is_set);
+        }
+        new
+    }
+}
+
+/// Returns `true` if a local route brings clients to `ip`; `None` where that cannot be read.
+fn is_routed(ip: IpAddr) -> Option<bool> {
+    let table = sys::local_table(ip).ok()?;
+    Some(match ip {
+        // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
+        // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
+        // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
+        IpAddr::V4(_) => {
+            table.is_some() && table == sys::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
+        }
+        IpAddr::V6(_) => table.is_some(),
+    })
+}
+
+/// The properties of a socket that decide, besides its address, which clients reach it.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundBy<'a> {
+    pub(crate) freebind: bool,
+    pub(crate) device: Option<&'a str>,
+    /// Whether a wildcard leaves out IPv4.
+    pub(crate) only_v6: bool,
+    pub(crate) namespace: Namespace,
+}
+
+/// Reads the host and returns the warnings about `addr`, which can be bound.
+pub(crate) fn warnings_of_socket(
+    addr: SocketAddr,
+    protocol: Protocol,
+    options: &BoundBy<'_>,
+    host: Option<&Interfaces>,
+) -> Vec<WarningKind> {
+    if options.namespace != Namespace::This {
+        let is_certain = options.namespace == Namespace::Other;
+        return vec![WarningKind::OtherNamespace { is_certain }];
+    }
+    let around = Surroundings::read(addr, options.device, host);
+    warnings_on(addr, protocol, options, &around)
+}
+
+pub(super) fn warnings_on(
+    addr: SocketAddr,
+    protocol: Protocol,
+    options: &BoundBy<'_>,
+    around: &Surroundings,
+) -> Vec<WarningKind> {
+    let ip = addr.ip().to_canonical();
+    // UDP sockets receive there what was sent to many, as DHCP clients do.
+    let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_of_many(ip));
+    let has_no_address = match ip {
+        IpAddr::V4(_) => around.has_no_ipv4.then_some(Some(Family::Ipv4)),
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            let is_dead = around.has_no_ipv6 && (options.only_v6 || around.has_no_ipv4);
+            is_dead.then_some(options.only_v6.then_some(Family::Ipv6))
+        }
+        IpAddr::V6(_) => None,
+    };
+    if let Some(family) = has_no_address.filter(|_| !receives_for_many) {
+        return vec![WarningKind::NoAddress { family }];
+    }
+    let Some(host) = &around.interfaces else {
+        return Vec::new();
+    };
+    let target = BindTarget::classify_socket(addr, host);
+    let device = options
+        .device
+        .filter(|device| !around.may_route_loopback && !leads_to(device, &target, host));
+    if let Some(device) = device {
+        return vec![WarningKind::NotThroughDevice {
+            ip,
+            device: device.to_owned(),
+        }];
+    }
+    match target {
+        BindTarget::Any(_) => Vec::new(),
+        BindTarget::Local(local) => {
+            let state = |interface: &Interface| interface.entry(ip).map(InterfaceAddr::state);
+            let mut states = local.interfaces().map(state);
+            if states.all(|state| state == Some(AddrState::Unrouted)) {
+                vec![WarningKind::NoLocalRoute { ip }]
+            } else {
+                Vec::new()
+            }
+        }
+        BindTarget::Loopback(_) => {
+            let lo = host.loopbacks();
+            if lo.is_empty() || lo.iter().any(|lo| lo.is_running()) {
+                Vec::new()
+            } else {
+                vec![WarningKind::LoopbackDown { ip: addr.ip() }]
+            }
+        }
+        BindTarget::Foreign(foreign) => {
+            let is_for_many = matches!(
+                foreign.reason(),
+                ForeignReason::Multicast
+                    | ForeignReason::LimitedBroadcast
+                    | ForeignReason::DirectedBroadcast { .. }
+            );
+            // UDP sockets receive on those.
+            if is_for_many && protocol == Protocol::Udp {
+                return Vec::new();
+            }
+            // IPv4 binds what a route brings, and IPv6 what an interface has.
+            let why = match around {
+                // Of those that were not refused (`plan::Clients`).
+                _ if is_for_many && ip.is_ipv4() => BindableReason::Broadcast,
+                _ if around.is_routed == Some(true) && ip.is_ipv4() => BindableReason::LocalRoute,
+                _ if options.freebind => BindableReason::Freebind,
+                _ if around.is_nonlocal_bind => BindableReason::NonLocalBind,
+                _ => BindableReason::Unknown,
+            };
+            vec![WarningKind::NotListed {
+                addr: foreign,
+                why,
+                is_routed: around.is_routed,
+            }]
+        }
+    }
+}
+
+/// Tells whether anybody can connect to an address through an interface.
+fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
+    match target {
+        // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of Linux).
+        BindTarget::Loopback(_) => {
+            let own = host.by_name(device);
+            let has_one = own.is_some_and(|own| {
+                let mut ips = own.addrs().iter().map(InterfaceAddr::ip);
+                own.is_loopback() || ips.any(|ip| ip.is_loopback())
+            });
+            // What goes by a name that is not listed may be the loopback interface.
+            has_one || own.is_none()
+        }
+        BindTarget::Local(local) => {
+            !host.is_loopback(device) || local.interfaces().any(|own| own.name() == device)
+        }
+        BindTarget::Any(_) | BindTarget::Foreign(_) => true,
+    }
+}

@@ -1,0 +1,89 @@
+//! What is wrong and what helps: [`Cause`], [`Hint`] and [`Warning`], and the errors that carry them.
+//!
+//! A [`BindError`](crate::BindError) has one [`SettingError`] for each setting or socket that failed, each with its
+//! causes and hints. A warning is about a socket that can be opened and is probably not what was meant.
+
+// The causes.
+mod cause;
+// Their sentences.
+mod messages;
+// The hints.
+mod hint;
+// A socket that has a port.
+mod holder;
+// The error of binding.
+mod error;
+// What is probably not meant.
+mod warning;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::interfaces::InterfaceAddr;
+pub use crate::sys::SocketState;
+pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+pub use error::{BindError, Position, SettingError};
+pub use hint::{Hint, HintKind};
+pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
+pub use holder::Holder;
+pub use warning::{BindableReason, Container, Warning, WarningKind};
+
+/// How far the opening of a socket came.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Step;
+///
+/// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
+/// assert_eq!(err.step(), Step::Bind);
+/// assert_eq!(err.step().to_string(), "binding the socket");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Step {
+    /// Reading the text.
+    Parse,
+    /// Finding what the text names on this host.
+    Resolve,
+    /// Checking the address and the options for what the kernel would take for something else.
+    Check,
+    /// Making the socket, socket(2).
+    Socket,
+    /// Setting an option, setsockopt(2); its name is that of the method of
+    /// [`BindOptions`](crate::BindOptions), or of the option where there is none.
+    Option(&'static str),
+    /// Giving the socket its address, bind(2).
+    Bind,
+    /// Starting to take connections, listen(2).
+    Listen,
+    /// Asking for the port that was given, getsockname(2).
+    Name,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Parse => "reading the text",
+            Self::Resolve => "resolving the text",
+            Self::Check => "checking the address",
+            Self::Socket => "making the socket",
+            Self::Option(option) => return write!(f, "setting the option `{option}`"),
+            Self::Bind => "binding the socket",
+            Self::Listen => "listening",
+            Self::Name => "asking for the port",
+        })
+    }
+}
+
+/// The causes of a failed attempt, and the hints about them.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnosis {
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) hints: Vec<Hint>,
+}
+
+/// Tells whether a loopback address that cannot be bound is there all the same: its route is missing.
+pub(crate) fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
+    has.iter().any(|addr| addr.ip() == ip)
+}

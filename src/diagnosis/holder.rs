@@ -1,0 +1,312 @@
+//! A socket that has a port: [`Holder`].
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::listen::shown;
+use crate::sys::{Process, SocketState};
+use crate::target::Overlap;
+
+/// A socket that has a port, in the way of one that was wanted.
+///
+/// What the system does not tell this process is `None`: without privilege, it
+/// tells everybody's sockets, and only the own user's processes that hold them.
+///
+/// # Platform notes
+///
+/// Read on Linux and Android.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use bindaddr::{Cause, SocketState};
+///
+/// let held = bindaddr::bind("127.0.0.1:0")?;
+/// let addr = held.as_slice()[0].local_addr();
+/// let err = bindaddr::bind(addr).unwrap_err();
+/// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+/// assert_eq!(holders[0].addr(), addr);
+/// assert_eq!(holders[0].state(), SocketState::Listening);
+/// assert!(holders[0].is_this_process());
+/// # }
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    pub(crate) addr: SocketAddr,
+    pub(crate) state: SocketState,
+    pub(crate) overlap: Overlap,
+    pub(crate) is_certain: bool,
+    pub(crate) uid: Option<u32>,
+    pub(crate) process: Option<Process>,
+}
+
+impl Holder {
+    /// Returns its address and port; never an IPv4-mapped address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].addr(), held.as_slice()[0].local_addr());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the state of the socket.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].state(), bindaddr::SocketState::Listening);
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn state(&self) -> SocketState {
+        self.state
+    }
+
+    /// Returns why it is in the way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].overlap(), bindaddr::Overlap::SameAddress);
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn overlap(&self) -> Overlap {
+        self.overlap
+    }
+
+    /// Returns `true` if it surely is in the way.
+    ///
+    /// The tables of `/proc`, which are read where netlink is denied, do not have whether `[::]` is dual-stack, nor the
+    /// interface that a socket is bound to. A socket that is in the way or not by one of these is reported only where
+    /// no other explains the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].is_certain());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        self.is_certain
+    }
+
+    /// Returns the user that created the socket, as this process's user namespace numbers users. A
+    /// daemon that has dropped its privileges since runs as [another one](Self::process_uid).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].uid().is_some());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
+    /// Returns the process that has it open; the first one, if several have.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].pid(), Some(std::process::id()));
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(|process| process.pid)
+    }
+
+    /// Returns the effective user of that process (proc(5), `status`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert_eq!(holders[0].process_uid(), holders[0].uid());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn process_uid(&self) -> Option<u32> {
+        self.process.as_ref()?.uid
+    }
+
+    /// Returns the name of that process, at most 15 bytes of it (proc(5), `comm`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// println!("{:?} has it", holders[0].command());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn command(&self) -> Option<&str> {
+        self.process.as_ref()?.command.as_deref()
+    }
+
+    /// Tells whether this very process has it open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// use bindaddr::Cause;
+    ///
+    /// let held = bindaddr::bind("127.0.0.1:0")?;
+    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
+    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
+    /// assert!(holders[0].is_this_process());
+    /// # }
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn is_this_process(&self) -> bool {
+        self.process.as_ref().is_some_and(|process| process.is_this)
+    }
+}
+
+impl Holder {
+    /// Names the process, or else the user that created the socket, which may be another than that of the process.
+    /// Returns `false` for a connection that no process has open, of which the kernel reports neither user nor inode.
+    pub(crate) fn may_have_a_process(&self) -> bool {
+        self.state != SocketState::Connected || self.who() != Who::Unknown
+    }
+
+    pub(crate) fn who(&self) -> Who<'_> {
+        match (&self.process, self.uid) {
+            (Some(process), _) => Who::Process(process),
+            (None, Some(uid)) => Who::CreatedBy(uid),
+            (None, None) => Who::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Holder {
+    /// A listener on a port of 127.0.0.1.
+    pub(crate) fn synthetic(uid: u32, port: u16, process: Option<Process>) -> Self {
+        Self {
+            addr: ([127, 0, 0, 1], port).into(),
+            state: SocketState::Listening,
+            overlap: Overlap::SameAddress,
+            is_certain: true,
+            uid: Some(uid),
+            process,
+        }
+    }
+}
+
+/// The process that has a socket, as far as it is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who<'a> {
+    Process(&'a Process),
+    CreatedBy(u32),
+    Unknown,
+}
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_this {
+            return f.write_str("this process");
+        }
+        match &self.command {
+            Some(command) => write!(f, "`{}` (pid {}", shown(command), self.pid)?,
+            None => write!(f, "a process (pid {}", self.pid)?,
+        }
+        match self.uid {
+            Some(uid) => write!(f, ", uid {uid})"),
+            None => f.write_str(")"),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    /// Writes who has it, and on which address.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.state {
+            SocketState::Listening => "a listener",
+            SocketState::Bound => "a bound socket",
+            SocketState::Connected | SocketState::TimeWait => "a connection",
+        };
+        match (self.who(), self.state) {
+            (Who::Process(process), SocketState::Listening) => process.fmt(f)?,
+            (Who::Process(process), _) => write!(f, "{what} of {process}")?,
+            (Who::CreatedBy(uid), _) => write!(f, "{what} that uid {uid} created")?,
+            (Who::Unknown, SocketState::Connected) => {
+                f.write_str("a connection that no process has open")?;
+            }
+            (Who::Unknown, _) => f.write_str(what)?,
+        }
+        match self.addr {
+            SocketAddr::V4(v4) => write!(f, " on {}", v4.ip()),
+            SocketAddr::V6(v6) => match v6.scope_id() {
+                0 => write!(f, " on [{}]", v6.ip()),
+                index => write!(f, " on [{}%{index}]", v6.ip()),
+            },
+        }
+    }
+}

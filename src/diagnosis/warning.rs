@@ -1,0 +1,419 @@
+//! A socket that can be opened and is probably not what was meant: [`Warning`].
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::listen::{Family, shown};
+use crate::target::ForeignAddr;
+
+/// A valid setting that is probably unintended, or an address that no client can connect to.
+///
+/// Each kind has a [name](Self::name), so that an operator can allow it.
+///
+/// The [`Display`](fmt::Display) form is the address of the socket and a sentence.
+///
+/// # Platform notes
+///
+/// Only Linux and Android bind what no interface has. Containers and routed loopback addresses are found on Linux.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Interfaces;
+///
+/// let allowed = ["published-port", "container-loopback"];
+/// let listeners = bindaddr::bind("127.0.0.1:0")?;
+/// for warning in listeners.warnings(&Interfaces::system()?) {
+///     if !allowed.contains(&warning.name()) {
+///         eprintln!("warning: {warning} [{}]", warning.name());
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use bindaddr::diagnosis::{BindableReason, WarningKind};
+/// use bindaddr::{BindOptions, Interfaces};
+///
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let listeners = BindOptions::new().freebind(true).bind("198.51.100.1:0")?;
+/// let warnings = listeners.warnings(&Interfaces::system()?);
+/// let reason = BindableReason::Freebind;
+/// assert!(matches!(warnings[0].kind(), WarningKind::NotListed { why, .. } if *why == reason));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    addr: SocketAddr,
+    kind: WarningKind,
+}
+
+impl Warning {
+    pub(crate) fn new(addr: SocketAddr, kind: WarningKind) -> Self {
+        Self { addr, kind }
+    }
+
+    /// Returns the address of the socket.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns what the warning is about.
+    #[must_use]
+    pub fn kind(&self) -> &WarningKind {
+        &self.kind
+    }
+
+    /// Returns the name of the kind, by which it can be allowed, for example `global-address`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind.name()
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.addr, self.kind)
+    }
+}
+
+/// What a [`Warning`] is about.
+///
+/// The [`Display`](fmt::Display) form is a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WarningKind {
+    /// No interface of the host has the address, or not the one of its zone.
+    #[non_exhaustive]
+    NotListed {
+        /// The address.
+        addr: ForeignAddr,
+        /// Why it can be bound.
+        why: BindableReason,
+        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), for example the
+        /// one that makes it bindable; without one no client can connect until an interface has the
+        /// address. `None` where the route cannot be read.
+        is_routed: Option<bool>,
+    },
+    /// The loopback interface is down, so that no client can connect to the address.
+    #[non_exhaustive]
+    LoopbackDown {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// The socket is bound to an interface ([`device`](crate::BindOptions::device)) through which no client can
+    /// connect to the address: to 127.0.0.1 only this host does, through its loopback interface, unless loopback
+    /// addresses are [routed](Self::RoutedLoopback), and through that interface to none of another one.
+    #[non_exhaustive]
+    NotThroughDevice {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the interface.
+        device: String,
+    },
+    /// No interface of the network namespace has an address of the families of the socket, so that no client can
+    /// connect. Where none ever had an IPv4 address, for example before the loopback interface is up, no routing
+    /// table exists yet, and every IPv4 address can be bound.
+    #[non_exhaustive]
+    NoAddress {
+        /// The family; `None` for both, which a dual-stack socket has.
+        family: Option<Family>,
+    },
+    /// The interface of the IPv6 address went down and took its local route along, which does not come back with the
+    /// address alone, so that no client can connect.
+    #[non_exhaustive]
+    NoLocalRoute {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// The socket was handed over and belongs to another network namespace than this process, or may: clients of that
+    /// namespace connect, and the interfaces here say nothing about it.
+    #[non_exhaustive]
+    OtherNamespace {
+        /// Whether that is known: without netlink and procfs it is not.
+        is_certain: bool,
+    },
+    /// A UDP socket that shares its port was checked while another socket has it, and was not bound, because it would
+    /// get the datagrams of that one.
+    SharingUnknown,
+    /// The server listens on loopback addresses only, and runs in a container, whose loopback is its own.
+    ContainerLoopback(Container),
+    /// The server runs in a container, which may publish the port.
+    PublishedPort(Container),
+    /// Clients of the internet may connect by the address, or by an address that the wildcard includes.
+    #[non_exhaustive]
+    GlobalAddress {
+        /// The first address.
+        ip: IpAddr,
+        /// The name of its interface.
+        interface: String,
+        /// How many more addresses there are.
+        more: usize,
+    },
+    /// The address is one of the loopback interface and not a loopback address: Linux accepts clients of other hosts.
+    #[non_exhaustive]
+    LoopbackInterface {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The interface of the address is down or has no carrier.
+    #[non_exhaustive]
+    InterfaceDown {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The address is temporary (RFC 8981), and is given up after hours or days.
+    #[non_exhaustive]
+    TemporaryAddress {
+        /// The address.
+        ip: IpAddr,
+        /// The name of the interface.
+        interface: String,
+    },
+    /// The kernel accepts packets to loopback addresses from other hosts (`route_localnet`, ip-sysctl).
+    #[non_exhaustive]
+    RoutedLoopback {
+        /// The `*` of the `net.ipv4.conf.*.route_localnet` that is set.
+        interface: String,
+    },
+}
+
+impl WarningKind {
+    /// Returns the name of the kind, for logs and for lists of what is allowed.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::NotListed { .. } => "not-listed",
+            Self::LoopbackDown { .. } => "loopback-down",
+            Self::NotThroughDevice { .. } => "not-through-device",
+            Self::NoAddress { .. } => "no-address",
+            Self::NoLocalRoute { .. } => "no-local-route",
+            Self::OtherNamespace { .. } => "other-namespace",
+            Self::SharingUnknown => "sharing-unknown",
+            Self::ContainerLoopback(_) => "container-loopback",
+            Self::PublishedPort(_) => "published-port",
+            Self::GlobalAddress { .. } => "global-address",
+            Self::LoopbackInterface { .. } => "loopback-interface",
+            Self::InterfaceDown { .. } => "interface-down",
+            Self::TemporaryAddress { .. } => "temporary-address",
+            Self::RoutedLoopback { .. } => "routed-loopback",
+        }
+    }
+}
+
+/// Why an address [can be bound](WarningKind::NotListed) that no interface has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BindableReason {
+    /// A route of the table `local` covers it, which is what Linux asks of an IPv4 address.
+    LocalRoute,
+    /// The option [`freebind`](crate::BindOptions::freebind) was set.
+    Freebind,
+    /// `net.ipv4.ip_nonlocal_bind` or its like of IPv6 is set (ip-sysctl).
+    NonLocalBind,
+    /// It is the broadcast address of a subnet, which Linux binds.
+    Broadcast,
+    /// Nothing tells.
+    Unknown,
+}
+
+/// The signs that a process runs in a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    pub(crate) ends_elsewhere: bool,
+    pub(crate) marker: Option<&'static str>,
+    pub(crate) pod: bool,
+}
+
+impl Container {
+    /// Returns `true` if it is one of a Kubernetes pod, whose containers share their network namespace.
+    #[must_use]
+    pub fn is_pod(&self) -> bool {
+        self.pod
+    }
+
+    /// Tells whether every interface to the outside is one end of a link whose other end is in
+    /// another network namespace, as that of a container is.
+    #[must_use]
+    pub fn ends_elsewhere(&self) -> bool {
+        self.ends_elsewhere
+    }
+
+    /// Returns the file or the environment variable that the container's engine has left.
+    #[must_use]
+    pub fn marker(&self) -> Option<&'static str> {
+        self.marker
+    }
+}
+
+impl fmt::Display for Container {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.ends_elsewhere, self.marker) {
+            (true, None) => f.write_str("the other ends of its interfaces are elsewhere"),
+            (true, Some(marker)) => write!(
+                f,
+                "the other ends of its interfaces are elsewhere, and there is `{marker}`"
+            ),
+            (false, marker) => write!(
+                f,
+                "a process is behind its interfaces, and there is `{}`",
+                marker.unwrap_or_default()
+            ),
+        }
+    }
+}
+
+impl fmt::Display for WarningKind {
+    #[allow(clippy::too_many_lines)] // one arm a sentence
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (addr, why, is_routed) = match self {
+            Self::NotListed {
+                addr,
+                why,
+                is_routed,
+            } => (addr, why, is_routed),
+            Self::LoopbackDown { ip } => {
+                return write!(
+                    f,
+                    "the loopback interface is down, so no client can connect to {ip}"
+                );
+            }
+            Self::NotThroughDevice { ip, device } => {
+                return write!(
+                    f,
+                    "the socket is bound to `{}`, through which no client can connect to {ip}",
+                    shown(device)
+                );
+            }
+            Self::NoAddress { family } => {
+                f.write_str("no interface of this network namespace has an ")?;
+                return match family {
+                    Some(family) => write!(
+                        f,
+                        "{family} address, so no client can connect over {family}"
+                    ),
+                    None => f.write_str("address, so no client can connect"),
+                };
+            }
+            Self::NoLocalRoute { ip } => {
+                return write!(
+                    f,
+                    "the interface of {ip} went down and took its local route along, so no client can connect"
+                );
+            }
+            Self::OtherNamespace { is_certain: true } => {
+                return f.write_str(
+                    "the socket was handed over and belongs to another network namespace, whose clients can connect",
+                );
+            }
+            Self::OtherNamespace { is_certain: false } => {
+                return f.write_str(
+                    "the socket was handed over, and whether it belongs to this network namespace cannot be read",
+                );
+            }
+            Self::SharingUnknown => {
+                return f.write_str(
+                    "another socket has the port, and whether it shares it (SO_REUSEPORT) cannot be read",
+                );
+            }
+            Self::ContainerLoopback(container) if container.is_pod() => {
+                return write!(
+                    f,
+                    "only the containers of this pod can connect ({container}); probes and Services connect to an \
+                     address of the pod; `*` accepts them, and opens the port to the pod network"
+                );
+            }
+            Self::ContainerLoopback(container) => {
+                return write!(
+                    f,
+                    "only processes in this container's network namespace can connect, its host cannot ({container}); \
+                     listen on `*` and publish the port to 127.0.0.1 of the host"
+                );
+            }
+            Self::PublishedPort(container) => {
+                return write!(
+                    f,
+                    "this is a container ({container}): a port that it publishes is open on every \
+                     address of the host, past its firewall, unless it is published to 127.0.0.1"
+                );
+            }
+            Self::GlobalAddress {
+                ip,
+                interface,
+                more,
+            } => {
+                let interface = interface.escape_debug();
+                write!(f, "{ip} of {interface} is exposed to the internet")?;
+                return match more {
+                    0 => Ok(()),
+                    1 => f.write_str(", and so is 1 more"),
+                    more => write!(f, ", and so are {more} more"),
+                };
+            }
+            Self::LoopbackInterface { interface, .. } => {
+                return write!(
+                    f,
+                    "it is an address of {}, and other hosts get in all the same; only 127.0.0.0/8 and ::1 keep \
+                     them out",
+                    interface.escape_debug()
+                );
+            }
+            Self::InterfaceDown { interface, .. } => {
+                return write!(
+                    f,
+                    "{} is down or has no carrier; who does not reach this host by another interface cannot connect",
+                    interface.escape_debug()
+                );
+            }
+            Self::TemporaryAddress { interface, .. } => {
+                return write!(
+                    f,
+                    "it is a temporary address of {}, which is given up after hours or days",
+                    interface.escape_debug()
+                );
+            }
+            Self::RoutedLoopback { interface } => {
+                return write!(
+                    f,
+                    "`net.ipv4.conf.{}.route_localnet` is set, so other hosts can get in",
+                    interface.escape_debug()
+                );
+            }
+        };
+        let ip = addr.ip();
+        match addr.scope_id() {
+            None => write!(f, "no interface of this host has {ip}; ")?,
+            Some(_) => write!(f, "the interface of its zone does not have {ip}; ")?,
+        }
+        match why {
+            BindableReason::LocalRoute => {
+                return f.write_str("a local route makes it bindable and reachable");
+            }
+            BindableReason::Broadcast => {
+                return f.write_str(
+                    "it is a broadcast address, which the system binds and to which no TCP client can connect",
+                );
+            }
+            BindableReason::Freebind => f.write_str("the option `freebind`")?,
+            BindableReason::NonLocalBind => {
+                let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+                write!(f, "`net.{family}.ip_nonlocal_bind`")?;
+            }
+            BindableReason::Unknown => f.write_str("something that does not show")?,
+        }
+        f.write_str(match is_routed {
+            Some(true) => " makes it bindable, and a local route makes it reachable",
+            Some(false) => {
+                " makes it bindable, and no client can connect until an interface has it or a local route covers it"
+            }
+            None => " makes it bindable, and whether a local route makes it reachable cannot be read",
+        })
+    }
+}
