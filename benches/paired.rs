@@ -6,7 +6,9 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
-use bindaddr::{BindTarget, Class, Interface, Interfaces, ListenAddr};
+use bindaddr::interfaces::Interface;
+use bindaddr::target::Class;
+use bindaddr::{BindTarget, Interfaces, ListenAddr};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 const ROUNDS: usize = 2001;

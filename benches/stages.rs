@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
-use bindaddr::{BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs, Network};
+use bindaddr::addr::Network;
+use bindaddr::interfaces::Interface;
+use bindaddr::{BindTarget, Interfaces, ListenAddr, ListenAddrs};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -54,7 +56,7 @@ fn classify(c: &mut Criterion) {
         let listed: Vec<IpAddr> = host
             .iter()
             .flat_map(Interface::addrs)
-            .map(bindaddr::InterfaceAddr::ip)
+            .map(bindaddr::interfaces::InterfaceAddr::ip)
             .collect();
         let set: HashSet<IpAddr> = listed.iter().copied().collect();
         let fast: HashSet<IpAddr, foldhash::fast::FixedState> = listed.iter().copied().collect();

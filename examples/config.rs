@@ -6,7 +6,8 @@
 use std::error::Error;
 use std::process::ExitCode;
 
-use bindaddr::{BindTarget, ForeignReason};
+use bindaddr::BindTarget;
+use bindaddr::target::ForeignReason;
 
 const SAMPLE: &str = "\
 host = 127.0.0.1

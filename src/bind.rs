@@ -27,10 +27,10 @@ use std::sync::Arc;
 pub use activation::Activation;
 use socket2::Socket;
 
+use crate::addr::Host;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError};
-use crate::listen::Host;
 use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings};
-use crate::resolve::SnapshotCache;
+use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
 use engine::{FailedSocket, open_plain};
 pub(crate) use engine::{OpenedSocket, Opening, explain, open};

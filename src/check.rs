@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
 
+use crate::addr::shown;
 use crate::bind::{BindOptions, Goal, OpenedSocket, Opening, Verdict, explain, open};
 use crate::diagnose::{self, BoundBy};
 use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
 };
 use crate::interfaces::Interfaces;
-use crate::listen::shown;
 use crate::plan::{Draft, Plan, Settings, ToSettings};
-use crate::resolve::SnapshotCache;
+use crate::target::SnapshotCache;
 use crate::target::{BindTarget, Protocol};
 
 /// Reports what [`bind`](crate::bind()) of `settings` would run into on this host, with the default [`BindOptions`].
@@ -46,7 +46,7 @@ use crate::target::{BindTarget, Protocol};
 ///         println!("{}: {cause}", setting.text());
 ///     }
 /// }
-/// assert!(matches!(check.settings()[1].causes().next(), Some(Cause::Text(_))));
+/// assert!(matches!(check.settings()[1].causes().next(), Some(Cause::InvalidText(_))));
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
 #[must_use]

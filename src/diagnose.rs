@@ -21,16 +21,16 @@ mod tests;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::addr::{Family, ListenAddr, is_link_scoped};
 use crate::diagnosis::{
-    Cause, Diagnosis, Policy, Privilege, RangeHolders, Step, Unavailable, is_listed,
+    Cause, Diagnosis, FamilyUnavailableReason, Policy, Privilege, RangeHolders, Step, is_listed,
 };
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
-use crate::listen::{Family, ListenAddr, has_zone};
 use crate::plan::Claims;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
-pub(crate) use evidence::{Evidence, Kernel};
+pub(crate) use evidence::{AddrProbe, Evidence};
 pub(crate) use socket_warnings::{BoundBy, warnings_of_socket};
 use sockets::{Held, Holders};
 
@@ -45,7 +45,7 @@ pub(crate) struct Attempt<'a> {
     /// The interface it is to be bound to.
     pub(crate) device: Option<&'a str>,
     /// Who asks the kernel with the options of the socket.
-    pub(crate) kernel: &'a dyn Kernel,
+    pub(crate) kernel: &'a dyn AddrProbe,
     /// Whether others may have the port as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
     /// Whether `freebind` is set.
@@ -110,10 +110,10 @@ impl Evidence {
 fn is_contradictory(cause: &Cause) -> bool {
     match cause {
         Cause::LocalRouteMissing(_)
-        | Cause::ListedOnly(_)
+        | Cause::NotTreatedAsLocal(_)
         | Cause::NotReady(_)
         | Cause::RoutedNotAssigned(_) => true,
-        Cause::NoLoopback { ip, has } => is_listed(*ip, has),
+        Cause::LoopbackMissing { ip, has } => is_listed(*ip, has),
         _ => false,
     }
 }
@@ -138,7 +138,7 @@ pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     }
     let came_to_others = matches!(
         errno,
-        Some((Step::Bind, Errno::InUse) | (Step::Listen | Step::Name, _))
+        Some((Step::Bind, Errno::InUse) | (Step::Listen | Step::GetSockName, _))
     );
     if came_to_others {
         return causes;
@@ -158,14 +158,14 @@ fn cause_of(errno: Errno, step: Step, attempt: &Attempt<'_>, evidence: &Evidence
         },
         (Errno::SystemDescriptors, _) => Cause::TooManyOpenFilesInSystem,
         (Errno::NoMemory, _) => Cause::OutOfMemory,
-        (_, Step::Check) => zone_of_another_device(attempt, evidence),
+        (_, Step::Validate) => zone_of_another_device(attempt, evidence),
         (Errno::FamilyUnsupported, Step::Socket) => family_unsupported(addr, evidence),
         (Errno::AccessDenied | Errno::NotPermitted, Step::Socket)
             if evidence.system == System::Linux && !cfg!(target_os = "android") =>
         {
             Cause::FamilyUnavailable {
                 family: Family::of(addr.ip()),
-                why: Unavailable::Refused(policy(errno, evidence)),
+                why: FamilyUnavailableReason::Refused(policy(errno, evidence)),
             }
         }
         (Errno::Unsupported, Step::Option(option)) => Cause::UnsupportedOption { option },
@@ -210,7 +210,7 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         return Cause::EphemeralPortsExhausted { range: None };
     }
     if evidence.available_now.contains(&addr) {
-        return Cause::Appeared { ip };
+        return Cause::BecameAvailable { ip };
     }
     let Some(host) = &evidence.interfaces else {
         return Cause::AddressUnavailable;
@@ -272,7 +272,7 @@ fn on_another_device(
     if !is_on_one_interface && device.kind != LinkKind::Vrf {
         return None;
     }
-    let mut owners: Vec<&Interface> = host.with_ip(ip).collect();
+    let mut owners: Vec<&Interface> = host.by_ip(ip).collect();
     if owners.is_empty() && ip.is_loopback() && ip.is_ipv4() {
         // All of 127.0.0.0/8 is the loopback interface's.
         owners = host.loopbacks();
@@ -354,7 +354,7 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
     if are_known && evidence.is_without_device(attempt) {
         Cause::LocalRouteMissing(local)
     } else {
-        Cause::ListedOnly(local)
+        Cause::NotTreatedAsLocal(local)
     }
 }
 
@@ -387,13 +387,13 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
     if !is_running {
         return Cause::FamilyUnavailable {
             family: Family::of(ip),
-            why: Unavailable::LoopbackDown,
+            why: FamilyUnavailableReason::LoopbackDown,
         };
     }
     let addrs = lo.iter().flat_map(|lo| lo.addrs());
     let is_alike =
         |addr: &&InterfaceAddr| addr.ip().is_loopback() && addr.ip().is_ipv4() == ip.is_ipv4();
-    Cause::NoLoopback {
+    Cause::LoopbackMissing {
         ip,
         has: addrs.filter(is_alike).cloned().collect(),
     }
@@ -402,7 +402,7 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
 fn switched_off(interface: &'static str) -> Cause {
     Cause::FamilyUnavailable {
         family: Family::Ipv6,
-        why: Unavailable::Sysctl { interface },
+        why: FamilyUnavailableReason::Sysctl { interface },
     }
 }
 
@@ -410,7 +410,7 @@ fn invalid(addr: SocketAddr, evidence: &Evidence) -> Option<Cause> {
     let SocketAddr::V6(v6) = addr else {
         return None;
     };
-    if has_zone(*v6.ip()) && v6.scope_id() == 0 {
+    if is_link_scoped(*v6.ip()) && v6.scope_id() == 0 {
         let candidates = if v6.ip().is_multicast() {
             let host = evidence.interfaces.as_ref();
             host.map(|host| host.iter().map(|one| one.name().to_owned()).collect())
@@ -433,9 +433,9 @@ fn family_unsupported(addr: SocketAddr, evidence: &Evidence) -> Cause {
     Cause::FamilyUnavailable {
         family,
         why: match (in_kernel, evidence.has_seccomp_filter) {
-            (Some(false), _) => Unavailable::NoKernelSupport,
-            (Some(true), _) | (None, Some(true)) => Unavailable::Sandbox,
-            (None, _) => Unavailable::Unknown,
+            (Some(false), _) => FamilyUnavailableReason::NoKernelSupport,
+            (Some(true), _) | (None, Some(true)) => FamilyUnavailableReason::Sandbox,
+            (None, _) => FamilyUnavailableReason::Unknown,
         },
     }
 }
@@ -455,7 +455,7 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         Held::By(holders) => holders,
         Held::Unknown => Holders::default(),
         Held::ByTimeWait => return Cause::TimeWait { port },
-        Held::ByNobodyVisible => return Cause::HeldInvisibly { port },
+        Held::ByNobodyVisible => return Cause::InUseByUnknown { port },
     };
     in_use_by(attempt, port, holders)
 }

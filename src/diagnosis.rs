@@ -21,7 +21,7 @@ use std::net::IpAddr;
 
 use crate::interfaces::InterfaceAddr;
 pub use crate::sys::SocketState;
-pub use cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+pub use cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolders};
 pub use error::{BindError, Position, SettingError};
 pub use hint::{Hint, HintKind};
 pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
@@ -33,7 +33,7 @@ pub use warning::{BindableReason, Container, Warning, WarningKind};
 /// # Examples
 ///
 /// ```
-/// use bindaddr::Step;
+/// use bindaddr::diagnosis::Step;
 ///
 /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
 /// assert_eq!(err.step(), Step::Bind);
@@ -47,7 +47,7 @@ pub enum Step {
     /// Finding what the text names on this host.
     Resolve,
     /// Checking the address and the options for what the kernel would take for something else.
-    Check,
+    Validate,
     /// Making the socket, socket(2).
     Socket,
     /// Setting an option, setsockopt(2); its name is that of the method of
@@ -58,7 +58,7 @@ pub enum Step {
     /// Starting to take connections, listen(2).
     Listen,
     /// Asking for the port that was given, getsockname(2).
-    Name,
+    GetSockName,
 }
 
 impl fmt::Display for Step {
@@ -66,12 +66,12 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Parse => "reading the text",
             Self::Resolve => "resolving the text",
-            Self::Check => "checking the address",
+            Self::Validate => "checking the address",
             Self::Socket => "making the socket",
             Self::Option(option) => return write!(f, "setting the option `{option}`"),
             Self::Bind => "binding the socket",
             Self::Listen => "listening",
-            Self::Name => "asking for the port",
+            Self::GetSockName => "asking for the port",
         })
     }
 }

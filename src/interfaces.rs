@@ -5,7 +5,7 @@ mod interface;
 // Names: how alike they are, and how they are listed.
 mod names;
 // A hash for its keys.
-mod fold;
+mod hasher;
 // The rows of the system as these types.
 mod rows;
 
@@ -15,11 +15,11 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
-use crate::network::{Network, bits_of, common_prefix_len};
+use crate::addr::network::{Network, addr_bits, common_prefix_len};
 use crate::sys;
-use fold::{Map, key};
+use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
-pub(crate) use names::ThereAre;
+pub(crate) use names::Listing;
 use names::edit_distance;
 
 /// A snapshot of a host's interfaces and their addresses.
@@ -36,7 +36,8 @@ use names::edit_distance;
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::Interfaces;
 ///
 /// let host: Interfaces = [
 ///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
@@ -45,7 +46,7 @@ use names::edit_distance;
 /// .into_iter()
 /// .collect();
 /// assert_eq!(host.by_name("eth0").map(Interface::index), Some(Some(2)));
-/// assert_eq!(host.with_ip("192.168.71.67".parse()?).count(), 1);
+/// assert_eq!(host.by_ip("192.168.71.67".parse()?).count(), 1);
 /// # Ok::<(), std::net::AddrParseError>(())
 /// ```
 #[derive(Clone)]
@@ -107,7 +108,7 @@ impl Interfaces {
     /// for interface in host.iter() {
     ///     println!("{} has {} addresses", interface.name(), interface.addrs().len());
     /// }
-    /// # Ok::<(), bindaddr::InterfacesError>(())
+    /// # Ok::<(), bindaddr::interfaces::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
         let rows = sys::interfaces().map_err(|source| InterfacesError { source })?;
@@ -126,7 +127,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces, ListenAddr};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{Interfaces, ListenAddr};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)]
     ///     .into_iter()
@@ -174,7 +176,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::Interfaces;
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2), Interface::new("lo", 1)].into_iter().collect();
     /// assert_eq!(host.iter().map(Interface::name).collect::<Vec<_>>(), ["lo", "eth0"]);
@@ -206,7 +209,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::Interfaces;
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
     /// assert!(host.by_name("eth0").is_some());
@@ -223,7 +227,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::Interfaces;
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
     /// assert_eq!(host.by_index(2).map(Interface::name), Some("eth0"));
@@ -242,7 +247,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::Interfaces;
     ///
     /// let host: Interfaces = [
     ///     Interface::new("eth0", 2).with_addr("fe80::1".parse()?, 64),
@@ -250,10 +256,10 @@ impl Interfaces {
     /// ]
     /// .into_iter()
     /// .collect();
-    /// assert_eq!(host.with_ip("fe80::1".parse()?).count(), 2);
+    /// assert_eq!(host.by_ip("fe80::1".parse()?).count(), 2);
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
-    pub fn with_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
+    pub fn by_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
         let ip = ip.to_canonical();
         let start = self.snapshot.by_ip.get(&key(ip)).copied();
         start
@@ -272,7 +278,8 @@ impl Interfaces {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::Interfaces;
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
@@ -347,7 +354,7 @@ impl Interfaces {
         self.snapshot
             .prefix_lens
             .iter()
-            .filter(move |len| **len < bits_of(ip))
+            .filter(move |len| **len < addr_bits(ip))
             .filter_map(move |len| {
                 self.snapshot
                     .by_subnet
@@ -449,7 +456,7 @@ impl Default for Interfaces {
 /// if Interfaces::system()? != before {
 ///     println!("something has changed");
 /// }
-/// # Ok::<(), bindaddr::InterfacesError>(())
+/// # Ok::<(), bindaddr::interfaces::InterfacesError>(())
 /// ```
 impl PartialEq for Interfaces {
     fn eq(&self, other: &Self) -> bool {
@@ -600,7 +607,7 @@ fn neighbourhood(ip: IpAddr) -> (bool, bool, bool) {
 ///     Ok(host) => println!("{}", BindTarget::parse_with("10.0.0.1", &host)?),
 ///     Err(err) => println!("{err}; binding works all the same"),
 /// }
-/// # Ok::<(), bindaddr::ResolveError>(())
+/// # Ok::<(), bindaddr::target::ResolveError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the interfaces of this host")]

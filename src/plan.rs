@@ -16,13 +16,13 @@ mod tests;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use crate::addr::{Host, Keyword, ListenAddr};
 use crate::diagnosis::{
     BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved,
 };
 use crate::interfaces::Interfaces;
-use crate::listen::{Host, ListenAddr, Word};
-use crate::resolve::{ResolveErrorKind, SnapshotCache};
 use crate::target::{Claim, Endpoint, Overlap};
+use crate::target::{ResolveErrorKind, SnapshotCache};
 pub(crate) use claims::Claims;
 pub use options::WaitProgress;
 pub(crate) use options::{OnWait, Options};
@@ -211,7 +211,7 @@ impl Draft {
             }
         }
         if draft.texts.is_empty() {
-            let error = SettingError::of_setting(Step::Check, Cause::EmptyList);
+            let error = SettingError::of_setting(Step::Validate, Cause::EmptyList);
             draft.errors.push(error);
         }
         draft.fit_together();
@@ -236,7 +236,7 @@ impl Draft {
             Ok(Parsed::Addr(addr)) => (addr.into_owned(), None),
             Ok(Parsed::Target(target, port)) => (addr_of(target, port), Some(target)),
             Err(err) => {
-                let error = SettingError::of_setting(Step::Parse, Cause::Text(err));
+                let error = SettingError::of_setting(Step::Parse, Cause::InvalidText(err));
                 let errors = [Some(error), refused_device].into_iter().flatten();
                 self.errors
                     .extend(errors.map(|error| error.at(position, text.clone())));
@@ -279,7 +279,7 @@ impl Draft {
 
     /// Adds an entry of an older plan, with the sockets that it has on another host.
     fn add_again(&mut self, entry: &Entry, cache: &SnapshotCache) {
-        let is_default = *entry.written.host() == Host::Word(Word::Default);
+        let is_default = *entry.written.host() == Host::Keyword(Keyword::Default);
         let has_sources = cache.known().is_some_and(Interfaces::knows_default_sources);
         let resolved = if is_default && !has_sources {
             None
@@ -406,7 +406,9 @@ impl Unresolved {
                 let cause = Cause::Unresolved(kind);
                 SettingError::of_setting(Step::Resolve, cause).with_hints(hints)
             }
-            Self::Mapped(ip) => SettingError::of_setting(Step::Check, Cause::MappedOnV6Only { ip }),
+            Self::Mapped(ip) => {
+                SettingError::of_setting(Step::Validate, Cause::MappedOnV6Only { ip })
+            }
         }
     }
 }
@@ -437,6 +439,6 @@ pub(crate) fn conflict(
         causes: vec![cause],
         hints: Vec::new(),
     };
-    let error = SettingError::new(Some(socket.addr), Step::Check, diagnosis, None);
+    let error = SettingError::new(Some(socket.addr), Step::Validate, diagnosis, None);
     error.at(socket.entry.position, socket.entry.text.clone())
 }

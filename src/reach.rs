@@ -1,36 +1,36 @@
 //! Who can connect, and by which addresses: [`Reach`].
 
 // An address by which clients connect.
-mod dial;
+mod reachable_addr;
 // How far an address reaches.
 mod exposure;
 // What a server prints of it.
 mod banner;
 // What an operator may not expect of it.
-mod lint;
 #[cfg(test)]
 mod tests;
+mod warnings;
 
 use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use crate::addr::Family;
+use crate::addr::network::is_group_addr;
 use crate::diagnose::Namespace;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::Family;
-use crate::network::is_of_many;
 use crate::target::BindTarget;
 pub use banner::Banner;
-pub use dial::{Dial, DialFrom};
 pub use exposure::Exposure;
-pub(crate) use lint::{Surroundings, warnings_of_exposure};
+pub use reachable_addr::{Origin, ReachableAddr};
+pub(crate) use warnings::{Surroundings, warnings_of_exposure};
 
 /// Who can connect to a server: the addresses to dial, the best first, and how far it is exposed.
 ///
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
 /// 127.0.0.1 stands for all of its network, which Linux answers on. An
 /// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
-/// address that is tentative, a duplicate or [unrouted](crate::AddrState::Unrouted). So is an address of many hosts, multicast
+/// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
 /// or broadcast, and one of a foreign target, though a
 /// local route may take clients to it, which [`Listener::notes`](crate::Listener::notes) tells.
 ///
@@ -57,7 +57,7 @@ pub(crate) use lint::{Surroundings, warnings_of_exposure};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reach {
-    dials: Vec<Dial>,
+    addrs: Vec<ReachableAddr>,
     exposure: Exposure,
     /// The wildcard's addresses may be others tomorrow.
     is_any: bool,
@@ -69,7 +69,7 @@ impl Reach {
     /// The reach of a socket of another network namespace, or of one that may be.
     pub(crate) fn elsewhere(namespace: Namespace) -> Self {
         Self {
-            dials: Vec::new(),
+            addrs: Vec::new(),
             exposure: Exposure::Global,
             is_any: false,
             namespace,
@@ -79,21 +79,21 @@ impl Reach {
     /// Puts together what several sockets are reached by.
     pub(crate) fn of_all(reaches: impl IntoIterator<Item = Self>, host: &Interfaces) -> Self {
         let mut all = Self {
-            dials: Vec::new(),
+            addrs: Vec::new(),
             exposure: Exposure::ThisHost,
             is_any: false,
             namespace: Namespace::This,
         };
         for reach in reaches {
-            all.dials.extend(reach.dials);
+            all.addrs.extend(reach.addrs);
             all.exposure = all.exposure.max(reach.exposure);
             all.is_any |= reach.is_any;
             all.namespace = all.namespace.max(reach.namespace);
         }
-        all.dials
+        all.addrs
             .sort_by_cached_key(|dial| dial.rank(host.default_sources()));
         let mut seen = HashSet::new();
-        all.dials.retain(|dial| seen.insert(dial.addr()));
+        all.addrs.retain(|dial| seen.insert(dial.addr()));
         all
     }
 
@@ -106,12 +106,12 @@ impl Reach {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.dials().len(), 1);
+    /// assert_eq!(reach.addrs().len(), 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn dials(&self) -> &[Dial] {
-        &self.dials
+    pub fn addrs(&self) -> &[ReachableAddr] {
+        &self.addrs
     }
 
     /// Iterates over the URLs of the addresses, the best first.
@@ -126,7 +126,7 @@ impl Reach {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn urls(&self, scheme: &str) -> impl Iterator<Item = String> {
-        self.dials.iter().map(move |dial| dial.url(scheme))
+        self.addrs.iter().map(move |dial| dial.url(scheme))
     }
 
     /// Returns what the list of addresses does not say.
@@ -139,7 +139,7 @@ impl Reach {
                 "a socket may belong to another network namespace, so none of its addresses is listed",
             ),
             Namespace::This => {
-                let is_none = self.dials.is_empty();
+                let is_none = self.addrs.is_empty();
                 is_none.then_some("no address of an interface is open to clients")
             }
         }
@@ -166,11 +166,11 @@ impl Reach {
 impl fmt::Display for Reach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = if f.alternate() { usize::MAX } else { SHOWN };
-        for dial in self.dials.iter().take(shown) {
+        for dial in self.addrs.iter().take(shown) {
             dial.fmt(f)?;
             f.write_str("\n")?;
         }
-        write_rest(f, self.dials.len().saturating_sub(shown))?;
+        write_rest(f, self.addrs.len().saturating_sub(shown))?;
         if let Some(remark) = self.remark() {
             writeln!(f, "{remark}")?;
         }
@@ -202,10 +202,10 @@ impl BindTarget {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse("localhost")?.reach(8080, &host);
-    /// assert_eq!(reach.dials()[0].url("http"), "http://127.0.0.1:8080/");
+    /// assert_eq!(reach.addrs()[0].url("http"), "http://127.0.0.1:8080/");
     /// // Who has no interface has no address to dial.
     /// let nowhere = BindTarget::parse("localhost")?.reach(8080, &Interfaces::default());
-    /// assert!(nowhere.dials().is_empty());
+    /// assert!(nowhere.addrs().is_empty());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -220,7 +220,7 @@ impl BindTarget {
         device: Option<&str>,
         host: &Interfaces,
     ) -> Reach {
-        let dials: Vec<Dial> = match self {
+        let addrs: Vec<ReachableAddr> = match self {
             Self::Any(wildcard) => host
                 .addrs()
                 .filter(|(_, addr)| wildcard.takes(Family::of(addr.ip())))
@@ -242,21 +242,21 @@ impl BindTarget {
         let own = device.and_then(|device| host.by_name(device));
         // Nothing comes in through an interface that is down, not even what this host sends to itself.
         let is_open = own.is_none_or(Interface::is_up);
-        let dials = dials.into_iter().filter(|_| is_open).filter_map(|dial| {
+        let addrs = addrs.into_iter().filter(|_| is_open).filter_map(|dial| {
             // What a host sends to itself comes in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_own = device.is_none() || device == dial.interface();
             match (is_own, only_here) {
                 (true, false) => Some(dial),
-                (true, true) => Some(dial.only_from(DialFrom::ThisHost)),
+                (true, true) => Some(dial.only_from(Origin::ThisHost)),
                 (false, true) => None,
                 (false, false) => {
-                    (dial.from() == DialFrom::Network).then(|| dial.only_from(DialFrom::Device))
+                    (dial.origin() == Origin::Network).then(|| dial.only_from(Origin::Device))
                 }
             }
         });
         let reach = Reach {
-            dials: dials.collect(),
+            addrs: addrs.collect(),
             exposure: self.exposure_on_device(device, host),
             is_any: self.is_any() && !only_here,
             namespace: Namespace::This,
@@ -271,8 +271,8 @@ fn dial<'a>(
     port: u16,
     owners: impl IntoIterator<Item = (&'a Interface, &'a InterfaceAddr)>,
     host: &Interfaces,
-) -> Option<Dial> {
-    if is_of_many(ip) {
+) -> Option<ReachableAddr> {
+    if is_group_addr(ip) {
         return None;
     }
     if ip.is_loopback() {
@@ -281,18 +281,16 @@ fn dial<'a>(
             return None;
         }
         // All of 127.0.0.0/8 is taken care of by the one entry that the interface has.
-        let listed = host
-            .with_ip(ip)
-            .filter_map(|own| Some((own, own.entry(ip)?)));
+        let listed = host.by_ip(ip).filter_map(|own| Some((own, own.entry(ip)?)));
         let around = host
             .subnets_of(ip)
             .filter(|(_, addr)| addr.ip().is_loopback());
         let owner = listed.chain(around).find(|(own, _)| own.is_running())?;
-        return Some(Dial::new(ip, port, owner));
+        return Some(ReachableAddr::new(ip, port, owner));
     }
     let usable = owners.into_iter().filter(|(_, addr)| addr.is_usable());
     let owner = usable.min_by_key(|(interface, _)| !interface.is_running())?;
-    Some(Dial::new(ip, port, owner))
+    Some(ReachableAddr::new(ip, port, owner))
 }
 
 /// A socket, as far as it matters who can connect to it.

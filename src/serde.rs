@@ -7,13 +7,13 @@ use serde_core::de::{
 };
 use serde_core::ser::{Serialize, SerializeStruct, Serializer};
 
+use crate::addr::{Family, ListenAddr, ListenAddrs, without_credentials};
 use crate::check::{Check, CheckedSetting, CheckedSocket};
 use crate::diagnosis::{
     BindError, Cause, Hint, HintKind, Holder, SettingError, SocketState, Warning,
 };
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::{Family, ListenAddr, ListenAddrs, without_credentials};
-use crate::reach::{Dial, DialFrom, Exposure, Reach};
+use crate::reach::{Exposure, Origin, Reach, ReachableAddr};
 use crate::target::{BindTarget, ForeignReason, Wildcard};
 use crate::update::{Change, ChangeKind, Diff};
 
@@ -251,7 +251,7 @@ impl Serialize for Exposure {
     }
 }
 
-impl Serialize for DialFrom {
+impl Serialize for Origin {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {
             Self::ThisHost => "this-host",
@@ -262,11 +262,11 @@ impl Serialize for DialFrom {
     }
 }
 
-impl Serialize for Dial {
+impl Serialize for ReachableAddr {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut out = serializer.serialize_struct("Dial", 6)?;
+        let mut out = serializer.serialize_struct("ReachableAddr", 6)?;
         out.serialize_field("addr", &self.addr())?;
-        out.serialize_field("from", &self.from())?;
+        out.serialize_field("origin", &self.origin())?;
         out.serialize_field("exposure", &self.exposure())?;
         out.serialize_field("interface", &self.interface())?;
         out.serialize_field("running", &self.is_running())?;
@@ -279,7 +279,7 @@ impl Serialize for Reach {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut out = serializer.serialize_struct("Reach", 2)?;
         out.serialize_field("exposure", &self.exposure())?;
-        out.serialize_field("dials", self.dials())?;
+        out.serialize_field("addrs", self.addrs())?;
         out.end()
     }
 }

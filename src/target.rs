@@ -4,18 +4,22 @@
 mod foreign;
 // What a socket has of its port.
 mod claim;
+// What a text names on a host.
+mod resolve;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
+use crate::addr::{Family, is_link_scoped};
 use crate::interfaces::{AddrState, Interface, Interfaces};
-use crate::listen::{Family, has_zone};
 pub(crate) use crate::sys::Protocol;
 pub use claim::Overlap;
 pub(crate) use claim::{Claim, is_scoped, zone};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
+pub use resolve::{ResolveError, ResolveErrorKind};
+pub(crate) use resolve::{SnapshotCache, alternative_name};
 
 /// What an address in a server's setting is on one host.
 ///
@@ -45,7 +49,7 @@ pub use foreign::{ForeignAddr, ForeignReason};
 ///     BindTarget::Local(addr) => println!("through {} only", addr.ip()),
 ///     BindTarget::Foreign(addr) => println!("not here: {}", addr.reason()),
 /// }
-/// # Ok::<(), bindaddr::ResolveError>(())
+/// # Ok::<(), bindaddr::target::ResolveError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BindTarget {
@@ -67,7 +71,9 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces, Wildcard};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::target::Wildcard;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
     ///     .into_iter()
@@ -94,7 +100,8 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)]
     ///     .into_iter()
@@ -121,7 +128,7 @@ impl BindTarget {
         } else if ip.is_loopback() {
             Self::Loopback(LoopbackAddrs(Loopbacks::One(ip.into())))
         } else {
-            Self::placed(ip.into(), 0, host, host.has(ip.into()))
+            Self::host_addr(ip.into(), 0, host, host.has(ip.into()))
         }
     }
 
@@ -130,22 +137,22 @@ impl BindTarget {
             Self::Any(Wildcard::DualStack)
         } else if ip.is_loopback() {
             Self::Loopback(LoopbackAddrs(Loopbacks::One(ip.into())))
-        } else if scope_id != 0 && has_zone(ip) {
+        } else if scope_id != 0 && is_link_scoped(ip) {
             let has_ip = |interface: &Interface| interface.entry(ip.into()).is_some();
             let is_owned = host.by_index(scope_id).is_some_and(has_ip);
-            Self::placed(ip.into(), scope_id, host, is_owned)
+            Self::host_addr(ip.into(), scope_id, host, is_owned)
         } else {
-            Self::placed(ip.into(), 0, host, host.has(ip.into()))
+            Self::host_addr(ip.into(), 0, host, host.has(ip.into()))
         }
     }
 
-    fn placed(ip: IpAddr, scope_id: u32, host: &Interfaces, is_owned: bool) -> Self {
+    fn host_addr(ip: IpAddr, scope_id: u32, host: &Interfaces, is_owned: bool) -> Self {
         let host = host.clone();
-        let placed = Placed { ip, scope_id, host };
+        let host_addr = HostAddr { ip, scope_id, host };
         if is_owned {
-            Self::Local(LocalAddr(placed))
+            Self::Local(LocalAddr(host_addr))
         } else {
-            Self::Foreign(ForeignAddr(placed))
+            Self::Foreign(ForeignAddr(host_addr))
         }
     }
 
@@ -169,7 +176,7 @@ impl BindTarget {
     /// ```
     /// # use bindaddr::BindTarget;
     /// assert!(BindTarget::parse("[::]")?.is_any());
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// # Ok::<(), bindaddr::target::ResolveError>(())
     /// ```
     #[must_use]
     pub fn is_any(&self) -> bool {
@@ -183,7 +190,7 @@ impl BindTarget {
     /// ```
     /// # use bindaddr::BindTarget;
     /// assert!(BindTarget::parse("::1")?.is_loopback());
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// # Ok::<(), bindaddr::target::ResolveError>(())
     /// ```
     #[must_use]
     pub fn is_loopback(&self) -> bool {
@@ -195,7 +202,8 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
@@ -215,7 +223,7 @@ impl BindTarget {
     /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// assert!(BindTarget::parse_with("10.0.0.1", &Interfaces::default())?.is_foreign());
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// # Ok::<(), bindaddr::target::ResolveError>(())
     /// ```
     #[must_use]
     pub fn is_foreign(&self) -> bool {
@@ -226,8 +234,8 @@ impl BindTarget {
     pub(crate) fn host(&self) -> Option<&Interfaces> {
         match self {
             Self::Any(_) | Self::Loopback(_) => None,
-            Self::Local(LocalAddr(placed)) | Self::Foreign(ForeignAddr(placed)) => {
-                Some(&placed.host)
+            Self::Local(LocalAddr(host_addr)) | Self::Foreign(ForeignAddr(host_addr)) => {
+                Some(&host_addr.host)
             }
         }
     }
@@ -238,10 +246,10 @@ impl BindTarget {
             Self::Any(wildcard) => Endpoint::Any(*wildcard),
             Self::Loopback(LoopbackAddrs(Loopbacks::Localhost)) => Endpoint::Localhost,
             Self::Loopback(LoopbackAddrs(Loopbacks::One(ip))) => Endpoint::literal(*ip, 0),
-            Self::Local(LocalAddr(placed)) => Endpoint::Ip {
-                ip: placed.ip,
-                scope_id: placed.scope_id,
-                group: GroupCheck::of_listed(placed.ip),
+            Self::Local(LocalAddr(host_addr)) => Endpoint::Ip {
+                ip: host_addr.ip,
+                scope_id: host_addr.scope_id,
+                group: GroupCheck::of_listed(host_addr.ip),
             },
             Self::Foreign(foreign) => Endpoint::Ip {
                 ip: foreign.ip(),
@@ -285,7 +293,9 @@ impl fmt::Display for BindTarget {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Class, Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::target::Class;
+/// use bindaddr::Interfaces;
 ///
 /// let host: Interfaces =
 ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
@@ -313,7 +323,8 @@ impl Class {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Class, Interfaces};
+    /// use bindaddr::target::Class;
+    /// use bindaddr::Interfaces;
     ///
     /// let host = Interfaces::default();
     /// assert_eq!(Class::of("::ffff:127.0.0.1".parse()?, &host), Class::Loopback);
@@ -437,11 +448,12 @@ impl Endpoint {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Wildcard};
+/// use bindaddr::target::Wildcard;
+/// use bindaddr::BindTarget;
 ///
 /// assert_eq!(BindTarget::parse("*")?, BindTarget::Any(Wildcard::All));
 /// assert_eq!(BindTarget::parse("ipv6@*")?, BindTarget::Any(Wildcard::Ipv6));
-/// # Ok::<(), bindaddr::ResolveError>(())
+/// # Ok::<(), bindaddr::target::ResolveError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wildcard {
@@ -462,7 +474,8 @@ impl Wildcard {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Family, Wildcard};
+    /// use bindaddr::addr::Family;
+    /// use bindaddr::target::Wildcard;
     ///
     /// assert!(Wildcard::DualStack.takes(Family::Ipv4));
     /// assert!(!Wildcard::Ipv6.takes(Family::Ipv4));
@@ -496,7 +509,7 @@ impl fmt::Display for Wildcard {
 ///
 /// let BindTarget::Loopback(addrs) = BindTarget::parse("127.0.0.2")? else { unreachable!() };
 /// assert_eq!(addrs.to_string(), "127.0.0.2");
-/// # Ok::<(), bindaddr::ResolveError>(())
+/// # Ok::<(), bindaddr::target::ResolveError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LoopbackAddrs(Loopbacks);
@@ -518,7 +531,7 @@ impl LoopbackAddrs {
     /// let BindTarget::Loopback(addrs) = BindTarget::parse("localhost")? else { unreachable!() };
     /// assert_eq!(addrs.to_string(), "127.0.0.1 and ::1");
     /// assert_eq!(addrs.ips().count(), 2);
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// # Ok::<(), bindaddr::target::ResolveError>(())
     /// ```
     pub fn ips(self) -> impl Iterator<Item = IpAddr> {
         let ips = match self.0 {
@@ -544,14 +557,14 @@ impl fmt::Display for LoopbackAddrs {
 
 /// An address and the snapshot it was looked up in.
 #[derive(Clone)]
-struct Placed {
+struct HostAddr {
     ip: IpAddr,
     /// 0 for no zone.
     scope_id: u32,
     host: Interfaces,
 }
 
-impl Placed {
+impl HostAddr {
     fn scope_id(&self) -> Option<u32> {
         (self.scope_id != 0).then_some(self.scope_id)
     }
@@ -560,12 +573,12 @@ impl Placed {
     fn owners(&self) -> impl Iterator<Item = &Interface> {
         let in_zone = self.host.by_index(self.scope_id);
         let in_zone = in_zone.filter(|interface| interface.entry(self.ip).is_some());
-        let anywhere = (self.scope_id == 0).then(|| self.host.with_ip(self.ip));
+        let anywhere = (self.scope_id == 0).then(|| self.host.by_ip(self.ip));
         in_zone.into_iter().chain(anywhere.into_iter().flatten())
     }
 }
 
-impl PartialEq for Placed {
+impl PartialEq for HostAddr {
     /// Compares the address and what the snapshots say of it, not the whole snapshots.
     fn eq(&self, other: &Self) -> bool {
         (self.ip, self.scope_id) == (other.ip, other.scope_id)
@@ -574,15 +587,15 @@ impl PartialEq for Placed {
     }
 }
 
-impl Eq for Placed {}
+impl Eq for HostAddr {}
 
-impl Hash for Placed {
+impl Hash for HostAddr {
     fn hash<H: Hasher>(&self, state: &mut H) {
         (self.ip, self.scope_id).hash(state);
     }
 }
 
-impl fmt::Display for Placed {
+impl fmt::Display for HostAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.ip.fmt(f)?;
         match (self.scope_id, self.host.by_index(self.scope_id)) {
@@ -598,7 +611,8 @@ impl fmt::Display for Placed {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let host: Interfaces =
 ///     [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)].into_iter().collect();
@@ -609,7 +623,7 @@ impl fmt::Display for Placed {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct LocalAddr(Placed);
+pub struct LocalAddr(HostAddr);
 
 impl LocalAddr {
     /// Returns the address; never an IPv4-mapped one.
@@ -617,7 +631,8 @@ impl LocalAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
@@ -636,7 +651,8 @@ impl LocalAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
@@ -655,7 +671,8 @@ impl LocalAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces = [
     ///     Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24),

@@ -1,16 +1,21 @@
-//! What to change so that the open sockets are those of a plan: [`Plan::diff`].
+//! What to change so that the open sockets are those of a plan: [`Plan::diff`], and `Watch`, which reports when to look
+//! (feature `watch`).
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::bind::{Listener, Listeners, StdSocket};
+use crate::addr::shown;
+pub use crate::bind::StdSocket;
+use crate::bind::{Listener, Listeners};
 use crate::diagnose::Namespace;
 use crate::diagnosis::Position;
 use crate::interfaces::{Interface, Interfaces};
-use crate::listen::shown;
 use crate::plan::{DeviceIndex, IfAbsent, Plan, PlannedSocket};
 use crate::target::{BindTarget, zone};
+
+#[cfg(feature = "watch")]
+pub use crate::watch::Watch;
 
 /// The difference between a [`Plan`] and the sockets that are open, as a set.
 ///
@@ -337,7 +342,7 @@ fn kept<S: StdSocket>(
     let owner = |host: &Interfaces| {
         let owner = host
             .by_index(zone(addr))
-            .or_else(|| host.with_ip(addr.ip()).next())?;
+            .or_else(|| host.by_ip(addr.ip()).next())?;
         Some(owner.name().to_owned())
     };
     let interface = || host.and_then(|host| through(addr, host).or_else(|| owner(host)));
@@ -376,13 +381,13 @@ fn is_reachable(addr: SocketAddr, device: Option<(&str, DeviceIndex)>, host: &In
         return interface.is_none_or(Interface::is_up);
     }
     let reach = target.reach_on_device(0, interface.map(Interface::name), host);
-    !reach.dials().is_empty()
+    !reach.addrs().is_empty()
 }
 
 /// Returns the interface through which clients connect to `addr`.
 fn through(addr: SocketAddr, host: &Interfaces) -> Option<String> {
     let reach = BindTarget::classify_socket(addr, host).reach(0, host);
-    let interface = reach.dials().first()?.interface()?;
+    let interface = reach.addrs().first()?.interface()?;
     Some(interface.to_owned())
 }
 

@@ -25,7 +25,8 @@ use crate::sys::AddrEvents;
 /// ```
 /// use std::time::Duration;
 ///
-/// use bindaddr::{Interfaces, Watch};
+/// use bindaddr::update::Watch;
+/// use bindaddr::Interfaces;
 ///
 /// let mut watch = Watch::new()?;
 /// let listeners = bindaddr::bind("127.0.0.1:0")?;
@@ -55,7 +56,7 @@ impl Watch {
     /// # Examples
     ///
     /// ```
-    /// let watch = bindaddr::Watch::new()?;
+    /// let watch = bindaddr::update::Watch::new()?;
     /// # let _ = watch;
     /// # Ok::<(), std::io::Error>(())
     /// ```
@@ -75,7 +76,7 @@ impl Watch {
     /// ```
     /// use std::time::Duration;
     ///
-    /// let mut watch = bindaddr::Watch::new()?;
+    /// let mut watch = bindaddr::update::Watch::new()?;
     /// if watch.wait(Some(Duration::ZERO))? {
     ///     println!("something may have changed");
     /// }

@@ -338,7 +338,8 @@ fn activation_leaves_descriptors_of_the_program() {
 #[cfg(target_os = "linux")]
 #[test]
 fn socket_of_another_namespace_is_exposed_globally() {
-    use bindaddr::{Exposure, Interfaces, WarningKind};
+    use bindaddr::diagnosis::WarningKind;
+    use bindaddr::{Exposure, Interfaces};
     use util::netns::{connects, in_namespace, ip};
     use util::sandbox;
 
@@ -408,11 +409,11 @@ fn socket_of_another_namespace_is_exposed_globally() {
     let says_elsewhere = reach.to_string().contains(remark);
     if kind.starts_with("here") {
         assert!(exposure < Exposure::Global, "{addr}");
-        assert!(!reach.dials().is_empty() && !says_elsewhere);
+        assert!(!reach.addrs().is_empty() && !says_elsewhere);
         assert_eq!(listener.warnings(&host), []);
     } else {
         assert_eq!(exposure, Exposure::Global, "{kind} {addr}");
-        assert!(reach.dials().is_empty() && says_elsewhere);
+        assert!(reach.addrs().is_empty() && says_elsewhere);
         assert!(
             reach
                 .banner("http")

@@ -1,7 +1,9 @@
 //! What is allocated on the heap on the way to a bound socket.
 
 use allocation_counter::measure;
-use bindaddr::{BindTarget, Class, Interface, Interfaces, ListenAddr};
+use bindaddr::interfaces::Interface;
+use bindaddr::target::Class;
+use bindaddr::{BindTarget, Interfaces, ListenAddr};
 
 #[test]
 fn literals_are_read_without_allocating() {

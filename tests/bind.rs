@@ -7,9 +7,9 @@ use std::error::Error;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
+use bindaddr::diagnosis::{Hint, Step};
 use bindaddr::{
-    BindOptions, BindTarget, Cause, Hint, Interfaces, ListenAddr, Listener, Listeners, Step, bind,
-    bind_udp,
+    BindOptions, BindTarget, Cause, Interfaces, ListenAddr, Listener, Listeners, bind, bind_udp,
 };
 
 #[track_caller]
@@ -115,9 +115,10 @@ fn whatever_stands_for_a_setting_is_bound() {
 #[test]
 fn a_target_keeps_its_words() {
     let host: Interfaces =
-        [bindaddr::Interface::new("eth0", 77).with_addr("fe80::1".parse().unwrap(), 64)]
-            .into_iter()
-            .collect();
+        [bindaddr::interfaces::Interface::new("eth0", 77)
+            .with_addr("fe80::1".parse().unwrap(), 64)]
+        .into_iter()
+        .collect();
     let taken = bound().local_addr().port();
     let held: Vec<_> = ["0.0.0.0", "[::]"]
         .map(|any| {
@@ -258,7 +259,7 @@ fn what_no_client_reaches_is_refused_for_tcp() {
             err.to_string(),
             format!("cannot listen on {text}: {sentence}")
         );
-        assert_eq!(err.step(), Step::Check);
+        assert_eq!(err.step(), Step::Validate);
         assert_eq!(err.raw_os_error(), None, "the kernel was not asked");
         assert!(err.source().is_none());
         assert_eq!(io::Error::from(err).kind(), io::ErrorKind::InvalidInput);
@@ -281,7 +282,7 @@ fn a_text_that_is_none_is_a_parse_error() {
         (err.step(), err.addr(), err.text()),
         (Step::Parse, None, "127.0.0.1")
     );
-    assert!(matches!(err.cause(), Cause::Text(_)));
+    assert!(matches!(err.cause(), Cause::InvalidText(_)));
     assert_eq!(io::Error::from(err).kind(), io::ErrorKind::InvalidInput);
 }
 
@@ -402,16 +403,16 @@ fn errors_go_where_errors_go() {
     fn check<E: Error + Send + Sync + 'static>() {}
     fn shared<T: Send + Sync + std::fmt::Debug>() {}
 
-    check::<bindaddr::ParseError>();
-    check::<bindaddr::InterfacesError>();
-    check::<bindaddr::ResolveError>();
+    check::<bindaddr::addr::ParseError>();
+    check::<bindaddr::interfaces::InterfacesError>();
+    check::<bindaddr::target::ResolveError>();
     check::<bindaddr::BindError>();
 
     shared::<ListenAddr>();
     shared::<Interfaces>();
     shared::<BindTarget>();
     shared::<BindOptions>();
-    shared::<bindaddr::Dial>();
+    shared::<bindaddr::reach::ReachableAddr>();
     shared::<Listeners>();
     shared::<Listeners<UdpSocket>>();
     assert!(

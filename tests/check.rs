@@ -6,12 +6,12 @@ mod util;
 use std::net::TcpStream;
 use std::net::{SocketAddr, TcpListener};
 
+use bindaddr::addr::ParseErrorKind;
 #[cfg(target_os = "linux")]
 use bindaddr::bind_udp;
-use bindaddr::{
-    BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, GroupAddr, Listener,
-    Overlap, ParseErrorKind, bind, check, check_udp,
-};
+use bindaddr::check::{Check, CheckedSetting, CheckedSocket};
+use bindaddr::target::{GroupAddr, Overlap};
+use bindaddr::{BindOptions, BindTarget, Cause, Listener, bind, check, check_udp};
 use util::netns::alone;
 #[cfg(target_os = "linux")]
 use util::netns::{in_namespace, ip, set};
@@ -67,7 +67,7 @@ fn every_setting_has_its_problems() {
     assert!(!check.is_ok());
     let first = |n: usize| check.settings()[n].causes().next();
     assert!(
-        matches!(first(0), Some(Cause::Text(err)) if err.kind() == ParseErrorKind::MissingPort)
+        matches!(first(0), Some(Cause::InvalidText(err)) if err.kind() == ParseErrorKind::MissingPort)
     );
     assert!(first(1).is_none());
     assert!(matches!(first(2), Some(Cause::Unresolved(_))));
@@ -223,7 +223,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         let addrs: Vec<SocketAddr> = found.settings()[0]
             .sockets()
             .iter()
-            .map(bindaddr::CheckedSocket::addr)
+            .map(bindaddr::check::CheckedSocket::addr)
             .collect();
         let bound = bind("localhost:4001-4003").unwrap();
         assert_eq!(
@@ -258,7 +258,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         let err = bind("198.51.100.1:4000-4010").unwrap_err();
         let causes = err
             .errors()
-            .flat_map(bindaddr::SettingError::causes)
+            .flat_map(bindaddr::diagnosis::SettingError::causes)
             .count();
         assert_eq!(causes, 1, "{err}");
         drop(held);
@@ -407,7 +407,7 @@ fn an_option_that_is_no_option_is_a_problem() {
         let causes: Vec<&Cause> = check.settings()[1].causes().collect();
         assert!(matches!(
             causes[..],
-            [Cause::Text(_), Cause::InvalidDevice { .. }]
+            [Cause::InvalidText(_), Cause::InvalidDevice { .. }]
         ));
         let freebind = BindOptions::new().freebind(true).check(["198.51.100.1:0"]);
         assert!(freebind.is_ok());

@@ -80,7 +80,7 @@ eth0:80
   open to  private networks
 192.168.158.94:80
   binds    192.168.158.94:80
-  problem  no interface of this host has 192.168.158.94; it is in eth0's subnet
+  error    no interface of this host has 192.168.158.94; it is in eth0's subnet
            (192.168.71.67/16) but not assigned to this host; the nearest address
            here is 192.168.71.67
   hint     `192.168.71.67:80` is the closest address of this host
@@ -117,17 +117,17 @@ fn a_mistake_is_marked() {
         &["explain", "::1:80", "eth0", "--", "-localhost:80a"],
         "\
 ::1:80
-  problem  invalid listen address \"::1:80\": it reads as the address `::1:80`
+  error    invalid listen address \"::1:80\": it reads as the address `::1:80`
            without a port and as `::1` with port 80; write `[::1:80]:8080` for
            the address or `[::1]:80` for port 80
            ::1:80
            ^^^^^^
 eth0
-  problem  invalid listen address \"eth0\": the port is missing; write `eth0:8080`
+  error    invalid listen address \"eth0\": the port is missing; write `eth0:8080`
            eth0
            ^^^^
 -localhost:80a
-  problem  invalid listen address \"-localhost:80a\": `80a` is not a port, which
+  error    invalid listen address \"-localhost:80a\": `80a` is not a port, which
            is a number from 0 to 65535
            -localhost:80a
                       ^^^
@@ -155,9 +155,9 @@ fn check_finds_what_does_not_fit_together() {
             format!(
                 "*:80 means every IPv4 and IPv6 address of this host binds [::]:80 open to private networks \
                  127.0.0.1:80 means this host only, by 127.0.0.1 binds 127.0.0.1:80 open to this host only \
-                 problem it cannot stand beside `*:80` of the same list, which is dual-stack and covers IPv4, too \
+                 error it cannot stand beside `*:80` of the same list, which is dual-stack and covers IPv4, too \
                  10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) binds 10.1.2.3:9000 \
-                 open to private networks problem port 9000 is in use by `{comm}` (pid {pid}, uid 0) on \
+                 open to private networks error port 9000 is in use by `{comm}` (pid {pid}, uid 0) on \
                  0.0.0.0, which covers every IPv4 address"
             ),
         );
@@ -182,7 +182,7 @@ fn check_finds_what_does_not_fit_together() {
             &["check", "--", "-eth9:80"],
             "\
 -eth9:80
-  problem  no interface with an address is called `eth9`; there are `eth0`,
+  error    no interface with an address is called `eth9`; there are `eth0`,
            `lo`, `wan0`
 ",
             1,
@@ -498,7 +498,7 @@ localhost:80
   [::1]:80 from this host, through lo
   open to  this host only
 192.168.158.94:80
-  problem  192.168.158.94, which no interface of this host has; it is in eth0's
+  error    192.168.158.94, which no interface of this host has; it is in eth0's
            subnet (192.168.71.67/16) but not assigned to this host
 ",
             1,
@@ -510,7 +510,7 @@ eth0:80
   http://192.168.71.67:80/  (eth0)
   http://[fd00::67]:80/  (eth0)
   open to  private networks
-  problem  it is open to more than it may be
+  error    it is open to more than it may be
 ",
             1,
         );
@@ -520,11 +520,11 @@ eth0:80
 localhost:8000-8010
   127.0.0.1:8000 from this host, through lo
   [::1]:8000 from this host, through lo
-  note     the port is the first one from 8000 to 8010 that is free
+  warning  the port is the first one from 8000 to 8010 that is free
   open to  this host only
 127.0.0.1:0
   127.0.0.1:0 from this host, through lo
-  note     the port is one that the system chooses
+  warning  the port is one that the system chooses
   open to  this host only
 ",
             0,
@@ -546,7 +546,7 @@ localhost:8000-8010
         ip("route add local 192.168.1.0/24 dev lo");
         let (code, stdout) = at_most("this-host", absent);
         assert_eq!(code, Some(1), "{stdout}");
-        let told = "-192.168.1.1:80\n  open to  private networks\n  problem  it is open to more than it may be\n";
+        let told = "-192.168.1.1:80\n  open to  private networks\n  error    it is open to more than it may be\n";
         assert!(stdout.contains(told), "{stdout}");
     });
 }
@@ -558,7 +558,7 @@ fn wait() {
         let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];
         let (stdout, _, code) = bindaddr_with("", &args);
         // Each try is shown so, with the time that it was on this machine.
-        let problem = " s\n  problem  cannot listen on 1 of 2 addresses: ";
+        let problem = " s\n  error    cannot listen on 1 of 2 addresses: ";
         let (after, _) = stdout.split_once(problem).expect(&stdout);
         let after: f64 = after["after ".len()..].parse().expect(after);
         assert!((0.1..20.0).contains(&after), "{stdout}");

@@ -7,9 +7,9 @@ mod util;
 use std::io;
 use std::net::SocketAddr;
 
-use bindaddr::{
-    BindError, BindOptions, Cause, Check, CheckedSetting, Interface, Interfaces, bind, bind_udp,
-};
+use bindaddr::check::{Check, CheckedSetting};
+use bindaddr::interfaces::Interface;
+use bindaddr::{BindError, BindOptions, Cause, Interfaces, bind, bind_udp};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use socket2::{Domain, Socket, Type};

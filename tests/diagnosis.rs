@@ -17,11 +17,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bindaddr::{
-    BindError, BindOptions, BindTarget, Cause, Family, GroupAddr, HintKind, Interfaces, ListenAddr,
-    WarningKind, BindableReason, Overlap, Policy, Privilege, SettingError, SocketState, Step, ToSettings, Unavailable,
-    bind, bind_udp,
+use bindaddr::addr::Family;
+use bindaddr::diagnosis::{
+    BindableReason, FamilyUnavailableReason, HintKind, Policy, Privilege, SettingError,
+    SocketState, Step, WarningKind,
 };
+use bindaddr::plan::ToSettings;
+use bindaddr::target::{GroupAddr, Overlap};
+use bindaddr::{BindError, BindOptions, BindTarget, Cause, Interfaces, ListenAddr, bind, bind_udp};
 use socket2::{Domain, Socket, Type};
 use util::features;
 use util::netns::{Host, in_namespace, ip, set};
@@ -109,7 +112,7 @@ fn follow_advice(options: &BindOptions, err: &BindError) {
 
 /// Runs the command that a hint shows something by.
 #[track_caller]
-fn run_command(hint: &bindaddr::Hint) {
+fn run_command(hint: &bindaddr::diagnosis::Hint) {
     if hint.kind() != HintKind::Inspect {
         return;
     }
@@ -493,7 +496,7 @@ fn ipv6_switched_off() {
         };
         let by = |err: &BindError| match err.cause() {
             Cause::FamilyUnavailable {
-                why: Unavailable::Sysctl { interface, .. },
+                why: FamilyUnavailableReason::Sysctl { interface, .. },
                 ..
             } => Some(*interface),
             _ => None,
@@ -544,7 +547,7 @@ fn ipv6_switched_off() {
             "[::1]:80",
             "the loopback interface is down",
         );
-        assert!(is(&err, Unavailable::LoopbackDown));
+        assert!(is(&err, FamilyUnavailableReason::LoopbackDown));
         assert_eq!(texts_of_hints(&err), ["`ip link set lo up` brings it up"]);
         ip("link set lo up");
         bind("[::1]:80").expect("as the hint says");
@@ -621,7 +624,7 @@ fn no_loopback() {
             "127.0.0.2:80",
             "this host has no 127.0.0.2 at present; there is 127.0.0.1/32",
         );
-        let Cause::NoLoopback { has, .. } = err.cause() else {
+        let Cause::LoopbackMissing { has, .. } = err.cause() else {
             panic!("{err:?}")
         };
         assert_eq!(has.len(), 1);
@@ -951,7 +954,10 @@ fn in_use_by_a_socket_that_never_listened() {
                 "port 80 is in use by a socket that the system does not show, or was a moment ago; \
                  one that is bound and does not listen is such a socket",
             );
-            assert!(matches!(err.cause(), Cause::HeldInvisibly { port: 80, .. }));
+            assert!(matches!(
+                err.cause(),
+                Cause::InUseByUnknown { port: 80, .. }
+            ));
         }
         // One that lets others have the port is in nobody's way.
         drop(held);
@@ -1296,7 +1302,7 @@ fn an_address_that_no_client_reaches() {
                 "no TCP client can connect to a broadcast address; write an address of this host",
             ),
         ] {
-            assert_eq!(row(situation, text, says).step(), Step::Check);
+            assert_eq!(row(situation, text, says).step(), Step::Validate);
         }
         let v6_only = BindOptions::new().only_v6(true);
         row_with(
@@ -1311,7 +1317,7 @@ fn an_address_that_no_client_reaches() {
             "[::ffff:0.0.0.0]:80",
             "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `0.0.0.0`",
         );
-        assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+        assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
         assert_eq!(replacements(&err), ["0.0.0.0:80"]);
     });
 }
@@ -1353,7 +1359,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
             let hints = check
                 .settings()
                 .iter()
-                .flat_map(bindaddr::CheckedSetting::hints);
+                .flat_map(bindaddr::check::CheckedSetting::hints);
             let offered: Vec<_> = hints.filter(|hint| hint.replacement().is_some()).collect();
             assert!(offered.is_empty(), "{list:?}: {offered:?}");
         }
@@ -1438,7 +1444,7 @@ fn a_device_that_does_not_fit() {
             "[fe80::78%2]:80",
             "the zone of fe80::78 is far0, not the device `lo`",
         );
-        assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+        assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
         assert!(!on_lo.check(["[fe80::78%far0]:80"]).is_ok());
         for text in ["[fe80::78%far0]:80", "[ff02::fb%far0]:80", "ipv6@far0:80"] {
             let err = on_lo.bind_udp(text).unwrap_err();
@@ -1649,7 +1655,7 @@ fn assert_zone_conflicts_with_device() {
             .expect_err("refused"),
         on_lo.bind([&*text]).expect_err("refused"),
     ] {
-        assert_eq!(err.step(), Step::Check, "{err}");
+        assert_eq!(err.step(), Step::Validate, "{err}");
         assert!(
             matches!(err.cause(), Cause::OnAnotherDevice { .. }),
             "{err}"
@@ -1674,7 +1680,7 @@ fn can_mount_proc() -> bool {
 }
 
 #[allow(clippy::needless_pass_by_value)] // they are closed behind it
-fn notes<S: bindaddr::StdSocket>(bound: bindaddr::Listeners<S>) -> Vec<String> {
+fn notes<S: bindaddr::update::StdSocket>(bound: bindaddr::Listeners<S>) -> Vec<String> {
     let host = Interfaces::system().unwrap();
     let warnings = bound.iter().flat_map(|one| one.warnings(&host));
     warnings.map(|warning| warning.kind().to_string()).collect()

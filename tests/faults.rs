@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bindaddr::{
-    BindOptions, BindTarget, Cause, CheckedSetting, Interfaces, Listeners, ResolveErrorKind, bind,
-    check,
-};
+use bindaddr::check::CheckedSetting;
+use bindaddr::target::ResolveErrorKind;
+use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, Listeners, bind, check};
 use util::netns::{in_namespace, ip};
 use util::rerun;
 
@@ -211,7 +210,7 @@ fn interfaces_flap_while_a_thousand_are_bound() {
         // The causes that an address can have that is not there at the moment, or not yet ready.
         let right = [
             "not-on-this-host",
-            "appeared",
+            "became-available",
             "gone",
             "unresolved",
             "interface-down",
@@ -304,7 +303,7 @@ fn many_threads_bind_and_read_at_once() {
                         assert!(matches!(foreign.cause(), Cause::NotOnThisHost(_)));
                         let wildcard = bind("*:0").unwrap();
                         let dials = wildcard.reach(&host);
-                        assert!(dials.dials().iter().any(|dial| dial.addr().ip() == own));
+                        assert!(dials.addrs().iter().any(|dial| dial.addr().ip() == own));
                     }
                 });
             }

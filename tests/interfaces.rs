@@ -7,7 +7,8 @@ use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 
-use bindaddr::{AddrState, BindOptions, Exposure, Interface, InterfaceAddr, Interfaces};
+use bindaddr::interfaces::{AddrState, Interface, InterfaceAddr};
+use bindaddr::{BindOptions, Exposure, Interfaces};
 use proptest::prelude::*;
 use util::netns::{in_namespace, ip as run_ip, set};
 use util::{interfaces, ip, near_ips, office};
@@ -21,10 +22,10 @@ fn an_interface_is_found_by_name_index_and_address() {
     let host = office();
     assert_eq!(names(host.by_name("eth0.100").into_iter()), ["eth0.100"]);
     assert_eq!(names(host.by_index(2).into_iter()), ["eth0"]);
-    assert_eq!(names(host.with_ip(ip("192.168.71.67"))), ["eth0"]);
-    assert_eq!(names(host.with_ip(ip("::ffff:192.168.71.67"))), ["eth0"]);
-    assert_eq!(names(host.with_ip(ip("fe80::77"))), ["eth0", "eth0.100"]);
-    assert_eq!(names(host.with_ip(ip("192.168.71.68"))), [""; 0]);
+    assert_eq!(names(host.by_ip(ip("192.168.71.67"))), ["eth0"]);
+    assert_eq!(names(host.by_ip(ip("::ffff:192.168.71.67"))), ["eth0"]);
+    assert_eq!(names(host.by_ip(ip("fe80::77"))), ["eth0", "eth0.100"]);
+    assert_eq!(names(host.by_ip(ip("192.168.71.68"))), [""; 0]);
     assert!(host.by_name("eth1").is_none());
     assert!(host.by_index(0).is_none());
     assert!(Interfaces::default().is_empty());
@@ -53,9 +54,9 @@ fn entries_of_one_index_are_one_interface() {
     .into_iter()
     .collect();
     assert_eq!(names(host.iter()), ["eth0"]);
-    assert_eq!(names(host.with_ip(ip("10.0.0.2"))), ["eth0"]);
+    assert_eq!(names(host.by_ip(ip("10.0.0.2"))), ["eth0"]);
     assert_eq!(
-        names(host.with_ip(ip("10.0.0.1"))),
+        names(host.by_ip(ip("10.0.0.1"))),
         ["eth0"],
         "once, though it has it twice"
     );
@@ -94,7 +95,7 @@ fn this_host_is_read() {
         assert!(host.by_name(interface.name()).is_some());
         for addr in interface.addrs() {
             assert!(
-                host.with_ip(addr.ip()).any(|with| with == interface),
+                host.by_ip(addr.ip()).any(|with| with == interface),
                 "{addr}"
             );
         }
@@ -282,13 +283,13 @@ proptest! {
         let has = |interface: &&Interface, ip: IpAddr| interface.addrs().iter().any(|addr| addr.ip() == ip);
         let asked_for: BTreeSet<IpAddr> = host
             .iter()
-            .flat_map(|interface| interface.addrs().iter().map(bindaddr::InterfaceAddr::ip))
+            .flat_map(|interface| interface.addrs().iter().map(bindaddr::interfaces::InterfaceAddr::ip))
             .chain([asked])
             .collect();
         for ip in asked_for {
             let scanned: Vec<&Interface> =
                 host.iter().filter(|interface| has(interface, ip.to_canonical())).collect();
-            prop_assert_eq!(host.with_ip(ip).collect::<Vec<_>>(), scanned);
+            prop_assert_eq!(host.by_ip(ip).collect::<Vec<_>>(), scanned);
         }
     }
 }

@@ -8,9 +8,14 @@ use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
+use bindaddr::addr::Family;
+use bindaddr::diagnosis::Step;
+use bindaddr::interfaces::Interface;
+use bindaddr::target::GroupAddr;
+use bindaddr::update::StdSocket;
 use bindaddr::{
-    BindError, BindOptions, BindTarget, Cause, Exposure, Family, GroupAddr, Interface, Interfaces,
-    ListenAddr, Listeners, StdSocket, Step, bind, bind_udp,
+    BindError, BindOptions, BindTarget, Cause, Exposure, Interfaces, ListenAddr, Listeners, bind,
+    bind_udp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
@@ -161,7 +166,9 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
         }
         // Without one the system binds it, and that is told.
         assert_eq!(
-            bind("172.20.0.201:0").unwrap()[0].warnings(&Interfaces::system().unwrap())[0].kind().to_string(),
+            bind("172.20.0.201:0").unwrap()[0].warnings(&Interfaces::system().unwrap())[0]
+                .kind()
+                .to_string(),
             "no interface of this host has 172.20.0.201; it is a broadcast address, which the system binds and to which no TCP client can connect"
         );
         // A snapshot may be of another time or host: it makes no broadcast bindable.
@@ -228,7 +235,7 @@ fn lowest_subnet_address_follows_the_kernel() {
         assert_eq!(bind("127.0.0.0:80").is_ok(), connects);
         assert_eq!(bindaddr::check(["127.0.0.0:80"]).is_ok(), connects);
         let reach = BindTarget::parse("127.0.0.0").unwrap().reach(80, &host);
-        assert_eq!(!reach.dials().is_empty(), connects);
+        assert_eq!(!reach.addrs().is_empty(), connects);
         // An address of the host is none, although its last bits are like those of one.
         bind("192.168.71.64:80").unwrap();
     });
@@ -249,7 +256,7 @@ fn interface_with_300_altnames_is_listed() {
         };
         ip_batch(&(0..300).map(name).collect::<String>());
         let host = Interfaces::system().unwrap();
-        assert_eq!(host.with_ip([8, 8, 8, 8].into()).count(), 1);
+        assert_eq!(host.by_ip([8, 8, 8, 8].into()).count(), 1);
         let exposure = BindTarget::parse("0.0.0.0").unwrap().exposure(&host);
         assert_eq!(exposure, bindaddr::Exposure::Global);
         // Requests of one message.
@@ -502,7 +509,7 @@ fn only_v6_refuses_mapped_addresses() {
             ];
             for err in errors {
                 assert!(matches!(err.cause(), Cause::MappedOnV6Only { .. }), "{err}");
-                assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+                assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
             }
             assert!(!only_v6.check([text]).is_ok());
             assert!(!only_v6.check_udp([text]).is_ok());
@@ -646,7 +653,7 @@ fn the_limit_of_privileged_ports_is_read() {
             assert_eq!((err.raw_os_error(), err.step()), (Some(EACCES), Step::Bind));
             let hints = err.hints();
             assert_eq!(
-                hints.last().map(bindaddr::Hint::text),
+                hints.last().map(bindaddr::diagnosis::Hint::text),
                 Some(&*format!(
                     "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
                 )),
@@ -929,7 +936,7 @@ fn every_failure_keeps_what_is_known() {
                             "{:?}",
                             err
                         );
-                        prop_assert_eq!(err.step(), Step::Check);
+                        prop_assert_eq!(err.step(), Step::Validate);
                     }
                     (Err(err), Err(std)) => {
                         prop_assert_eq!(err.raw_os_error(), std.raw_os_error());
@@ -1057,14 +1064,14 @@ fn assert_device(text: &str, device: Option<&str>, opened: &Opened) -> TestCaseR
     if wanted.is_some() {
         prop_assert_eq!(&bound_to, &wanted, "{} opened {}", text, opened.addr);
     } else {
-        let has_zone = matches!(opened.addr, SocketAddr::V6(v6) if v6.scope_id() != 0);
-        prop_assert_eq!(bound_to.is_some(), has_zone, "{}", text);
+        let is_link_scoped = matches!(opened.addr, SocketAddr::V6(v6) if v6.scope_id() != 0);
+        prop_assert_eq!(bound_to.is_some(), is_link_scoped, "{}", text);
     }
     prop_assert_eq!(&opened.device, &wanted, "{}", text);
-    let is_only_here = opened.addr.ip().is_loopback() || device == Some("lo");
+    let is_host_only = opened.addr.ip().is_loopback() || device == Some("lo");
     prop_assert_eq!(
         opened.exposure == Exposure::ThisHost,
-        is_only_here,
+        is_host_only,
         "{}",
         text
     );

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use bindaddr::{
-    Family, HintKind, Host, ListenAddr, ListenAddrs, ParseError, ParseErrorKind, Word, Zone,
-};
+use bindaddr::addr::{Family, Host, Keyword, ParseError, ParseErrorKind, Zone};
+use bindaddr::diagnosis::HintKind;
+use bindaddr::{ListenAddr, ListenAddrs};
 use proptest::prelude::*;
 
 #[track_caller]
@@ -105,7 +105,7 @@ fn what_was_written_can_be_asked_for() {
 
     assert_eq!(addr("80").host(), &Host::Any);
     assert_eq!(addr("localhost:80").host(), &Host::Localhost);
-    assert_eq!(addr("_site_:80").host(), &Host::Word(Word::Private));
+    assert_eq!(addr("_site_:80").host(), &Host::Keyword(Keyword::Private));
     let Host::Network(network) = addr("10.0.0.0/8:80").host().clone() else {
         panic!("a network")
     };
@@ -217,10 +217,10 @@ fn from_hosts_reads_a_list_without_ports() {
          entry 4 of 4: invalid listen address \"\": it is empty; write `127.0.0.1` for this host only or `*` for every \
          address"
     );
-    assert_eq!(err.faults()[1].offset(), 15);
+    assert_eq!(err.errors()[1].offset(), 15);
     let err = ListenAddrs::from_each_host(["127.0.0.1", "443"], 8080).unwrap_err();
     assert_eq!(
-        err.faults()[0].error().kind(),
+        err.errors()[0].error().kind(),
         ParseErrorKind::UnexpectedPort
     );
     assert!(ListenAddrs::from_each_host([""; 0], 8080).is_err());
@@ -473,9 +473,9 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("[fd00::]/8:80", UnbracketedNetwork, "[fd00::]", "an IPv6 network is written in brackets, with its prefix length; write `[fd00::/8]:80`"),
         ("fd00::/8:80", UnbracketedNetwork, "fd00::/8:80", "an IPv6 network is written in brackets, with its prefix length; write `[fd00::/8]:80`"),
         ("::/0", UnbracketedNetwork, "::/0", "an IPv6 network is written in brackets, with its prefix length; write `[::/0]:8080`"),
-        ("_eth0_:80", UnknownWord, "_eth0_", "unknown keyword `_eth0_`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"),
+        ("_eth0_:80", UnknownKeyword, "_eth0_", "unknown keyword `_eth0_`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"),
         ("_eth0:ipv4_", InvalidPort, "ipv4_", "`ipv4_` is not a port, which is a number from 0 to 65535"),
-        ("_x_:80", UnknownWord, "_x_", "unknown keyword `_x_`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"),
+        ("_x_:80", UnknownKeyword, "_x_", "unknown keyword `_x_`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"),
         ("{{GetInterfaceIP}}:80", InvalidCharacter, "{", "unexpected `{` at byte 0; a name has letters, digits, `.`, `_` and `-`"),
         ("127.0.0.1,::1", List, ",", "expected one address, and the `,` at byte 9 begins another"),
         ("iface/eth0", Path, "/eth0", "unexpected path `/eth0`"),
@@ -651,7 +651,7 @@ fn assert_hints_are_true(written: &str) {
         let hints = err.hints();
         let mut end = String::new();
         // The narrower ones come first.
-        let kinds = hints.iter().map(bindaddr::Hint::kind);
+        let kinds = hints.iter().map(bindaddr::diagnosis::Hint::kind);
         assert!(
             kinds.is_sorted_by_key(|kind| kind == HintKind::Widen),
             "{err}"
@@ -709,7 +709,7 @@ fn every_kind_of_mistake_is_in_the_table() {
         .collect();
     // The list's is in lists.rs, and the name's below.
     let elsewhere = ["PortAlone", "NameTooLong"];
-    let source = include_str!("../src/listen/refusal.rs");
+    let source = include_str!("../src/addr/error.rs");
     let (_, kinds) = source.split_once("pub enum ParseErrorKind {").unwrap();
     let (kinds, _) = kinds.split_once("\n}").unwrap();
     let kinds = kinds
@@ -835,7 +835,7 @@ fn valid_texts() -> impl Strategy<Value = String> {
         link_local,
         "[a-z][a-z0-9._-]{0,13}[a-z0-9]",
         (any::<std::net::Ipv4Addr>(), 0..=32u8)
-            .prop_map(|(ip, len)| bindaddr::Network::containing(ip.into(), len).to_string()),
+            .prop_map(|(ip, len)| bindaddr::addr::Network::containing(ip.into(), len).to_string()),
         Just("_default_".to_owned()),
     ];
     let port = prop_oneof![

@@ -4,11 +4,15 @@ mod util;
 
 use std::net::SocketAddr;
 
+use bindaddr::addr::ParseErrorKind;
+use bindaddr::diagnosis::Step;
+use bindaddr::plan::AddrSelection;
 #[cfg(target_os = "linux")]
-use bindaddr::Setting;
+use bindaddr::plan::Setting;
+use bindaddr::target::ResolveErrorKind;
 use bindaddr::{
-    AddrSelection, BindError, BindOptions, Cause, ListenAddr, ListenAddrs, Listener, Listeners,
-    ParseErrorKind, ResolveErrorKind, Step, bind, bind_udp, check,
+    BindError, BindOptions, Cause, ListenAddr, ListenAddrs, Listener, Listeners, bind, bind_udp,
+    check,
 };
 use proptest::prelude::*;
 use util::netns::alone;
@@ -84,12 +88,12 @@ fn every_faulty_entry_is_told_with_its_place() {
     ] {
         let err = text.parse::<ListenAddrs>().expect_err(text);
         let found: Vec<_> = err
-            .faults()
+            .errors()
             .iter()
-            .map(|fault| (fault.entry(), fault.offset(), fault.error().kind()))
+            .map(|fault| (fault.index(), fault.offset(), fault.error().kind()))
             .collect();
         assert_eq!(found, faults, "{text:?}: {err}");
-        for fault in err.faults() {
+        for fault in err.errors() {
             let written = &text[fault.offset()..];
             assert!(written.starts_with(fault.error().text()), "{text:?}");
         }
@@ -110,7 +114,7 @@ fn every_faulty_entry_is_told_with_its_place() {
     // Ten thousand of them make no long message.
     let many = "70000 ".repeat(10_000);
     let err = many.parse::<ListenAddrs>().unwrap_err();
-    assert_eq!(err.faults().len(), 10_000);
+    assert_eq!(err.errors().len(), 10_000);
     let message = err.to_string();
     assert!(
         message.len() < 2000 && message.ends_with("; and 9992 more entries are wrong"),
@@ -146,10 +150,10 @@ proptest! {
         for said in [list.to_string(), format!("{list:?}"), one.to_string(), format!("{one:?}")] {
             prop_assert!(!said.contains("s3cret"), "{}", said);
         }
-        for hint in list.faults().iter().flat_map(|fault| fault.error().hints()) {
+        for hint in list.errors().iter().flat_map(|fault| fault.error().hints()) {
             prop_assert!(!hint.to_string().contains("s3cret"), "{}", hint);
         }
-        for fault in list.faults() {
+        for fault in list.errors() {
             prop_assert!(text[fault.offset()..].starts_with(fault.error().text()));
         }
     }
@@ -158,7 +162,7 @@ proptest! {
     fn no_text_breaks_the_list(text in any::<String>()) {
         match text.parse::<ListenAddrs>() {
             Ok(addrs) => prop_assert_eq!(addrs.to_string().parse(), Ok(addrs)),
-            Err(err) => for fault in err.faults() {
+            Err(err) => for fault in err.errors() {
                 prop_assert!(text[fault.offset()..].starts_with(fault.error().text()));
             }
         }
@@ -225,7 +229,7 @@ fn what_is_no_setting_is_told_before_anything_is_opened() {
         err.to_string(),
         "there is nothing to listen on: the list is empty"
     );
-    assert_eq!((err.step(), err.text()), (Step::Check, ""));
+    assert_eq!((err.step(), err.text()), (Step::Validate, ""));
     assert!(!check(<[&str; 0]>::default()).is_ok());
     let err = BindOptions::new().device("l/o").bind(["127.0.0.1:0"]);
     if cfg!(target_os = "linux") {
@@ -331,7 +335,7 @@ fn wildcards_of_both_families_share_a_port() {
         let target = listeners.as_slice()[1].target(&host);
         assert_eq!(
             target,
-            bindaddr::BindTarget::Any(bindaddr::Wildcard::DualStack)
+            bindaddr::BindTarget::Any(bindaddr::target::Wildcard::DualStack)
         );
         drop(listeners);
 
@@ -370,7 +374,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
                     err.to_string(),
                     format!("cannot listen on 1 of 2 addresses: {says}")
                 );
-                assert_eq!((err.step(), err.raw_os_error()), (Step::Check, None));
+                assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
             }
             bind("*:80").expect("nothing is left open");
             // Several are all told.
@@ -394,7 +398,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             assert_eq!(
                 said,
                 [
-                    (1, Step::Check, None),
+                    (1, Step::Validate, None),
                     (2, Step::Bind, Some(libc::EADDRNOTAVAIL)),
                     (3, Step::Bind, Some(libc::EADDRINUSE)),
                 ]
@@ -480,7 +484,7 @@ fn an_optional_interface_may_lack_an_address() {
         ]);
         // The last but one is a mistake, and no absence.
         let err = listeners.unwrap_err();
-        assert!(matches!(err.cause(), Cause::Text(_)), "{err}");
+        assert!(matches!(err.cause(), Cause::InvalidText(_)), "{err}");
         let listeners = bind([
             "-ipv4@eth0:80",
             "-ipv4@eth1:80",
@@ -675,7 +679,12 @@ fn a_setting_has_options_of_its_own() {
 
         let freely = |text: &'static str| Setting::from(text).freebind(true);
         let listeners = bind([freely("198.51.100.1:80"), Setting::from("127.0.0.1:80")]).unwrap();
-        assert_eq!(listeners[0].warnings(&bindaddr::Interfaces::system().unwrap()).len(), 1);
+        assert_eq!(
+            listeners[0]
+                .warnings(&bindaddr::Interfaces::system().unwrap())
+                .len(),
+            1
+        );
         let err = bind([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
         assert_eq!((err.errors().count(), err.text()), (1, "198.51.100.2:81"));
         // Of all, save one.

@@ -12,7 +12,9 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener};
 use std::process::{Command, Stdio};
 
-use bindaddr::{BindTarget, Cause, ForeignReason, GroupAddr, Interfaces, Network, bind};
+use bindaddr::addr::Network;
+use bindaddr::target::{ForeignReason, GroupAddr};
+use bindaddr::{BindTarget, Cause, Interfaces, bind};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use util::netns::{in_namespace, wait_until_usable};

@@ -4,9 +4,10 @@ mod util;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bindaddr::{
-    AddrState, BindTarget, DialFrom, Exposure, Interface, InterfaceAddr, Interfaces, Network, Reach,
-};
+use bindaddr::addr::Network;
+use bindaddr::interfaces::{AddrState, Interface, InterfaceAddr};
+use bindaddr::reach::{Origin, Reach};
+use bindaddr::{BindTarget, Exposure, Interfaces};
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
 
@@ -18,13 +19,13 @@ fn reach(text: &str, host: &Interfaces) -> Reach {
 
 fn urls(text: &str, host: &Interfaces) -> Vec<String> {
     reach(text, host)
-        .dials()
+        .addrs()
         .iter()
         .map(|dial| {
             format!(
                 "{} {} {}",
                 dial.url("http"),
-                dial.from(),
+                dial.origin(),
                 dial.interface().unwrap_or("-")
             )
         })
@@ -58,7 +59,7 @@ fn a_wildcard_is_dialled_by_each_address() {
         "loopback first, link-local last, IPv4 before IPv6, and what does not run after what does",
     );
     assert_eq!(urls("*", &host), urls("[::]", &host));
-    for dial in reach("*", &host).dials() {
+    for dial in reach("*", &host).addrs() {
         assert_eq!(
             dial.is_running(),
             dial.interface() != Some("eth0.100"),
@@ -222,7 +223,7 @@ fn a_zone_is_encoded_in_a_url_and_escaped_in_a_text() {
         .collect();
     let target = BindTarget::classify_in_zone(ip("fe80::1"), 2, &host);
     let reach = target.reach(80, &host);
-    let dial = &reach.dials()[0];
+    let dial = &reach.addrs()[0];
     assert_eq!(dial.url("http"), "http://[fe80::1%25a%20b%25%0A]:80/");
     assert_eq!(
         format!("{dial:#}"),
@@ -243,8 +244,8 @@ fn an_ipv4_link_local_address_is_dialled_from_the_link() {
     let reach = BindTarget::parse_with("eth0", &host)
         .unwrap()
         .reach(80, &host);
-    let dial = &reach.dials()[0];
-    assert_eq!(dial.from(), DialFrom::Link);
+    let dial = &reach.addrs()[0];
+    assert_eq!(dial.origin(), Origin::Link);
     assert_eq!(dial.url("http"), "http://169.254.7.7:80/");
     assert!(dial.is_for_browsers());
 }
@@ -266,7 +267,7 @@ fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
         ["http://[fe80::1%25lo]:5000/ this host lo"]
     );
     let lo = reach("[fe80::1%lo]", &host);
-    assert_eq!(lo.dials()[0].exposure(), Exposure::ThisHost);
+    assert_eq!(lo.addrs()[0].exposure(), Exposure::ThisHost);
     for (text, exposure) in [
         ("[fe80::1%lo]", Exposure::ThisHost),
         ("[fe80::2%eth0]", Exposure::Link),
@@ -297,7 +298,7 @@ fn people_read_ten_addresses_and_programs_all() {
     });
     let host: Interfaces = [eth0].into_iter().collect();
     let reach = reach("0.0.0.0", &host);
-    assert_eq!(reach.dials().len(), 10_000);
+    assert_eq!(reach.addrs().len(), 10_000);
     assert_eq!(reach.urls("http").count(), 10_000);
     let text = reach.to_string();
     let lines: Vec<&str> = text.lines().collect();
@@ -432,8 +433,8 @@ proptest! {
         let after = exposure(&interfaces);
         prop_assert!(after >= before);
         let is_taken = more.to_canonical().is_ipv6() || !v6_only;
-        let is_of_many = more.to_canonical().is_multicast() || more.to_canonical() == ip("255.255.255.255");
-        prop_assert!(!is_taken || is_of_many || after >= Exposure::of(more));
+        let is_group_addr = more.to_canonical().is_multicast() || more.to_canonical() == ip("255.255.255.255");
+        prop_assert!(!is_taken || is_group_addr || after >= Exposure::of(more));
     }
 
     #[test]
@@ -446,7 +447,7 @@ proptest! {
             let is_of_zone = |ip: IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
             // It is not said of these, and another address makes it a card.
             let is_lo = |one: &Interface| {
-                let mut ips = one.addrs().iter().map(bindaddr::InterfaceAddr::ip);
+                let mut ips = one.addrs().iter().map(bindaddr::interfaces::InterfaceAddr::ip);
                 one.is_loopback() && ips.all(|ip| ip.is_loopback() || is_of_zone(ip))
             };
             let is_of_lo = matches!(&target, BindTarget::Local(local) if local.interfaces().all(is_lo));
@@ -460,18 +461,18 @@ proptest! {
         let host: Interfaces = interfaces.into_iter().collect();
         for target in [BindTarget::classify(ip, &host), BindTarget::parse_with("*", &host).unwrap()] {
             let reach = target.reach(port, &host);
-            for dial in reach.dials() {
+            for dial in reach.addrs() {
                 let to = dial.addr();
                 prop_assert!(!to.ip().is_unspecified());
                 prop_assert_eq!(to.port(), port);
                 prop_assert!(dial.exposure() <= reach.exposure());
-                let is_listed = host.with_ip(to.ip()).next().is_some();
+                let is_listed = host.by_ip(to.ip()).next().is_some();
                 prop_assert!(is_listed || to.ip().is_loopback(), "{}", to);
             }
-            let mut addrs: Vec<_> = reach.dials().iter().map(bindaddr::Dial::addr).collect();
+            let mut addrs: Vec<_> = reach.addrs().iter().map(bindaddr::reach::ReachableAddr::addr).collect();
             addrs.sort();
             addrs.dedup();
-            prop_assert_eq!(addrs.len(), reach.dials().len());
+            prop_assert_eq!(addrs.len(), reach.addrs().len());
         }
     }
 }

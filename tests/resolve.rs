@@ -4,9 +4,10 @@ mod util;
 
 use std::error::Error;
 
-use bindaddr::{
-    BindTarget, Family, Host, Interface, InterfaceAddr, Interfaces, ListenAddr, ResolveErrorKind,
-};
+use bindaddr::addr::{Family, Host};
+use bindaddr::interfaces::{Interface, InterfaceAddr};
+use bindaddr::target::ResolveErrorKind;
+use bindaddr::{BindTarget, Interfaces, ListenAddr};
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
 
@@ -337,7 +338,7 @@ fn is_named(addr: &ListenAddr, interface: &Interface, entry: &InterfaceAddr) -> 
     match addr.host() {
         Host::Name(name) => interface.name() == name,
         Host::Network(network) => network.contains(entry.ip()),
-        Host::Word(word) => match format!("{word:?}").as_str() {
+        Host::Keyword(word) => match format!("{word:?}").as_str() {
             "Local" => entry.ip().is_loopback(),
             "Default" => false,
             _ => !entry.ip().is_loopback(),
@@ -361,7 +362,7 @@ proptest! {
             "_(local|private|public|default)_",
             near_ips().prop_map(|ip| if ip.is_ipv4() { ip.to_string() } else { format!("[{ip}]") }),
             (near_ips(), any::<u8>()).prop_map(|(ip, len)| {
-                let network = bindaddr::Network::containing(ip, len % 129);
+                let network = bindaddr::addr::Network::containing(ip, len % 129);
                 if network.first().is_ipv4() { network.to_string() } else { format!("[{network}]") }
             }),
         ],

@@ -7,10 +7,10 @@ use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use bindaddr::{
-    BindOptions, BindTarget, Cause, Family, Policy, ResolveErrorKind, SocketState, Step, bind,
-    bind_udp,
-};
+use bindaddr::addr::Family;
+use bindaddr::diagnosis::{Policy, SocketState, Step};
+use bindaddr::target::ResolveErrorKind;
+use bindaddr::{BindOptions, BindTarget, Cause, bind, bind_udp};
 use socket2::{Domain, Socket, Type};
 use util::features;
 use util::rerun;
@@ -330,7 +330,7 @@ fn a_read_that_a_signal_ends_is_read_again() {
                     Cause::InUse { holders, .. } if is_listed => {
                         assert_eq!(holders[0].state(), SocketState::Bound, "{err}");
                     }
-                    Cause::HeldInvisibly { .. } if !is_listed => {}
+                    Cause::InUseByUnknown { .. } if !is_listed => {}
                     _ => panic!("{err:?}"),
                 }
             }
@@ -349,7 +349,7 @@ fn a_listen_that_fails_is_said_so() {
             // The holder that strace makes up is not there.
             assert!(matches!(
                 err.cause(),
-                Cause::HeldInvisibly { port: 61241, .. }
+                Cause::InUseByUnknown { port: 61241, .. }
             ));
         },
     );

@@ -4,10 +4,10 @@ mod util;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use bindaddr::{
-    AddrState, BindTarget, Class, Family, ForeignReason, Interface, InterfaceAddr, Interfaces,
-    Wildcard,
-};
+use bindaddr::addr::Family;
+use bindaddr::interfaces::{AddrState, Interface, InterfaceAddr};
+use bindaddr::target::{Class, ForeignReason, Wildcard};
+use bindaddr::{BindTarget, Interfaces};
 use proptest::prelude::*;
 use util::{interfaces, ip, near_ips, office};
 
@@ -295,7 +295,7 @@ proptest! {
         scope_id in 0..6u32,
     ) {
         let host: Interfaces = interfaces.iter().cloned().collect();
-        let listed = host.iter().flat_map(Interface::addrs).map(bindaddr::InterfaceAddr::ip);
+        let listed = host.iter().flat_map(Interface::addrs).map(bindaddr::interfaces::InterfaceAddr::ip);
         for asked in listed.chain([asked]) {
             let target = BindTarget::classify_in_zone(asked, scope_id, &host);
             prop_assert_eq!(class(&target), expected(asked, scope_id, &interfaces));
@@ -306,7 +306,7 @@ proptest! {
                 BindTarget::Foreign(_) => Class::Foreign,
             };
             prop_assert_eq!(Class::of(asked, &host), anywhere);
-            prop_assert_eq!(host.contains(asked), host.with_ip(asked).next().is_some());
+            prop_assert_eq!(host.contains(asked), host.by_ip(asked).next().is_some());
 
             let shuffled: Interfaces = shuffled.iter().cloned().collect();
             prop_assert_eq!(&BindTarget::classify_in_zone(asked, scope_id, &shuffled), &target);
@@ -320,7 +320,7 @@ proptest! {
             prop_assert!(!target.to_string().is_empty());
             if let BindTarget::Foreign(foreign) = &target {
                 for ip in foreign.nearest() {
-                    prop_assert!(host.with_ip(ip).next().is_some());
+                    prop_assert!(host.by_ip(ip).next().is_some());
                     prop_assert_eq!(ip.is_ipv4(), foreign.ip().is_ipv4());
                 }
             }

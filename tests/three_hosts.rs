@@ -6,7 +6,8 @@ mod util;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
-use bindaddr::{BindOptions, DialFrom, Exposure, Interfaces, Listeners};
+use bindaddr::reach::Origin;
+use bindaddr::{BindOptions, Exposure, Interfaces, Listeners};
 use util::ip as parse_ip;
 use util::netns::{Host, connects_each, in_namespace, ip, set};
 
@@ -96,7 +97,7 @@ impl Network {
         let host = Interfaces::system().expect("netlink is there");
         let own = host
             .by_name("eth0")
-            .and_then(bindaddr::Interface::index)
+            .and_then(bindaddr::interfaces::Interface::index)
             .expect("it has an index");
         let to = |zone: u32, left_out: &[&str]| -> Vec<SocketAddr> {
             let tried = ADDRESSES.iter();
@@ -133,13 +134,13 @@ impl Network {
 fn promised(listeners: &Listeners, host: &Interfaces) -> BTreeSet<String> {
     let reach = listeners.reach(host);
     let mut promised = BTreeSet::new();
-    for dial in reach.dials() {
+    for dial in reach.addrs() {
         assert_eq!(dial.addr().port(), PORT);
-        let places: &[&str] = match dial.from() {
-            DialFrom::ThisHost => &["server"],
-            DialFrom::Network => &["server", "neighbour", "remote"],
-            DialFrom::Device => &["neighbour", "remote"],
-            DialFrom::Link => &["server", "neighbour"],
+        let places: &[&str] = match dial.origin() {
+            Origin::ThisHost => &["server"],
+            Origin::Network => &["server", "neighbour", "remote"],
+            Origin::Device => &["neighbour", "remote"],
+            Origin::Link => &["server", "neighbour"],
             other => panic!("{other:?}"),
         };
         let ip = dial.addr().ip();
@@ -216,7 +217,7 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
             let reach = listeners.reach(&host);
             let is_known = |ip: IpAddr| ADDRESSES.iter().any(|address| parse_ip(address) == ip);
             let dialled = reach
-                .dials()
+                .addrs()
                 .iter()
                 .filter(|dial| is_known(dial.addr().ip()));
             assert_eq!(dialled.count(), count, "{text}: {reach}");
@@ -245,7 +246,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         );
         let is_dialled = || {
             let reach = listeners.reach(&Interfaces::system().unwrap());
-            reach.dials().iter().any(|dial| dial.addr() == to)
+            reach.addrs().iter().any(|dial| dial.addr() == to)
         };
         ip("addr add fd00::1/64 dev eth0 nodad");
         // Without a carrier, for the other end is down.
@@ -254,7 +255,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         assert_eq!((is_dialled(), connects_each(&[to])), (true, vec![true]));
         ip("link set eth0 down");
         let host = Interfaces::system().unwrap();
-        assert_eq!(host.with_ip(to.ip()).count(), 1, "it is kept");
+        assert_eq!(host.by_ip(to.ip()).count(), 1, "it is kept");
         assert_eq!((is_dialled(), connects_each(&[to])), (false, vec![false]));
         let alone = bindaddr::bind("[fd00::1]:0").unwrap();
         let warnings = alone[0].warnings(&host);
@@ -268,7 +269,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         let to = alone.as_slice()[0].local_addr();
         assert_eq!(connects_each(&[to]), [true]);
         let host = Interfaces::system().unwrap();
-        assert_eq!(alone.reach(&host).dials().len(), 1);
+        assert_eq!(alone.reach(&host).addrs().len(), 1);
         assert_eq!(alone[0].warnings(&host), []);
     });
 }
@@ -286,7 +287,9 @@ fn warnings_have_their_evidence_from_the_kernel() {
             let planned = BindOptions::new().plan(text).unwrap().warnings(&host);
             assert_eq!(warnings, planned, "before a socket is open as well");
             let texts = warnings.iter();
-            texts.map(|warning| format!("{} {warning}", warning.name())).collect()
+            texts
+                .map(|warning| format!("{} {warning}", warning.name()))
+                .collect()
         };
         // down0 and dark0 have both ends here, so this is no container.
         assert_eq!(found("127.0.0.1:5000"), [""; 0]);
@@ -324,7 +327,12 @@ fn warnings_have_their_evidence_from_the_kernel() {
         for text in ["127.0.0.1:5000", "10.9.9.9:5000", "[2001:db8::1]:5000"] {
             let listeners = BindOptions::new().device("lo").bind(text).unwrap();
             let warnings = listeners.warnings(&Interfaces::system().unwrap());
-            assert!(warnings.iter().all(|warning| warning.name() == "not-through-device"), "{text}");
+            assert!(
+                warnings
+                    .iter()
+                    .all(|warning| warning.name() == "not-through-device"),
+                "{text}"
+            );
         }
         for (options, gets_in) in [
             (BindOptions::new(), true),
@@ -422,7 +430,7 @@ fn a_wildcard_takes_what_a_local_route_brings() {
             let to = SocketAddr::new(parse_ip(to), 5000);
             assert!(network.neighbour.connects(to), "{to}");
             let reach = listeners.reach(&Interfaces::system().unwrap());
-            assert!(reach.dials().iter().all(|dial| dial.addr() != to));
+            assert!(reach.addrs().iter().all(|dial| dial.addr() != to));
             assert_eq!(reach.exposure(), Exposure::Private);
         }
     });

@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
-use bindaddr::{BindOptions, BindTarget, Cause, ForeignReason, Interfaces, Listener, Warning};
+use bindaddr::diagnosis::Warning;
+use bindaddr::target::ForeignReason;
+use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, Listener};
 use util::ip as parse_ip;
 use util::netns::{Host, connects, in_namespace, ip, set};
 

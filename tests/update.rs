@@ -5,10 +5,10 @@ mod util;
 use std::collections::HashSet;
 use std::net::{SocketAddr, SocketAddrV6};
 
-use bindaddr::{
-    AddrSelection, BindOptions, Change, ChangeKind, Diff, Interface, Interfaces, Listeners, Plan,
-    Setting, ToSettings,
-};
+use bindaddr::interfaces::Interface;
+use bindaddr::plan::{AddrSelection, Setting, ToSettings};
+use bindaddr::update::{Change, ChangeKind, Diff};
+use bindaddr::{BindOptions, Interfaces, Listeners, Plan};
 use util::ip as parse_ip;
 use util::netns::{connects, in_namespace, ip, set};
 
@@ -310,7 +310,10 @@ fn selection_is_kept_by_replan() {
         .unwrap();
     let every = plan.bind().unwrap();
     let diff = plan.replan(&host(&["127.0.0.5"])).unwrap().diff(&every);
-    let opened: Vec<SocketAddr> = diff.opened().map(bindaddr::PlannedSocket::addr).collect();
+    let opened: Vec<SocketAddr> = diff
+        .opened()
+        .map(bindaddr::plan::PlannedSocket::addr)
+        .collect();
     let port = every[0].local_addr().port();
     assert_eq!(
         opened,
@@ -623,11 +626,11 @@ fn device_that_is_down_is_unreachable() {
         for to in ["10.0.0.1:5000", "10.1.0.1:5000", "10.0.0.1:5001"] {
             assert!(!connects(addr(to)), "{to}");
         }
-        assert_eq!(server.listeners.reach(&now()).dials().len(), 0);
+        assert_eq!(server.listeners.reach(&now()).addrs().len(), 0);
         assert_eq!(kinds(&server.look()), [ChangeKind::Unreachable; 2]);
         // Without a device it is the host's address, and this host reaches it.
         assert!(connects(addr("10.0.0.1:5002")));
-        assert_eq!(free.reach(&now()).dials().len(), 1);
+        assert_eq!(free.reach(&now()).addrs().len(), 1);
         ip("link set eth0 up");
         assert_eq!(kinds(&server.look()), [ChangeKind::Kept; 2]);
         assert!(connects(addr("10.0.0.1:5001")));
@@ -746,7 +749,8 @@ fn diff_is_linear() {
 mod watch {
     use std::time::{Duration, Instant};
 
-    use bindaddr::{Interfaces, Watch};
+    use bindaddr::Interfaces;
+    use bindaddr::update::Watch;
 
     use crate::util::netns::{in_namespace, ip, ip_batch};
 

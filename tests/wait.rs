@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use bindaddr::{BindError, BindOptions, Cause, Listeners, Setting, bind};
+use bindaddr::plan::Setting;
+use bindaddr::{BindError, BindOptions, Cause, Listeners, bind};
 use socket2::{Domain, Socket, Type};
 use util::netns::{in_namespace, ip, set};
 

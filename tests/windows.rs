@@ -4,7 +4,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 
-use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, Step, bind, bind_udp};
+use bindaddr::diagnosis::Step;
+use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, bind, bind_udp};
 
 /// The address that this host has besides loopback, where the tests are run on one that was made for
 /// them: `192.168.71.67/16` of an interface that has `2001:db8:71::67/64` as well.
@@ -91,10 +92,10 @@ fn the_host_is_read_as_it_is() {
     let host = Interfaces::system().unwrap();
     let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
     for (own, prefix_len) in [("192.168.71.67", 16), ("2001:db8:71::67", 64)] {
-        let interface = host.with_ip(ip(own)).next().expect("it is there");
+        let interface = host.by_ip(ip(own)).next().expect("it is there");
         let addr = interface.addrs().iter().find(|addr| addr.ip() == ip(own));
         assert_eq!(
-            addr.map(bindaddr::InterfaceAddr::prefix_len),
+            addr.map(bindaddr::interfaces::InterfaceAddr::prefix_len),
             Some(prefix_len)
         );
         assert!(matches!(

@@ -154,7 +154,10 @@ fn serve_takes_a_list_with_an_interface() {
                 .expect("the example runs"),
         );
         let lines = BufReader::new(server.0.stdout.take().expect("it is piped")).lines();
-        let printed: Vec<String> = lines.take(7).map(|line| line.expect("text")).collect();
+        let printed: Vec<String> = lines
+            .take(7)
+            .map(|line| line.expect("invalid-text"))
+            .collect();
         assert_eq!(
             printed,
             [
@@ -237,7 +240,10 @@ fn serve_prints_what_the_readme_says() {
         command.arg("0.0.0.0:5000").stdout(Stdio::piped());
         let mut server = Server(command.spawn().expect("the example runs"));
         let lines = BufReader::new(server.0.stdout.take().expect("it is piped")).lines();
-        let printed: Vec<String> = lines.take(4).map(|line| line.expect("text")).collect();
+        let printed: Vec<String> = lines
+            .take(4)
+            .map(|line| line.expect("invalid-text"))
+            .collect();
         let block = format!("```text\n{}\n```\n", printed.join("\n"));
         assert!(include_str!("../../README.md").contains(&block), "{block}");
     });

@@ -3,7 +3,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use bindaddr::{BindTarget, Exposure, Host, Interface, Interfaces, ListenAddr};
+use bindaddr::addr::Host;
+use bindaddr::interfaces::Interface;
+use bindaddr::{BindTarget, Exposure, Interfaces, ListenAddr};
 use libfuzzer_sys::fuzz_target;
 
 fn host() -> Interfaces {

@@ -30,7 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         Err(err) => {
             assert!(!err.to_string().contains(char::is_control), "{err:?}");
-            for fault in err.faults() {
+            for fault in err.errors() {
                 let end = fault.offset() + fault.error().text().len();
                 assert_eq!(
                     text.get(fault.offset()..end),

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use socket2::Socket;
 
 use super::socket::{Absent, Goal, SocketSpec, StepError, absent, free_port, group_of, probe};
-use crate::diagnose::{self, Attempt, Errno, Evidence, Kernel, Namespace};
+use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::plan::{Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, conflict};
 use crate::sys::{device_of, device_of_new_sockets};
@@ -299,8 +299,8 @@ impl Engine<'_> {
         }
         if planned.entry.device.is_some() && is_scoped(planned.addr) {
             // Before the port is bound, so that a zone on another device is reported even if the port is in use.
-            if let Err((Step::Check, error)) = probe(&planned.entry, planned.addr) {
-                return Err(system((Step::Check, error)));
+            if let Err((Step::Validate, error)) = probe(&planned.entry, planned.addr) {
+                return Err(system((Step::Validate, error)));
             }
         }
         let mut spec = SocketSpec::of(self.protocol, planned, self.options);
@@ -352,8 +352,8 @@ fn device_of_bound(socket: &Socket, planned: &PlannedSocket) -> Option<String> {
     device_of(socket).ok().flatten()
 }
 
-impl Kernel for Entry {
-    fn try_address(&self, addr: SocketAddr) -> Result<(), StepError> {
+impl AddrProbe for Entry {
+    fn probe_addr(&self, addr: SocketAddr) -> Result<(), StepError> {
         probe(self, addr)
     }
 
@@ -433,7 +433,7 @@ pub(crate) fn explain(
                 diagnosis,
             )| {
                 let (step, error) = match reason {
-                    Failure::Group(_) => (Step::Check, None),
+                    Failure::Group(_) => (Step::Validate, None),
                     Failure::System(step, error) => (step, Some(error)),
                     Failure::Conflict(other, overlap) => {
                         return conflict(&planned, &other, overlap);

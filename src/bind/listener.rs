@@ -9,10 +9,10 @@ use std::ops::Deref;
 use socket2::{SockRef, Socket};
 
 use super::{Opened, OpenedSocket};
+use crate::addr::shown;
 use crate::diagnose::{self, BoundBy, Namespace};
 use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
-use crate::listen::shown;
 use crate::plan::{DeviceIndex, Duplicate, Plan};
 use crate::reach::{Exposure, OpenSocket, Reach, SHOWN, Surroundings, warnings_of_exposure};
 use crate::sys::device_of;
@@ -279,7 +279,8 @@ impl<S: std::os::windows::io::AsSocket> std::os::windows::io::AsSocket for Liste
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Listener, StdSocket};
+/// use bindaddr::update::StdSocket;
+/// use bindaddr::Listener;
 ///
 /// /// Makes ready for a runtime whatever was bound.
 /// fn ready<S: StdSocket>(listener: Listener<S>) -> std::io::Result<S> {
@@ -545,7 +546,7 @@ impl<S: StdSocket> Listeners<S> {
     /// let listeners = bindaddr::bind("localhost:0")?;
     /// let reach = listeners.reach(&bindaddr::Interfaces::system()?);
     /// print!("{}", reach.banner("http"));
-    /// assert_eq!(reach.dials().len(), listeners.as_slice().len());
+    /// assert_eq!(reach.addrs().len(), listeners.as_slice().len());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]

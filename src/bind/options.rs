@@ -14,8 +14,8 @@ use crate::interfaces::Interfaces;
 use crate::plan::{
     AddrSelection, Draft, OnWait, Options, Plan, Resolver, Settings, ToSettings, WaitProgress,
 };
-use crate::resolve::SnapshotCache;
 use crate::target::Protocol;
+use crate::target::SnapshotCache;
 
 /// How sockets are opened.
 ///

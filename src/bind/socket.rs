@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::addr::is_link_scoped;
 use crate::diagnose::{Namespace, System};
 use crate::diagnosis::Step;
-use crate::listen::has_zone;
 use crate::plan::{Entry, IfAbsent, Options, PlannedSocket};
 use crate::sys::{device_of, is_broadcast, lowest_is_broadcast};
 use crate::target::{GroupAddr, GroupCheck, Protocol, is_scoped};
@@ -82,13 +82,12 @@ impl<'a> SocketSpec<'a> {
             socket.listen(backlog).map_err(at(Step::Listen))?;
         }
         // The zone of a link-local address that has none is that of the device.
-        let is_unscoped =
-            matches!(self.addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && has_zone(*v6.ip()));
+        let is_unscoped = matches!(self.addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && is_link_scoped(*v6.ip()));
         let has_zone_of_device = self.device.is_some() && is_unscoped;
         // In a jail without it FreeBSD binds the jail's first address (`prison_local_ip4`), which others reach.
         let may_be_of_jail = cfg!(target_os = "freebsd") && self.addr.ip().is_loopback();
         let local_addr = if self.addr.port() == 0 || has_zone_of_device || may_be_of_jail {
-            local_addr(&socket).map_err(at(Step::Name))?
+            local_addr(&socket).map_err(at(Step::GetSockName))?
         } else {
             self.addr
         };
@@ -135,7 +134,7 @@ impl<'a> SocketSpec<'a> {
         if device_of(&socket).map_err(at(Step::Option("device")))? == device {
             Ok(socket)
         } else {
-            Err((Step::Check, io::ErrorKind::InvalidInput.into()))
+            Err((Step::Validate, io::ErrorKind::InvalidInput.into()))
         }
     }
 }
@@ -200,7 +199,7 @@ fn port_given(protocol: Protocol, addr: SocketAddr) -> Result<u16, StepError> {
     }
     // Without SO_REUSEADDR, with which the kernel looks at half of the ports first.
     socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
-    Ok(local_addr(&socket).map_err(at(Step::Name))?.port())
+    Ok(local_addr(&socket).map_err(at(Step::GetSockName))?.port())
 }
 
 /// Returns what a host lacks, if a step failed because of that.

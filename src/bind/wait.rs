@@ -25,7 +25,7 @@ pub(super) fn keep_trying<T>(
     let mut attempts = Attempts::new(options);
     loop {
         let unopened = match attempts.run(&mut attempt) {
-            Err(unopened) if comes_with_time(&unopened.error) => unopened,
+            Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
             result => return result.map_err(|unopened| unopened.error),
         };
         while !attempts.is_due(&unopened) {
@@ -46,7 +46,7 @@ pub(super) async fn keep_trying_async<T>(
     let mut attempts = Attempts::new(options);
     loop {
         let unopened = match attempts.run(&mut attempt) {
-            Err(unopened) if comes_with_time(&unopened.error) => unopened,
+            Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
             result => return result.map_err(|unopened| unopened.error),
         };
         while !attempts.is_due(&unopened) {
@@ -157,7 +157,7 @@ fn is_missing(error: &SettingError) -> bool {
     )
 }
 
-fn comes_with_time(error: &BindError) -> bool {
+fn may_resolve_itself(error: &BindError) -> bool {
     let mut causes = error.errors().flat_map(SettingError::causes);
-    causes.all(Cause::comes_with_time)
+    causes.all(Cause::may_resolve_itself)
 }

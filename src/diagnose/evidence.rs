@@ -21,9 +21,9 @@ use crate::sys::{
 use crate::target::{BindTarget, Claim, Protocol, is_scoped};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
-pub(crate) trait Kernel {
+pub(crate) trait AddrProbe {
     /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
-    fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
+    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
 
     /// Returns the interface that a cgroup binds the sockets of this process to.
     fn device_of_new_sockets(&self) -> io::Result<Option<String>>;
@@ -198,7 +198,7 @@ impl Evidence {
         for attempt in attempts {
             let refused = attempt.errno();
             if let Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) = refused {
-                if let Err((Step::Bind, error)) = attempt.kernel.try_address(attempt.addr) {
+                if let Err((Step::Bind, error)) = attempt.kernel.probe_addr(attempt.addr) {
                     self.verdicts.insert(attempt.addr, Errno::of(&error));
                 }
             }
@@ -210,7 +210,7 @@ impl Evidence {
         let mut about_interfaces = false;
         let mut about_ipv6 = false;
         for attempt in attempts {
-            let is_of_another_zone = matches!(attempt.errno(), Some((Step::Check, _)));
+            let is_of_another_zone = matches!(attempt.errno(), Some((Step::Validate, _)));
             about_interfaces |= is_of_another_zone;
             let verdict = self.verdicts.get(&attempt.addr);
             let verdict = verdict.map(|errno| (Step::Bind, *errno));
@@ -249,7 +249,7 @@ impl Evidence {
         for attempt in unavailable {
             let addr = attempt.addr;
             // What was read may be of a moment later than the refusal.
-            if attempt.kernel.try_address(addr).is_ok() {
+            if attempt.kernel.probe_addr(addr).is_ok() {
                 self.available_now.insert(addr);
                 continue;
             }
@@ -283,7 +283,7 @@ impl Evidence {
         for attempt in attempts {
             for mut candidate in hints::candidates(attempt, self.verdict_on(attempt.addr), &host) {
                 candidate.set_port(0);
-                if probed.insert(candidate) && attempt.kernel.try_address(candidate).is_ok() {
+                if probed.insert(candidate) && attempt.kernel.probe_addr(candidate).is_ok() {
                     self.bindable.insert(candidate);
                 }
             }
@@ -313,7 +313,7 @@ impl Evidence {
             thread::yield_now();
             let is_bound: Vec<bool> = attempts
                 .iter()
-                .map(|attempt| attempt.kernel.try_address(attempt.addr).is_ok())
+                .map(|attempt| attempt.kernel.probe_addr(attempt.addr).is_ok())
                 .collect();
             let Ok(host) = Interfaces::system() else {
                 return;
@@ -445,7 +445,7 @@ impl Evidence {
     pub(crate) fn names_with(&self, ip: IpAddr) -> Option<Vec<String>> {
         let host = self.interfaces.as_ref()?;
         Some(
-            host.with_ip(ip)
+            host.by_ip(ip)
                 .map(|interface| interface.name().to_owned())
                 .collect(),
         )

@@ -3,13 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Attempt, Errno, Evidence, System};
+use crate::addr::network::is_group_addr;
+use crate::addr::{Host, ListenAddr, Zone, is_link_scoped, shown};
 use crate::diagnosis::{
-    Cause, Hint, HintKind, Holder, Policy, Privilege, Step, Unavailable, is_listed,
+    Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Policy, Privilege, Step, is_listed,
     without_repetition,
 };
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::{Host, ListenAddr, Zone, has_zone, shown};
-use crate::network::is_of_many;
 use crate::reach::Exposure;
 use crate::target::{BindTarget, ForeignReason, Wildcard, is_scoped, zone};
 
@@ -31,17 +31,17 @@ pub(super) fn candidates(
         IpAddr::V4(_) => on_port(Ipv4Addr::UNSPECIFIED.into()),
         IpAddr::V6(_) => on_port(Ipv6Addr::UNSPECIFIED.into()),
     };
-    let is_only_here = match (ip, attempt.addr) {
+    let is_host_only = match (ip, attempt.addr) {
         (ip, _) if ip.is_loopback() => true,
-        (IpAddr::V6(v6), SocketAddr::V6(addr)) if has_zone(v6) => host
+        (IpAddr::V6(v6), SocketAddr::V6(addr)) if is_link_scoped(v6) => host
             .by_index(addr.scope_id())
-            .is_some_and(Interface::is_only_here),
+            .is_some_and(Interface::is_host_only),
         _ => false,
     };
     let is_of_socket = matches!(attempt.errno(), Some((Step::Socket, _)));
     match errno {
         errno if is_of_socket && errno.is_about_family() && ip.is_ipv6() => match ip {
-            _ if is_only_here => vec![loopback],
+            _ if is_host_only => vec![loopback],
             // One that accepts no IPv4 client has no IPv4 address in its place.
             ip if ip.is_unspecified() && !attempt.only_v6 => {
                 vec![on_port(Ipv4Addr::UNSPECIFIED.into())]
@@ -49,18 +49,18 @@ pub(super) fn candidates(
             _ => Vec::new(),
         },
         Errno::NotAvailable | Errno::Invalid | Errno::NoDevice => match ip {
-            IpAddr::V6(v6) if has_zone(v6) => {
-                let zones = host.with_ip(ip).filter_map(Interface::index);
+            IpAddr::V6(v6) if is_link_scoped(v6) => {
+                let zones = host.by_ip(ip).filter_map(Interface::index);
                 let zoned = zones.map(|zone| crate::target::socket_addr(ip, zone, port));
-                let here = is_only_here.then_some(loopback);
+                let here = is_host_only.then_some(loopback);
                 zoned.chain(here).take(3).collect()
             }
-            _ if is_only_here => vec![loopback],
+            _ if is_host_only => vec![loopback],
             _ if ip.is_unspecified() => Vec::new(),
             _ => {
                 let is_usable = |ip: &IpAddr| {
-                    let mut entries = host.with_ip(*ip).filter_map(|own| own.entry(*ip));
-                    !is_of_many(*ip) && entries.any(InterfaceAddr::is_usable)
+                    let mut entries = host.by_ip(*ip).filter_map(|own| own.entry(*ip));
+                    !is_group_addr(*ip) && entries.any(InterfaceAddr::is_usable)
                 };
                 let nearest = host.nearest(ip, 8).into_iter().filter(is_usable);
                 nearest.take(3).map(on_port).chain([every(ip)]).collect()
@@ -88,14 +88,14 @@ fn replacements(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Ve
     match cause {
         // No address helps until the interface is up.
         Cause::FamilyUnavailable {
-            why: Unavailable::LoopbackDown,
+            why: FamilyUnavailableReason::LoopbackDown,
             ..
         } => return Vec::new(),
         Cause::NotOnThisHost(_)
         | Cause::OtherZone { .. }
         | Cause::ZoneRequired { .. }
         | Cause::NoSuchZone { .. }
-        | Cause::NoLoopback { .. }
+        | Cause::LoopbackMissing { .. }
         | Cause::FamilyUnavailable { .. } => {}
         _ => return Vec::new(),
     }
@@ -134,7 +134,7 @@ fn replacements(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Ve
     let is_served = |addr: &SocketAddr| {
         let ip = addr.ip();
         let of_device = |device: &str| {
-            let owners = host.with_ip(ip);
+            let owners = host.by_ip(ip);
             owners.map(Interface::name).any(|name| name == device)
                 || ip.is_loopback() && host.is_loopback(device)
         };
@@ -274,11 +274,13 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         Cause::Duplicate(_) | Cause::NotReady(_) if linux => vec![inspect(
             "`ip addr` shows whether the address is tentative or a duplicate",
         )],
-        Cause::LocalRouteMissing(_) | Cause::ListedOnly(_) if linux => vec![inspect(TABLE_LOCAL)],
-        Cause::NoLoopback { ip, has } if linux && is_listed(*ip, has) => {
+        Cause::LocalRouteMissing(_) | Cause::NotTreatedAsLocal(_) if linux => {
             vec![inspect(TABLE_LOCAL)]
         }
-        Cause::NoLoopback { ip, .. }
+        Cause::LoopbackMissing { ip, has } if linux && is_listed(*ip, has) => {
+            vec![inspect(TABLE_LOCAL)]
+        }
+        Cause::LoopbackMissing { ip, .. }
             if ip.is_ipv4() && matches!(system, System::Darwin | System::Unix) =>
         {
             vec![configure(format!("`ifconfig lo0 alias {ip}` adds it"))]
@@ -377,7 +379,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
         )],
         Cause::FamilyUnavailable {
-            why: Unavailable::LoopbackDown,
+            why: FamilyUnavailableReason::LoopbackDown,
             ..
         } => match system {
             System::Linux => vec![configure("`ip link set lo up` brings it up")],

@@ -3,12 +3,12 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::evidence::{Evidence, Kernel};
+use super::evidence::{AddrProbe, Evidence};
 use super::sockets::Sockets;
 use super::{Attempt, Errno, System, causes, diagnose, hints};
-use crate::diagnosis::{Cause, Diagnosis, HintKind, Policy, Step, Unavailable};
+use crate::addr::{ListenAddr, is_link_scoped};
+use crate::diagnosis::{Cause, Diagnosis, FamilyUnavailableReason, HintKind, Policy, Step};
 use crate::interfaces::{AddrState, Interface, Interfaces};
-use crate::listen::{ListenAddr, has_zone};
 use crate::sys::{Capability, Ipv6Switch, Link, LinkKind, Process, SocketRow, SocketState};
 use crate::target::Protocol;
 
@@ -18,8 +18,8 @@ const ODD_NAME: &str = "\u{1b}[2J\n\u{202e}";
 /// A kernel that tells nothing.
 pub(super) struct Nobody;
 
-impl Kernel for Nobody {
-    fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+impl AddrProbe for Nobody {
+    fn probe_addr(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Err((Step::Bind, io::ErrorKind::Unsupported.into()))
     }
 
@@ -127,7 +127,7 @@ impl Draw<'_> {
         let ip: IpAddr = ip.parse().expect("an address");
         let port = self.one_of([0, 80, 8080]);
         let zone = match ip {
-            IpAddr::V6(v6) if has_zone(v6) => self.below(4),
+            IpAddr::V6(v6) if is_link_scoped(v6) => self.below(4),
             _ => 0,
         };
         crate::target::socket_addr(ip, zone.into(), port)
@@ -218,7 +218,7 @@ impl Draw<'_> {
             Step::Option("device"),
             Step::Bind,
             Step::Listen,
-            Step::Name,
+            Step::GetSockName,
         ]);
         let code = match self.below(6) {
             0 => i32::from(self.below(64)),
@@ -268,7 +268,7 @@ fn the_decision(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence
                 first,
                 Cause::InUse { .. }
                     | Cause::TimeWait { .. }
-                    | Cause::HeldInvisibly { .. }
+                    | Cause::InUseByUnknown { .. }
                     | Cause::EphemeralPortsExhausted { .. }
             ),
             "{first:?}"
@@ -280,7 +280,7 @@ fn the_decision(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence
                     | Cause::RefusedByPolicy(_)
                     | Cause::Denied { .. }
                     | Cause::FamilyUnavailable {
-                        why: Unavailable::Refused(_),
+                        why: FamilyUnavailableReason::Refused(_),
                         ..
                     }
             ),
@@ -362,7 +362,7 @@ fn the_holders(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence)
         for holder in holders {
             let claim = evidence.claim(&attempt);
             let mut rows = evidence.tcp.in_the_way(claim, port);
-            let is_it = |(row, _): (&SocketRow, crate::Overlap)| {
+            let is_it = |(row, _): (&SocketRow, crate::target::Overlap)| {
                 row.ip.to_canonical() == holder.addr().ip()
             };
             assert!(rows.any(is_it), "{holder:?} is not one of the sockets");
@@ -392,8 +392,8 @@ fn the_silence(addr: SocketAddr, (step, code): (Step, i32)) {
         // An internet socket needs no privilege, so the number of the error says that much.
         Cause::FamilyUnavailable { why, .. } => !matches!(
             why,
-            Unavailable::Unknown
-                | Unavailable::Refused(Policy::SecurityModuleOrFilter | Policy::Filter)
+            FamilyUnavailableReason::Unknown
+                | FamilyUnavailableReason::Refused(Policy::SecurityModuleOrFilter | Policy::Filter)
         ),
         Cause::RefusedByPolicy(policy) => {
             let port_0 = addr.port() == 0 && *policy == Policy::SecurityModuleOrFilter;

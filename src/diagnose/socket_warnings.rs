@@ -3,10 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{Namespace, System};
+use crate::addr::Family;
+use crate::addr::network::is_group_addr;
 use crate::diagnosis::{BindableReason, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
-use crate::listen::Family;
-use crate::network::is_of_many;
 use crate::sys;
 use crate::target::{BindTarget, ForeignReason, Protocol};
 
@@ -105,7 +105,7 @@ pub(super) fn warnings_on(
 ) -> Vec<WarningKind> {
     let ip = addr.ip().to_canonical();
     // UDP sockets receive there what was sent to many, as DHCP clients do.
-    let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_of_many(ip));
+    let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_group_addr(ip));
     let has_no_address = match ip {
         IpAddr::V4(_) => around.has_no_ipv4.then_some(Some(Family::Ipv4)),
         IpAddr::V6(ip) if ip.is_unspecified() => {

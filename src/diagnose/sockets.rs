@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
-use crate::listen::has_zone;
 use crate::sys::{Process, SocketRow, SocketState};
 use crate::target::{Claim, Overlap, socket_addr};
 
 /// Returns the canonical address of a socket. The interface it is bound to is its zone.
 fn addr_of(row: &SocketRow) -> SocketAddr {
     let scope_id = match row.ip {
-        IpAddr::V6(ip) if has_zone(ip) => row.device.unwrap_or(0),
+        IpAddr::V6(ip) if is_link_scoped(ip) => row.device.unwrap_or(0),
         _ => 0,
     };
     socket_addr(row.ip.to_canonical(), scope_id, row.port)

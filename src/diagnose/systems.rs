@@ -4,8 +4,8 @@ use std::io::{self, ErrorKind};
 
 use super::properties::{attempt, host};
 use super::{Attempt, Evidence, System, causes, hints};
+use crate::addr::ListenAddr;
 use crate::diagnosis::{Cause, Holder, Policy, RangeHolders, Step};
-use crate::listen::ListenAddr;
 
 const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
 
@@ -142,7 +142,7 @@ fn another_loopback_address_is_an_alias_of_lo0() {
         }
     }
     let cause = cause_on(System::Darwin, "[::1]:80", ErrorKind::AddrNotAvailable);
-    assert!(matches!(cause, Cause::NoLoopback { .. }), "{cause:?}");
+    assert!(matches!(cause, Cause::LoopbackMissing { .. }), "{cause:?}");
     assert!(hints_on(System::Darwin, cause).is_empty());
 }
 

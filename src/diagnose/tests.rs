@@ -129,7 +129,10 @@ fn an_address_in_a_vrf_names_it() {
         device: Some("vrf0"),
         ..attempt("192.168.71.67:80", Step::Bind, &error)
     };
-    assert!(matches!(causes(&in_it, &bound)[..], [Cause::ListedOnly(_)]));
+    assert!(matches!(
+        causes(&in_it, &bound)[..],
+        [Cause::NotTreatedAsLocal(_)]
+    ));
     // A bridge is no VRF.
     let bridge = Evidence {
         links: [(2, link(2, "eth0", 3)), (3, link(3, "br0", 0))].into(),
@@ -148,7 +151,7 @@ fn an_address_in_a_vrf_names_it() {
     };
     assert!(matches!(
         causes(&in_none, &unknown)[..],
-        [Cause::ListedOnly(_)]
+        [Cause::NotTreatedAsLocal(_)]
     ));
 }
 
@@ -169,7 +172,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
     assert!(matches!(
         cause,
         Cause::FamilyUnavailable {
-            why: Unavailable::NoKernelSupport,
+            why: FamilyUnavailableReason::NoKernelSupport,
             ..
         }
     ));
@@ -218,7 +221,7 @@ fn a_port_whose_holder_is_not_shown_is_told_as_such() {
         &evidence,
         "port 80 is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket",
     );
-    assert!(matches!(cause, Cause::HeldInvisibly { port: 80, .. }));
+    assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
 }
 
@@ -320,7 +323,7 @@ fn a_device_says_nothing_of_a_zone_and_of_what_nobody_has() {
     assert_eq!(said("[fe80::77%2]:80", &device), "not-ready");
     assert_eq!(said("198.51.100.1:80", &vrf), "not-on-this-host");
     assert_eq!(said("192.168.71.67:80", &vrf), "on-another-device");
-    assert_eq!(said("192.168.71.67:80", &device), "listed-only");
+    assert_eq!(said("192.168.71.67:80", &device), "not-treated-as-local");
 }
 
 #[test]
@@ -364,10 +367,10 @@ fn ipv6_loopback_is_down_with_its_interface() {
     // It tells more than the addresses of interfaces do, of which another may be down.
     assert_eq!(name(&[true], Some(down.clone())), "family-unavailable");
     assert_eq!(name(&[], Some(down)), "family-unavailable");
-    assert_eq!(name(&[false], Some(link(1, "lo", 0))), "no-loopback");
-    assert_eq!(name(&[true, false], None), "no-loopback");
+    assert_eq!(name(&[false], Some(link(1, "lo", 0))), "loopback-missing");
+    assert_eq!(name(&[true, false], None), "loopback-missing");
     assert_eq!(name(&[false, false], None), "family-unavailable");
-    assert_eq!(name(&[], None), "no-loopback");
+    assert_eq!(name(&[], None), "loopback-missing");
 }
 
 #[test]
@@ -450,7 +453,7 @@ fn a_port_that_connections_have_comes_free() {
             ..listener_on([127, 0, 0, 1])
         }));
         let causes = causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence);
-        (causes[0].comes_with_time(), causes[0].is_transient())
+        (causes[0].may_resolve_itself(), causes[0].is_transient())
     };
     assert_eq!(in_use(&[SocketState::Connected]), (true, true));
     assert_eq!(in_use(&[SocketState::Listening]), (false, false));
@@ -603,7 +606,10 @@ fn nothing_is_noted_of_what_cannot_be_read() {
         }]
     ));
     // To receive over UDP is what only an address of many is for.
-    assert_eq!(warnings_on(addr, Protocol::Udp, &plain, &somewhere).len(), 1);
+    assert_eq!(
+        warnings_on(addr, Protocol::Udp, &plain, &somewhere).len(),
+        1
+    );
 }
 
 #[test]

@@ -7,15 +7,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use super::{Holder, SocketState, Step};
+use crate::addr::{Family, ParseError};
 use crate::interfaces::InterfaceAddr;
-use crate::listen::{Family, ParseError};
-use crate::resolve::ResolveErrorKind;
+use crate::target::ResolveErrorKind;
 use crate::target::{ForeignAddr, ForeignReason, GroupAddr, LocalAddr, Overlap};
 
 /// Why a socket could not be opened.
 ///
 /// Each is named on evidence only; what nothing tells is [`Other`](Self::Other).
-/// [The page about the diagnosis](crate::diagnosis) has each with what std says of it.
+/// [The page about the diagnosis](crate::docs::diagnosis) has each with what std says of it.
 ///
 /// The [`Display`](std::fmt::Display) form is a clause that says what is wrong and what would mend it.
 ///
@@ -35,7 +35,7 @@ use crate::target::{ForeignAddr, ForeignReason, GroupAddr, LocalAddr, Overlap};
 #[non_exhaustive]
 pub enum Cause {
     /// The text is no listen address.
-    Text(ParseError),
+    InvalidText(ParseError),
     /// The text names nothing on this host.
     Unresolved(ResolveErrorKind),
     /// No interface of this host has the address (`EADDRNOTAVAIL`).
@@ -43,7 +43,7 @@ pub enum Cause {
     /// The system did not bind the address (`EADDRNOTAVAIL`), and would a moment later: it
     /// came to this host in between.
     #[non_exhaustive]
-    Appeared {
+    BecameAvailable {
         /// The address.
         ip: IpAddr,
     },
@@ -109,10 +109,10 @@ pub enum Cause {
     LocalRouteMissing(LocalAddr),
     /// An interface has the IPv4 address, and nothing tells why the system does not bind it
     /// (`EADDRNOTAVAIL`).
-    ListedOnly(LocalAddr),
+    NotTreatedAsLocal(LocalAddr),
     /// No interface has the loopback address (`EADDRNOTAVAIL`).
     #[non_exhaustive]
-    NoLoopback {
+    LoopbackMissing {
         /// The address.
         ip: IpAddr,
         /// The loopback addresses of its family that there are.
@@ -165,7 +165,7 @@ pub enum Cause {
     /// The port is in use (`EADDRINUSE`) by no socket that can be seen: by one that is bound
     /// and does not listen, which newer kernels only show, or by one that was closed since.
     #[non_exhaustive]
-    HeldInvisibly {
+    InUseByUnknown {
         /// The port.
         port: u16,
     },
@@ -232,7 +232,7 @@ pub enum Cause {
         /// The family.
         family: Family,
         /// Why it is not to be had.
-        why: Unavailable,
+        why: FamilyUnavailableReason,
     },
     /// The process has as many descriptors open as it may (`EMFILE`).
     #[non_exhaustive]
@@ -278,7 +278,8 @@ pub enum Cause {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Cause, Privilege};
+/// use bindaddr::diagnosis::Privilege;
+/// use bindaddr::Cause;
 ///
 /// fn would_a_capability_help(cause: &Cause) -> bool {
 ///     matches!(cause, Cause::PrivilegedPort { privilege: Privilege::Missing, .. })
@@ -299,7 +300,8 @@ pub enum Privilege {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Cause, Policy};
+/// use bindaddr::diagnosis::Policy;
+/// use bindaddr::Cause;
 ///
 /// let cause = Cause::RefusedByPolicy(Policy::SecurityModule);
 /// assert_eq!(
@@ -326,12 +328,13 @@ pub enum Policy {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Cause, Unavailable};
+/// use bindaddr::diagnosis::FamilyUnavailableReason;
+/// use bindaddr::Cause;
 ///
 /// match bindaddr::bind("[::1]:0") {
 ///     Ok(_) => println!("there is IPv6"),
 ///     Err(err) => match err.cause() {
-///         Cause::FamilyUnavailable { why: Unavailable::Sysctl { interface, .. }, .. } => {
+///         Cause::FamilyUnavailable { why: FamilyUnavailableReason::Sysctl { interface, .. }, .. } => {
 ///             println!("net.ipv6.conf.{interface}.disable_ipv6 is 1");
 ///         }
 ///         cause => println!("{cause}"),
@@ -340,7 +343,7 @@ pub enum Policy {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Unavailable {
+pub enum FamilyUnavailableReason {
     /// The kernel does not have it: it was built or started without.
     NoKernelSupport,
     /// `net.ipv6.conf.*.disable_ipv6` switches it off (ip-sysctl).
@@ -372,10 +375,10 @@ impl Cause {
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Text(_) => "text",
+            Self::InvalidText(_) => "invalid-text",
             Self::Unresolved(_) => "unresolved",
             Self::NotOnThisHost(_) => "not-on-this-host",
-            Self::Appeared { .. } => "appeared",
+            Self::BecameAvailable { .. } => "became-available",
             Self::Gone(_) => "gone",
             Self::RoutedNotAssigned(_) => "routed-not-assigned",
             Self::OtherZone { .. } => "other-zone",
@@ -387,8 +390,8 @@ impl Cause {
             Self::NotReady(_) => "not-ready",
             Self::InVrf { .. } => "in-vrf",
             Self::LocalRouteMissing(_) => "local-route-missing",
-            Self::ListedOnly(_) => "listed-only",
-            Self::NoLoopback { .. } => "no-loopback",
+            Self::NotTreatedAsLocal(_) => "not-treated-as-local",
+            Self::LoopbackMissing { .. } => "loopback-missing",
             Self::AddressUnavailable => "address-unavailable",
             Self::ZoneRequired { .. } => "zone-required",
             Self::NoSuchZone { .. } => "no-such-zone",
@@ -396,7 +399,7 @@ impl Cause {
             Self::Group(GroupAddr::Multicast) => "multicast",
             Self::Group(GroupAddr::Broadcast) => "broadcast",
             Self::InUse { .. } => "in-use",
-            Self::HeldInvisibly { .. } => "held-invisibly",
+            Self::InUseByUnknown { .. } => "in-use-by-unknown",
             Self::TimeWait { .. } => "time-wait",
             Self::RangeInUse { .. } => "range-in-use",
             Self::EmptyList => "empty-list",
@@ -426,7 +429,7 @@ impl Cause {
             | Self::RoutedNotAssigned(_)
             | Self::OtherZone { .. }
             | Self::NoSuchZone { .. }
-            | Self::NoLoopback { .. }
+            | Self::LoopbackMissing { .. }
             | Self::AddressUnavailable
             | Self::FamilyUnavailable { .. } => true,
             _ => false,
@@ -434,7 +437,7 @@ impl Cause {
     }
 
     /// Tells whether waiting may cure it: what is missing may come, and what lingers goes.
-    pub(crate) fn comes_with_time(&self) -> bool {
+    pub(crate) fn may_resolve_itself(&self) -> bool {
         match self {
             Self::Unresolved(kind) => kind.is_absence(),
             Self::NotOnThisHost(foreign) => !matches!(
@@ -445,20 +448,20 @@ impl Cause {
                     | ForeignReason::ThisNetwork
             ),
             Self::InUse { holders, .. } => are_connections(holders),
-            Self::FamilyUnavailable { why, .. } => *why == Unavailable::LoopbackDown,
-            Self::Appeared { .. }
+            Self::FamilyUnavailable { why, .. } => *why == FamilyUnavailableReason::LoopbackDown,
+            Self::BecameAvailable { .. }
             | Self::Gone(_)
             | Self::RoutedNotAssigned(_)
             | Self::OtherZone { .. }
             | Self::NoSuchZone { .. }
             | Self::NoSuchDevice { .. }
-            | Self::NoLoopback { .. }
+            | Self::LoopbackMissing { .. }
             | Self::Tentative(_)
             | Self::InterfaceDown(_)
             | Self::NoCarrier(_)
             | Self::NotReady(_)
             | Self::AddressUnavailable
-            | Self::HeldInvisibly { .. }
+            | Self::InUseByUnknown { .. }
             | Self::TimeWait { .. } => true,
             _ => false,
         }
@@ -473,8 +476,8 @@ impl Cause {
             | Self::NoCarrier(_)
             | Self::NotReady(_)
             | Self::Gone(_)
-            | Self::Appeared { .. }
-            | Self::HeldInvisibly { .. }
+            | Self::BecameAvailable { .. }
+            | Self::InUseByUnknown { .. }
             | Self::TimeWait { .. }
             | Self::EphemeralPortsExhausted { .. }
             | Self::TooManyOpenFiles { .. }
@@ -541,7 +544,7 @@ impl RangeHolders {
     /// # Examples
     ///
     /// ```
-    /// let holders = bindaddr::RangeHolders::default();
+    /// let holders = bindaddr::diagnosis::RangeHolders::default();
     /// assert!(holders.first().is_empty());
     /// ```
     #[must_use]

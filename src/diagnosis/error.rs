@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::{Cause, Diagnosis, Hint, Step, without_repetition};
-use crate::listen::shown;
+use crate::addr::shown;
 use crate::target::Protocol;
 
 /// The position of an entry: which argument it is of, and which entry of that argument's text.
@@ -52,7 +52,8 @@ impl Position {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Cause, Step};
+/// use bindaddr::diagnosis::Step;
+/// use bindaddr::Cause;
 ///
 /// let first = bindaddr::bind("127.0.0.1:0")?;
 /// let port = first.as_slice()[0].local_addr().port();
@@ -174,7 +175,7 @@ impl BindError {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::HintKind;
+    /// use bindaddr::diagnosis::HintKind;
     ///
     /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
     /// let widening = err.hints().into_iter().find(|hint| hint.kind() == HintKind::Widen);
@@ -225,7 +226,7 @@ impl BindError {
     /// Returns what an error is about, the setting or one of its sockets; empty if its cause names it.
     fn subject(&self, error: &SettingError) -> String {
         let mut subject = String::new();
-        if self.0.entries > 1 && !matches!(error.cause(), Cause::Text(_)) {
+        if self.0.entries > 1 && !matches!(error.cause(), Cause::InvalidText(_)) {
             subject = format!("{}: ", shown(error.text()));
         }
         match error.addr {
@@ -287,7 +288,7 @@ impl fmt::Debug for BindError {
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // These name themselves.
-        if let (Cause::Text(_), 1) | (Cause::EmptyList, _) = (self.cause(), self.0.entries) {
+        if let (Cause::InvalidText(_), 1) | (Cause::EmptyList, _) = (self.cause(), self.0.entries) {
             self.cause().fmt(f)?;
             if f.alternate() {
                 let mut hints = self.hints().into_iter();
@@ -331,13 +332,13 @@ impl From<BindError> for io::Error {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::Step;
+/// use bindaddr::diagnosis::Step;
 ///
 /// let err = bindaddr::bind("224.0.0.1:80").unwrap_err();
 /// let errors: Vec<_> = err.errors().collect();
 /// assert_eq!(errors.len(), 1);
 /// assert_eq!(errors[0].addr(), Some(([224, 0, 0, 1], 80).into()));
-/// assert_eq!(errors[0].step(), Step::Check);
+/// assert_eq!(errors[0].step(), Step::Validate);
 /// ```
 #[derive(Clone, Debug)]
 pub struct SettingError {
@@ -379,7 +380,7 @@ impl SettingError {
     /// Creates the error of a setting that yields no socket.
     pub(crate) fn of_setting(step: Step, cause: Cause) -> Self {
         let hints = match &cause {
-            Cause::Text(error) => error.hints(),
+            Cause::InvalidText(error) => error.hints(),
             _ => Vec::new(),
         };
         let causes = vec![cause];
@@ -477,7 +478,7 @@ impl SettingError {
 /// The subject and the causes, as [`BindError`] has them in its message.
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !matches!(self.cause(), Cause::Text(_)) {
+        if !matches!(self.cause(), Cause::InvalidText(_)) {
             write!(f, "{}: ", shown(&self.text))?;
         }
         f.write_str(&self.sentence())

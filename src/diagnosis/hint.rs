@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use crate::addr::{Host, ListenAddr, Zone, shown};
 use crate::interfaces::Interfaces;
-use crate::listen::{Host, ListenAddr, Zone, shown};
-use crate::resolve::ResolveErrorKind;
 use crate::target::BindTarget;
+use crate::target::ResolveErrorKind;
 
 /// Advice about a problem, from [`BindError::hints`](crate::BindError::hints) and
-/// [`CheckedSetting::hints`](crate::CheckedSetting::hints).
+/// [`CheckedSetting::hints`](crate::check::CheckedSetting::hints).
 ///
 /// The [`Display`](fmt::Display) form is a complete clause. If another setting would work, it is the
 /// [`replacement`](Self::replacement). For an address that the kernel refused, the kernel was asked whether it binds the
@@ -18,7 +18,7 @@ use crate::target::BindTarget;
 /// # Examples
 ///
 /// ```
-/// use bindaddr::HintKind;
+/// use bindaddr::diagnosis::HintKind;
 ///
 /// // TEST-NET-2 (RFC 5737), which no host has.
 /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
@@ -40,7 +40,7 @@ pub struct Hint {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Hint, HintKind};
+/// use bindaddr::diagnosis::{Hint, HintKind};
 ///
 /// /// The setting to offer for a click, if there is one that opens no more than the one that failed.
 /// fn to_offer(hints: &[Hint]) -> Option<&str> {
@@ -85,7 +85,7 @@ impl Hint {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::HintKind;
+    /// use bindaddr::diagnosis::HintKind;
     ///
     /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
     /// let is_wider = |kind| kind == HintKind::Widen;

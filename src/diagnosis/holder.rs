@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use crate::listen::shown;
+use crate::addr::shown;
 use crate::sys::{Process, SocketState};
 use crate::target::Overlap;
 
@@ -20,7 +20,8 @@ use crate::target::Overlap;
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use bindaddr::{Cause, SocketState};
+/// use bindaddr::diagnosis::SocketState;
+/// use bindaddr::Cause;
 ///
 /// let held = bindaddr::bind("127.0.0.1:0")?;
 /// let addr = held.as_slice()[0].local_addr();
@@ -74,7 +75,7 @@ impl Holder {
     /// let held = bindaddr::bind("127.0.0.1:0")?;
     /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
     /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].state(), bindaddr::SocketState::Listening);
+    /// assert_eq!(holders[0].state(), bindaddr::diagnosis::SocketState::Listening);
     /// # }
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
@@ -94,7 +95,7 @@ impl Holder {
     /// let held = bindaddr::bind("127.0.0.1:0")?;
     /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
     /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].overlap(), bindaddr::Overlap::SameAddress);
+    /// assert_eq!(holders[0].overlap(), bindaddr::target::Overlap::SameAddress);
     /// # }
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```

@@ -3,18 +3,18 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::cause::{Cause, Policy, Privilege, RangeHolders, Unavailable};
+use super::cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolders};
 use super::holder::{Holder, Who};
 use super::is_listed;
-use crate::interfaces::ThereAre;
-use crate::listen::{Family, shown};
+use crate::addr::{Family, shown};
+use crate::interfaces::Listing;
 use crate::target::{GroupAddr, Overlap};
 
 impl fmt::Display for Cause {
     #[allow(clippy::too_many_lines)] // one arm a sentence
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Text(err) => err.fmt(f),
+            Self::InvalidText(err) => err.fmt(f),
             Self::Unresolved(kind) => kind.fmt(f),
             Self::NotOnThisHost(foreign) => {
                 write!(f, "no interface of this host has {}; ", foreign.ip())?;
@@ -24,7 +24,7 @@ impl fmt::Display for Cause {
                     None => Ok(()),
                 }
             }
-            Self::Appeared { ip } => {
+            Self::BecameAvailable { ip } => {
                 write!(f, "{ip} came to this host a moment too late; try again")
             }
             Self::Gone(local) => {
@@ -98,14 +98,14 @@ impl fmt::Display for Cause {
                 f,
                 "{local}, is not in the routing table `local`, by which the system binds"
             ),
-            Self::ListedOnly(local) => {
+            Self::NotTreatedAsLocal(local) => {
                 write!(f, "{local}, but the system does not take it for one of its own")
             }
-            Self::NoLoopback { ip, has } if is_listed(*ip, has) => write!(
+            Self::LoopbackMissing { ip, has } if is_listed(*ip, has) => write!(
                 f,
                 "{ip}, an address of the loopback interface, is not in the routing table `local`, by which the system binds"
             ),
-            Self::NoLoopback { ip, has } => {
+            Self::LoopbackMissing { ip, has } => {
                 write!(f, "this host has no {ip} at present")?;
                 for (n, addr) in has.iter().take(3).enumerate() {
                     let joint = if n == 0 { "; there is" } else { " and" };
@@ -147,7 +147,7 @@ impl fmt::Display for Cause {
                 holders,
                 more,
             } => write_in_use(f, *ip, *port, holders, *more),
-            Self::HeldInvisibly { port } => write!(
+            Self::InUseByUnknown { port } => write!(
                 f,
                 "port {port} is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket"
             ),
@@ -247,7 +247,7 @@ impl fmt::Display for Cause {
             Self::NoSuchDevice { name, known } => {
                 write!(f, "no interface to bind to is called `{}`", shown(name))?;
                 match known {
-                    Some(known) => write!(f, "; {}", ThereAre(known)),
+                    Some(known) => write!(f, "; {}", Listing(known)),
                     None => Ok(()),
                 }
             }
@@ -332,23 +332,31 @@ fn write_overlap(
     }
 }
 
-fn write_unavailable(f: &mut fmt::Formatter<'_>, family: Family, why: Unavailable) -> fmt::Result {
+fn write_unavailable(
+    f: &mut fmt::Formatter<'_>,
+    family: Family,
+    why: FamilyUnavailableReason,
+) -> fmt::Result {
     match why {
-        Unavailable::NoKernelSupport => write!(f, "the kernel of this system has no {family}"),
-        Unavailable::Sysctl { interface } => write!(
+        FamilyUnavailableReason::NoKernelSupport => {
+            write!(f, "the kernel of this system has no {family}")
+        }
+        FamilyUnavailableReason::Sysctl { interface } => write!(
             f,
             "{family} is switched off by `net.ipv6.conf.{interface}.disable_ipv6`"
         ),
-        Unavailable::LoopbackDown => f.write_str("the loopback interface is down"),
-        Unavailable::Sandbox => write!(f, "a sandbox keeps this process from {family} sockets"),
-        Unavailable::Refused(policy) => {
+        FamilyUnavailableReason::LoopbackDown => f.write_str("the loopback interface is down"),
+        FamilyUnavailableReason::Sandbox => {
+            write!(f, "a sandbox keeps this process from {family} sockets")
+        }
+        FamilyUnavailableReason::Refused(policy) => {
             write!(
                 f,
                 "{} refuses {family} sockets to this process",
                 refuser(policy)
             )
         }
-        Unavailable::Unknown => write!(f, "this system has no {family}"),
+        FamilyUnavailableReason::Unknown => write!(f, "this system has no {family}"),
     }
 }
 

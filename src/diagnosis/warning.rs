@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::listen::{Family, shown};
+use crate::addr::{Family, shown};
 use crate::target::ForeignAddr;
 
 /// A valid setting that is probably unintended, or an address that no client can connect to.

@@ -3,15 +3,15 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::listen::has_zone;
-use crate::network::{Network, bits_of};
+use crate::addr::is_link_scoped;
+use crate::addr::network::{Network, addr_bits};
 
 /// A network interface and its addresses.
 ///
 /// # Examples
 ///
 /// ```
-/// use bindaddr::Interface;
+/// use bindaddr::interfaces::Interface;
 ///
 /// let tunnel = Interface::new("tun0", 7)
 ///     .with_peer("10.8.0.1".parse()?, "10.8.0.2".parse()?)
@@ -39,7 +39,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let eth0 = Interface::new("eth0", 2);
     /// assert_eq!((eth0.name(), eth0.index()), ("eth0", Some(2)));
@@ -63,7 +63,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let eth0 = Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8);
     /// assert_eq!(eth0.addrs()[0].to_string(), "10.0.0.1/8");
@@ -82,7 +82,9 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::target::ForeignReason;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let eth0 = Interface::new("eth0", 2)
     ///     .with_broadcast("10.0.0.1".parse()?, 24, "10.0.0.200".parse()?);
@@ -106,7 +108,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let tun0 = Interface::new("tun0", 7).with_peer("10.8.0.1".parse()?, "10.8.0.2".parse()?);
     /// assert_eq!(tun0.addrs()[0].peer(), Some("10.8.0.2".parse()?));
@@ -125,7 +127,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{AddrState, Interface, InterfaceAddr};
+    /// use bindaddr::interfaces::{AddrState, Interface, InterfaceAddr};
     ///
     /// let addr = InterfaceAddr::new("2001:db8::10".parse()?, 64).with_state(AddrState::Tentative);
     /// let eth0 = Interface::new("eth0", 2).with_interface_addr(addr);
@@ -143,7 +145,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// assert!(!Interface::new("eth0", 2).with_up(false).is_up());
     /// ```
@@ -159,7 +161,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// assert!(!Interface::new("eth0", 2).with_running(false).is_running());
     /// ```
@@ -174,7 +176,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let eth0 = Interface::new("eth0", 2).with_addr("127.5.5.5".parse()?, 32);
     /// assert!(!eth0.with_loopback(false).is_loopback());
@@ -191,7 +193,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(bindaddr::Interface::new("eth0", 2).name(), "eth0");
+    /// assert_eq!(bindaddr::interfaces::Interface::new("eth0", 2).name(), "eth0");
     /// ```
     #[must_use]
     pub fn name(&self) -> &str {
@@ -205,7 +207,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// assert_eq!(bindaddr::Interface::new("eth0", 2).index(), Some(2));
+    /// assert_eq!(bindaddr::interfaces::Interface::new("eth0", 2).index(), Some(2));
     /// ```
     #[must_use]
     pub fn index(&self) -> Option<u32> {
@@ -222,7 +224,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// assert!(Interface::new("lo0", 1).with_addr("::1".parse()?, 128).is_loopback());
     /// # Ok::<(), std::net::AddrParseError>(())
@@ -235,9 +237,9 @@ impl Interface {
 
     /// Tells whether its zone has no other hosts. Where it was not said that it is a loopback interface,
     /// an address of 127.0.0.0/8 on a network card makes it none.
-    pub(crate) fn is_only_here(&self) -> bool {
+    pub(crate) fn is_host_only(&self) -> bool {
         let is_of_lo =
-            |ip: IpAddr| ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if has_zone(ip));
+            |ip: IpAddr| ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if is_link_scoped(ip));
         let has_no_other = || self.addrs.iter().all(|addr| is_of_lo(addr.ip));
         self.is_loopback() && self.loopback.unwrap_or_else(has_no_other)
     }
@@ -254,7 +256,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let eth0 = Interface::new("eth0", 2).with_up(false);
     /// assert_eq!((eth0.is_up(), eth0.is_running()), (false, false));
@@ -276,7 +278,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// assert!(bindaddr::Interface::new("eth0", 2).is_running());
+    /// assert!(bindaddr::interfaces::Interface::new("eth0", 2).is_running());
     /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
@@ -288,7 +290,7 @@ impl Interface {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Interface;
+    /// use bindaddr::interfaces::Interface;
     ///
     /// let lo = Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8);
     /// assert_eq!(lo.addrs().len(), 1);
@@ -328,7 +330,7 @@ impl fmt::Display for Interface {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::Interface;
+/// use bindaddr::interfaces::Interface;
 ///
 /// let eth0 = Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16);
 /// let addr = &eth0.addrs()[0];
@@ -358,7 +360,7 @@ pub struct InterfaceAddr {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{AddrState, InterfaceAddr};
+/// use bindaddr::interfaces::{AddrState, InterfaceAddr};
 ///
 /// let addr = InterfaceAddr::new("10.0.0.1".parse()?, 8);
 /// assert_eq!(addr.state(), AddrState::Preferred);
@@ -402,7 +404,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
     /// assert_eq!(addr.to_string(), "192.168.71.67/16");
@@ -413,7 +415,7 @@ impl InterfaceAddr {
         let ip = ip.to_canonical();
         Self {
             ip,
-            prefix_len: prefix_len.min(bits_of(ip)),
+            prefix_len: prefix_len.min(addr_bits(ip)),
             broadcast: None,
             peer: None,
             state: AddrState::Preferred,
@@ -426,7 +428,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{AddrState, InterfaceAddr};
+    /// use bindaddr::interfaces::{AddrState, InterfaceAddr};
     ///
     /// let addr = InterfaceAddr::new("fd00::1".parse()?, 64).with_state(AddrState::Tentative);
     /// assert_eq!(addr.state(), AddrState::Tentative);
@@ -443,7 +445,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// assert!(InterfaceAddr::new("fd00::1".parse()?, 64).with_temporary(true).is_temporary());
     /// # Ok::<(), std::net::AddrParseError>(())
@@ -459,7 +461,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// // A mapped address is the IPv4 address.
     /// let addr = InterfaceAddr::new("::ffff:10.0.0.1".parse()?, 8);
@@ -476,7 +478,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
     /// assert_eq!(addr.prefix_len(), 16);
@@ -498,7 +500,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
     /// assert_eq!(addr.peer(), None);
@@ -514,10 +516,10 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
-    /// assert_eq!(addr.state(), bindaddr::AddrState::Preferred);
+    /// assert_eq!(addr.state(), bindaddr::interfaces::AddrState::Preferred);
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     #[must_use]
@@ -535,7 +537,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("2001:db8::8d1f:77".parse()?, 64).with_temporary(true);
     /// assert!(addr.is_temporary());
@@ -556,7 +558,7 @@ impl InterfaceAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::InterfaceAddr;
+    /// use bindaddr::interfaces::InterfaceAddr;
     ///
     /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
     /// assert_eq!(addr.subnet().to_string(), "192.168.0.0/16");

@@ -18,9 +18,9 @@ pub(super) fn edit_distance(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// A clause that lists names, the first eight of them.
-pub(crate) struct ThereAre<'a>(pub(crate) &'a [String]);
+pub(crate) struct Listing<'a>(pub(crate) &'a [String]);
 
-impl fmt::Display for ThereAre<'_> {
+impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (first, rest) = self.0.split_at(self.0.len().min(8));
         match first.len() {

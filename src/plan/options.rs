@@ -103,7 +103,7 @@ pub(super) fn refused_device(device: Option<&str>) -> Option<SettingError> {
     let cause = Cause::InvalidDevice {
         name: name.to_owned(),
     };
-    Some(SettingError::of_setting(Step::Check, cause))
+    Some(SettingError::of_setting(Step::Validate, cause))
 }
 
 /// Returns `true` if an interface can have this name (`dev_valid_name` of net/core/dev.c). The kernel would take what

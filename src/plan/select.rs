@@ -6,10 +6,10 @@ use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::Arc;
 
+use crate::addr::{Family, Host, ListenAddr};
 use crate::interfaces::Interfaces;
-use crate::listen::{Family, Host, ListenAddr};
-use crate::resolve::{ResolveErrorKind, SnapshotCache, alternative_name};
 use crate::target::Endpoint;
+use crate::target::{ResolveErrorKind, SnapshotCache, alternative_name};
 
 /// Which of the addresses that a setting names are bound.
 ///

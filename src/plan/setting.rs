@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::PlannedSocket;
-use crate::listen::{
+use crate::addr::{
     Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, parse_entries, parse_hosts,
 };
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};

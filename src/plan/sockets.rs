@@ -6,9 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use crate::addr::{Family, Host, ListenAddr};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
-use crate::listen::{Family, Host, ListenAddr};
 use crate::target::{BindTarget, Claim, Endpoint, GroupCheck, Wildcard, socket_addr};
 
 /// One entry of the settings: what its sockets have in common.

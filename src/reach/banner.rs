@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Dial, DialFrom, Reach, SHOWN, write_rest};
+use super::{Origin, Reach, ReachableAddr, SHOWN, write_rest};
 
 /// The addresses of a server as servers print them, from [`Reach::banner`].
 ///
@@ -12,7 +12,8 @@ use super::{Dial, DialFrom, Reach, SHOWN, write_rest};
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let host: Interfaces = [
 ///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
@@ -61,13 +62,13 @@ impl Reach {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dials = self.reach.dials();
+        let dials = self.reach.addrs();
         let shown = if f.alternate() { usize::MAX } else { SHOWN };
         for dial in dials.iter().take(shown) {
-            let label = match dial.from() {
-                DialFrom::ThisHost => "Local:",
-                DialFrom::Network | DialFrom::Device => "Network:",
-                DialFrom::Link => "Link:",
+            let label = match dial.origin() {
+                Origin::ThisHost => "Local:",
+                Origin::Network | Origin::Device => "Network:",
+                Origin::Link => "Link:",
             };
             write!(f, "  {label:<8}  {}", dial.url(self.scheme))?;
             write_remark(f, dial)?;
@@ -84,10 +85,10 @@ impl fmt::Display for Banner<'_> {
     }
 }
 
-fn write_remark(f: &mut fmt::Formatter<'_>, dial: &Dial) -> fmt::Result {
+fn write_remark(f: &mut fmt::Formatter<'_>, dial: &ReachableAddr) -> fmt::Result {
     let name = dial
         .interface()
-        .filter(|_| dial.from() != DialFrom::ThisHost)
+        .filter(|_| dial.origin() != Origin::ThisHost)
         .map(|name| name.escape_debug().to_string());
     let mut remarks: Vec<String> = name.into_iter().collect();
     remarks.extend(dial.oddities().map(str::to_owned));

@@ -3,9 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use crate::addr::Family;
+use crate::addr::network::{is_group_addr, private_networks};
 use crate::interfaces::{Interface, Interfaces};
-use crate::listen::Family;
-use crate::network::{is_of_many, private_networks};
 use crate::target::BindTarget;
 
 /// From how far away clients may connect, from nearest to farthest.
@@ -19,7 +19,7 @@ use crate::target::BindTarget;
 /// and are not looked at.
 ///
 /// Each block of the registries with its place on the scale, and what others call private, is
-/// in [the page about exposure](crate::exposure).
+/// in [the page about exposure](crate::docs::exposure).
 ///
 /// # Examples
 ///
@@ -86,7 +86,7 @@ impl Exposure {
     /// How far `ip` reaches as an address of `interface`: the zone of a loopback interface has no
     /// other hosts.
     pub(super) fn through(interface: &Interface, ip: IpAddr) -> Self {
-        if is_of_zone(ip) && interface.is_only_here() {
+        if is_of_zone(ip) && interface.is_host_only() {
             Self::ThisHost
         } else {
             Self::of(ip)
@@ -122,7 +122,8 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Exposure, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Exposure, Interfaces};
     ///
     /// let host: Interfaces = [
     ///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
@@ -143,12 +144,12 @@ impl BindTarget {
 
     /// Returns the interface that a cgroup binds a socket of this target to, which a zone replaces.
     pub(crate) fn device<'h>(&self, host: &'h Interfaces) -> Option<&'h str> {
-        let has_zone = match self {
+        let is_link_scoped = match self {
             Self::Local(local) => local.scope_id().is_some(),
             Self::Foreign(foreign) => foreign.scope_id().is_some(),
             Self::Any(_) | Self::Loopback(_) => false,
         };
-        host.device().filter(|_| !has_zone)
+        host.device().filter(|_| !is_link_scoped)
     }
 
     /// The same of a socket that is bound to an interface.
@@ -160,7 +161,7 @@ impl BindTarget {
             Self::Any(wildcard) => host
                 .addrs()
                 .map(|(_, addr)| addr.ip())
-                .filter(|ip| wildcard.takes(Family::of(*ip)) && !is_of_many(*ip))
+                .filter(|ip| wildcard.takes(Family::of(*ip)) && !is_group_addr(*ip))
                 .map(Exposure::of)
                 .fold(Exposure::Link, Ord::max),
             Self::Loopback(_) => Exposure::ThisHost,

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::lint::container;
+use super::warnings::container;
 use super::*;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::InterfaceAddr;
@@ -40,11 +40,7 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
 }
 
 /// Returns the warnings where loopback is routed, in a container or not.
-fn found_in(
-    sockets: &[OpenSocket],
-    host: &Interfaces,
-    in_container: bool,
-) -> Vec<Warning> {
+fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Vec<Warning> {
     let container = Container {
         ends_elsewhere: true,
         marker: None,
@@ -108,16 +104,10 @@ fn each_warning_applies_where_it_should() {
         (&["10.0.0.1"][..], &[][..]),
         (&["10.9.9.9"], &["loopback-interface"]),
         (&["203.0.113.7"], &["global-address"]),
-        (
-            &["2001:db8::1"],
-            &["global-address", "temporary-address"],
-        ),
+        (&["2001:db8::1"], &["global-address", "temporary-address"]),
         (&["0.0.0.0"], &["global-address"]),
         (&["10.66.0.1"], &[]),
-        (
-            &["127.0.0.1"],
-            &["container-loopback", "routed-loopback"],
-        ),
+        (&["127.0.0.1"], &["container-loopback", "routed-loopback"]),
         (&["::1"], &["container-loopback"]),
         // Once for all sockets.
         (
@@ -231,7 +221,9 @@ fn warning_has_what_it_is_about() {
         );
     }
     let routed = findings("127.0.0.1", false).remove(0);
-    assert!(matches!(routed.kind(), WarningKind::RoutedLoopback { interface } if interface == "all"));
+    assert!(
+        matches!(routed.kind(), WarningKind::RoutedLoopback { interface } if interface == "all")
+    );
     let temporary = findings("2001:db8::1", false).remove(1);
     assert_eq!(temporary.name(), "temporary-address");
     let found = findings("::1", true).remove(0);

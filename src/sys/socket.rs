@@ -25,7 +25,8 @@ impl fmt::Display for Protocol {
 ///
 /// ```
 /// # #[cfg(target_os = "linux")] {
-/// use bindaddr::{Cause, SocketState};
+/// use bindaddr::diagnosis::SocketState;
+/// use bindaddr::Cause;
 ///
 /// let held = bindaddr::bind_udp("127.0.0.1:0")?;
 /// let err = bindaddr::bind_udp(held.as_slice()[0].local_addr()).unwrap_err();

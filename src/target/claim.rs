@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::listen::has_zone;
+use crate::addr::is_link_scoped;
 
 /// Why two sockets cannot have one port at once, seen from the one that came too late.
 ///
@@ -17,7 +17,8 @@ use crate::listen::has_zone;
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Cause, Overlap};
+/// use bindaddr::target::Overlap;
+/// use bindaddr::Cause;
 ///
 /// let held = bindaddr::bind("127.0.0.1:0")?;
 /// let port = held.as_slice()[0].local_addr().port();
@@ -123,7 +124,7 @@ pub(crate) fn zone(addr: SocketAddr) -> u32 {
 /// Returns `true` if bind(2) binds the socket to the zone of the address, in place of any device (`__inet6_bind` of
 /// `net/ipv6/af_inet6.c`).
 pub(crate) fn is_scoped(addr: SocketAddr) -> bool {
-    matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0 && has_zone(*v6.ip()))
+    matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0 && is_link_scoped(*v6.ip()))
 }
 
 #[cfg(test)]

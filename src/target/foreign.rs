@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::Placed;
+use super::HostAddr;
 use crate::interfaces::{Interface, InterfaceAddr};
 
 /// The address of a [`BindTarget::Foreign`](crate::BindTarget::Foreign), and why it is likely not the host's.
@@ -11,7 +11,8 @@ use crate::interfaces::{Interface, InterfaceAddr};
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, ForeignReason, Interfaces};
+/// use bindaddr::target::ForeignReason;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let target = BindTarget::parse_with("224.0.0.1", &Interfaces::default())?;
 /// let BindTarget::Foreign(addr) = target else { unreachable!() };
@@ -20,7 +21,7 @@ use crate::interfaces::{Interface, InterfaceAddr};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ForeignAddr(pub(super) Placed);
+pub struct ForeignAddr(pub(super) HostAddr);
 
 impl ForeignAddr {
     /// Returns the address; never an IPv4-mapped one.
@@ -66,7 +67,7 @@ impl ForeignAddr {
     ///
     /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
     /// let BindTarget::Foreign(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.reason(), bindaddr::ForeignReason::Unrelated);
+    /// assert_eq!(addr.reason(), bindaddr::target::ForeignReason::Unrelated);
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     #[must_use]
@@ -81,7 +82,9 @@ impl ForeignAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::target::ForeignReason;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
     ///     .into_iter()
@@ -94,7 +97,7 @@ impl ForeignAddr {
     /// ```
     #[must_use]
     pub fn nearest(&self) -> Vec<IpAddr> {
-        let Placed {
+        let HostAddr {
             ip, scope_id, host, ..
         } = &self.0;
         if *scope_id == 0 {
@@ -140,7 +143,9 @@ impl fmt::Display for ForeignAddr {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, ForeignReason, Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::target::ForeignReason;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let host: Interfaces =
 ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24)].into_iter().collect();
@@ -241,8 +246,8 @@ impl fmt::Display for ForeignReason<'_> {
     }
 }
 
-pub(super) fn reason_in(placed: &Placed) -> ForeignReason<'_> {
-    let Placed { ip, scope_id, host } = placed;
+pub(super) fn reason_in(host_addr: &HostAddr) -> ForeignReason<'_> {
+    let HostAddr { ip, scope_id, host } = host_addr;
     if ip.is_multicast() {
         return ForeignReason::Multicast;
     }
@@ -259,7 +264,7 @@ pub(super) fn reason_in(placed: &Placed) -> ForeignReason<'_> {
             }
         }
         IpAddr::V6(v6) if v6.is_unicast_link_local() => {
-            if let Some(interface) = host.with_ip(*ip).next() {
+            if let Some(interface) = host.by_ip(*ip).next() {
                 return ForeignReason::OtherZone { interface };
             }
             // Every interface has the subnet fe80::/64: only the zone's counts.

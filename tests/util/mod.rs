@@ -11,7 +11,8 @@ pub(crate) mod strace;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use bindaddr::{Interface, Interfaces};
+use bindaddr::Interfaces;
+use bindaddr::interfaces::Interface;
 use proptest::prelude::*;
 
 #[track_caller]

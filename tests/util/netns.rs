@@ -307,7 +307,9 @@ impl Host {
                 }
                 Some(("zone", name)) => {
                     let host = bindaddr::Interfaces::system().expect("netlink is there");
-                    let index = host.by_name(name).and_then(bindaddr::Interface::index);
+                    let index = host
+                        .by_name(name)
+                        .and_then(bindaddr::interfaces::Interface::index);
                     index.expect("it has an index").to_string()
                 }
                 Some(("connect-each", to)) => {

@@ -1,7 +1,8 @@
 //! What the servers have in common: a config file, and who may be let in.
 
 use anyhow::{Context, bail};
-use bindaddr::{Exposure, Interfaces, ListenAddrs, Listeners, StdSocket};
+use bindaddr::update::StdSocket;
+use bindaddr::{Exposure, Interfaces, ListenAddrs, Listeners};
 use serde::Deserialize;
 
 /// The config file of a server.

@@ -4,9 +4,8 @@
 
 use std::net::SocketAddr;
 
-use bindaddr::{
-    BindOptions, BindTarget, Interface, Interfaces, ListenAddr, ListenAddrs,
-};
+use bindaddr::interfaces::Interface;
+use bindaddr::{BindOptions, BindTarget, Interfaces, ListenAddr, ListenAddrs};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json, to_value};
@@ -148,15 +147,15 @@ fn settings_are_written_as_they_are_read() {
 
 #[derive(Debug, Deserialize, PartialEq)]
 struct Ports {
-    #[serde(deserialize_with = "bindaddr::de::with_default_port::<8080, _, _>")]
+    #[serde(deserialize_with = "bindaddr::addr::de::with_default_port::<8080, _, _>")]
     listen: ListenAddr,
-    #[serde(deserialize_with = "bindaddr::de::with_default_port::<8443, _, _>")]
+    #[serde(deserialize_with = "bindaddr::addr::de::with_default_port::<8443, _, _>")]
     tls: ListenAddrs,
-    #[serde(deserialize_with = "bindaddr::de::host_with_port::<9100, _, _>")]
+    #[serde(deserialize_with = "bindaddr::addr::de::host_with_port::<9100, _, _>")]
     metrics: ListenAddrs,
     #[serde(
         default,
-        deserialize_with = "bindaddr::de::host_with_port::<9101, _, _>"
+        deserialize_with = "bindaddr::addr::de::host_with_port::<9101, _, _>"
     )]
     admin: Option<ListenAddr>,
 }
@@ -199,13 +198,13 @@ fn a_host_with_a_port_is_refused() {
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)] // read for its errors
     struct Host {
-        #[serde(deserialize_with = "bindaddr::de::host_with_port::<80, _, _>")]
+        #[serde(deserialize_with = "bindaddr::addr::de::host_with_port::<80, _, _>")]
         listen: ListenAddr,
     }
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)] // read for its errors
     struct Hosts {
-        #[serde(deserialize_with = "bindaddr::de::host_with_port::<80, _, _>")]
+        #[serde(deserialize_with = "bindaddr::addr::de::host_with_port::<80, _, _>")]
         listen: ListenAddrs,
     }
     fn errors<T: DeserializeOwned + std::fmt::Debug>(value: &str) -> [String; 2] {
@@ -356,7 +355,7 @@ fn failures_and_checks_are_values() {
         check["settings"][0]["sockets"][0]["target"]["class"],
         "loopback"
     );
-    assert_eq!(check["settings"][1]["errors"][0]["name"], "text");
+    assert_eq!(check["settings"][1]["errors"][0]["name"], "invalid-text");
     assert_eq!(check["settings"][1]["sockets"], json!([]));
 }
 
@@ -373,7 +372,10 @@ fn what_is_odd_and_what_changes_are_values() {
     let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
     let host: Interfaces = [lo].into_iter().collect();
     let plan = BindOptions::new().plan_on("127.0.0.1:0", &host).unwrap();
-    let gone = plan.replan(&Interfaces::default()).unwrap().diff(&listeners);
+    let gone = plan
+        .replan(&Interfaces::default())
+        .unwrap()
+        .diff(&listeners);
     let gone = &to_value(&gone).unwrap()[0];
     assert_eq!(
         gone,

@@ -2,15 +2,16 @@
 
 use std::io;
 
-use bindaddr::{AddrState, InterfaceAddr, Interfaces};
+use bindaddr::Interfaces;
+use bindaddr::interfaces::{AddrState, InterfaceAddr};
 use serde_json::to_value;
 
-use crate::paper::Paper;
+use crate::output::Output;
 
-pub(crate) fn list(paper: &mut Paper, json: bool) -> io::Result<bool> {
+pub(crate) fn list(output: &mut Output, json: bool) -> io::Result<bool> {
     let host = Interfaces::system().map_err(io::Error::other)?;
     if json {
-        paper.json(&to_value(&host)?)?;
+        output.json(&to_value(&host)?)?;
         return Ok(true);
     }
     let rows = host.iter().flat_map(|interface| {
@@ -30,7 +31,7 @@ pub(crate) fn list(paper: &mut Paper, json: bool) -> io::Result<bool> {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
     let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|column| width(column).unwrap_or(0));
     for [name, index, running, addr, remarks] in &rows {
-        paper.row(&format!(
+        output.row(&format!(
             "{name:<w0$}  {index:>w1$}  {running:<w2$}  {addr:<w3$}  {remarks}"
         ))?;
     }

@@ -1,10 +1,10 @@
 //! The command `bindaddr`: what a listen setting means on this host, and what is wrong with it.
 
+mod input;
 mod interfaces;
-mod paper;
+mod output;
 mod reach;
 mod settings;
-mod texts;
 mod wait;
 
 use std::io::{self, Write};
@@ -14,7 +14,7 @@ use bindaddr::{BindOptions, Exposure};
 use clap::builder::PossibleValue;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use paper::Paper;
+use output::Output;
 
 /// Says what listen settings mean on this host, and what is wrong with them.
 ///
@@ -151,7 +151,7 @@ fn main() -> ExitCode {
         Err(err) if err.kind() == io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
         Err(err) => {
             // The line of a file that is shown may have anything in it.
-            let lines: Vec<String> = err.to_string().lines().map(paper::shown).collect();
+            let lines: Vec<String> = err.to_string().lines().map(output::shown).collect();
             report(&format!("error: {}", lines.join("\n")));
             ExitCode::FAILURE
         }
@@ -160,7 +160,7 @@ fn main() -> ExitCode {
 
 /// Prints what is wrong with the arguments, or the help.
 fn refuse(err: &clap::Error) -> ExitCode {
-    let is_plain = |argument: String| paper::shown(&argument) == argument;
+    let is_plain = |argument: String| output::shown(&argument) == argument;
     let mut arguments = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned());
     if arguments.all(is_plain) {
         // A terminal or pipe that takes nothing is not a reason for another status.
@@ -168,7 +168,7 @@ fn refuse(err: &clap::Error) -> ExitCode {
     } else {
         // It repeats an argument as it is.
         let text = err.to_string();
-        let lines: Vec<String> = text.lines().map(paper::shown).collect();
+        let lines: Vec<String> = text.lines().map(output::shown).collect();
         report(&lines.join("\n"));
     }
     ExitCode::from(u8::try_from(err.exit_code()).unwrap_or(2))
@@ -181,11 +181,11 @@ fn report(text: &str) {
 
 /// Does what is asked for, and tells whether nothing is wrong.
 fn run(task: Task) -> io::Result<bool> {
-    let mut paper = Paper::new();
+    let mut output = Output::new();
     match task {
-        Task::Explain { texts, how } => settings::explain(&mut paper, &texts, &how),
-        Task::Check { settings, key, how } => settings::check(&mut paper, &settings, &key, &how),
-        Task::Interfaces { json } => interfaces::list(&mut paper, json),
+        Task::Explain { texts, how } => settings::explain(&mut output, &texts, &how),
+        Task::Check { settings, key, how } => settings::check(&mut output, &settings, &key, &how),
+        Task::Interfaces { json } => interfaces::list(&mut output, json),
         Task::Reach {
             texts,
             scheme,
@@ -193,7 +193,7 @@ fn run(task: Task) -> io::Result<bool> {
             json,
         } => {
             let at_most = at_most.map(|at_most| at_most.0);
-            reach::tell(&mut paper, &texts, scheme.as_deref(), at_most, json)
+            reach::tell(&mut output, &texts, scheme.as_deref(), at_most, json)
         }
         Task::Wait {
             texts,
@@ -201,7 +201,7 @@ fn run(task: Task) -> io::Result<bool> {
             how,
         } => {
             let options = BindOptions::new().wait(timeout);
-            wait::wait(&mut paper, &texts, options, &how)
+            wait::wait(&mut output, &texts, options, &how)
         }
         Task::Completions { shell } => {
             let mut command = Command::command();

@@ -2,14 +2,15 @@
 
 use std::io;
 
-use bindaddr::{Exposure, Interfaces, ListenAddr, Reach};
+use bindaddr::reach::Reach;
+use bindaddr::{Exposure, Interfaces, ListenAddr};
 use serde_json::{Value, json};
 
-use crate::paper::{Label, Paper, setting};
-use crate::texts::entries_of_each;
+use crate::input::entries_of_each;
+use crate::output::{Label, Output, setting};
 
 pub(crate) fn tell(
-    paper: &mut Paper,
+    output: &mut Output,
     texts: &[String],
     scheme: Option<&str>,
     at_most: Option<Exposure>,
@@ -31,32 +32,32 @@ pub(crate) fn tell(
             values.push(value(&text, found.as_ref(), exposure));
             continue;
         }
-        paper.heading(setting(&text))?;
+        output.heading(setting(&text))?;
         match found {
-            Ok(_) if is_absent => paper.line(Label::Absent, "it is left out here")?,
+            Ok(_) if is_absent => output.line(Label::Absent, "it is left out here")?,
             Ok(reaches) => {
-                for dial in reaches.iter().flat_map(Reach::dials) {
+                for dial in reaches.iter().flat_map(Reach::addrs) {
                     let interface = dial.interface().filter(|_| scheme.is_some());
                     let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
                     let shown =
                         scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
-                    paper.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
+                    output.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
                 }
                 if let Some(note) = of_port(&text) {
-                    paper.line(Label::Warning, note)?;
+                    output.line(Label::Warning, note)?;
                 }
                 if let Some(exposure) = exposure {
-                    paper.line(Label::OpenTo, exposure)?;
+                    output.line(Label::OpenTo, exposure)?;
                 }
                 if is_too_much {
-                    paper.line(Label::Error, "it is open to more than it may be")?;
+                    output.line(Label::Error, "it is open to more than it may be")?;
                 }
             }
-            Err(problem) => paper.line(Label::Error, problem)?,
+            Err(problem) => output.line(Label::Error, problem)?,
         }
     }
     if json {
-        paper.json(&Value::Array(values))?;
+        output.json(&Value::Array(values))?;
     }
     Ok(is_ok)
 }
@@ -101,6 +102,6 @@ fn is_skipped(text: &str) -> bool {
 }
 
 fn value(text: &str, found: Result<&Vec<Reach>, &String>, exposure: Option<Exposure>) -> Value {
-    let dials: Vec<_> = found.into_iter().flatten().flat_map(Reach::dials).collect();
-    json!({"text": setting(text), "exposure": exposure, "dials": dials, "problem": found.err()})
+    let dials: Vec<_> = found.into_iter().flatten().flat_map(Reach::addrs).collect();
+    json!({"text": setting(text), "exposure": exposure, "addrs": dials, "problem": found.err()})
 }

@@ -2,15 +2,13 @@
 
 use std::io;
 
-use bindaddr::{
-    BindOptions, BindTarget, Cause, Check, CheckedSetting, CheckedSocket, Exposure, Interfaces,
-    ListenAddr,
-};
+use bindaddr::check::{Check, CheckedSetting, CheckedSocket};
+use bindaddr::{BindOptions, BindTarget, Cause, Exposure, Interfaces, ListenAddr};
 use serde_json::{Value, json};
 
 use crate::How;
-use crate::paper::{Label, Paper, setting};
-use crate::texts::{entries_of, entries_of_each};
+use crate::input::{entries_of, entries_of_each};
+use crate::output::{Label, Output, setting};
 
 /// A setting with what it means here.
 struct Explained<'a> {
@@ -58,8 +56,8 @@ impl<'a> Explained<'a> {
         })
     }
 
-    fn write(&self, paper: &mut Paper) -> io::Result<()> {
-        paper.heading(setting(self.checked.text()))?;
+    fn write(&self, output: &mut Output) -> io::Result<()> {
+        output.heading(setting(self.checked.text()))?;
         let has_problem = self.checked.causes().next().is_some();
         // What is wrong with a foreign one is told below.
         let told = self
@@ -67,40 +65,45 @@ impl<'a> Explained<'a> {
             .iter()
             .filter(|target| !(has_problem && target.is_foreign()));
         for target in told {
-            paper.line(Label::Means, target)?;
+            output.line(Label::Means, target)?;
         }
         for socket in self.checked.sockets() {
-            paper.line(Label::Binds, socket.addr())?;
+            output.line(Label::Binds, socket.addr())?;
         }
         for addr in self.checked.duplicates() {
-            paper.line(
+            output.line(
                 Label::Binds,
                 format_args!("{addr}, for another setting of the list"),
             )?;
         }
         if let Some(exposure) = self.exposure {
-            paper.line(Label::OpenTo, exposure)?;
+            output.line(Label::OpenTo, exposure)?;
         }
         for skipped in self.checked.skipped() {
-            paper.line(Label::Absent, skipped.cause())?;
+            output.line(Label::Absent, skipped.cause())?;
         }
         for cause in self.checked.causes() {
-            paper.line(Label::Error, cause)?;
-            if let Cause::Text(err) = cause {
-                mark(paper, err.text(), err.span())?;
+            output.line(Label::Error, cause)?;
+            if let Cause::InvalidText(err) = cause {
+                mark(output, err.text(), err.span())?;
             }
         }
         let problems: String = self.checked.causes().map(Cause::to_string).collect();
-        paper.hints(&self.checked.hints(), &problems)?;
-        for warning in self.checked.sockets().iter().flat_map(CheckedSocket::warnings) {
-            paper.line(Label::Warning, warning.kind())?;
+        output.hints(&self.checked.hints(), &problems)?;
+        for warning in self
+            .checked
+            .sockets()
+            .iter()
+            .flat_map(CheckedSocket::warnings)
+        {
+            output.line(Label::Warning, warning.kind())?;
         }
         Ok(())
     }
 }
 
 /// Shows the place of a mistake, in a text of which each byte is a column.
-fn mark(paper: &mut Paper, text: &str, span: std::ops::Range<usize>) -> io::Result<()> {
+fn mark(output: &mut Output, text: &str, span: std::ops::Range<usize>) -> io::Result<()> {
     let is_plain = text
         .bytes()
         .all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -108,8 +111,8 @@ fn mark(paper: &mut Paper, text: &str, span: std::ops::Range<usize>) -> io::Resu
         return Ok(());
     }
     let carets = "^".repeat(span.len().max(1));
-    paper.plain(text)?;
-    paper.plain(format_args!("{:1$}{carets}", "", span.start))
+    output.plain(text)?;
+    output.plain(format_args!("{:1$}{carets}", "", span.start))
 }
 
 fn checked(texts: &[String], how: &How) -> Check {
@@ -122,16 +125,16 @@ fn checked(texts: &[String], how: &How) -> Check {
 }
 
 /// Explains each text by itself.
-pub(crate) fn explain(paper: &mut Paper, texts: &[String], how: &How) -> io::Result<bool> {
+pub(crate) fn explain(output: &mut Output, texts: &[String], how: &How) -> io::Result<bool> {
     let texts = entries_of_each(texts)?;
     let checks = texts.into_iter().map(|text| checked(&[text], how));
     let checks: Vec<Check> = checks.collect();
-    write(paper, &checks, how)
+    write(output, &checks, how)
 }
 
 /// Checks all settings as those of one server.
 pub(crate) fn check(
-    paper: &mut Paper,
+    output: &mut Output,
     arguments: &[String],
     key: &str,
     how: &How,
@@ -140,10 +143,10 @@ pub(crate) fn check(
     for argument in arguments {
         texts.extend(entries_of(argument, key)?);
     }
-    write(paper, &[checked(&texts, how)], how)
+    write(output, &[checked(&texts, how)], how)
 }
 
-fn write(paper: &mut Paper, checks: &[Check], how: &How) -> io::Result<bool> {
+fn write(output: &mut Output, checks: &[Check], how: &How) -> io::Result<bool> {
     let host = Interfaces::system().map(Interfaces::with_system_default_sources);
     let settings = checks.iter().flat_map(Check::settings);
     let explained: Vec<Explained<'_>> = settings
@@ -152,14 +155,14 @@ fn write(paper: &mut Paper, checks: &[Check], how: &How) -> io::Result<bool> {
     let is_ok = checks.iter().all(Check::is_ok);
     if how.json {
         let settings: Vec<Value> = explained.iter().map(Explained::json).collect();
-        paper.json(&json!({"ok": is_ok, "settings": settings}))?;
+        output.json(&json!({"ok": is_ok, "settings": settings}))?;
         return Ok(is_ok);
     }
     if let Err(err) = &host {
-        paper.line(Label::Warning, err)?;
+        output.line(Label::Warning, err)?;
     }
     explained
         .iter()
-        .try_for_each(|setting| setting.write(paper))?;
+        .try_for_each(|setting| setting.write(output))?;
     Ok(is_ok)
 }

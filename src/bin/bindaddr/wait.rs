@@ -9,8 +9,8 @@ use bindaddr::{BindError, BindOptions, Listener, Listeners};
 use serde_json::{json, to_value};
 
 use crate::How;
-use crate::paper::{Label, Paper};
-use crate::texts::entries_of_each;
+use crate::input::entries_of_each;
+use crate::output::{Label, Output};
 
 /// Reads a number of seconds, which may have a fraction.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
@@ -21,7 +21,7 @@ pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 pub(crate) fn wait(
-    paper: &mut Paper,
+    output: &mut Output,
     texts: &[String],
     options: BindOptions,
     how: &How,
@@ -49,22 +49,22 @@ pub(crate) fn wait(
     let is_ok = bound.is_ok();
     match bound {
         Ok(addrs) if how.json => {
-            paper.json(&json!({"waited": waited.as_secs_f64(), "addrs": addrs, "error": null}))?;
+            output.json(&json!({"waited": waited.as_secs_f64(), "addrs": addrs, "error": null}))?;
         }
         Err(err) if how.json => {
             let err = to_value(&err)?;
-            paper.json(&json!({"waited": waited.as_secs_f64(), "addrs": [], "error": err}))?;
+            output.json(&json!({"waited": waited.as_secs_f64(), "addrs": [], "error": err}))?;
         }
         Ok(addrs) => {
-            paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
+            output.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
             for addr in addrs {
-                paper.line(Label::Binds, addr)?;
+                output.line(Label::Binds, addr)?;
             }
         }
         Err(err) => {
-            paper.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
-            paper.line(Label::Error, &err)?;
-            paper.hints(&err.hints(), &err.to_string())?;
+            output.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
+            output.line(Label::Error, &err)?;
+            output.hints(&err.hints(), &err.to_string())?;
         }
     }
     Ok(is_ok)

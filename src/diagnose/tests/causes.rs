@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::slice;
 
 use super::*;
-use crate::resolve::ResolveErrorKind;
 use crate::target::Overlap;
+use crate::target::ResolveErrorKind;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
@@ -29,18 +29,18 @@ fn local(text: &str) -> LocalAddr {
 #[derive(Debug, PartialEq)]
 struct Told {
     is_transient: bool,
-    comes_with_time: bool,
+    may_resolve_itself: bool,
     is_absence: bool,
 }
 
 const STAYS: Told = Told {
     is_transient: false,
-    comes_with_time: false,
+    may_resolve_itself: false,
     is_absence: false,
 };
 const PASSES: Told = Told {
     is_transient: true,
-    comes_with_time: true,
+    may_resolve_itself: true,
     is_absence: false,
 };
 /// Nobody knows when it passes, and nobody should be waited for.
@@ -49,12 +49,12 @@ const MAY_PASS: Told = Told {
     ..STAYS
 };
 const IS_MISSING: Told = Told {
-    comes_with_time: true,
+    may_resolve_itself: true,
     is_absence: true,
     ..STAYS
 };
 const MAY_COME: Told = Told {
-    comes_with_time: true,
+    may_resolve_itself: true,
     ..STAYS
 };
 
@@ -72,7 +72,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
         known: Vec::new(),
     };
     vec![
-        ("text", Cause::Text(text()), STAYS),
+        ("invalid-text", Cause::InvalidText(text()), STAYS),
         ("unresolved", Cause::Unresolved(no_interface), IS_MISSING),
         (
             "unresolved",
@@ -84,7 +84,11 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             Cause::NotOnThisHost(foreign("8.8.8.8")),
             IS_MISSING,
         ),
-        ("appeared", Cause::Appeared { ip: ip("8.8.8.8") }, PASSES),
+        (
+            "became-available",
+            Cause::BecameAvailable { ip: ip("8.8.8.8") },
+            PASSES,
+        ),
         (
             "gone",
             Cause::Gone(own()),
@@ -135,10 +139,14 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             Cause::LocalRouteMissing(own()),
             STAYS,
         ),
-        ("listed-only", Cause::ListedOnly(own()), STAYS),
         (
-            "no-loopback",
-            Cause::NoLoopback {
+            "not-treated-as-local",
+            Cause::NotTreatedAsLocal(own()),
+            STAYS,
+        ),
+        (
+            "loopback-missing",
+            Cause::LoopbackMissing {
                 ip: ip("::1"),
                 has: Vec::new(),
             },
@@ -181,7 +189,11 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             },
             STAYS,
         ),
-        ("held-invisibly", Cause::HeldInvisibly { port: 80 }, PASSES),
+        (
+            "in-use-by-unknown",
+            Cause::InUseByUnknown { port: 80 },
+            PASSES,
+        ),
         ("time-wait", Cause::TimeWait { port: 80 }, PASSES),
         (
             "range-in-use",
@@ -227,7 +239,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             "family-unavailable",
             Cause::FamilyUnavailable {
                 family: Family::Ipv6,
-                why: Unavailable::Unknown,
+                why: FamilyUnavailableReason::Unknown,
             },
             Told {
                 is_absence: true,
@@ -238,7 +250,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             "family-unavailable",
             Cause::FamilyUnavailable {
                 family: Family::Ipv6,
-                why: Unavailable::LoopbackDown,
+                why: FamilyUnavailableReason::LoopbackDown,
             },
             IS_MISSING,
         ),
@@ -282,7 +294,7 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
         assert_eq!(cause.name(), name);
         let is_told = Told {
             is_transient: cause.is_transient(),
-            comes_with_time: cause.comes_with_time(),
+            may_resolve_itself: cause.may_resolve_itself(),
             is_absence: cause.is_absence(),
         };
         assert_eq!(is_told, told, "{name}");
@@ -292,7 +304,7 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
     // What no host has does not come.
     for dead in ["224.0.0.1", "255.255.255.255", "192.168.255.255", "0.1.2.3"] {
         let cause = Cause::NotOnThisHost(foreign(dead));
-        assert!(!cause.comes_with_time(), "{dead}");
+        assert!(!cause.may_resolve_itself(), "{dead}");
     }
 }
 
@@ -301,12 +313,12 @@ fn every_step_has_its_words() {
     let steps = [
         (Step::Parse, "reading the text"),
         (Step::Resolve, "resolving the text"),
-        (Step::Check, "checking the address"),
+        (Step::Validate, "checking the address"),
         (Step::Socket, "making the socket"),
         (Step::Option("freebind"), "setting the option `freebind`"),
         (Step::Bind, "binding the socket"),
         (Step::Listen, "listening"),
-        (Step::Name, "asking for the port"),
+        (Step::GetSockName, "asking for the port"),
     ];
     for (step, words) in steps {
         assert_eq!(step.to_string(), words);
@@ -365,7 +377,7 @@ fn what_seldom_happens_has_its_sentence_too() {
         (
             Cause::FamilyUnavailable {
                 family: Family::Ipv4,
-                why: Unavailable::Unknown,
+                why: FamilyUnavailableReason::Unknown,
             },
             "this system has no IPv4",
         ),
@@ -555,7 +567,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 Inspect,
                 "`ip addr` shows whether the address is tentative or a duplicate",
             )],
-            "local-route-missing" | "listed-only" => &[(
+            "local-route-missing" | "not-treated-as-local" => &[(
                 Inspect,
                 "`ip route show table local` shows what the kernel treats as local",
             )],
@@ -586,7 +598,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 Configure,
                 "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
             )],
-            "family-unavailable" if cause.comes_with_time() => {
+            "family-unavailable" if cause.may_resolve_itself() => {
                 &[(Configure, "`ip link set lo up` brings it up")]
             }
             _ => &[],

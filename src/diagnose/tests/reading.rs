@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::super::evidence::{BUDGET, Evidence, Kernel, LOOKS};
+use super::super::evidence::{AddrProbe, BUDGET, Evidence, LOOKS};
 use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
 use super::super::{Attempt, causes};
@@ -26,8 +26,8 @@ fn host_with(ip: IpAddr) -> Interfaces {
 /// A kernel that has every address by now.
 struct Willing;
 
-impl Kernel for Willing {
-    fn try_address(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+impl AddrProbe for Willing {
+    fn probe_addr(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Ok(())
     }
 
@@ -133,7 +133,7 @@ fn limits_are_read_where_they_matter() {
 #[test]
 fn a_contradiction_is_looked_at_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
-    let again = |addr: &str, mut evidence: Evidence, kernel: &dyn Kernel| {
+    let again = |addr: &str, mut evidence: Evidence, kernel: &dyn AddrProbe| {
         let attempt = attempt(addr, Step::Bind, &error);
         evidence.look_again(vec![&Attempt { kernel, ..attempt }]);
         evidence
@@ -186,10 +186,10 @@ fn a_contradiction_is_looked_at_again() {
 #[derive(Default)]
 struct Counting(Cell<usize>);
 
-impl Kernel for Counting {
-    fn try_address(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+impl AddrProbe for Counting {
+    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
         self.0.set(self.0.get() + 1);
-        Nobody.try_address(addr)
+        Nobody.probe_addr(addr)
     }
 
     fn device_of_new_sockets(&self) -> io::Result<Option<String>> {

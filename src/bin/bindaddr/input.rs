@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
-use bindaddr::{EntryError, ListenAddr, ListenAddrs, ParseErrorKind};
+use bindaddr::addr::{EntryError, ParseErrorKind};
+use bindaddr::{ListenAddr, ListenAddrs};
 use serde_json::Value;
 
 /// Returns the entries of a text, which may be a list, as they are written. What stands between
@@ -17,7 +18,7 @@ use serde_json::Value;
 fn entries(text: &str) -> io::Result<Vec<String>> {
     let text = &*without_credentials(text);
     if let Err(err) = text.parse::<ListenAddrs>() {
-        let mut faults = err.faults().iter().map(EntryError::error);
+        let mut faults = err.errors().iter().map(EntryError::error);
         if let Some(err) = faults.find(|err| err.kind() == ParseErrorKind::PortAlone) {
             return Err(wrong(text, err));
         }

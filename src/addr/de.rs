@@ -7,13 +7,13 @@
 //! #[derive(Deserialize)]
 //! struct Config {
 //!     // `listen = "localhost"` and `listen = "localhost:9090"`
-//!     #[serde(deserialize_with = "bindaddr::de::with_default_port::<8080, _, _>")]
+//!     #[serde(deserialize_with = "bindaddr::addr::de::with_default_port::<8080, _, _>")]
 //!     listen: ListenAddr,
 //!     // `metrics = ["127.0.0.1", "::1"]`
-//!     #[serde(deserialize_with = "bindaddr::de::host_with_port::<9100, _, _>")]
+//!     #[serde(deserialize_with = "bindaddr::addr::de::host_with_port::<9100, _, _>")]
 //!     metrics: ListenAddrs,
 //!     // May be left out of the config.
-//!     #[serde(default, deserialize_with = "bindaddr::de::host_with_port::<9101, _, _>")]
+//!     #[serde(default, deserialize_with = "bindaddr::addr::de::host_with_port::<9101, _, _>")]
 //!     admin: Option<ListenAddrs>,
 //! }
 //! ```
@@ -37,13 +37,14 @@ use sealed::{Rule, Sealed};
 ///
 /// # Errors
 ///
-/// The error of the format, with the sentence of the [`ParseError`](crate::ParseError) or the
-/// [`ParseListError`](crate::ParseListError).
+/// The error of the format, with the sentence of the [`ParseError`](crate::addr::ParseError) or the
+/// [`ParseListError`](crate::addr::ParseListError).
 ///
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{ListenAddr, de};
+/// use bindaddr::addr::de;
+/// use bindaddr::ListenAddr;
 /// use serde_core::de::IntoDeserializer;
 /// use serde_core::de::value::{Error, StrDeserializer};
 ///
@@ -67,13 +68,14 @@ where
 ///
 /// # Errors
 ///
-/// The error of the format, with the sentence of the [`ParseError`](crate::ParseError) or the
-/// [`ParseListError`](crate::ParseListError). A port is an error, also as a number alone.
+/// The error of the format, with the sentence of the [`ParseError`](crate::addr::ParseError) or the
+/// [`ParseListError`](crate::addr::ParseListError). A port is an error, also as a number alone.
 ///
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{ListenAddrs, de};
+/// use bindaddr::addr::de;
+/// use bindaddr::ListenAddrs;
 /// use serde_core::de::IntoDeserializer;
 /// use serde_core::de::value::{Error, StrDeserializer};
 ///
@@ -98,7 +100,7 @@ where
 /// # Examples
 ///
 /// ```
-/// fn reads<T: bindaddr::de::Field>() {}
+/// fn reads<T: bindaddr::addr::de::Field>() {}
 /// reads::<bindaddr::ListenAddr>();
 /// reads::<Option<bindaddr::ListenAddrs>>();
 /// ```

@@ -1,4 +1,4 @@
-//! An address by which clients connect: [`Dial`].
+//! An address by which clients connect: [`ReachableAddr`].
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,8 @@ use crate::target::socket_addr;
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Interface, Interfaces};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let host: Interfaces = [
 ///     Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8),
@@ -24,7 +25,7 @@ use crate::target::socket_addr;
 /// .into_iter()
 /// .collect();
 /// let reach = BindTarget::parse_with("0.0.0.0", &host)?.reach(5000, &host);
-/// let lines: Vec<String> = reach.dials().iter().map(ToString::to_string).collect();
+/// let lines: Vec<String> = reach.addrs().iter().map(ToString::to_string).collect();
 /// assert_eq!(
 ///     lines,
 ///     [
@@ -35,9 +36,9 @@ use crate::target::socket_addr;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Dial {
+pub struct ReachableAddr {
     addr: SocketAddr,
-    from: DialFrom,
+    origin: Origin,
     interface: Option<String>,
     running: bool,
     temporary: bool,
@@ -49,15 +50,16 @@ pub struct Dial {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, DialFrom, Interfaces};
+/// use bindaddr::reach::Origin;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let reach = BindTarget::parse("127.0.0.1")?.reach(80, &Interfaces::system()?);
-/// assert!(reach.dials().iter().all(|dial| dial.from() == DialFrom::ThisHost));
+/// assert!(reach.addrs().iter().all(|dial| dial.origin() == Origin::ThisHost));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
-pub enum DialFrom {
+pub enum Origin {
     /// From the host itself: a loopback address, a link-local IPv6 address of the loopback interface, or
     /// a socket bound to it.
     ThisHost,
@@ -73,7 +75,7 @@ pub enum DialFrom {
     Link,
 }
 
-impl fmt::Display for DialFrom {
+impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::ThisHost => "this host",
@@ -84,14 +86,14 @@ impl fmt::Display for DialFrom {
     }
 }
 
-impl Dial {
+impl ReachableAddr {
     /// `owner` is the interface that has the address, with its entry.
     pub(super) fn new(ip: IpAddr, port: u16, owner: (&Interface, &InterfaceAddr)) -> Self {
         let (interface, entry) = owner;
-        let from = match Exposure::through(interface, ip) {
-            Exposure::ThisHost => DialFrom::ThisHost,
-            Exposure::Link => DialFrom::Link,
-            _ => DialFrom::Network,
+        let origin = match Exposure::through(interface, ip) {
+            Exposure::ThisHost => Origin::ThisHost,
+            Exposure::Link => Origin::Link,
+            _ => Origin::Network,
         };
         let scope_id = match interface.index() {
             Some(index) if is_of_zone(ip) => index,
@@ -99,7 +101,7 @@ impl Dial {
         };
         Self {
             addr: socket_addr(ip, scope_id, port),
-            from,
+            origin,
             interface: Some(interface.name().to_owned()),
             running: interface.is_running(),
             temporary: entry.is_temporary(),
@@ -107,8 +109,8 @@ impl Dial {
         }
     }
 
-    pub(super) fn only_from(mut self, from: DialFrom) -> Self {
-        self.from = from;
+    pub(super) fn only_from(mut self, origin: Origin) -> Self {
+        self.origin = origin;
         self
     }
 
@@ -116,7 +118,7 @@ impl Dial {
     pub(super) fn rank(&self, default_sources: &[IpAddr]) -> impl Ord + use<> {
         (
             // A link-local one comes last, for it takes a zone of the client's own.
-            self.from,
+            self.origin,
             !self.running,
             self.deprecated,
             !default_sources.contains(&self.addr.ip()),
@@ -135,7 +137,7 @@ impl Dial {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.dials()[0].addr(), "127.0.0.1:8080".parse()?);
+    /// assert_eq!(reach.addrs()[0].addr(), "127.0.0.1:8080".parse()?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -152,12 +154,12 @@ impl Dial {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.dials()[0].from(), bindaddr::DialFrom::ThisHost);
+    /// assert_eq!(reach.addrs()[0].origin(), bindaddr::reach::Origin::ThisHost);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn from(&self) -> DialFrom {
-        self.from
+    pub fn origin(&self) -> Origin {
+        self.origin
     }
 
     /// Returns how far the address reaches: by its kind, and not beyond this host if it works
@@ -166,18 +168,19 @@ impl Dial {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Exposure, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Exposure, Interfaces};
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
     /// let reach = BindTarget::parse_with("eth0", &host)?.reach(80, &host);
-    /// assert_eq!(reach.dials()[0].exposure(), Exposure::Private);
+    /// assert_eq!(reach.addrs()[0].exposure(), Exposure::Private);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn exposure(&self) -> Exposure {
-        match self.from {
-            DialFrom::ThisHost => Exposure::ThisHost,
+        match self.origin {
+            Origin::ThisHost => Exposure::ThisHost,
             _ => Exposure::of(self.addr.ip()),
         }
     }
@@ -192,7 +195,7 @@ impl Dial {
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
     /// # #[cfg(target_os = "linux")]
-    /// assert_eq!(reach.dials()[0].interface(), Some("lo"));
+    /// assert_eq!(reach.addrs()[0].interface(), Some("lo"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -210,7 +213,7 @@ impl Dial {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert!(reach.dials()[0].is_running());
+    /// assert!(reach.addrs()[0].is_running());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -228,7 +231,7 @@ impl Dial {
     ///
     /// let host = Interfaces::system()?;
     /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert!(reach.dials()[0].is_for_browsers());
+    /// assert!(reach.addrs()[0].is_for_browsers());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
@@ -249,12 +252,13 @@ impl Dial {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces =
     ///     [Interface::new("eth0", 2).with_addr("fe80::77".parse()?, 64)].into_iter().collect();
     /// let reach = BindTarget::parse_with("eth0", &host)?.reach(80, &host);
-    /// let dial = &reach.dials()[0];
+    /// let dial = &reach.addrs()[0];
     /// assert_eq!(dial.url("http"), "http://[fe80::77%25eth0]:80/");
     /// assert!(!dial.is_for_browsers());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -285,7 +289,7 @@ impl Dial {
     }
 }
 
-impl fmt::Display for Dial {
+impl fmt::Display for ReachableAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.addr, &self.interface) {
             (SocketAddr::V6(v6), Some(zone)) if self.is_link_local() => {
@@ -293,7 +297,7 @@ impl fmt::Display for Dial {
             }
             (addr, _) => addr.fmt(f)?,
         }
-        write!(f, " from {}", self.from)?;
+        write!(f, " from {}", self.origin)?;
         if let Some(interface) = &self.interface {
             write!(f, ", through {}", interface.escape_debug())?;
         }

@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::str::FromStr;
 
 use super::ListenAddr;
+use super::error::{ParseError, credentials};
 use super::parse::{self, PortRule};
-use super::refusal::{ParseError, credentials};
 
 /// The listen addresses of a setting that may have several.
 ///
@@ -29,7 +29,7 @@ use super::refusal::{ParseError, credentials};
 /// assert_eq!((addrs.len(), addrs[1].port()), (2, 8080));
 /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:8080");
 /// assert_eq!("*:80 *:443".parse::<ListenAddrs>()?.to_string(), "*:80, *:443");
-/// # Ok::<(), bindaddr::ParseListError>(())
+/// # Ok::<(), bindaddr::addr::ParseListError>(())
 /// ```
 ///
 /// # Example: errors
@@ -65,7 +65,7 @@ impl ListenAddrs {
     ///
     /// let addrs = ListenAddrs::parse_with_default_port("127.0.0.1, [::1]:9090", 8080)?;
     /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:9090");
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn parse_with_default_port(text: &str, port: u16) -> Result<Self, ParseListError> {
         parse_all([text], PortRule::Default(port))
@@ -87,7 +87,7 @@ impl ListenAddrs {
     /// let addrs = ListenAddrs::parse_each(["127.0.0.1:80", "[::1]:80 *:443"])?;
     /// assert_eq!(addrs.as_slice().len(), 3);
     /// assert!(ListenAddrs::parse_each(<[&str; 0]>::default()).is_err());
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn parse_each<T: AsRef<str>>(
         texts: impl IntoIterator<Item = T>,
@@ -110,7 +110,7 @@ impl ListenAddrs {
     ///
     /// let addrs = ListenAddrs::parse_each_with_default_port(["127.0.0.1", "[::1]:9090"], 8080)?;
     /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:9090");
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn parse_each_with_default_port<T: AsRef<str>>(
         texts: impl IntoIterator<Item = T>,
@@ -136,7 +136,7 @@ impl ListenAddrs {
     /// let addrs = ListenAddrs::from_hosts("127.0.0.1, fd00::1:2", 8080)?;
     /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [fd00::1:2]:8080");
     /// assert!(ListenAddrs::from_hosts("127.0.0.1, 443", 8080).is_err());
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn from_hosts(text: &str, port: u16) -> Result<Self, ParseListError> {
         parse_all([text], PortRule::Given(port))
@@ -155,7 +155,7 @@ impl ListenAddrs {
     ///
     /// let addrs = ListenAddrs::from_each_host(["127.0.0.1", "::1, eth0"], 8080)?;
     /// assert_eq!(addrs.to_string(), "127.0.0.1:8080, [::1]:8080, eth0:8080");
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn from_each_host<T: AsRef<str>>(
         texts: impl IntoIterator<Item = T>,
@@ -173,7 +173,7 @@ impl ListenAddrs {
     ///
     /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
     /// assert_eq!(addrs.as_slice().len(), 2);
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     #[must_use]
     pub fn as_slice(&self) -> &[ListenAddr] {
@@ -189,7 +189,7 @@ impl ListenAddrs {
     ///
     /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
     /// assert!(addrs.iter().map(bindaddr::ListenAddr::port).eq([80, 443]));
-    /// # Ok::<(), bindaddr::ParseListError>(())
+    /// # Ok::<(), bindaddr::addr::ParseListError>(())
     /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, ListenAddr> {
         self.addrs.iter()
@@ -249,13 +249,13 @@ fn parse_all<T: AsRef<str>>(
     rule: PortRule,
 ) -> Result<ListenAddrs, ParseListError> {
     let mut addrs = Vec::new();
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let mut entry = 0;
     let mut add = |found: ListEntry<'_>| {
         match found.addr {
             Ok(addr) => addrs.push(addr),
-            Err(error) => faults.push(EntryError {
-                entry,
+            Err(error) => errors.push(EntryError {
+                index: entry,
                 offset: found.offset,
                 error,
             }),
@@ -272,12 +272,12 @@ fn parse_all<T: AsRef<str>>(
     if is_empty {
         entries_of("", rule).into_iter().for_each(&mut add);
     }
-    if faults.is_empty() {
+    if errors.is_empty() {
         Ok(ListenAddrs { addrs })
     } else {
         Err(ParseListError {
             entries: entry,
-            faults,
+            errors,
         })
     }
 }
@@ -378,7 +378,7 @@ impl From<Vec<ListenAddr>> for ListenAddrs {
 /// let hosts: ListenAddrs = "127.0.0.1:0, [::1]:0".parse()?;
 /// let on_port: ListenAddrs = hosts.into_iter().map(|addr| addr.with_port(8080)).collect();
 /// assert_eq!(on_port.to_string(), "127.0.0.1:8080, [::1]:8080");
-/// # Ok::<(), bindaddr::ParseListError>(())
+/// # Ok::<(), bindaddr::addr::ParseListError>(())
 /// ```
 impl FromIterator<ListenAddr> for ListenAddrs {
     fn from_iter<T: IntoIterator<Item = ListenAddr>>(addrs: T) -> Self {
@@ -406,7 +406,7 @@ impl Deref for ListenAddrs {
 /// let mut addrs: ListenAddrs = "127.0.0.1:80".parse()?;
 /// addrs.extend("[::1]:80, *:443".parse::<ListenAddrs>()?);
 /// assert_eq!(addrs.to_string(), "127.0.0.1:80, [::1]:80, *:443");
-/// # Ok::<(), bindaddr::ParseListError>(())
+/// # Ok::<(), bindaddr::addr::ParseListError>(())
 /// ```
 impl Extend<ListenAddr> for ListenAddrs {
     fn extend<T: IntoIterator<Item = ListenAddr>>(&mut self, addrs: T) {
@@ -450,14 +450,14 @@ impl<'a> IntoIterator for &'a ListenAddrs {
 /// use bindaddr::ListenAddrs;
 ///
 /// let err = "127.0.0.1:80, localhost".parse::<ListenAddrs>().unwrap_err();
-/// let faults = err.faults();
+/// let faults = err.errors();
 /// assert_eq!((faults[0].entry(), faults[0].offset()), (1, 14));
 /// assert_eq!(faults[0].error().text(), "localhost");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseListError {
     entries: usize,
-    faults: Vec<EntryError>,
+    errors: Vec<EntryError>,
 }
 
 impl ParseListError {
@@ -469,26 +469,26 @@ impl ParseListError {
     /// use bindaddr::ListenAddrs;
     ///
     /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.faults().len(), 1);
+    /// assert_eq!(err.errors().len(), 1);
     /// ```
     #[must_use]
-    pub fn faults(&self) -> &[EntryError] {
-        &self.faults
+    pub fn errors(&self) -> &[EntryError] {
+        &self.errors
     }
 }
 
 impl fmt::Display for ParseListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
-        for (n, fault) in self.faults.iter().take(SHOWN).enumerate() {
+        for (n, error) in self.errors.iter().take(SHOWN).enumerate() {
             let joint = if n == 0 { "" } else { "; " };
             f.write_str(joint)?;
             if self.entries > 1 {
-                write!(f, "entry {} of {}: ", fault.entry + 1, self.entries)?;
+                write!(f, "entry {} of {}: ", error.index + 1, self.entries)?;
             }
-            write!(f, "{}", fault.error)?;
+            write!(f, "{}", error.error)?;
         }
-        match self.faults.len().saturating_sub(SHOWN) {
+        match self.errors.len().saturating_sub(SHOWN) {
             0 => Ok(()),
             more => write!(f, "; and {more} more entries are wrong"),
         }
@@ -502,14 +502,15 @@ impl Error for ParseListError {}
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{ListenAddrs, ParseErrorKind};
+/// use bindaddr::addr::ParseErrorKind;
+/// use bindaddr::ListenAddrs;
 ///
 /// let err = ",*:80".parse::<ListenAddrs>().unwrap_err();
-/// assert_eq!(err.faults()[0].error().kind(), ParseErrorKind::Empty);
+/// assert_eq!(err.errors()[0].error().kind(), ParseErrorKind::Empty);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EntryError {
-    entry: usize,
+    index: usize,
     offset: usize,
     error: ParseError,
 }
@@ -523,11 +524,11 @@ impl EntryError {
     /// use bindaddr::ListenAddrs;
     ///
     /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.faults()[0].entry(), 1);
+    /// assert_eq!(err.errors()[0].index(), 1);
     /// ```
     #[must_use]
-    pub fn entry(&self) -> usize {
-        self.entry
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// Returns where the entry begins, in bytes of the text that it came in.
@@ -538,7 +539,7 @@ impl EntryError {
     /// use bindaddr::ListenAddrs;
     ///
     /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.faults()[0].offset(), 6);
+    /// assert_eq!(err.errors()[0].offset(), 6);
     /// ```
     #[must_use]
     pub fn offset(&self) -> usize {
@@ -553,7 +554,7 @@ impl EntryError {
     /// use bindaddr::ListenAddrs;
     ///
     /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.faults()[0].error().text(), "localhost");
+    /// assert_eq!(err.errors()[0].error().text(), "localhost");
     /// ```
     #[must_use]
     pub fn error(&self) -> &ParseError {

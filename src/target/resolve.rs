@@ -7,9 +7,11 @@ use std::fmt;
 use std::io;
 use std::net::IpAddr;
 
-use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, ThereAre};
-use crate::listen::{Family, Host, ListenAddr, ParseError, Word, Zone, shown};
-use crate::network::{Network, is_global, is_of_many, loopback_networks, private_networks};
+use crate::addr::network::{
+    Network, is_global, is_group_addr, loopback_networks, private_networks,
+};
+use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, shown};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listing};
 use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
 
@@ -32,13 +34,14 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Wildcard};
+    /// use bindaddr::target::Wildcard;
+    /// use bindaddr::BindTarget;
     ///
     /// assert_eq!(BindTarget::parse("0.0.0.0")?, BindTarget::Any(Wildcard::Ipv4));
     /// assert!(BindTarget::parse("localhost")?.is_loopback());
     /// // TEST-NET-2 (RFC 5737), which no host has.
     /// assert!(BindTarget::parse("198.51.100.1")?.is_foreign());
-    /// # Ok::<(), bindaddr::ResolveError>(())
+    /// # Ok::<(), bindaddr::target::ResolveError>(())
     /// ```
     ///
     /// # Example: errors
@@ -86,7 +89,8 @@ impl BindTarget {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interface, Interfaces};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)]
     ///     .into_iter()
@@ -133,7 +137,8 @@ impl ListenAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Interface, Interfaces, ListenAddr};
+    /// use bindaddr::interfaces::Interface;
+    /// use bindaddr::{Interfaces, ListenAddr};
     ///
     /// let host: Interfaces = [Interface::new("eth0", 2)
     ///     .with_addr("10.0.0.1".parse()?, 8)
@@ -164,7 +169,7 @@ impl ListenAddr {
     pub(crate) fn is_selector(&self) -> bool {
         matches!(
             self.host(),
-            Host::Name(_) | Host::Network(_) | Host::Word(_)
+            Host::Name(_) | Host::Network(_) | Host::Keyword(_)
         )
     }
 
@@ -204,7 +209,7 @@ impl SnapshotCache {
             .snapshot()
             .map_err(ResolveErrorKind::InterfacesUnreadable)?;
         Ok(match addr.host() {
-            Host::Word(Word::Default) => {
+            Host::Keyword(Keyword::Default) => {
                 let with_sources = || plain.clone().with_system_default_sources();
                 self.with_sources.get_or_init(with_sources)
             }
@@ -289,7 +294,7 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
         Host::Ip { ip, zone } => literal(addr, *ip, zone.as_ref(), host)?,
         Host::Name(name) => return of_interface(addr, named(host, name)?),
         Host::Network(network) => return select(addr, host, host.inside(*network)),
-        Host::Word(Word::Local) => {
+        Host::Keyword(Keyword::Local) => {
             return select(
                 addr,
                 host,
@@ -298,7 +303,7 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
                     .flat_map(|one| host.inside(one)),
             );
         }
-        Host::Word(Word::Private) => {
+        Host::Keyword(Keyword::Private) => {
             return select(
                 addr,
                 host,
@@ -307,11 +312,11 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
                     .flat_map(|one| host.inside(one)),
             );
         }
-        Host::Word(Word::Public) => {
+        Host::Keyword(Keyword::Public) => {
             let global = host.addrs().filter(|(_, addr)| is_global(addr.ip()));
             return select(addr, host, global);
         }
-        Host::Word(Word::Default) => {
+        Host::Keyword(Keyword::Default) => {
             let sources = host
                 .default_sources()
                 .iter()
@@ -384,7 +389,7 @@ fn select<'h>(
     let endpoints = selected(addr, entries);
     if endpoints.is_empty() {
         return Err(match addr.host() {
-            Host::Word(Word::Default) => ResolveErrorKind::NoDefaultSource {
+            Host::Keyword(Keyword::Default) => ResolveErrorKind::NoDefaultSource {
                 family: addr.family(),
             },
             selector => {
@@ -437,7 +442,7 @@ fn selected<'h>(
 ) -> Vec<Endpoint> {
     let mut found: Vec<(&Interface, IpAddr)> = entries
         .map(|(interface, entry)| (interface, entry.ip()))
-        .filter(|(_, ip)| addr.admits(Family::of(*ip)) && !is_of_many(*ip))
+        .filter(|(_, ip)| addr.admits(Family::of(*ip)) && !is_group_addr(*ip))
         .collect();
     found.sort_by_key(|(interface, ip)| (ip.is_ipv6(), interface.index(), interface.name(), *ip));
     let mut endpoints: Vec<Endpoint> = found
@@ -470,7 +475,8 @@ fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{BindTarget, Interfaces, ResolveErrorKind};
+/// use bindaddr::target::ResolveErrorKind;
+/// use bindaddr::{BindTarget, Interfaces};
 ///
 /// let err = BindTarget::parse_with("example.org", &Interfaces::default()).unwrap_err();
 /// assert!(matches!(err.kind(), ResolveErrorKind::NoSuchInterface { .. }));
@@ -507,7 +513,8 @@ impl ResolveError {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{BindTarget, Interfaces, ResolveErrorKind};
+    /// use bindaddr::target::ResolveErrorKind;
+    /// use bindaddr::{BindTarget, Interfaces};
     ///
     /// let err = BindTarget::parse_with("eth7", &Interfaces::default()).unwrap_err();
     /// assert!(matches!(err.kind(), ResolveErrorKind::NoSuchInterface { .. }));
@@ -546,7 +553,9 @@ impl Error for ResolveError {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Interface, Interfaces, ListenAddr, ResolveErrorKind};
+/// use bindaddr::interfaces::Interface;
+/// use bindaddr::target::ResolveErrorKind;
+/// use bindaddr::{Interfaces, ListenAddr};
 ///
 /// let host: Interfaces = [Interface::new("eth0", 2)].into_iter().collect();
 /// let err = "etho:80".parse::<ListenAddr>()?.resolve(&host).unwrap_err();
@@ -554,7 +563,7 @@ impl Error for ResolveError {
 ///     ResolveErrorKind::NoSuchInterface { known, .. } => assert_eq!(known, &["eth0"]),
 ///     kind => unreachable!("{kind}"),
 /// }
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -566,7 +575,7 @@ pub enum ResolveErrorKind {
     #[error(
         "no interface with an address is called `{}`; {}",
         shown(name),
-        ThereAre(known)
+        Listing(known)
     )]
     #[non_exhaustive]
     NoSuchInterface {
@@ -593,7 +602,7 @@ pub enum ResolveErrorKind {
         "the interface `{}`{} has no {}address{}{}",
         shown(interface),
         if *running { "" } else { ", which is not running," },
-        Asked(*family),
+        FamilyPrefix(*family),
         // Those that it has are of many hosts.
         if family.is_none() && !known.is_empty() { " to listen on" } else { "" },
         Others(known)
@@ -612,8 +621,8 @@ pub enum ResolveErrorKind {
     /// No address of the host is of that network or kind.
     #[error(
         "no {}address of this host is in `{selector}`; {}{}",
-        Asked(*family),
-        ThereAre(known),
+        FamilyPrefix(*family),
+        Listing(known),
         More(*more)
     )]
     #[non_exhaustive]
@@ -628,7 +637,7 @@ pub enum ResolveErrorKind {
         more: usize,
     },
     /// No address is known that the host would use to reach the outside (`_default_`).
-    #[error("this host has no {}address by which it reaches the outside", Asked(*family))]
+    #[error("this host has no {}address by which it reaches the outside", FamilyPrefix(*family))]
     #[non_exhaustive]
     NoDefaultSource {
         /// The family asked for.
@@ -659,7 +668,7 @@ pub enum ResolveErrorKind {
     #[error(
         "no interface is called `{}`, and looking the name up failed; {}",
         shown(name),
-        ThereAre(known)
+        Listing(known)
     )]
     #[non_exhaustive]
     LookupFailed {
@@ -672,7 +681,7 @@ pub enum ResolveErrorKind {
     },
     /// No interface has the name, and it was looked up and has no address, or none of the
     /// family asked for.
-    #[error("the name `{}` has no {}address to bind", shown(name), Asked(*family))]
+    #[error("the name `{}` has no {}address to bind", shown(name), FamilyPrefix(*family))]
     #[non_exhaustive]
     NameWithoutAddress {
         /// The name.
@@ -728,15 +737,15 @@ impl fmt::Display for Others<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
-            others => write!(f, "; {}", ThereAre(others)),
+            others => write!(f, "; {}", Listing(others)),
         }
     }
 }
 
 /// The family asked for, where one was.
-struct Asked(Option<Family>);
+struct FamilyPrefix(Option<Family>);
 
-impl fmt::Display for Asked {
+impl fmt::Display for FamilyPrefix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(family) => write!(f, "{family} "),

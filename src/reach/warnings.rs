@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use super::{Exposure, OpenSocket};
+use crate::addr::Family;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
-use crate::listen::Family;
 use crate::sys::{self, Link, LinkKind};
 use crate::target::{BindTarget, LocalAddr};
 
@@ -81,8 +81,8 @@ pub(crate) fn warnings_of_exposure(
     around: &Surroundings,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let is_only_here = |socket: &OpenSocket| socket.exposure(host) == Exposure::ThisHost;
-    let are_only_here = sockets.iter().all(is_only_here);
+    let is_host_only = |socket: &OpenSocket| socket.exposure(host) == Exposure::ThisHost;
+    let are_only_here = sockets.iter().all(is_host_only);
     let mut container = around.container.clone();
     for socket in sockets {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
@@ -94,7 +94,7 @@ pub(crate) fn warnings_of_exposure(
                 .map(WarningKind::ContainerLoopback)
                 .into_iter()
                 .for_each(&mut add);
-        } else if !is_only_here(socket) && !is_pod {
+        } else if !is_host_only(socket) && !is_pod {
             container
                 .take()
                 .map(WarningKind::PublishedPort)

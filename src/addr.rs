@@ -5,9 +5,11 @@ mod parse;
 // A short cut for the texts that most settings are.
 mod literal;
 // What is said of a text that is none.
-mod refusal;
+mod error;
 // Several of them in one setting.
 mod list;
+// CIDR networks, and the arithmetic of prefixes.
+pub(crate) mod network;
 // Fields of a config that lack a port.
 #[cfg(feature = "serde")]
 pub mod de;
@@ -17,14 +19,14 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::network::Network;
+pub(crate) use error::shown;
+#[cfg(feature = "serde")]
+pub(crate) use error::without_credentials;
+pub use error::{ParseError, ParseErrorKind};
 pub use list::{EntryError, ListenAddrs, ParseListError};
 pub(crate) use list::{ListEntry, parse_entries, parse_hosts};
+pub use network::Network;
 use parse::PortRule;
-pub(crate) use refusal::shown;
-#[cfg(feature = "serde")]
-pub(crate) use refusal::without_credentials;
-pub use refusal::{ParseError, ParseErrorKind};
 
 /// A listen address as an operator writes it in a server's setting.
 ///
@@ -43,7 +45,7 @@ pub use refusal::{ParseError, ParseErrorKind};
 /// | `[fe80::1%eth0]:80`, `[fe80::1%2]:80` | that link-local address in the zone of one interface ([RFC 4007]) |
 /// | `eth0:8080`, `ipv4@eth0:8080` | every address of that interface, or those of one family |
 /// | `10.0.0.0/8:8080`, `[fd00::/8]:8080` | the host's addresses inside that network |
-/// | `_local_:80`, `_private_:80`, `_public_:80`, `_default_:80` | the host's addresses of that kind, see [`Word`] |
+/// | `_local_:80`, `_private_:80`, `_public_:80`, `_default_:80` | the host's addresses of that kind, see [`Keyword`] |
 /// | `eth0:8000-8010` | the first port of the range that is free |
 /// | `-[::1]:80` | an address that may be absent on this host |
 ///
@@ -66,13 +68,14 @@ pub use refusal::{ParseError, ParseErrorKind};
 /// assert_eq!(addr.port(), 8080);
 /// assert_eq!(addr.to_string(), "localhost:8080");
 /// assert_eq!("8080".parse::<ListenAddr>()?.to_string(), "*:8080");
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 ///
 /// # Example: errors
 ///
 /// ```
-/// use bindaddr::{ListenAddr, ParseErrorKind};
+/// use bindaddr::addr::ParseErrorKind;
+/// use bindaddr::ListenAddr;
 ///
 /// let err = "::1:80".parse::<ListenAddr>().unwrap_err();
 /// assert_eq!(err.kind(), ParseErrorKind::AmbiguousIpv6);
@@ -112,7 +115,7 @@ impl ListenAddr {
     /// assert_eq!(addr.to_string(), "[::1]:8080");
     /// let addr = ListenAddr::parse_with_default_port("[::1]:9090", 8080)?;
     /// assert_eq!(addr.port(), 9090);
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     pub fn parse_with_default_port(text: &str, port: u16) -> Result<Self, ParseError> {
         parse::parse(text, PortRule::Default(port))
@@ -132,7 +135,8 @@ impl ListenAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{ListenAddr, ParseErrorKind};
+    /// use bindaddr::addr::ParseErrorKind;
+    /// use bindaddr::ListenAddr;
     ///
     /// let addr = ListenAddr::from_host("2001:db8::10:53", 8080)?;
     /// assert_eq!(addr.to_string(), "[2001:db8::10:53]:8080");
@@ -140,7 +144,7 @@ impl ListenAddr {
     /// assert_eq!(addr.to_string(), "ipv4@eth0:8080");
     /// let err = ListenAddr::from_host("127.0.0.1:80", 8080).unwrap_err();
     /// assert_eq!(err.kind(), ParseErrorKind::UnexpectedPort);
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     pub fn from_host(text: &str, port: u16) -> Result<Self, ParseError> {
         parse::parse(text, PortRule::Given(port))
@@ -156,11 +160,12 @@ impl ListenAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Host, ListenAddr};
+    /// use bindaddr::addr::Host;
+    /// use bindaddr::ListenAddr;
     ///
     /// let addr: ListenAddr = "eth0:8080".parse()?;
     /// assert_eq!(addr.host(), &Host::Name("eth0".into()));
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn host(&self) -> &Host {
@@ -174,7 +179,7 @@ impl ListenAddr {
     /// ```
     /// # use bindaddr::ListenAddr;
     /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.port(), 8000);
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -190,7 +195,7 @@ impl ListenAddr {
     /// # use bindaddr::ListenAddr;
     /// let addr: ListenAddr = "-ipv4@eth0:8000-8010".parse()?;
     /// assert_eq!(addr.with_port(9090).to_string(), "-ipv4@eth0:9090");
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn with_port(mut self, port: u16) -> Self {
@@ -207,7 +212,7 @@ impl ListenAddr {
     /// # use bindaddr::ListenAddr;
     /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.ports(), 8000..=8010);
     /// assert_eq!("eth0:8000".parse::<ListenAddr>()?.ports(), 8000..=8000);
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn ports(&self) -> RangeInclusive<u16> {
@@ -219,11 +224,12 @@ impl ListenAddr {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Family, ListenAddr};
+    /// use bindaddr::addr::Family;
+    /// use bindaddr::ListenAddr;
     ///
     /// assert_eq!("ipv4@eth0:80".parse::<ListenAddr>()?.family(), Some(Family::Ipv4));
     /// assert_eq!("eth0:80".parse::<ListenAddr>()?.family(), None);
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn family(&self) -> Option<Family> {
@@ -240,7 +246,7 @@ impl ListenAddr {
     /// ```
     /// # use bindaddr::ListenAddr;
     /// assert!("-[::1]:80".parse::<ListenAddr>()?.is_optional());
-    /// # Ok::<(), bindaddr::ParseError>(())
+    /// # Ok::<(), bindaddr::addr::ParseError>(())
     /// ```
     #[must_use]
     pub fn is_optional(&self) -> bool {
@@ -308,11 +314,12 @@ impl TryFrom<String> for ListenAddr {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Host, ListenAddr};
+/// use bindaddr::addr::Host;
+/// use bindaddr::ListenAddr;
 ///
 /// let host: Host = "::1".parse()?;
 /// assert_eq!(ListenAddr::from((host, 8080)).to_string(), "[::1]:8080");
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 impl From<(Host, u16)> for ListenAddr {
     fn from((host, port): (Host, u16)) -> Self {
@@ -327,7 +334,7 @@ impl From<SocketAddr> for ListenAddr {
     /// the flow label is dropped, for `bind` does not look at it.
     fn from(addr: SocketAddr) -> Self {
         let zone = match addr {
-            SocketAddr::V6(v6) if v6.scope_id() != 0 && has_zone(*v6.ip()) => {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 && is_link_scoped(*v6.ip()) => {
                 Some(Zone::Index(v6.scope_id()))
             }
             _ => None,
@@ -369,13 +376,14 @@ impl fmt::Display for ListenAddr {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Host, ListenAddr};
+/// use bindaddr::addr::Host;
+/// use bindaddr::ListenAddr;
 ///
 /// assert_eq!("8080".parse::<ListenAddr>()?.host(), &Host::Any);
 /// assert_eq!("eth0:8080".parse::<ListenAddr>()?.host().to_string(), "eth0");
 /// // A host by itself, here an address that ends like a port.
 /// assert_eq!("2001:db8::10:53".parse::<Host>()?.to_string(), "[2001:db8::10:53]");
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -397,7 +405,7 @@ pub enum Host {
     /// A network in CIDR notation (RFC 4632), which selects the host's addresses inside it.
     Network(Network),
     /// A word that selects the host's addresses of one kind.
-    Word(Word),
+    Keyword(Keyword),
 }
 
 impl FromStr for Host {
@@ -435,7 +443,7 @@ impl fmt::Display for Host {
             Self::Name(name) => f.write_str(name),
             Self::Network(network) if network.first().is_ipv6() => write!(f, "[{network}]"),
             Self::Network(network) => write!(f, "{network}"),
-            Self::Word(word) => f.write_str(word.text()),
+            Self::Keyword(word) => f.write_str(word.text()),
         }
     }
 }
@@ -445,12 +453,13 @@ impl fmt::Display for Host {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Host, ListenAddr, Zone};
+/// use bindaddr::addr::{Host, Zone};
+/// use bindaddr::ListenAddr;
 ///
 /// let addr: ListenAddr = "[fe80::1%eth0]:80".parse()?;
 /// let Host::Ip { zone, .. } = addr.host() else { unreachable!() };
 /// assert_eq!(zone, &Some(Zone::Name("eth0".into())));
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -475,11 +484,12 @@ impl fmt::Display for Zone {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Family, ListenAddr};
+/// use bindaddr::addr::Family;
+/// use bindaddr::ListenAddr;
 ///
 /// let addr: ListenAddr = "ipv6@eth0:80".parse()?;
 /// assert_eq!(addr.family().map(|family| family.to_string()).as_deref(), Some("IPv6"));
-/// # Ok::<(), bindaddr::ParseError>(())
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Family {
@@ -495,7 +505,7 @@ impl Family {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Family;
+    /// use bindaddr::addr::Family;
     ///
     /// assert_eq!(Family::of("::1".parse()?), Family::Ipv6);
     /// assert_eq!(Family::of("::ffff:127.0.0.1".parse()?), Family::Ipv4);
@@ -532,14 +542,15 @@ impl fmt::Display for Family {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{Host, ListenAddr, Word};
+/// use bindaddr::addr::{Host, Keyword};
+/// use bindaddr::ListenAddr;
 ///
-/// assert_eq!("_site_:80".parse::<ListenAddr>()?.host(), &Host::Word(Word::Private));
-/// # Ok::<(), bindaddr::ParseError>(())
+/// assert_eq!("_site_:80".parse::<ListenAddr>()?.host(), &Host::Keyword(Keyword::Private));
+/// # Ok::<(), bindaddr::addr::ParseError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Word {
+pub enum Keyword {
     /// `_local_`: the loopback addresses.
     Local,
     /// `_private_`, in Elasticsearch `_site_`: the addresses in 10/8, 172.16/12
@@ -552,7 +563,7 @@ pub enum Word {
     Default,
 }
 
-impl Word {
+impl Keyword {
     fn text(self) -> &'static str {
         match self {
             Self::Local => "_local_",
@@ -565,6 +576,6 @@ impl Word {
 
 /// Tells whether a zone means something on `ip`: on link-local unicast, and on
 /// multicast of interface-local or link-local scope (RFC 4007, section 5).
-pub(crate) fn has_zone(ip: Ipv6Addr) -> bool {
+pub(crate) fn is_link_scoped(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02)
 }

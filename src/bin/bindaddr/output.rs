@@ -5,14 +5,15 @@ use std::io::{self, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use bindaddr::{Hint, HintKind, ListenAddr};
+use bindaddr::ListenAddr;
+use bindaddr::diagnosis::{Hint, HintKind};
 use serde_json::Value;
 
 const WIDTH: usize = 80;
 const HEADING: Style = Style::new().bold();
 
 /// The standard output.
-pub(crate) struct Paper(AutoStream<io::Stdout>);
+pub(crate) struct Output(AutoStream<io::Stdout>);
 
 /// What stands in front of a line.
 #[derive(Clone, Copy)]
@@ -41,7 +42,7 @@ impl Label {
     }
 }
 
-impl Paper {
+impl Output {
     /// Colours go to a terminal alone, and not where `NO_COLOR` is set (no-color.org).
     pub(crate) fn new() -> Self {
         Self(AutoStream::auto(io::stdout()))

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::error::{ParseError, ParseErrorKind};
 use super::literal::literal;
-use super::refusal::{ParseError, ParseErrorKind};
-use super::{Family, Host, ListenAddr, Word, Zone, has_zone};
-use crate::network::{Network, bits_of};
+use super::{Family, Host, Keyword, ListenAddr, Zone, is_link_scoped};
+use crate::addr::network::{Network, addr_bits};
 
 /// The longest name of an interface: `ALTIFNAMSIZ` less its NUL on Linux, where `IFNAMSIZ` holds for the
 /// first of its names alone (linux/if.h), and `IFNAMSIZ` elsewhere (netdevice(7)).
@@ -288,7 +288,7 @@ impl<'t> Grammar<'t> {
         if zone.is_empty() {
             return self.refuse(ParseErrorKind::EmptyZone, zone);
         }
-        if !has_zone(ip) {
+        if !is_link_scoped(ip) {
             return self.refuse(ParseErrorKind::ZoneNotLinkLocal, zone);
         }
         let parsed = if all_digits(zone) {
@@ -345,11 +345,11 @@ impl<'t> Grammar<'t> {
         }
         if text.len() > 1 && text.starts_with('_') && text.ends_with('_') {
             return match text {
-                "_local_" => Ok(Host::Word(Word::Local)),
-                "_private_" | "_site_" => Ok(Host::Word(Word::Private)),
-                "_public_" | "_global_" => Ok(Host::Word(Word::Public)),
-                "_default_" => Ok(Host::Word(Word::Default)),
-                _ => self.refuse(ParseErrorKind::UnknownWord, text),
+                "_local_" => Ok(Host::Keyword(Keyword::Local)),
+                "_private_" | "_site_" => Ok(Host::Keyword(Keyword::Private)),
+                "_public_" | "_global_" => Ok(Host::Keyword(Keyword::Public)),
+                "_default_" => Ok(Host::Keyword(Keyword::Default)),
+                _ => self.refuse(ParseErrorKind::UnknownKeyword, text),
             };
         }
         if looks_numeric(text) {
@@ -385,7 +385,7 @@ impl<'t> Grammar<'t> {
 
     fn network(&self, ip: IpAddr, whole: &'t str, len: &'t str) -> Result<Host, ParseError> {
         let prefix_len = match len.parse::<u8>() {
-            Ok(n) if n <= bits_of(ip) && all_digits(len) && !has_leading_zero(len) => n,
+            Ok(n) if n <= addr_bits(ip) && all_digits(len) && !has_leading_zero(len) => n,
             _ if !all_digits(len) => {
                 return self.refuse(ParseErrorKind::Path, &whole[whole.len() - len.len() - 1..]);
             }

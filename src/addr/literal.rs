@@ -110,7 +110,7 @@ mod tests {
 
     use super::super::parse::{PortRule, grammar};
     use super::*;
-    use crate::listen::ListenAddr;
+    use crate::addr::ListenAddr;
 
     /// A generator of numbers, xorshift64 of Marsaglia.
     struct Numbers(u64);

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::super::parse::{PortRule, is_port_alone, parse};
 use super::super::{Host, ListenAddr};
 use super::{ParseError, ParseErrorKind, credentials, is_scheme, shown, without_zeros};
-use crate::network::Network;
+use crate::addr::network::Network;
 
 /// A text to write in place of one that is refused.
 pub(super) struct Suggestion {
@@ -360,7 +360,7 @@ fn without_family(family: &str, host: &str) -> Option<String> {
         // It opens IPv4, too.
         Host::Ip { ip, .. } if *ip == IpAddr::V6(Ipv6Addr::UNSPECIFIED) => None,
         Host::Ip { .. } | Host::Network(_) => Some(host.to_owned()),
-        Host::Any | Host::Name(_) | Host::Word(_) => None,
+        Host::Any | Host::Name(_) | Host::Keyword(_) => None,
     }
 }
 
@@ -419,7 +419,7 @@ fn names_every_address(text: &str) -> bool {
         Host::Any => true,
         Host::Ip { ip, .. } => ip.to_canonical().is_unspecified(),
         Host::Network(network) => network.prefix_len() == 0,
-        Host::Localhost | Host::Name(_) | Host::Word(_) => false,
+        Host::Localhost | Host::Name(_) | Host::Keyword(_) => false,
     })
 }
 

@@ -18,7 +18,8 @@ use crate::diagnosis::{Hint, HintKind};
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{ListenAddr, ParseErrorKind};
+/// use bindaddr::addr::ParseErrorKind;
+/// use bindaddr::ListenAddr;
 ///
 /// let err = "127.0.0.1:65536".parse::<ListenAddr>().unwrap_err();
 /// assert_eq!(err.kind(), ParseErrorKind::PortTooLarge);
@@ -114,7 +115,7 @@ impl ParseError {
     ///
     /// ```
     /// let err = "127.0.0.1:80a".parse::<bindaddr::ListenAddr>().unwrap_err();
-    /// assert_eq!(err.kind(), bindaddr::ParseErrorKind::InvalidPort);
+    /// assert_eq!(err.kind(), bindaddr::addr::ParseErrorKind::InvalidPort);
     /// ```
     #[must_use]
     pub fn kind(&self) -> ParseErrorKind {
@@ -127,7 +128,8 @@ impl ParseError {
 /// # Examples
 ///
 /// ```
-/// use bindaddr::{ListenAddr, ParseErrorKind};
+/// use bindaddr::addr::ParseErrorKind;
+/// use bindaddr::ListenAddr;
 ///
 /// let err = ":8080".parse::<ListenAddr>().unwrap_err();
 /// assert_eq!(err.kind(), ParseErrorKind::EmptyHost);
@@ -229,8 +231,8 @@ pub enum ParseErrorKind {
     MappedNetwork,
     /// An IPv6 network whose brackets do not hold the prefix length (`[fd00::]/8:80`).
     UnbracketedNetwork,
-    /// A word in underscores that is none of [`Word`](crate::Word)'s.
-    UnknownWord,
+    /// A word in underscores that is none of [`Keyword`](crate::addr::Keyword)'s.
+    UnknownKeyword,
 }
 
 /// The sentence, so that a `main` that returns the error prints it, and no password.
@@ -289,7 +291,8 @@ impl ParseError {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::{Hint, ListenAddr};
+    /// use bindaddr::diagnosis::Hint;
+    /// use bindaddr::ListenAddr;
     ///
     /// let err = "::1:80".parse::<ListenAddr>().unwrap_err();
     /// let hints = err.hints();
@@ -458,7 +461,7 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             f.write_str("no host has an address in an IPv4-mapped network; write the IPv4 network")
         }
         Kind::UnbracketedNetwork => f.write_str("an IPv6 network is written in brackets, with its prefix length"),
-        Kind::UnknownWord => write!(
+        Kind::UnknownKeyword => write!(
             f,
             "unknown keyword `{shown_part}`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"
         ),

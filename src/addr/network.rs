@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// # Examples
 ///
 /// ```
-/// use bindaddr::Network;
+/// use bindaddr::addr::Network;
 ///
 /// let network = Network::containing("192.168.71.67".parse()?, 16);
 /// assert_eq!(network.to_string(), "192.168.0.0/16");
@@ -31,7 +31,7 @@ impl Network {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Network;
+    /// use bindaddr::addr::Network;
     ///
     /// let network = Network::containing("192.168.71.67".parse()?, 16);
     /// assert_eq!(network.to_string(), "192.168.0.0/16");
@@ -40,8 +40,8 @@ impl Network {
     #[must_use]
     pub fn containing(ip: IpAddr, prefix_len: u8) -> Self {
         let ip = ip.to_canonical();
-        let prefix_len = prefix_len.min(bits_of(ip));
-        let host_bits = u32::from(bits_of(ip) - prefix_len);
+        let prefix_len = prefix_len.min(addr_bits(ip));
+        let host_bits = u32::from(addr_bits(ip) - prefix_len);
         let first = match ip {
             IpAddr::V4(ip) => {
                 let mask = u32::MAX.checked_shl(host_bits).unwrap_or(0);
@@ -60,7 +60,7 @@ impl Network {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Network;
+    /// use bindaddr::addr::Network;
     ///
     /// let network = Network::containing("192.168.71.67".parse()?, 16);
     /// assert_eq!(network.first(), "192.168.0.0".parse::<std::net::IpAddr>()?);
@@ -76,7 +76,7 @@ impl Network {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Network;
+    /// use bindaddr::addr::Network;
     ///
     /// assert_eq!(Network::containing("fd00::1".parse()?, 8).prefix_len(), 8);
     /// # Ok::<(), std::net::AddrParseError>(())
@@ -91,7 +91,7 @@ impl Network {
     /// # Examples
     ///
     /// ```
-    /// use bindaddr::Network;
+    /// use bindaddr::addr::Network;
     ///
     /// let network = Network::containing("10.0.0.0".parse()?, 8);
     /// assert!(network.contains("10.1.2.3".parse()?));
@@ -106,7 +106,7 @@ impl Network {
 
     /// Returns the network's last address.
     pub(crate) fn last(self) -> IpAddr {
-        let host_bits = u32::from(bits_of(self.first) - self.prefix_len);
+        let host_bits = u32::from(addr_bits(self.first) - self.prefix_len);
         match self.first {
             IpAddr::V4(first) => {
                 let host = u32::MAX
@@ -139,12 +139,12 @@ impl Network {
     /// an IPv4 subnet, the subnet-router anycast address of IPv6 (RFC 4291,
     /// section 2.6.1). A /31 and a /127 have none (RFC 3021, RFC 6164).
     pub(crate) fn reserved_first(self) -> Option<IpAddr> {
-        (self.prefix_len + 1 < bits_of(self.first)).then_some(self.first)
+        (self.prefix_len + 1 < addr_bits(self.first)).then_some(self.first)
     }
 
     /// Tells whether the network holds more than one address.
     pub(crate) fn is_subnet(self) -> bool {
-        self.prefix_len < bits_of(self.first)
+        self.prefix_len < addr_bits(self.first)
     }
 }
 
@@ -156,7 +156,7 @@ impl fmt::Display for Network {
 }
 
 /// Returns the length of an address of the family of `ip`, in bits.
-pub(crate) fn bits_of(ip: IpAddr) -> u8 {
+pub(crate) fn addr_bits(ip: IpAddr) -> u8 {
     if ip.is_ipv4() { 32 } else { 128 }
 }
 
@@ -192,7 +192,7 @@ pub(crate) fn private_networks() -> [Network; 5] {
 
 /// Tells whether `ip` stands for many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7) or the
 /// limited broadcast (RFC 919). An interface may have it all the same (`autojoin`, ip-address(8)).
-pub(crate) fn is_of_many(ip: IpAddr) -> bool {
+pub(crate) fn is_group_addr(ip: IpAddr) -> bool {
     ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
