@@ -236,7 +236,7 @@ impl Check {
 ///
 /// let setting = &check.settings()[1];
 /// assert_eq!(setting.position().entry(), 1);
-/// assert_eq!(setting.causes().next().map(|cause| cause.name()), Some("text"));
+/// assert_eq!(setting.causes().next().map(|cause| cause.name()), Some("invalid-text"));
 /// assert_eq!(setting.hints()[0].replacement(), Some("127.0.0.1:80"));
 /// ```
 #[derive(Debug)]

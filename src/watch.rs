@@ -26,18 +26,22 @@ use crate::sys::AddrEvents;
 /// use std::time::Duration;
 ///
 /// use bindaddr::update::Watch;
-/// use bindaddr::Interfaces;
+/// use bindaddr::{BindOptions, Interfaces};
 ///
 /// let mut watch = Watch::new()?;
-/// let listeners = bindaddr::bind("127.0.0.1:0")?;
-/// let mut hold = listeners.hold(Interfaces::system()?);
+/// let mut plan = BindOptions::new().plan("127.0.0.1:0")?;
+/// let listeners = plan.bind()?;
+/// let mut last = plan.diff(&listeners);
 /// # let mut rounds = 0..1;
 /// # while rounds.next().is_some() {
 /// // loop {
 /// if watch.wait(Some(Duration::from_millis(10)))? {
-///     for change in hold.look(Interfaces::system()?) {
-///         eprintln!("{change}; {}", change.action());
+///     plan = plan.replan(&Interfaces::system()?)?;
+///     let diff = plan.diff(&listeners);
+///     for change in diff.since(&last) {
+///         eprintln!("{change}");
 ///     }
+///     last = diff;
 /// }
 /// // }
 /// # }

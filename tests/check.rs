@@ -315,7 +315,7 @@ fn the_page_of_a_configuration() {
              \x20   error: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
              198.51.100.7:80\n\
              \x20 198.51.100.7:80\n\
-             \x20   note: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
+             \x20   warning: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
              :8080\n\
              \x20 error: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost:8080` for this host only or `*:8080` for every address\n",
         );

@@ -450,9 +450,9 @@ impl<'a> IntoIterator for &'a ListenAddrs {
 /// use bindaddr::ListenAddrs;
 ///
 /// let err = "127.0.0.1:80, localhost".parse::<ListenAddrs>().unwrap_err();
-/// let faults = err.errors();
-/// assert_eq!((faults[0].entry(), faults[0].offset()), (1, 14));
-/// assert_eq!(faults[0].error().text(), "localhost");
+/// let entry = &err.errors()[0];
+/// assert_eq!((entry.index(), entry.offset()), (1, 14));
+/// assert_eq!(entry.error().text(), "localhost");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParseListError {
