@@ -23,8 +23,6 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-#[cfg(feature = "socket-activation")]
-pub use activation::Activation;
 use socket2::Socket;
 
 use crate::addr::Host;

@@ -19,12 +19,13 @@ mod warning;
 use std::fmt;
 use std::net::IpAddr;
 
+pub(crate) use crate::hint::without_repetition;
+pub use crate::hint::{Hint, HintKind};
 use crate::interfaces::InterfaceAddr;
 pub use crate::sys::SocketState;
 pub use cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolders};
 pub use error::{BindError, Position, SettingError};
-pub use hint::{Hint, HintKind};
-pub(crate) use hint::{of_unresolved as hints_of_unresolved, without_repetition};
+pub(crate) use hint::of_unresolved as hints_of_unresolved;
 pub use holder::Holder;
 pub use warning::{BindableReason, Container, Warning, WarningKind};
 

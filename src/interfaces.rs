@@ -615,6 +615,13 @@ pub struct InterfacesError {
     source: io::Error,
 }
 
+impl From<InterfacesError> for io::Error {
+    /// Keeps the kind of the system's error, and the whole error inside.
+    fn from(err: InterfacesError) -> Self {
+        Self::new(err.source.kind(), err)
+    }
+}
+
 impl InterfacesError {
     pub(crate) fn io_error(&self) -> &io::Error {
         &self.source

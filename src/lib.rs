@@ -78,6 +78,7 @@ mod bind;
 pub mod check;
 mod diagnose;
 pub mod diagnosis;
+mod hint;
 pub mod interfaces;
 pub mod plan;
 pub mod reach;
@@ -100,7 +101,7 @@ pub use crate::{
     target::BindTarget,
 };
 #[cfg(feature = "socket-activation")]
-pub use bind::Activation;
+pub use sys::Activation;
 
 // For the fuzz targets.
 #[cfg(all(fuzzing, target_os = "linux"))]

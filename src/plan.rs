@@ -321,9 +321,10 @@ impl Draft {
         if let Some(name) = &entry.device {
             // A snapshot has the interfaces with an address, so the index may be the one that it was.
             entry.device_index = match (cache.index_of(name), entry.device_index) {
-                (Some(index), _) => DeviceIndex::Known(index),
-                (None, DeviceIndex::None) => DeviceIndex::Unknown,
-                (None, before) => before,
+                (Ok(Some(index)), _) => DeviceIndex::Known(index),
+                (Ok(None), _) => DeviceIndex::Missing,
+                (Err(_), DeviceIndex::None) => DeviceIndex::Unknown,
+                (Err(_), before) => before,
             };
         }
         let error = match selected {

@@ -17,8 +17,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
-use crate::diagnose::Namespace;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::sys::Namespace;
 use crate::target::BindTarget;
 pub use banner::Banner;
 pub use exposure::Exposure;

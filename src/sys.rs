@@ -33,6 +33,8 @@
 //! calling thread, without any privilege.
 
 // The traces that container engines leave.
+#[cfg(feature = "socket-activation")]
+mod activation;
 mod container;
 // The errors that the crate distinguishes.
 mod errno;
@@ -51,6 +53,10 @@ mod system;
 
 use std::io;
 
+#[cfg(feature = "socket-activation")]
+pub use activation::Activation;
+#[cfg(feature = "socket-activation")]
+pub(crate) use activation::InheritedSocket;
 pub(crate) use container::{container_marker, is_pod};
 pub(crate) use errno::Errno;
 pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};

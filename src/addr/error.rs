@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io;
 use std::ops::Range;
 
 mod suggestion;
 
 use super::ListenAddr;
 use super::parse::PortRule;
-use crate::diagnosis::{Hint, HintKind};
+use crate::hint::{Hint, HintKind};
 
 /// A text that is not a listen address.
 ///
@@ -39,6 +40,13 @@ pub struct ParseError {
     rule: PortRule,
     /// The host that a port alone follows in a list.
     follows: Option<Box<str>>,
+}
+
+impl From<ParseError> for io::Error {
+    /// Keeps the whole error inside; the kind is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    fn from(err: ParseError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, err)
+    }
 }
 
 impl ParseError {

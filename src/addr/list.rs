@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::ops::Deref;
 use std::str::FromStr;
 
@@ -492,6 +493,13 @@ impl fmt::Display for ParseListError {
             0 => Ok(()),
             more => write!(f, "; and {more} more entries are wrong"),
         }
+    }
+}
+
+impl From<ParseListError> for io::Error {
+    /// Keeps the whole error inside; the kind is [`InvalidInput`](io::ErrorKind::InvalidInput).
+    fn from(err: ParseListError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, err)
     }
 }
 

@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 
 use socket2::Socket;
 
-use super::socket::{Absent, Goal, SocketSpec, StepError, absent, free_port, group_of, probe};
+#[cfg(feature = "socket-activation")]
+use super::activation;
+use super::socket::{
+    Absent, BoundSocket, Goal, SocketSpec, StepError, absent, free_port, group_of, probe,
+};
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::plan::{Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, conflict};
@@ -294,6 +298,11 @@ impl Engine<'_> {
             protocol: self.protocol,
             is_sharing_unknown: false,
         };
+        // For a check the address is held for no longer than this.
+        let checked = |bound: BoundSocket| OpenedSocket {
+            device: device_of_bound(&bound.socket, planned),
+            ..opened(bound.local_addr, bound.namespace, None)
+        };
         if let Some(group) = group_of(self.protocol, planned.addr.ip(), planned.group) {
             return Err(failed(Failure::Group(group)));
         }
@@ -305,12 +314,12 @@ impl Engine<'_> {
         }
         let mut spec = SocketSpec::of(self.protocol, planned, self.options);
         #[cfg(feature = "socket-activation")]
-        match self.options.activation.find(&spec) {
+        match activation::find(&self.options.activation, &spec) {
             Some(handed) if goal == Goal::Check => {
                 return Ok(opened(handed.addr(), Namespace::This, None));
             }
             Some(handed) => {
-                let bound = handed.take(spec.nonblocking).map_err(system)?;
+                let bound = activation::take(handed, spec.nonblocking).map_err(system)?;
                 return Ok(opened(
                     bound.local_addr,
                     bound.namespace,
@@ -319,26 +328,32 @@ impl Engine<'_> {
             }
             None => {}
         }
-        // A UDP socket with SO_REUSEPORT would join the group of a running server at once, and get its datagrams.
-        let would_join = self.protocol == Protocol::Udp && spec.reuse_port && goal == Goal::Check;
-        spec.reuse_port &= !would_join;
+        if goal == Goal::Check && spec.reuse_port {
+            // Of UDP it would join the group of a running server at once, and get its datagrams. Of TCP it would leave
+            // a mark on the port, by which the kernel lets the next such socket in beside any other
+            // (`tb->fastreuseport` of net/ipv4/inet_connection_sock.c). So the option is tried only where it matters.
+            spec.reuse_port = false;
+            match spec.open(goal) {
+                Err((Step::Bind, error)) if Errno::of(&error) == Errno::InUse => {
+                    if self.protocol == Protocol::Udp {
+                        return Ok(OpenedSocket {
+                            is_sharing_unknown: true,
+                            ..opened(planned.addr, Namespace::This, None)
+                        });
+                    }
+                }
+                Ok(bound) => return Ok(checked(bound)),
+                Err(error) => return Err(system(error)),
+            }
+            spec.reuse_port = true;
+        }
         match spec.open(goal) {
             Ok(bound) if goal == Goal::Listen => Ok(opened(
                 bound.local_addr,
                 bound.namespace,
                 Some(bound.socket),
             )),
-            // The address is held for no longer than this.
-            Ok(bound) => Ok(OpenedSocket {
-                device: device_of_bound(&bound.socket, planned),
-                ..opened(bound.local_addr, bound.namespace, None)
-            }),
-            Err((Step::Bind, error)) if would_join && Errno::of(&error) == Errno::InUse => {
-                Ok(OpenedSocket {
-                    is_sharing_unknown: true,
-                    ..opened(planned.addr, Namespace::This, None)
-                })
-            }
+            Ok(bound) => Ok(checked(bound)),
             Err(error) => Err(system(error)),
         }
     }

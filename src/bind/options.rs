@@ -6,14 +6,14 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-#[cfg(feature = "socket-activation")]
-use super::Activation;
 use super::{Listeners, Unopened, bind_settings, wait};
 use crate::diagnosis::BindError;
 use crate::interfaces::Interfaces;
 use crate::plan::{
     AddrSelection, Draft, OnWait, Options, Plan, Resolver, Settings, ToSettings, WaitProgress,
 };
+#[cfg(feature = "socket-activation")]
+use crate::sys::Activation;
 use crate::target::Protocol;
 use crate::target::SnapshotCache;
 

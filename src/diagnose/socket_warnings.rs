@@ -8,7 +8,7 @@ use crate::addr::network::is_group_addr;
 use crate::diagnosis::{BindableReason, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::sys;
-use crate::target::{BindTarget, ForeignReason, Protocol};
+use crate::target::{BindTarget, Protocol};
 
 /// What the host says of an address that can be bound.
 #[derive(Clone, Debug, Default)]
@@ -150,20 +150,15 @@ pub(super) fn warnings_on(
             }
         }
         BindTarget::Foreign(foreign) => {
-            let is_for_many = matches!(
-                foreign.reason(),
-                ForeignReason::Multicast
-                    | ForeignReason::LimitedBroadcast
-                    | ForeignReason::DirectedBroadcast { .. }
-            );
+            let is_group = foreign.reason().is_group();
             // UDP sockets receive on those.
-            if is_for_many && protocol == Protocol::Udp {
+            if is_group && protocol == Protocol::Udp {
                 return Vec::new();
             }
             // IPv4 binds what a route brings, and IPv6 what an interface has.
             let why = match around {
-                // Of those that were not refused (`plan::Clients`).
-                _ if is_for_many && ip.is_ipv4() => BindableReason::Broadcast,
+                // Of those that were not refused before bind(2).
+                _ if is_group && ip.is_ipv4() => BindableReason::Broadcast,
                 _ if around.is_routed == Some(true) && ip.is_ipv4() => BindableReason::LocalRoute,
                 _ if options.freebind => BindableReason::Freebind,
                 _ if around.is_nonlocal_bind => BindableReason::NonLocalBind,

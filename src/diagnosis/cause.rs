@@ -10,7 +10,7 @@ use super::{Holder, SocketState, Step};
 use crate::addr::{Family, ParseError};
 use crate::interfaces::InterfaceAddr;
 use crate::target::ResolveErrorKind;
-use crate::target::{ForeignAddr, ForeignReason, GroupAddr, LocalAddr, Overlap};
+use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
 
 /// Why a socket could not be opened.
 ///
@@ -374,125 +374,149 @@ impl Cause {
     /// ```
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::InvalidText(_) => "invalid-text",
-            Self::Unresolved(_) => "unresolved",
-            Self::NotOnThisHost(_) => "not-on-this-host",
-            Self::BecameAvailable { .. } => "became-available",
-            Self::Gone(_) => "gone",
-            Self::RoutedNotAssigned(_) => "routed-not-assigned",
-            Self::OtherZone { .. } => "other-zone",
-            Self::OnAnotherDevice { .. } => "on-another-device",
-            Self::Tentative(_) => "tentative",
-            Self::Duplicate(_) => "duplicate",
-            Self::InterfaceDown(_) => "interface-down",
-            Self::NoCarrier(_) => "no-carrier",
-            Self::NotReady(_) => "not-ready",
-            Self::InVrf { .. } => "in-vrf",
-            Self::LocalRouteMissing(_) => "local-route-missing",
-            Self::NotTreatedAsLocal(_) => "not-treated-as-local",
-            Self::LoopbackMissing { .. } => "loopback-missing",
-            Self::AddressUnavailable => "address-unavailable",
-            Self::ZoneRequired { .. } => "zone-required",
-            Self::NoSuchZone { .. } => "no-such-zone",
-            Self::MappedOnV6Only { .. } => "mapped-on-v6-only",
-            Self::Group(GroupAddr::Multicast) => "multicast",
-            Self::Group(GroupAddr::Broadcast) => "broadcast",
-            Self::InUse { .. } => "in-use",
-            Self::InUseByUnknown { .. } => "in-use-by-unknown",
-            Self::TimeWait { .. } => "time-wait",
-            Self::RangeInUse { .. } => "range-in-use",
-            Self::EmptyList => "empty-list",
-            Self::Conflict { .. } => "conflict",
-            Self::EphemeralPortsExhausted { .. } => "ephemeral-ports-exhausted",
-            Self::PrivilegedPort { .. } => "privileged-port",
-            Self::RefusedByPolicy(_) => "refused-by-policy",
-            Self::Denied { .. } => "denied",
-            Self::FamilyUnavailable { .. } => "family-unavailable",
-            Self::TooManyOpenFiles { .. } => "too-many-open-files",
-            Self::TooManyOpenFilesInSystem => "too-many-open-files-in-system",
-            Self::OutOfMemory => "out-of-memory",
-            Self::NoSuchDevice { .. } => "no-such-device",
-            Self::InvalidDevice { .. } => "invalid-device",
-            Self::UnsupportedOption { .. } => "unsupported-option",
-            Self::Other { .. } => "other",
-        }
+        self.facts().name
     }
 
-    /// Tells whether this host lacks the address or its family, which an optional setting may do
-    /// without.
+    /// Returns `true` if the host lacks the address or its family, which an optional setting can do without.
     pub(crate) fn is_absence(&self) -> bool {
-        match self {
-            Self::Unresolved(kind) => kind.is_absence(),
-            Self::NotOnThisHost(_)
-            | Self::Gone(_)
-            | Self::RoutedNotAssigned(_)
-            | Self::OtherZone { .. }
-            | Self::NoSuchZone { .. }
-            | Self::LoopbackMissing { .. }
-            | Self::AddressUnavailable
-            | Self::FamilyUnavailable { .. } => true,
-            _ => false,
-        }
+        self.facts().is_absence
     }
 
-    /// Tells whether waiting may cure it: what is missing may come, and what lingers goes.
+    /// Returns `true` if waiting may help: what is missing may come, and what lingers goes.
     pub(crate) fn may_resolve_itself(&self) -> bool {
-        match self {
-            Self::Unresolved(kind) => kind.is_absence(),
-            Self::NotOnThisHost(foreign) => !matches!(
-                foreign.reason(),
-                ForeignReason::Multicast
-                    | ForeignReason::LimitedBroadcast
-                    | ForeignReason::DirectedBroadcast { .. }
-                    | ForeignReason::ThisNetwork
-            ),
-            Self::InUse { holders, .. } => are_connections(holders),
-            Self::FamilyUnavailable { why, .. } => *why == FamilyUnavailableReason::LoopbackDown,
-            Self::BecameAvailable { .. }
-            | Self::Gone(_)
-            | Self::RoutedNotAssigned(_)
-            | Self::OtherZone { .. }
-            | Self::NoSuchZone { .. }
-            | Self::NoSuchDevice { .. }
-            | Self::LoopbackMissing { .. }
-            | Self::Tentative(_)
-            | Self::InterfaceDown(_)
-            | Self::NoCarrier(_)
-            | Self::NotReady(_)
-            | Self::AddressUnavailable
-            | Self::InUseByUnknown { .. }
-            | Self::TimeWait { .. } => true,
-            _ => false,
-        }
+        self.facts().may_resolve_itself
     }
 
-    /// Tells whether trying again may help although nobody mends anything.
+    /// Returns `true` if a retry may succeed without intervention.
     pub(crate) fn is_transient(&self) -> bool {
+        self.facts().is_transient
+    }
+
+    /// Returns the kind for an [`io::Error`] if the failure is not one of the system.
+    pub(crate) fn error_kind(&self) -> io::ErrorKind {
+        self.facts().kind
+    }
+
+    /// Returns everything that is decided by the kind of the cause.
+    fn facts(&self) -> Facts {
         match self {
-            Self::InUse { holders, .. } => are_connections(holders),
-            Self::Tentative(_)
-            | Self::InterfaceDown(_)
-            | Self::NoCarrier(_)
-            | Self::NotReady(_)
-            | Self::Gone(_)
-            | Self::BecameAvailable { .. }
-            | Self::InUseByUnknown { .. }
-            | Self::TimeWait { .. }
-            | Self::EphemeralPortsExhausted { .. }
-            | Self::TooManyOpenFiles { .. }
-            | Self::TooManyOpenFilesInSystem
-            | Self::OutOfMemory => true,
-            _ => false,
+            Self::InvalidText(_) => Facts::of("invalid-text"),
+            Self::Unresolved(kind) => Facts {
+                is_absence: kind.is_absence(),
+                may_resolve_itself: kind.is_absence(),
+                kind: io::ErrorKind::AddrNotAvailable,
+                ..Facts::of("unresolved")
+            },
+            Self::NotOnThisHost(foreign) => Facts {
+                may_resolve_itself: foreign.reason().may_be_assigned(),
+                ..Facts::of("not-on-this-host").absent()
+            },
+            Self::BecameAvailable { .. } => Facts::of("became-available").transient(),
+            Self::Gone(_) => Facts::of("gone").absent().transient(),
+            Self::RoutedNotAssigned(_) => Facts::of("routed-not-assigned").absent().waits(),
+            Self::OtherZone { .. } => Facts::of("other-zone").absent().waits(),
+            Self::OnAnotherDevice { .. } => Facts::of("on-another-device"),
+            Self::Tentative(_) => Facts::of("tentative").transient(),
+            Self::Duplicate(_) => Facts::of("duplicate"),
+            Self::InterfaceDown(_) => Facts::of("interface-down").transient(),
+            Self::NoCarrier(_) => Facts::of("no-carrier").transient(),
+            Self::NotReady(_) => Facts::of("not-ready").transient(),
+            Self::InVrf { .. } => Facts::of("in-vrf"),
+            Self::LocalRouteMissing(_) => Facts::of("local-route-missing"),
+            Self::NotTreatedAsLocal(_) => Facts::of("not-treated-as-local"),
+            Self::LoopbackMissing { .. } => Facts::of("loopback-missing").absent().waits(),
+            Self::AddressUnavailable => Facts::of("address-unavailable").absent().waits(),
+            Self::ZoneRequired { .. } => Facts::of("zone-required"),
+            Self::NoSuchZone { .. } => Facts::of("no-such-zone").absent().waits(),
+            Self::MappedOnV6Only { .. } => Facts::of("mapped-on-v6-only"),
+            Self::Group(GroupAddr::Multicast) => Facts::of("multicast"),
+            Self::Group(GroupAddr::Broadcast) => Facts::of("broadcast"),
+            Self::InUse { holders, .. } if are_connections(holders) => {
+                Facts::of("in-use").transient()
+            }
+            Self::InUse { .. } => Facts::of("in-use"),
+            Self::InUseByUnknown { .. } => Facts::of("in-use-by-unknown").transient(),
+            Self::TimeWait { .. } => Facts::of("time-wait").transient(),
+            Self::RangeInUse { .. } => Facts::of("range-in-use"),
+            Self::EmptyList => Facts::of("empty-list"),
+            Self::Conflict { .. } => Facts::of("conflict"),
+            Self::EphemeralPortsExhausted { .. } => {
+                Facts::of("ephemeral-ports-exhausted").of_resources()
+            }
+            Self::PrivilegedPort { .. } => Facts::of("privileged-port"),
+            Self::RefusedByPolicy(_) => Facts::of("refused-by-policy"),
+            Self::Denied { .. } => Facts::of("denied"),
+            Self::FamilyUnavailable { why, .. } => Facts {
+                may_resolve_itself: *why == FamilyUnavailableReason::LoopbackDown,
+                ..Facts::of("family-unavailable").absent()
+            },
+            Self::TooManyOpenFiles { .. } => Facts::of("too-many-open-files").of_resources(),
+            Self::TooManyOpenFilesInSystem => {
+                Facts::of("too-many-open-files-in-system").of_resources()
+            }
+            Self::OutOfMemory => Facts::of("out-of-memory").of_resources(),
+            Self::NoSuchDevice { .. } => Facts::of("no-such-device").waits(),
+            Self::InvalidDevice { .. } => Facts::of("invalid-device"),
+            Self::UnsupportedOption { .. } => Facts {
+                kind: io::ErrorKind::Unsupported,
+                ..Facts::of("unsupported-option")
+            },
+            Self::Other { .. } => Facts::of("other"),
+        }
+    }
+}
+
+/// What is decided by the kind of a cause.
+struct Facts {
+    name: &'static str,
+    /// The host lacks the address or its family.
+    is_absence: bool,
+    /// Waiting may help.
+    may_resolve_itself: bool,
+    /// A retry may succeed without intervention.
+    is_transient: bool,
+    /// The kind of an error that is not the system's.
+    kind: io::ErrorKind,
+}
+
+impl Facts {
+    fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            is_absence: false,
+            may_resolve_itself: false,
+            is_transient: false,
+            kind: io::ErrorKind::InvalidInput,
         }
     }
 
-    /// The kind for an `io::Error` where the system was not asked.
-    pub(crate) fn error_kind(&self) -> io::ErrorKind {
-        match self {
-            Self::Unresolved(_) => io::ErrorKind::AddrNotAvailable,
-            Self::UnsupportedOption { .. } => io::ErrorKind::Unsupported,
-            _ => io::ErrorKind::InvalidInput,
+    fn absent(self) -> Self {
+        Self {
+            is_absence: true,
+            ..self
+        }
+    }
+
+    fn waits(self) -> Self {
+        Self {
+            may_resolve_itself: true,
+            ..self
+        }
+    }
+
+    /// It passes by itself.
+    fn transient(self) -> Self {
+        Self {
+            is_transient: true,
+            ..self.waits()
+        }
+    }
+
+    /// Others have what is limited, and may give it back; to wait for that while the server does not run is in vain.
+    fn of_resources(self) -> Self {
+        Self {
+            is_transient: true,
+            ..self
         }
     }
 }

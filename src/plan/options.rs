@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::select::{AddrSelection, Resolver};
-#[cfg(feature = "socket-activation")]
-use crate::bind::Activation;
 use crate::diagnosis::{BindError, Cause, SettingError, Step};
+#[cfg(feature = "socket-activation")]
+use crate::sys::Activation;
 
 /// What [`BindOptions`](crate::BindOptions) sets.
 #[derive(Clone, Debug, Default)]

@@ -60,8 +60,8 @@ impl Entry {
 
     /// Returns the interface in a form that is equal for the names of one interface.
     pub(crate) fn device_key(&self) -> (DeviceIndex, Option<String>) {
-        let is_unknown = self.device_index == DeviceIndex::Unknown;
-        let name = self.device.clone().filter(|_| is_unknown);
+        let is_known = matches!(self.device_index, DeviceIndex::Known(_));
+        let name = self.device.clone().filter(|_| !is_known);
         (self.device_index, name)
     }
 
@@ -78,6 +78,9 @@ pub(crate) enum DeviceIndex {
     /// They are bound to no interface.
     None,
     Known(u32),
+    /// There is no such interface.
+    Missing,
+    /// It cannot be read, or the snapshot does not show it.
     Unknown,
 }
 
@@ -216,13 +219,15 @@ impl PlannedSocket {
         self.addr.into()
     }
 
-    /// Returns what it claims of its port; `None` if others may share it, or its interface is not known.
+    /// Returns what it claims of its port; `None` if others may share it, or its interface does not exist.
     pub(crate) fn exclusive_claim(&self) -> Option<Claim> {
         let device = match self.entry.device_index {
             _ if self.entry.shares_port => return None,
             DeviceIndex::None => 0,
             DeviceIndex::Known(index) => index,
-            DeviceIndex::Unknown => return None,
+            DeviceIndex::Missing => return None,
+            // Two sockets on one interface conflict, whatever its index.
+            DeviceIndex::Unknown => stand_in_index(self.device().unwrap_or_default()),
         };
         Some(Claim::of_socket(self.addr, self.only_v6).on_device(device))
     }
@@ -242,6 +247,12 @@ impl fmt::Display for PlannedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.addr.fmt(f)
     }
+}
+
+/// Returns a number that no interface has, the same for the same name. The kernel's indexes are positive `int`s.
+fn stand_in_index(name: &str) -> u32 {
+    let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
+    0x8000_0000 | name.bytes().fold(0x811c_9dc5, fold)
 }
 
 /// Plans the sockets of an entry, on the first of its ports.

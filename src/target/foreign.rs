@@ -209,6 +209,21 @@ pub enum ForeignReason<'a> {
     Unrelated,
 }
 
+impl ForeignReason<'_> {
+    /// Returns `true` if the address is a group of hosts: multicast or broadcast.
+    pub(crate) fn is_group(self) -> bool {
+        matches!(
+            self,
+            Self::Multicast | Self::LimitedBroadcast | Self::DirectedBroadcast { .. }
+        )
+    }
+
+    /// Returns `true` if a host may be given the address.
+    pub(crate) fn may_be_assigned(self) -> bool {
+        !self.is_group() && self != Self::ThisNetwork
+    }
+}
+
 impl fmt::Display for ForeignReason<'_> {
     /// Writes a clause about "it", the address.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -256,18 +256,24 @@ impl SnapshotCache {
         }
     }
 
-    /// Returns the index of an interface that sockets are to be bound to.
-    pub(crate) fn index_of(&self, name: &str) -> Option<u32> {
+    /// Returns the index of an interface that sockets are to be bound to; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or a given snapshot does not have it, because that has the interfaces with an address only.
+    pub(crate) fn index_of(&self, name: &str) -> io::Result<Option<u32>> {
+        let not_read = || io::Error::from(io::ErrorKind::NotFound);
         if self.is_given {
-            let interface = self.plain.get()?.by_name(name)?;
-            return interface.index();
+            let interface = self.plain.get().and_then(|host| host.by_name(name));
+            let index = interface.and_then(Interface::index);
+            return index.map(Some).ok_or_else(not_read);
         }
         if let Some(index) = self.indexes.borrow().get(name) {
-            return *index;
+            return Ok(*index);
         }
-        let index = self.link(name).ok().flatten().map(|link| link.index);
+        let index = sys::device(name)?.map(|link| link.index);
         self.indexes.borrow_mut().insert(name.to_owned(), index);
-        index
+        Ok(index)
     }
 }
 
@@ -539,6 +545,20 @@ impl fmt::Display for ResolveError {
             ResolveErrorKind::Text(err) => err.fmt(f),
             kind => write!(f, "cannot resolve {}: {kind}", shown(&self.text)),
         }
+    }
+}
+
+impl From<ResolveError> for io::Error {
+    /// Keeps the whole error inside; the kind is that of the system's error, or
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a text that is not a host, and
+    /// [`AddrNotAvailable`](io::ErrorKind::AddrNotAvailable) for one that resolves to no address.
+    fn from(err: ResolveError) -> Self {
+        let kind = match (err.kind.io_error(), &err.kind) {
+            (Some(source), _) => source.kind(),
+            (None, ResolveErrorKind::Text(_)) => io::ErrorKind::InvalidInput,
+            (None, _) => io::ErrorKind::AddrNotAvailable,
+        };
+        Self::new(kind, err)
     }
 }
 

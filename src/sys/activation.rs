@@ -1,0 +1,495 @@
+//! Sockets that a service manager has opened: [`Activation`] (feature `socket-activation`).
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(unix)]
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    sync::{Mutex, PoisonError},
+};
+
+use listenfd::ListenFd;
+use socket2::Socket;
+
+use super::Protocol;
+
+/// The sockets that a service manager has opened and handed over, in place of which nothing is bound.
+///
+/// They come as systemd hands them over (`sd_listen_fds(3)`): it opens what the lines `ListenStream=` and
+/// `ListenDatagram=` of a `.socket` unit say, and keeps them open while the server restarts, so that no client is
+/// turned away. A setting still says where to listen: a socket is taken where it fits, and whatever was not handed
+/// over is bound.
+///
+/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it
+/// listens, and it is bound to the interface of [`device`](BindOptions::device), or without that option to none but its
+/// zone. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
+/// fits none. UDP-Lite, ICMP and connected UDP sockets fit no setting. Its backlog is the manager's, and so is its
+/// `SO_REUSEADDR`. It blocks unless [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not. Taking a
+/// socket twice yields two descriptors for one open file description (open(2)), so that what is set on one holds for the
+/// other: only the first taking makes it block.
+///
+/// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`] that
+/// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
+/// bound by them again.
+///
+/// Of several sockets on one address (`ReusePort=`, systemd.socket(5)) one is taken, and the kernel gives the others
+/// their share of the clients: hand over one.
+///
+/// A socket may belong to another network namespace than the process, for example with `PrivateNetwork=yes` of systemd:
+/// clients of that namespace connect, whatever the interfaces here are. [`Listener::notes`](crate::Listener::notes)
+/// reports it, and [`Listener::exposure`](crate::Listener::exposure) assumes the most.
+///
+/// Unix sockets and others that fit no setting are kept for [`take_rest`](Self::take_rest).
+/// [`check`](BindOptions::check) does not know of any, and reports their ports as in use.
+///
+/// # Platform notes
+///
+/// - Unix: the variables `LISTEN_FDS` and `LISTEN_PID`, through listenfd, which removes them from the environment.
+/// - Windows: as systemfd hands them over.
+/// - The protocol is read on Linux, Android and FreeBSD; elsewhere only the type of the socket is.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::{Activation, BindOptions};
+///
+/// // First thing in `main`, before there are threads.
+/// let activation = Activation::from_env()?;
+/// let options = BindOptions::new().activation(activation.clone());
+/// let listeners = options.bind("127.0.0.1:0")?;
+/// for addr in activation.unused() {
+///     eprintln!("warning: {addr} was handed over, and no setting stands for it");
+/// }
+/// # assert_eq!((activation.unused().count(), listeners.as_slice().len()), (0, 1));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Activation(Option<Arc<HandedOver>>);
+
+struct HandedOver {
+    sockets: Vec<InheritedSocket>,
+    /// Sockets that are neither a TCP listener nor a UDP socket.
+    #[cfg(unix)]
+    others: Mutex<Vec<OwnedFd>>,
+}
+
+pub(crate) struct InheritedSocket {
+    socket: Socket,
+    protocol: Protocol,
+    addr: SocketAddr,
+    used: AtomicBool,
+}
+
+impl Activation {
+    /// Takes the sockets that the environment names: none, if no service manager has handed over any, or they
+    /// were taken before.
+    ///
+    /// It changes the environment, so call it before there are threads
+    /// ([`std::env::remove_var`](std::env::remove_var#safety) says why).
+    ///
+    /// # Errors
+    ///
+    /// An environment that no service manager leaves, so that a descriptor of the program itself might be taken:
+    /// `LISTEN_FDS` is not a number, a descriptor is not open or is marked close-on-exec, or `LISTEN_PID` is missing
+    /// (`sd_listen_fds(3)` requires it, `systemd-socket-activate` and systemd set it) and `/proc/self/fdinfo` does not show
+    /// that every descriptor was inherited. Nothing is taken then, and the environment stays as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let activation = bindaddr::Activation::from_env()?;
+    /// # let _ = activation;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn from_env() -> io::Result<Self> {
+        #[cfg(unix)]
+        {
+            let variable = |name: &str| {
+                std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
+            };
+            if !is_for_this_process(variable, std::process::id(), &is_inherited)? {
+                return Ok(Self::default());
+            }
+        }
+        let mut fds = ListenFd::from_env();
+        let mut sockets = Vec::new();
+        #[cfg(unix)]
+        let mut others = Vec::new();
+        for n in 0..fds.len() {
+            // listenfd checks the type of the socket only.
+            let stream = fds.take_tcp_listener(n).ok().flatten().map(Socket::from);
+            let datagram = || fds.take_udp_socket(n).ok().flatten().map(Socket::from);
+            let Some(socket) = stream.or_else(datagram) else {
+                #[cfg(unix)]
+                others.extend(take_other(&mut fds, n));
+                continue;
+            };
+            match (
+                protocol_of(&socket),
+                socket.local_addr().map(|addr| addr.as_socket()),
+            ) {
+                (Some(protocol), Ok(Some(addr))) => sockets.push(InheritedSocket {
+                    socket,
+                    protocol,
+                    addr,
+                    used: AtomicBool::new(false),
+                }),
+                #[cfg(unix)]
+                _ => others.push(socket.into()),
+                #[cfg(not(unix))]
+                _ => {}
+            }
+        }
+        Ok(Self(Some(Arc::new(HandedOver {
+            sockets,
+            #[cfg(unix)]
+            others: Mutex::new(others),
+        }))))
+    }
+
+    /// Returns `true` if no socket was handed over.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sockets().is_empty()
+    }
+
+    pub(crate) fn sockets(&self) -> &[InheritedSocket] {
+        self.0.as_ref().map_or(&[], |inner| &inner.sockets)
+    }
+
+    /// Takes the sockets that no setting has used so far: Unix sockets, other protocols, and the TCP and UDP
+    /// sockets of [`unused`](Self::unused).
+    ///
+    /// Call it after binding. A descriptor that is not a socket, such as a FIFO of `ListenFIFO=`, stays open under its
+    /// number.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where a descriptor cannot be duplicated.
+    ///
+    /// # Platform notes
+    ///
+    /// Unix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// let activation = bindaddr::Activation::from_env()?;
+    /// for socket in activation.take_rest()? {
+    ///     let listener = UnixListener::from(socket);
+    ///     // An error for a socket of another family.
+    ///     if listener.local_addr().is_ok() {
+    ///         println!("{listener:?}");
+    ///     }
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn take_rest(&self) -> io::Result<Vec<OwnedFd>> {
+        let Some(inner) = &self.0 else {
+            return Ok(Vec::new());
+        };
+        let is_unused = |handed: &&InheritedSocket| !handed.used.load(Ordering::Relaxed);
+        let unused: Vec<&InheritedSocket> = inner.sockets.iter().filter(is_unused).collect();
+        let copies = unused.iter().map(|handed| handed.socket.try_clone());
+        let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
+        // None counts as taken before all of them could be.
+        let mut rest: Vec<OwnedFd> = copies.into_iter().map(OwnedFd::from).collect();
+        for handed in unused {
+            handed.used.store(true, Ordering::Relaxed);
+        }
+        // A thread that panicked while it had the lock has left the list whole.
+        let others = inner.others.lock();
+        rest.append(&mut others.unwrap_or_else(PoisonError::into_inner));
+        Ok(rest)
+    }
+
+    /// Iterates over the addresses of the sockets that no setting has stood for so far, not even in
+    /// a list that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// for addr in bindaddr::Activation::from_env()?.unused() {
+    ///     eprintln!("warning: {addr} was handed over, and no setting stands for it");
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
+        let sockets = self.sockets().iter();
+        let unused = sockets.filter(|handed| !handed.used.load(Ordering::Relaxed));
+        unused.map(|handed| handed.addr)
+    }
+}
+
+impl fmt::Debug for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addrs = self.sockets().iter().map(|handed| handed.addr);
+        f.debug_list().entries(addrs).finish()
+    }
+}
+
+impl InheritedSocket {
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// Returns the address it is bound to.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Notes that the socket is used, and returns `true` the first time.
+    pub(crate) fn set_used(&self) -> bool {
+        !self.used.swap(true, Ordering::Relaxed)
+    }
+}
+
+/// Returns the protocol whose clients an internet socket serves; `None` for another protocol, or a UDP socket
+/// that hears one peer only.
+fn protocol_of(socket: &Socket) -> Option<Protocol> {
+    let is_stream = socket.r#type().ok()? == socket2::Type::STREAM;
+    let number = number_of(socket).ok()?;
+    match (is_stream, number) {
+        // MPTCP, which speaks TCP where the peer does not have it (linux/in.h).
+        (true, None | Some(6 | 262)) => Some(Protocol::Tcp),
+        (false, None | Some(17)) => socket.peer_addr().is_err().then_some(Protocol::Udp),
+        _ => None,
+    }
+}
+
+/// Returns the number of the protocol (`SO_PROTOCOL`, socket(7)); `None` on systems without it.
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+fn number_of(socket: &Socket) -> io::Result<Option<i32>> {
+    Ok(socket.protocol()?.map(i32::from))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+#[allow(clippy::unnecessary_wraps)] // where the option exists it can fail
+fn number_of(_: &Socket) -> io::Result<Option<i32>> {
+    Ok(None)
+}
+
+/// Takes a socket of another family than the internet's.
+#[cfg(unix)]
+fn take_other(fds: &mut ListenFd, n: usize) -> Option<OwnedFd> {
+    if let Ok(Some(listener)) = fds.take_unix_listener(n) {
+        return Some(listener.into());
+    }
+    if let Ok(Some(datagram)) = fds.take_unix_datagram(n) {
+        return Some(datagram.into());
+    }
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return None;
+    }
+    // AF_UNIX, AF_NETLINK, AF_PACKET and AF_VSOCK, and the internet's beside TCP and UDP, each with
+    // SOCK_STREAM, SOCK_DGRAM, SOCK_RAW and SOCK_SEQPACKET (linux/socket.h, linux/net.h).
+    let families = [1, 16, 17, 40, 2];
+    let mut kinds = families
+        .into_iter()
+        .flat_map(|family| [1, 2, 3, 5].map(|kind| (family, kind)));
+    kinds.find_map(|(family, kind)| fds.take_custom(n, family, kind, "socket").ok().flatten())
+}
+
+/// More descriptors than this are not looked through without procfs.
+#[cfg(unix)]
+const MOST: u32 = 1 << 10;
+
+/// Decides whether the descriptors that the environment names are for this process, and inherited; no descriptor
+/// is touched before.
+#[cfg(unix)]
+fn is_for_this_process(
+    variable: impl Fn(&str) -> Option<String>,
+    pid: u32,
+    is_inherited: &dyn Fn(u32) -> Inherited,
+) -> io::Result<bool> {
+    let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    let Some(count) = variable("LISTEN_FDS") else {
+        return Ok(false);
+    };
+    let has_pid = match variable("LISTEN_PID").as_deref() {
+        None | Some("") => false,
+        Some(text) => match text.parse::<u32>() {
+            Ok(of) if of == pid => true,
+            // It is a parent's.
+            Ok(_) => return Ok(false),
+            Err(_) => return wrong(format!("LISTEN_PID is not a process id: {text:?}")),
+        },
+    };
+    let Ok(count) = count.parse::<u32>() else {
+        return wrong(format!(
+            "LISTEN_FDS is not a number of descriptors: {count:?}"
+        ));
+    };
+    let first = variable("LISTEN_FDS_FIRST_FD").unwrap_or_else(|| "3".to_owned());
+    // 0 to 2 are the standard streams.
+    let Some(first) = first.parse::<u32>().ok().filter(|first| *first > 2) else {
+        return wrong(format!(
+            "LISTEN_FDS_FIRST_FD is not a descriptor from 3 on: {first:?}"
+        ));
+    };
+    // Descriptors are of the type int.
+    let end = first
+        .checked_add(count)
+        .filter(|end| i32::try_from(*end).is_ok());
+    let Some(end) = end else {
+        return wrong(format!(
+            "LISTEN_FDS names more descriptors than there can be: {count}"
+        ));
+    };
+    for fd in first..end {
+        match is_inherited(fd) {
+            Inherited::Yes => {}
+            Inherited::No => {
+                return wrong(format!(
+                    "descriptor {fd} of LISTEN_FDS is marked close-on-exec, so it was not inherited"
+                ));
+            }
+            Inherited::NotOpen => {
+                return wrong(format!("descriptor {fd} of LISTEN_FDS is not open"));
+            }
+            Inherited::Unknown if !has_pid => {
+                return wrong(
+                    "LISTEN_PID is missing, and /proc does not show that the descriptors were inherited"
+                        .to_owned(),
+                );
+            }
+            Inherited::Unknown if count > MOST => {
+                return wrong(format!("LISTEN_FDS is larger than {MOST}: {count}"));
+            }
+            Inherited::Unknown => return Ok(true),
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a descriptor came with exec(2): one that does has no close-on-exec flag, which std sets on whatever a
+/// program opens.
+#[cfg(unix)]
+#[derive(Clone, Copy)]
+enum Inherited {
+    Yes,
+    No,
+    NotOpen,
+    /// procfs is not mounted.
+    Unknown,
+}
+
+#[cfg(unix)]
+fn is_inherited(fd: u32) -> Inherited {
+    let info = match fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) {
+        Ok(info) => info,
+        Err(err)
+            if err.kind() == io::ErrorKind::NotFound
+                && fs::exists("/proc/self/fdinfo").unwrap_or(false) =>
+        {
+            return Inherited::NotOpen;
+        }
+        Err(_) => return Inherited::Unknown,
+    };
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    // Octal, proc_pid_fdinfo(5). O_CLOEXEC differs on SPARC (asm/fcntl.h).
+    let close_on_exec = match std::env::consts::ARCH {
+        "sparc" | "sparc64" => 0x40_0000,
+        _ => 0o200_0000,
+    };
+    match flags.and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok()) {
+        Some(flags) if flags & close_on_exec == 0 => Inherited::Yes,
+        Some(_) => Inherited::No,
+        None => Inherited::Unknown,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn activation_validates_environment() {
+        let decide = |pid: Option<&str>, count: &str, inherited: &dyn Fn(u32) -> Inherited| {
+            let variable = |name: &str| match name {
+                "LISTEN_PID" => pid.map(str::to_owned),
+                "LISTEN_FDS" => Some(count.to_owned()),
+                _ => None,
+            };
+            is_for_this_process(variable, 42, inherited).map_err(|err| err.to_string())
+        };
+        let all = |_| Inherited::Yes;
+        let no_proc = |_| Inherited::Unknown;
+        let one = |fd| {
+            if fd == 3 {
+                Inherited::Yes
+            } else {
+                Inherited::NotOpen
+            }
+        };
+        let own = |fd| {
+            if fd == 3 {
+                Inherited::Yes
+            } else {
+                Inherited::No
+            }
+        };
+        assert_eq!(decide(Some("42"), "2", &all), Ok(true));
+        assert_eq!(decide(Some("42"), "2", &no_proc), Ok(true));
+        // As `systemfd --no-pid` leaves it.
+        assert_eq!(decide(None, "2", &all), Ok(true));
+        assert_eq!(decide(Some(""), "2", &all), Ok(true));
+        assert_eq!(decide(Some("41"), "2", &all), Ok(false));
+        for (pid, count, inherited, what) in [
+            (
+                None,
+                "2",
+                &no_proc as &dyn Fn(u32) -> Inherited,
+                "LISTEN_PID is missing, and /proc does not show that the descriptors were inherited",
+            ),
+            (
+                None,
+                "2",
+                &own,
+                "descriptor 4 of LISTEN_FDS is marked close-on-exec, so it was not inherited",
+            ),
+            (
+                Some("42"),
+                "2",
+                &own,
+                "descriptor 4 of LISTEN_FDS is marked close-on-exec, so it was not inherited",
+            ),
+            (
+                Some("42"),
+                "2000000000",
+                &one,
+                "descriptor 4 of LISTEN_FDS is not open",
+            ),
+            (
+                Some("42"),
+                "2000000000",
+                &no_proc,
+                "LISTEN_FDS is larger than 1024: 2000000000",
+            ),
+            (
+                Some("42"),
+                "-1",
+                &all,
+                "LISTEN_FDS is not a number of descriptors: \"-1\"",
+            ),
+            (
+                Some("x"),
+                "1",
+                &all,
+                "LISTEN_PID is not a process id: \"x\"",
+            ),
+        ] {
+            assert_eq!(decide(pid, count, inherited), Err(what.to_owned()));
+        }
+    }
+}
