@@ -34,20 +34,7 @@ use parse::PortRule;
 /// no system call and asks no DNS. What it names on a host is for
 /// [`resolve`](Self::resolve), and [`bind`](crate::bind()) opens it.
 ///
-/// | written | means |
-/// |---|---|
-/// | `*:8080`, `8080` | every address, IPv4 and IPv6, on one dual-stack socket; IPv4 alone where the host has no IPv6 |
-/// | `0.0.0.0:8080` | every IPv4 address |
-/// | `[::]:8080` | every address on one dual-stack socket |
-/// | `ipv6@*:8080` | every IPv6 address and no IPv4 |
-/// | `localhost:8080` | `127.0.0.1` and `::1`, never DNS ([RFC 6761]) |
-/// | `192.168.71.67:80`, `[2001:db8::1]:80` | that address |
-/// | `[fe80::1%eth0]:80`, `[fe80::1%2]:80` | that link-local address in the zone of one interface ([RFC 4007]) |
-/// | `eth0:8080`, `ipv4@eth0:8080` | every address of that interface, or those of one family |
-/// | `10.0.0.0/8:8080`, `[fd00::/8]:8080` | the host's addresses inside that network |
-/// | `_local_:80`, `_private_:80`, `_public_:80`, `_default_:80` | the host's addresses of that kind, see [`Keyword`] |
-/// | `eth0:8000-8010` | the first port of the range that is free |
-/// | `-[::1]:80` | an address that may be absent on this host |
+#[doc = include_str!("../docs/grammar.md")]
 ///
 /// Everything `SocketAddr::from_str` accepts is accepted with the same meaning,
 /// except a port with leading zeros and a zone on an address that is not
@@ -86,8 +73,6 @@ use parse::PortRule;
 /// );
 /// ```
 ///
-/// [RFC 4007]: https://www.rfc-editor.org/rfc/rfc4007#section-11
-/// [RFC 6761]: https://www.rfc-editor.org/rfc/rfc6761#section-6.3
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ListenAddr {
     optional: bool,
@@ -156,31 +141,12 @@ impl ListenAddr {
     }
 
     /// Returns what stands where an address or a name would.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::addr::Host;
-    /// use bindaddr::ListenAddr;
-    ///
-    /// let addr: ListenAddr = "eth0:8080".parse()?;
-    /// assert_eq!(addr.host(), &Host::Name("eth0".into()));
-    /// # Ok::<(), bindaddr::addr::ParseError>(())
-    /// ```
     #[must_use]
     pub fn host(&self) -> &Host {
         &self.host
     }
 
     /// Returns the port, or the first one of a range. 0 asks for any free port.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use bindaddr::ListenAddr;
-    /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.port(), 8000);
-    /// # Ok::<(), bindaddr::addr::ParseError>(())
-    /// ```
     #[must_use]
     pub fn port(&self) -> u16 {
         self.first_port
@@ -205,32 +171,12 @@ impl ListenAddr {
     }
 
     /// Returns the ports to try in turn; a single port is a range of one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use bindaddr::ListenAddr;
-    /// assert_eq!("eth0:8000-8010".parse::<ListenAddr>()?.ports(), 8000..=8010);
-    /// assert_eq!("eth0:8000".parse::<ListenAddr>()?.ports(), 8000..=8000);
-    /// # Ok::<(), bindaddr::addr::ParseError>(())
-    /// ```
     #[must_use]
     pub fn ports(&self) -> RangeInclusive<u16> {
         self.first_port..=self.last_port
     }
 
     /// Returns the family that `ipv4@` or `ipv6@` restricts the host to.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::addr::Family;
-    /// use bindaddr::ListenAddr;
-    ///
-    /// assert_eq!("ipv4@eth0:80".parse::<ListenAddr>()?.family(), Some(Family::Ipv4));
-    /// assert_eq!("eth0:80".parse::<ListenAddr>()?.family(), None);
-    /// # Ok::<(), bindaddr::addr::ParseError>(())
-    /// ```
     #[must_use]
     pub fn family(&self) -> Option<Family> {
         self.family
@@ -240,14 +186,6 @@ impl ListenAddr {
     ///
     /// In a list such an entry is left out where the host does not have it. Alone
     /// it changes nothing, for without it there is nothing to listen on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use bindaddr::ListenAddr;
-    /// assert!("-[::1]:80".parse::<ListenAddr>()?.is_optional());
-    /// # Ok::<(), bindaddr::addr::ParseError>(())
-    /// ```
     #[must_use]
     pub fn is_optional(&self) -> bool {
         self.optional

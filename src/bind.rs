@@ -26,7 +26,7 @@ use std::sync::Arc;
 use socket2::Socket;
 
 use crate::addr::Host;
-use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError};
+use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
 use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings};
 use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
@@ -207,6 +207,7 @@ fn open_draft(
         Goal::Check
     };
     let Opening { opened, mut failed } = open(plan, protocol, goal, tried);
+    let are_open = !opened.is_empty() && opened.iter().all(|opened| opened.socket.is_some());
     // An entry that is wrong by itself has its error already.
     let wrong: HashSet<Position> = errors.iter().map(SettingError::position).collect();
     failed.retain(|failed| !wrong.contains(&failed.planned.position()));
@@ -214,12 +215,12 @@ fn open_draft(
         plan,
         errors,
         explain(plan, protocol, failed, None),
-        opened.len(),
+        are_open,
     );
     if verdict.errors.is_empty() {
         return Ok(Opened {
+            rest: listener::Rest::of(plan, verdict.skipped, &opened),
             sockets: opened,
-            rest: listener::Rest::of(plan, verdict.skipped),
         });
     }
     Err(Unopened {
@@ -235,12 +236,13 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
-    /// Decides which failures are errors. What an optional entry lacks is skipped, unless nothing else is left.
+    /// Decides which failures are errors. What an optional entry lacks is skipped, unless the sockets of the others are
+    /// not open.
     pub(crate) fn of(
         plan: &Plan,
         mut errors: Vec<SettingError>,
         failed: Vec<SettingError>,
-        opened: usize,
+        are_open: bool,
     ) -> Self {
         let is_optional =
             |error: &SettingError| plan.entry_of(error).is_some_and(Entry::is_optional);
@@ -252,8 +254,11 @@ impl Verdict {
                 errors.push(error);
             }
         }
-        if errors.is_empty() && opened == 0 {
+        if errors.is_empty() && !are_open {
             errors.append(&mut skipped);
+        }
+        if errors.is_empty() && !are_open {
+            errors.push(SettingError::of_setting(Step::Validate, Cause::EmptyList));
         }
         skipped.sort_by_key(SettingError::position);
         let errors = errors

@@ -23,8 +23,10 @@ use crate::target::{BindTarget, Protocol};
 /// A server that starts in that moment is, if it does not set `SO_REUSEADDR`.
 ///
 /// What only listen(2) or a longer life would show is not found: a filter on listen(2) alone, and a limit of open files
-/// that all sockets together exceed. UDP sockets with [`reuse_port`](BindOptions::reuse_port) are not bound beside
-/// another socket, because they would get its datagrams, so whether that socket shares its port is not known.
+/// or an ephemeral range that all sockets together exceed. Where the interfaces cannot be read, nor is a conflict of two
+/// entries on one interface that they name differently, such as a zone by its number and a device. UDP sockets with
+/// [`reuse_port`](BindOptions::reuse_port) are not bound beside another socket, because they would get its datagrams, so
+/// whether that socket shares its port is not known.
 ///
 /// # Platform notes
 ///
@@ -148,7 +150,7 @@ fn check_plan(
         })
         .collect();
     let failed = explain(plan, protocol, failed, host);
-    let verdict = Verdict::of(plan, errors, failed, opened.len());
+    let verdict = Verdict::of(plan, errors, failed, !opened.is_empty());
     let mut settings: Vec<CheckedSetting> = texts
         .into_iter()
         .map(|(position, text)| CheckedSetting::new(position, text.to_string()))

@@ -15,6 +15,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
+use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
 use crate::sys;
 use hasher::{Map, key};
@@ -58,18 +59,18 @@ pub struct Interfaces {
 struct Snapshot {
     /// By index, then by name.
     interfaces: Vec<Interface>,
-    /// Every address, by [`neighbourhood`], then by value, then by interface.
-    places: Vec<Place>,
+    /// Every address, by [`addr_key`], then by interface.
+    places: Vec<AddrIndex>,
     /// Where the run of an address begins in `places`.
     by_ip: Map<u128, usize>,
     by_name: HashMap<String, usize>,
     by_index: Map<u32, usize>,
     /// An address of each subnet.
-    by_subnet: Map<(u128, u8), Place>,
+    by_subnet: Map<(u128, u8), AddrIndex>,
     /// The prefix lengths in `by_subnet`, longest first.
     prefix_lens: Vec<u8>,
-    by_broadcast: Map<Ipv4Addr, Place>,
-    by_peer: Map<u128, Place>,
+    by_broadcast: Map<Ipv4Addr, AddrIndex>,
+    by_peer: Map<u128, AddrIndex>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
     /// The interface that a cgroup binds the sockets of this process to.
@@ -80,7 +81,7 @@ struct Snapshot {
 
 /// An address as two positions: of its interface, and among that one's addresses.
 #[derive(Clone, Copy)]
-struct Place {
+struct AddrIndex {
     interface: usize,
     addr: usize,
 }
@@ -172,16 +173,6 @@ impl Interfaces {
     }
 
     /// Iterates over the interfaces, ordered by index.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::Interfaces;
-    ///
-    /// let host: Interfaces = [Interface::new("eth0", 2), Interface::new("lo", 1)].into_iter().collect();
-    /// assert_eq!(host.iter().map(Interface::name).collect::<Vec<_>>(), ["lo", "eth0"]);
-    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Interface> {
         self.snapshot.interfaces.iter()
     }
@@ -193,12 +184,6 @@ impl Interfaces {
     }
 
     /// Tells whether there is no interface in the snapshot.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(bindaddr::Interfaces::default().is_empty());
-    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.snapshot.interfaces.is_empty()
@@ -306,19 +291,14 @@ impl Interfaces {
         network: Network,
     ) -> impl Iterator<Item = (&Interface, &InterfaceAddr)> {
         let places = &self.snapshot.places;
-        let key = move |place: &Place| {
-            let ip = self.at(*place).1.ip;
-            (neighbourhood(ip), ip)
-        };
-        let (first, last) = (network.first(), network.last());
-        // A network may span loopback, link-local and other addresses, which are apart.
-        let kinds = [(false, false), (false, true), (true, false)];
-        kinds.into_iter().flat_map(move |(loopback, link_local)| {
-            let kind = (first.is_ipv6(), loopback, link_local);
-            let start = places.partition_point(|place| key(place) < (kind, first));
+        let key = move |place: &AddrIndex| addr_key(self.at(*place).1.ip);
+        let family = Family::of(network.first());
+        Scope::ALL.into_iter().flat_map(move |scope| {
+            let [first, last] = [network.first(), network.last()].map(|ip| (family, scope, ip));
+            let start = places.partition_point(|place| key(place) < first);
             let inside = places[start..].iter();
             inside
-                .take_while(move |place| key(place) <= (kind, last))
+                .take_while(move |place| key(place) <= last)
                 .map(|place| self.at(*place))
         })
     }
@@ -367,19 +347,19 @@ impl Interfaces {
     ///
     /// They are of its family, and loopback or link-local only if it is, too.
     pub(crate) fn nearest(&self, ip: IpAddr, count: usize) -> Vec<IpAddr> {
-        let key = |place: &Place| {
-            let ip = self.at(*place).1.ip;
-            (neighbourhood(ip), ip)
-        };
+        let key = |place: &AddrIndex| addr_key(self.at(*place).1.ip);
         let places = &self.snapshot.places;
-        let around = places.partition_point(|place| key(place) < (neighbourhood(ip), ip));
-        let is_near = |place: &&Place| key(place).0 == neighbourhood(ip);
+        let around = places.partition_point(|place| key(place) < addr_key(ip));
+        let is_near = |place: &&AddrIndex| {
+            let (family, scope, _) = key(place);
+            (family, scope) == (Family::of(ip), Scope::of(ip))
+        };
         let mut before = places[..around].iter().rev().take_while(is_near).peekable();
         let mut after = places[around..].iter().take_while(is_near).peekable();
         let mut nearest = Vec::new();
         // In sorted order the longest common prefixes are next to the place of `ip`.
         while nearest.len() < count {
-            let shared = |place: Option<&&Place>| {
+            let shared = |place: Option<&&AddrIndex>| {
                 place.map(|place| common_prefix_len(self.at(**place).1.ip, ip))
             };
             let side = if shared(before.peek()) > shared(after.peek()) {
@@ -428,7 +408,7 @@ impl Interfaces {
         self.snapshot.default_sources.is_some()
     }
 
-    fn at(&self, place: Place) -> (&Interface, &InterfaceAddr) {
+    fn at(&self, place: AddrIndex) -> (&Interface, &InterfaceAddr) {
         let interface = &self.snapshot.interfaces[place.interface];
         (interface, &interface.addrs[place.addr])
     }
@@ -525,7 +505,7 @@ impl Snapshot {
             .iter()
             .map(|interface| interface.addrs.len())
             .sum();
-        let mut places: Vec<Place> = Vec::with_capacity(count);
+        let mut places: Vec<AddrIndex> = Vec::with_capacity(count);
         let mut has_len = [false; 129];
         for (at, interface) in interfaces.iter().enumerate() {
             if let Some(index) = interface.index() {
@@ -534,7 +514,7 @@ impl Snapshot {
             new.by_name.entry(interface.name.clone()).or_insert(at);
             let mut last_subnet = None;
             for (n, addr) in interface.addrs.iter().enumerate() {
-                let place = Place {
+                let place = AddrIndex {
                     interface: at,
                     addr: n,
                 };
@@ -557,8 +537,8 @@ impl Snapshot {
         let lens = (0..=128).rev().filter(|len| has_len[usize::from(*len)]);
         new.prefix_lens = lens.collect();
         // The addresses of each interface are in order, which a stable sort merges.
-        let ip_at = |place: &Place| interfaces[place.interface].addrs[place.addr].ip;
-        places.sort_by_key(|place| (neighbourhood(ip_at(place)), ip_at(place)));
+        let ip_at = |place: &AddrIndex| interfaces[place.interface].addrs[place.addr].ip;
+        places.sort_by_key(|place| addr_key(ip_at(place)));
         // An interface may have an address twice, in subnets of different size.
         places.dedup_by_key(|place| (ip_at(place), place.interface));
         new.by_ip.reserve(places.len());
@@ -583,14 +563,35 @@ impl fmt::Debug for Interfaces {
     }
 }
 
-/// Addresses that stand in for each other: of one family, and both loopback,
-/// both link-local, or neither.
-fn neighbourhood(ip: IpAddr) -> (bool, bool, bool) {
-    let link_local = match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    };
-    (ip.is_ipv6(), ip.is_loopback(), link_local)
+/// How far an address is valid. An address of one scope is no substitute for one of another.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Scope {
+    Network,
+    LinkLocal,
+    Loopback,
+}
+
+impl Scope {
+    const ALL: [Self; 3] = [Self::Network, Self::LinkLocal, Self::Loopback];
+
+    fn of(ip: IpAddr) -> Self {
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        match ip {
+            _ if ip.is_loopback() => Self::Loopback,
+            _ if is_link_local => Self::LinkLocal,
+            _ => Self::Network,
+        }
+    }
+}
+
+/// The place of an address in the sorted list of a snapshot: by family and scope, then by value.
+type AddrKey = (Family, Scope, IpAddr);
+
+fn addr_key(ip: IpAddr) -> AddrKey {
+    (Family::of(ip), Scope::of(ip), ip)
 }
 
 /// The interfaces of this host could not be read.

@@ -50,8 +50,9 @@
 //! | [`Plan::replan`], [`Plan::diff`] | what to open and to close when the host has changed |
 //!
 //! Only these functions read the system: [`Interfaces::system`], [`Interfaces::with_system_default_sources`],
-//! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, and the `warnings` of a plan and of listeners. Everything
-//! else is pure.
+//! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, the `warnings` of a plan and of listeners, what queries
+//! an open socket ([`Listener::device`], [`Listener::reach`], [`Listener::exposure`]), and what is named so: a resolver
+//! that was set, the activation, the watch. Everything else is pure.
 //!
 //! The most used types are here; the others are in the modules. [`docs`] has the guide.
 //!
@@ -72,7 +73,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// In the order of their dependencies: each knows those above it. CONTRIBUTING.md has a drawing.
+// CONTRIBUTING.md has a drawing of their dependencies.
 pub mod addr;
 mod bind;
 pub mod check;
@@ -110,18 +111,18 @@ pub use crate::diagnose::properties::fuzzing;
 
 /// The guide and its pages.
 ///
-/// 1. [`guide`]: from a setting to a server that reports where it is.
-/// 2. [`texts`]: what can be written, and what is refused.
-/// 3. [`errors`]: how to print them, and how to match on them.
-/// 4. [`diagnosis`]: each cause, with what the system says.
-/// 5. [`exposure`]: from how far away clients may connect.
+/// 1. [`guide`](docs::guide): from a setting to a server that reports where it is.
+/// 2. [`texts`](docs::texts): what can be written, and what is refused.
+/// 3. [`errors`](docs::errors): how to print them, and how to match on them.
+/// 4. [`diagnosis`](docs::diagnosis): each cause, with what the system says.
+/// 5. [`exposure`](docs::exposure): from how far away clients may connect.
 /// 6. `features`: serde, tokio, socket activation; it is built with these features.
-/// 7. [`command`]: the same from a shell.
-/// 8. [`migrating`]: from what a server has by hand.
-/// 9. [`threats`]: what a mistake could expose, and why that cannot happen silently.
-/// 10. [`platforms`]: what differs between systems, and what was tested where.
-/// 11. [`performance`]: what it costs, beside peers.
-/// 12. [`design`]: each decision, with the alternatives.
+/// 7. [`command`](docs::command): the same from a shell.
+/// 8. [`migrating`](docs::migrating): from what a server has by hand.
+/// 9. [`threats`](docs::threats): what a mistake could expose, and why that cannot happen silently.
+/// 10. [`platforms`](docs::platforms): what differs between systems, and what was tested where.
+/// 11. [`performance`](docs::performance): what it costs, beside peers.
+/// 12. [`design`](docs::design): each decision, with the alternatives.
 #[cfg(any(doc, doctest))]
 pub mod docs {
     #[doc = include_str!("../docs/guide.md")]

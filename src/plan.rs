@@ -108,7 +108,7 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// A [`BindError`](crate::BindError) if the addresses of the snapshot make entries conflict, or if one address is
+    /// A [`BindError`] if the addresses of the snapshot make entries conflict, or if one address is
     /// [wanted](AddrSelection::Single) and there are several.
     ///
     /// # Examples
@@ -281,14 +281,16 @@ impl Draft {
     fn add_again(&mut self, entry: &Entry, cache: &SnapshotCache) {
         let is_default = *entry.written.host() == Host::Keyword(Keyword::Default);
         let has_sources = cache.known().is_some_and(Interfaces::knows_default_sources);
-        let resolved = if is_default && !has_sources {
+        // An entry that had none is skipped again.
+        let had_any = !entry.endpoints.is_empty();
+        let resolved = if had_any && is_default && !has_sources {
             None
         } else {
             match cache.endpoints(&entry.written) {
                 // Names in DNS are not looked up again, and an interface without an address is not in the snapshot: the
                 // one of a zone may be there all the same.
                 Err(ResolveErrorKind::NoSuchInterface { .. })
-                    if entry.is_looked_up() || !entry.written.is_selector() =>
+                    if had_any && (entry.is_looked_up() || !entry.written.is_selector()) =>
                 {
                     None
                 }

@@ -32,7 +32,7 @@ pub(crate) use warnings::{Surroundings, warnings_of_exposure};
 /// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
 /// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
 /// or broadcast, and one of a foreign target, though a
-/// local route may take clients to it, which [`Listener::notes`](crate::Listener::notes) tells.
+/// local route may take clients to it, which [`Listener::warnings`](crate::Listener::warnings) tells.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
 /// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
@@ -98,17 +98,6 @@ impl Reach {
     }
 
     /// Returns the addresses by which clients can connect, the best first.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.addrs().len(), 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn addrs(&self) -> &[ReachableAddr] {
         &self.addrs
@@ -146,17 +135,6 @@ impl Reach {
     }
 
     /// Returns from how far away clients may connect: of several sockets, the farthest.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.exposure(), bindaddr::Exposure::ThisHost);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn exposure(&self) -> Exposure {
         self.exposure

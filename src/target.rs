@@ -170,61 +170,24 @@ impl BindTarget {
     }
 
     /// Tells whether this is a wildcard.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use bindaddr::BindTarget;
-    /// assert!(BindTarget::parse("[::]")?.is_any());
-    /// # Ok::<(), bindaddr::target::ResolveError>(())
-    /// ```
     #[must_use]
     pub fn is_any(&self) -> bool {
         matches!(self, Self::Any(_))
     }
 
     /// Tells whether only this host gets in.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use bindaddr::BindTarget;
-    /// assert!(BindTarget::parse("::1")?.is_loopback());
-    /// # Ok::<(), bindaddr::target::ResolveError>(())
-    /// ```
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         matches!(self, Self::Loopback(_))
     }
 
     /// Tells whether an interface of the host has the address.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host: Interfaces =
-    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
-    /// assert!(BindTarget::parse_with("10.0.0.1", &host)?.is_local());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
     /// Tells whether no interface of the host has the address.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// assert!(BindTarget::parse_with("10.0.0.1", &Interfaces::default())?.is_foreign());
-    /// # Ok::<(), bindaddr::target::ResolveError>(())
-    /// ```
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign(_))
@@ -522,17 +485,6 @@ enum Loopbacks {
 
 impl LoopbackAddrs {
     /// Iterates over the addresses: one, or `127.0.0.1` and `::1` for `localhost`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::BindTarget;
-    ///
-    /// let BindTarget::Loopback(addrs) = BindTarget::parse("localhost")? else { unreachable!() };
-    /// assert_eq!(addrs.to_string(), "127.0.0.1 and ::1");
-    /// assert_eq!(addrs.ips().count(), 2);
-    /// # Ok::<(), bindaddr::target::ResolveError>(())
-    /// ```
     pub fn ips(self) -> impl Iterator<Item = IpAddr> {
         let ips = match self.0 {
             Loopbacks::Localhost => [
@@ -627,65 +579,18 @@ pub struct LocalAddr(HostAddr);
 
 impl LocalAddr {
     /// Returns the address; never an IPv4-mapped one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host: Interfaces =
-    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
-    /// let BindTarget::Local(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.0.ip
     }
 
     /// Returns the zone of a link-local address, as the index of its interface.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host: Interfaces =
-    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
-    /// let BindTarget::Local(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.scope_id(), None);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
         self.0.scope_id()
     }
 
     /// Iterates over the interfaces that have the address: at least one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host: Interfaces = [
-    ///     Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 24),
-    ///     Interface::new("eth1", 3).with_addr("10.0.0.1".parse()?, 24).with_running(false),
-    /// ]
-    /// .into_iter()
-    /// .collect();
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &host);
-    /// let BindTarget::Local(addr) = &target else { unreachable!() };
-    /// assert_eq!(addr.interfaces().count(), 2);
-    /// assert_eq!(target.to_string(), "10.0.0.1, an address of eth0 and eth1 (not running)");
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     pub fn interfaces(&self) -> impl Iterator<Item = &Interface> {
         self.0.owners()
     }

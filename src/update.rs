@@ -19,7 +19,7 @@ pub use crate::watch::Watch;
 
 /// The difference between a [`Plan`] and the sockets that are open, as a set.
 ///
-/// A socket of the plan and an open one are the same if protocol, address, zone, `IPV6_V6ONLY` and device are. Port 0
+/// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY` and device are. Port 0
 /// and a range of ports are satisfied by the port that is open. Each socket of either side is one [`Change`], so that a
 /// change of the host is handled by closing what is [`closed`](Self::closed) and opening what is
 /// [`opened`](Self::opened), in this order.
@@ -236,16 +236,20 @@ impl Plan {
     /// Whether clients can connect is decided on the snapshot that the plan was made for; a plan that needed none, or a
     /// socket of another network namespace, counts as reachable.
     ///
-    /// It is linear in the sockets of the plan and the open ones.
+    /// Fixed ports cost the same for each socket, however many are open.
     #[must_use]
     pub fn diff<S: StdSocket>(&self, open: &Listeners<S>) -> Diff {
         let mut pool = Pool::new(open);
         let mut matched: Vec<Option<usize>> = vec![None; self.sockets.len()];
-        // Fixed ports first, so that a range does not take the socket of another entry.
-        for is_fixed in [true, false] {
+        // First what can be on one port only and is required, so that nothing else takes its socket. Of both, first
+        // what was opened for the same setting.
+        let is_bound_to_port = |socket: &PlannedSocket| {
+            socket.entry.fixed_port().is_some() && socket.if_absent != IfAbsent::Skip
+        };
+        for (is_fixed, is_own) in [(true, true), (true, false), (false, true), (false, false)] {
             for (socket, found) in self.sockets.iter().zip(&mut matched) {
-                if socket.entry.fixed_port().is_some() == is_fixed {
-                    *found = pool.take(socket);
+                if found.is_none() && is_bound_to_port(socket) == is_fixed {
+                    *found = pool.take(socket, is_own);
                 }
             }
         }
@@ -256,6 +260,11 @@ impl Plan {
                 ports.insert(socket.entry.number, open[*found].local_addr().port());
             }
         }
+        let skipped = open.skipped().iter();
+        // Of a range, whatever the port.
+        let skipped: HashSet<(Position, IpAddr)> = skipped
+            .filter_map(|error| Some((error.position(), error.addr()?.ip())))
+            .collect();
         let mut changes: Vec<Change> = Vec::with_capacity(self.sockets.len());
         for (socket, found) in self.sockets.iter().zip(&matched) {
             if let Some(found) = *found {
@@ -264,17 +273,20 @@ impl Plan {
             }
             let port = ports.get(&socket.entry.number).copied();
             let planned = socket.on_port(port.unwrap_or(socket.addr.port()));
-            let replaced = pool.take_replaced(&planned);
-            changes.push(match replaced {
-                Some((found, from, to)) => Change {
-                    kind: ChangeKind::InterfaceReplaced { from, to },
-                    position: socket.position(),
-                    addr: open[found].local_addr(),
-                    interface: name_of(to, socket, self.host.as_ref()),
-                    planned: Some(planned.on_port(open[found].local_addr().port())),
-                    open: Some(found),
-                },
-                None => self.added(planned),
+            let replaced = pool.take_replaced(&planned, self.host.as_ref());
+            let Some((found, from, to)) = replaced else {
+                let was_skipped = skipped.contains(&(planned.position(), planned.addr.ip()));
+                changes.push(self.added(planned, was_skipped));
+                continue;
+            };
+            let addr = open[found].local_addr();
+            changes.push(Change {
+                kind: ChangeKind::InterfaceReplaced { from, to },
+                position: socket.position(),
+                addr,
+                interface: name_of(to, socket, self.host.as_ref()),
+                planned: Some(planned.on_port(addr.port())),
+                open: Some(found),
             });
         }
         for found in pool.rest() {
@@ -294,17 +306,28 @@ impl Plan {
         Diff { changes }
     }
 
-    /// Returns the change of a socket that is not open.
-    fn added(&self, planned: PlannedSocket) -> Change {
+    /// Returns the change of a socket that is not open. `was_skipped` is what bind(2) said when the others were opened.
+    fn added(&self, planned: PlannedSocket, was_skipped: bool) -> Change {
         // What was planned without a snapshot is a literal, and what is required is opened at once or is an error.
         let is_selected = planned.entry.written.is_selector();
         let may_be_absent =
             is_selected || planned.entry.is_optional() || planned.if_absent == IfAbsent::Skip;
-        let host = self
-            .host
-            .as_ref()
-            .filter(|_| may_be_absent && !planned.entry.freebind);
-        let is_there = host.is_none_or(|host| is_reachable(planned.addr, None, host));
+        let device = planned.device();
+        let device = device.map(|name| (name, planned.entry.device_index));
+        let is_there = match &self.host {
+            _ if !may_be_absent => true,
+            None => !was_skipped && planned.if_absent != IfAbsent::Skip,
+            Some(host) if planned.entry.freebind => {
+                zone(planned.addr) == 0 || host.by_index(zone(planned.addr)).is_some()
+            }
+            Some(host) => {
+                let lacks_ipv6 = || !host.addrs().any(|(_, addr)| addr.ip().is_ipv6());
+                let needs_ipv6 = planned.if_absent == IfAbsent::Skip && planned.addr.is_ipv6();
+                is_reachable(planned.addr, device, host) && !(needs_ipv6 && lacks_ipv6())
+            }
+        };
+        let of_device = device.map(|(name, _)| name.to_owned());
+        let owner = || through(planned.addr, self.host.as_ref()?);
         Change {
             kind: if is_there {
                 ChangeKind::Added
@@ -313,10 +336,7 @@ impl Plan {
             },
             position: planned.position(),
             addr: planned.addr,
-            interface: self
-                .host
-                .as_ref()
-                .and_then(|host| through(planned.addr, host)),
+            interface: of_device.or_else(owner),
             open: None,
             planned: Some(planned),
         }
@@ -384,8 +404,11 @@ fn is_reachable(addr: SocketAddr, device: Option<(&str, DeviceIndex)>, host: &In
     !reach.addrs().is_empty()
 }
 
-/// Returns the interface through which clients connect to `addr`.
+/// Returns the interface through which clients connect to `addr`; a wildcard is on all of them.
 fn through(addr: SocketAddr, host: &Interfaces) -> Option<String> {
+    if addr.ip().is_unspecified() {
+        return None;
+    }
     let reach = BindTarget::classify_socket(addr, host).reach(0, host);
     let interface = reach.addrs().first()?.interface()?;
     Some(interface.to_owned())
@@ -437,18 +460,20 @@ impl<'o, S: StdSocket> Pool<'o, S> {
     }
 
     /// Takes the open socket that is a planned one, or what replaces it on a host without IPv6.
-    fn take(&mut self, socket: &PlannedSocket) -> Option<usize> {
-        let found = self.find(socket).or_else(|| {
-            let is_replaceable = socket.if_absent == IfAbsent::UseIpv4;
-            is_replaceable
-                .then(|| self.find(&socket.ipv4_instead()))
-                .flatten()
+    ///
+    /// `is_own` asks for one that was opened for the same setting.
+    fn take(&mut self, socket: &PlannedSocket, is_own: bool) -> Option<usize> {
+        let found = self.find(socket, is_own).or_else(|| {
+            let may_be_ipv4 = socket.if_absent == IfAbsent::UseIpv4;
+            let found = may_be_ipv4.then(|| self.find(&socket.ipv4_instead(), is_own))??;
+            self.open[found].is_ipv4_instead().then_some(found)
         })?;
         self.is_taken[found] = true;
         Some(found)
     }
 
-    fn find(&mut self, socket: &PlannedSocket) -> Option<usize> {
+    fn find(&mut self, socket: &PlannedSocket, is_own: bool) -> Option<usize> {
+        let may_be = |listener: &Listener<S>| !is_own || listener.position() == socket.position();
         let has_device = socket.device().is_some();
         let place = place_of(socket.addr, socket.is_only_v6(), has_device);
         if let Some(port) = socket.entry.fixed_port() {
@@ -456,22 +481,20 @@ impl<'o, S: StdSocket> Pool<'o, S> {
             return candidates
                 .iter()
                 .copied()
-                .find(|at| self.is_free(*at, socket));
+                .find(|at| may_be(&self.open[*at]) && self.is_free(*at, socket));
         }
         // Those that are taken are in nobody's way any more.
         let is_taken = &self.is_taken;
         let candidates = self.by_place.get_mut(&place)?;
         candidates.retain(|at| !is_taken[*at]);
         let ports = socket.ports();
-        let fits = |at: &&usize| {
-            let port = self.open[**at].local_addr().port();
-            (*ports.start() == 0 || ports.contains(&port)) && self.is_free(**at, socket)
+        let fits = |at: &usize| {
+            let listener = &self.open[*at];
+            let has_port = *ports.start() == 0 || ports.contains(&listener.local_addr().port());
+            has_port && may_be(listener) && self.is_free(*at, socket)
         };
         let candidates = self.by_place.get(&place)?;
-        // Of several, the one of the same setting.
-        let is_own = |at: &&usize| self.open[**at].position() == socket.position();
-        let own = candidates.iter().filter(is_own).find(fits);
-        own.or_else(|| candidates.iter().find(fits)).copied()
+        candidates.iter().copied().find(fits)
     }
 
     /// Returns `true` if an open socket is not matched yet, and is bound to the device of a planned one.
@@ -482,11 +505,18 @@ impl<'o, S: StdSocket> Pool<'o, S> {
             // An interface without an address is not in the snapshot.
             _ => listener.device_option() == socket.device(),
         };
-        !self.is_taken[at] && is_on_device
+        // A zone that is not the device's is not open anywhere.
+        let of_plan = zone(socket.addr);
+        let is_in_zone = of_plan == 0 || of_plan == zone(listener.local_addr());
+        !self.is_taken[at] && is_on_device && is_in_zone
     }
 
     /// Takes the open socket that is a planned one but for the index of its interface, with both indices.
-    fn take_replaced(&mut self, socket: &PlannedSocket) -> Option<(usize, u32, u32)> {
+    fn take_replaced(
+        &mut self,
+        socket: &PlannedSocket,
+        host: Option<&Interfaces>,
+    ) -> Option<(usize, u32, u32)> {
         let to = match socket.entry.device_index {
             DeviceIndex::Known(index) => index,
             _ => zone(socket.addr),
@@ -505,7 +535,11 @@ impl<'o, S: StdSocket> Pool<'o, S> {
                 _ => zone(listener.local_addr()),
             };
             let is_alike = !self.is_taken[at] && listener.device_option() == socket.device();
-            let is_replaced = is_alike && from != 0 && to != 0 && from != to;
+            // An address that moved to another interface leaves that of the socket in place; the name of a device may
+            // be another interface's now.
+            let is_gone = host.is_none_or(|host| host.by_index(from).is_none());
+            let is_replaced = is_gone || socket.device().is_some();
+            let is_replaced = is_alike && is_replaced && from != 0 && to != 0 && from != to;
             is_replaced.then_some((at, from, to))
         })?;
         self.is_taken[found.0] = true;

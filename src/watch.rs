@@ -1,15 +1,15 @@
-//! Being told when the host's addresses change: [`Watch`].
+//! Notifications that the host's addresses may have changed: [`Watch`].
 
 use std::io;
 use std::time::Duration;
 
 use crate::sys::AddrEvents;
 
-/// Tells when addresses or interfaces of this host may have changed.
+/// Reports when addresses or interfaces of this host may have changed.
 ///
-/// It says that, and not what: whoever is told reads the [`Interfaces`](crate::Interfaces) again, and
-/// [`Hold::look`](crate::Hold::look) finds what it means. So nothing is lost when changes come faster than they
-/// are read, and a burst of them costs one look.
+/// It does not report what changed: read the [`Interfaces`](crate::Interfaces) again, and
+/// [`Plan::diff`](crate::Plan::diff) compares. So nothing is lost when changes come faster than they are read, and a
+/// burst of them is compared once.
 ///
 /// Make it before the first snapshot is taken, so that nothing happens unseen in between.
 ///

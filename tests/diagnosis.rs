@@ -1681,7 +1681,7 @@ fn can_mount_proc() -> bool {
 
 #[allow(clippy::needless_pass_by_value)] // they are closed behind it
 fn notes<S: bindaddr::update::StdSocket>(bound: bindaddr::Listeners<S>) -> Vec<String> {
-    let host = Interfaces::system().unwrap();
+    let host = Interfaces::system().expect("netlink is there");
     let warnings = bound.iter().flat_map(|one| one.warnings(&host));
     warnings.map(|warning| warning.kind().to_string()).collect()
 }

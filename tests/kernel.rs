@@ -930,8 +930,7 @@ fn every_failure_keeps_what_is_known() {
                         prop_assert!(
                             matches!(
                                 err.cause(),
-                                Cause::Group(GroupAddr::Multicast)
-                                    | Cause::Group(GroupAddr::Broadcast)
+                                Cause::Group(GroupAddr::Multicast | GroupAddr::Broadcast)
                             ),
                             "{:?}",
                             err

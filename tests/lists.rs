@@ -290,7 +290,10 @@ fn all_are_opened_or_none_and_every_failure_is_told() {
     let mut texts: Vec<String> = taken.collect();
     texts.insert(1, free.to_string());
     let err = bind(&texts).unwrap_err();
-    let failed: Vec<&str> = err.errors().map(|failure| failure.text()).collect();
+    let failed: Vec<&str> = err
+        .errors()
+        .map(bindaddr::diagnosis::SettingError::text)
+        .collect();
     assert_eq!(failed, [&*texts[0], &*texts[2]]);
     assert!(err.to_string().starts_with(&format!(
         "cannot listen on 2 of 3 addresses: {}: ",
@@ -731,6 +734,23 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
         let listeners = bind(["-[::]:80", "*:80", "127.0.0.1:81"]).unwrap();
         let addrs: Vec<String> = addrs(&listeners).iter().map(ToString::to_string).collect();
         assert_eq!(addrs, ["0.0.0.0:80", "127.0.0.1:81"]);
+        assert!(listeners.duplicates().is_empty());
+        drop(listeners);
+        // What can do with IPv4 has it, wherever it stands.
+        for list in [["-[::]:80", "-*:80"], ["-*:80", "-[::]:80"]] {
+            let listeners = bind(list).unwrap();
+            assert_eq!(listeners[0].local_addr().to_string(), "0.0.0.0:80");
+        }
+        let listeners = bind("localhost:80, localhost:80").unwrap();
+        let duplicates: Vec<String> = listeners
+            .duplicates()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert_eq!(
+            duplicates,
+            ["127.0.0.1:80 is listed twice and is open once"]
+        );
         drop(listeners);
         // What is skipped is told of each.
         let listeners = bind([

@@ -270,8 +270,7 @@ fn verdicts_and_classes_agree_with_the_kernel() {
                         (Err(err), _)
                             if matches!(
                                 err.cause(),
-                                Cause::Group(GroupAddr::Multicast)
-                                    | Cause::Group(GroupAddr::Broadcast)
+                                Cause::Group(GroupAddr::Multicast | GroupAddr::Broadcast)
                             ) =>
                         {
                             prop_assert!(err.raw_os_error().is_none());

@@ -33,8 +33,9 @@ impl Server {
     }
 
     fn with(options: &BindOptions, settings: impl ToSettings) -> Self {
-        let plan = options.plan(settings).unwrap().replan(&now()).unwrap();
-        let listeners = plan.bind().unwrap();
+        let plan = options.plan(settings).expect("a plan");
+        let plan = plan.replan(&now()).expect("a plan");
+        let listeners = plan.bind().expect("free ports");
         let diff = plan.diff(&listeners);
         Self {
             plan,
@@ -45,7 +46,7 @@ impl Server {
 
     /// Returns what changed since the last look.
     fn look_at(&mut self, host: &Interfaces) -> Vec<Change> {
-        self.plan = self.plan.replan(host).unwrap();
+        self.plan = self.plan.replan(host).expect("a plan");
         let diff = self.plan.diff(&self.listeners);
         let changes = diff.since(&self.diff).into_iter().cloned().collect();
         self.diff = diff;
@@ -72,7 +73,8 @@ impl Server {
         self.listeners
             .retain(|_| !place.next().is_some_and(|place| closed.contains(&place)));
         for planned in self.diff.opened() {
-            self.listeners.extend(bindaddr::bind(planned).unwrap());
+            self.listeners
+                .extend(bindaddr::bind(planned).expect("a free port"));
         }
         let diff = self.plan.diff(&self.listeners);
         assert!(diff.is_empty(), "{diff:?}");
@@ -403,6 +405,81 @@ fn missing_loopback_address_is_added_when_it_comes() {
         ip("link set lo up");
         assert_eq!(kinds(&server.look()), [ChangeKind::Kept; 2]);
     });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn ipv4_wildcard_is_not_both_families() {
+    in_namespace("ipv4_wildcard_is_not_both_families", || {
+        let mut listeners = bindaddr::bind("0.0.0.0:5000").unwrap();
+        let plan = BindOptions::new().plan("*:5000").unwrap();
+        for plan in [plan.replan(&now()).unwrap(), plan] {
+            assert_eq!(plan.diff(&listeners).opened().count(), 1);
+            assert_eq!(plan.diff(&listeners).closed().count(), 1);
+        }
+        listeners.retain(|_| false);
+        // What `*` still lacks is both families, whatever `[::]` means.
+        let options = BindOptions::new().only_v6(true);
+        let plan = options.plan("*:5001").unwrap();
+        let diff = plan.diff(&Listeners::<std::net::TcpListener>::default());
+        let listeners = options.bind(diff.opened().next().unwrap()).unwrap();
+        assert!(connects(addr("127.0.0.1:5001")));
+        assert!(plan.diff(&listeners).is_empty());
+        // Where there is no IPv6, `*` opens IPv4 alone.
+        util::sandbox::refuse_family(10, 97);
+        let plan = BindOptions::new().plan("*:5002").unwrap();
+        let diff = plan.diff(&Listeners::<std::net::TcpListener>::default());
+        let listeners = bindaddr::bind(diff.opened().next().unwrap()).unwrap();
+        assert!(plan.diff(&listeners).is_empty());
+        let plan = BindOptions::new().plan("*:5000").unwrap();
+        let listeners = plan.bind().unwrap();
+        assert_eq!(listeners[0].local_addr(), addr("0.0.0.0:5000"));
+        assert!(plan.diff(&listeners).is_empty());
+        assert!(plan.replan(&now()).unwrap().diff(&listeners).is_empty());
+    });
+}
+
+#[test]
+fn what_bind_left_out_is_pending() {
+    in_namespace("what_bind_left_out_is_pending", || {
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
+        let settings = [
+            "localhost:5000",
+            "-198.51.100.1:5000",
+            "-[fe80::1%9999]:5000",
+        ];
+        let plan = BindOptions::new().plan(settings).unwrap();
+        let listeners = plan.bind().unwrap();
+        assert_eq!((listeners.len(), listeners.skipped().len()), (1, 2));
+        for plan in [plan.replan(&now()).unwrap(), plan] {
+            let diff = plan.diff(&listeners);
+            assert!(diff.is_empty(), "{diff:?}");
+        }
+        // Nothing of that is on a device without the address.
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = Setting::from("-localhost:5001").device("eth0");
+        let server = Server::start([settings, "127.0.0.1:5002".into()]);
+        assert!(server.diff.is_empty(), "{:?}", server.diff);
+    });
+}
+
+#[test]
+fn address_on_another_interface_is_not_a_recreated_one() {
+    in_namespace(
+        "address_on_another_interface_is_not_a_recreated_one",
+        || {
+            link();
+            ip("addr add fe80::1/64 dev eth0 nodad");
+            let mut server = Server::start(["-[fe80::1/128]:5000", "127.0.0.1:5001"]);
+            assert_eq!(server.addrs().len(), 2);
+            ip("addr del fe80::1/64 dev eth0");
+            ip("addr add fe80::1/64 dev far0 nodad");
+            let kinds: HashSet<ChangeKind> = kinds(&server.look()).into_iter().collect();
+            assert_eq!(kinds, [ChangeKind::Added, ChangeKind::Removed].into());
+            server.follow();
+        },
+    );
 }
 
 #[test]

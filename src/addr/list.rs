@@ -166,32 +166,12 @@ impl ListenAddrs {
     }
 
     /// Borrows the addresses.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
-    /// assert_eq!(addrs.as_slice().len(), 2);
-    /// # Ok::<(), bindaddr::addr::ParseListError>(())
-    /// ```
     #[must_use]
     pub fn as_slice(&self) -> &[ListenAddr] {
         &self.addrs
     }
 
     /// Iterates over the addresses.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let addrs: ListenAddrs = "*:80, *:443".parse()?;
-    /// assert!(addrs.iter().map(bindaddr::ListenAddr::port).eq([80, 443]));
-    /// # Ok::<(), bindaddr::addr::ParseListError>(())
-    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, ListenAddr> {
         self.addrs.iter()
     }
@@ -463,15 +443,6 @@ pub struct ParseListError {
 
 impl ParseListError {
     /// Returns what is wrong, in the order of the list: at least one entry.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.errors().len(), 1);
-    /// ```
     #[must_use]
     pub fn errors(&self) -> &[EntryError] {
         &self.errors
@@ -525,45 +496,18 @@ pub struct EntryError {
 
 impl EntryError {
     /// Returns which entry it is, from 0 on.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.errors()[0].index(), 1);
-    /// ```
     #[must_use]
     pub fn index(&self) -> usize {
         self.index
     }
 
     /// Returns where the entry begins, in bytes of the text that it came in.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.errors()[0].offset(), 6);
-    /// ```
     #[must_use]
     pub fn offset(&self) -> usize {
         self.offset
     }
 
     /// Returns what is wrong with it.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::ListenAddrs;
-    ///
-    /// let err = "*:80, localhost".parse::<ListenAddrs>().unwrap_err();
-    /// assert_eq!(err.errors()[0].error().text(), "localhost");
-    /// ```
     #[must_use]
     pub fn error(&self) -> &ParseError {
         &self.error

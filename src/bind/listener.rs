@@ -1,6 +1,6 @@
 //! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -48,6 +48,8 @@ pub struct Listener<S = TcpListener> {
     /// The option, as it was set.
     device: Option<String>,
     device_index: DeviceIndex,
+    /// Whether it is the IPv4 wildcard that replaces a dual-stack one.
+    is_ipv4_instead: bool,
     position: Position,
 }
 
@@ -95,6 +97,11 @@ impl<S> Listener<S> {
 
     pub(crate) fn device_index(&self) -> DeviceIndex {
         self.device_index
+    }
+
+    /// Returns `true` if it is the IPv4 wildcard that was opened instead of a dual-stack one.
+    pub(crate) fn is_ipv4_instead(&self) -> bool {
+        self.is_ipv4_instead
     }
 
     pub(crate) fn namespace(&self) -> Namespace {
@@ -369,7 +376,15 @@ pub(super) struct Rest {
 
 impl Rest {
     /// Returns the rest of a plan; `None` if there is none.
-    pub(super) fn of(plan: &Plan, mut skipped: Vec<SettingError>) -> Option<Box<Self>> {
+    pub(super) fn of(
+        plan: &Plan,
+        mut skipped: Vec<SettingError>,
+        opened: &[OpenedSocket],
+    ) -> Option<Box<Self>> {
+        let opened: HashSet<(Position, SocketAddr)> = opened
+            .iter()
+            .map(|opened| (opened.planned.position(), opened.planned.addr()))
+            .collect();
         // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
         // without it.
         let kept: HashMap<(Position, Option<SocketAddr>), SettingError> = skipped
@@ -379,7 +394,8 @@ impl Rest {
         let mut duplicates = plan.duplicates.clone();
         duplicates.retain(|duplicate| {
             let Some(error) = kept.get(&(duplicate.kept_by, Some(duplicate.addr))) else {
-                return true;
+                // `*` and `localhost` do without IPv6 where the host has none.
+                return opened.contains(&(duplicate.kept_by, duplicate.addr));
             };
             let entry = plan.entry_at(duplicate.position);
             if let Some(entry) = entry.filter(|entry| entry.is_optional()) {
@@ -415,6 +431,7 @@ impl<S> Listeners<S> {
             freebind,
             device: None,
             device_index: DeviceIndex::None,
+            is_ipv4_instead: false,
             position: Position::default(),
         };
         Self::from_iter([listener])
@@ -474,9 +491,12 @@ impl<S> Listeners<S> {
     }
 }
 
-impl<S: From<Socket>> Listeners<S> {
+impl<S> Listeners<S> {
     /// Converts the sockets of the engine, all of which are open.
-    pub(super) fn of(opened: Opened) -> Self {
+    pub(super) fn of(opened: Opened) -> Self
+    where
+        S: From<Socket>,
+    {
         let sockets = opened.sockets.into_iter();
         let mut listeners: Vec<Listener<S>> = sockets.filter_map(Listener::of).collect();
         listeners.sort_by_key(|listener| listener.position);
@@ -487,8 +507,11 @@ impl<S: From<Socket>> Listeners<S> {
     }
 }
 
-impl<S: From<Socket>> Listener<S> {
-    fn of(opened: OpenedSocket) -> Option<Self> {
+impl<S> Listener<S> {
+    fn of(opened: OpenedSocket) -> Option<Self>
+    where
+        S: From<Socket>,
+    {
         let entry = &opened.planned.entry;
         Some(Self {
             socket: opened.socket?.into(),
@@ -499,6 +522,7 @@ impl<S: From<Socket>> Listener<S> {
             freebind: entry.freebind,
             device: entry.device.clone(),
             device_index: entry.device_index,
+            is_ipv4_instead: opened.planned.is_ipv4_instead(),
             position: entry.position,
         })
     }

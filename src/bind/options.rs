@@ -35,7 +35,7 @@ use crate::target::SnapshotCache;
 pub struct BindOptions(pub(crate) Options);
 
 impl BindOptions {
-    /// Returns the default options: what [`bind()`] uses.
+    /// Returns the default options: what [`bind()`](crate::bind()) uses.
     ///
     /// # Examples
     ///

@@ -2,15 +2,15 @@
 
 use crate::diagnose::{self, BoundBy, Namespace};
 use crate::diagnosis::Warning;
-use crate::interfaces::Interfaces;
-use crate::plan::{Plan, PlannedSocket};
+use crate::interfaces::{Interface, Interfaces};
+use crate::plan::{DeviceIndex, Plan, PlannedSocket};
 use crate::reach::{Exposure, OpenSocket, Reach, Surroundings, warnings_of_exposure};
 use crate::target::Protocol;
 
 impl Plan {
     /// Returns from how far away clients could connect to any of the sockets, on the host of a snapshot.
     ///
-    /// An optional entry counts, because its address may come.
+    /// An optional entry whose address is planned counts, though the host may lack it: the address may come.
     ///
     /// # Examples
     ///
@@ -80,6 +80,13 @@ impl Plan {
 }
 
 /// Returns the interface that a socket would be bound to: that of the option, or that of the cgroup.
+///
+/// The option may be another name of it (`ip link property add … altname`).
 fn device_of<'a>(socket: &'a PlannedSocket, host: &'a Interfaces) -> Option<&'a str> {
-    socket.device().or_else(|| socket.target(host).device(host))
+    let of_index = match socket.entry.device_index {
+        DeviceIndex::Known(index) => host.by_index(index).map(Interface::name),
+        _ => None,
+    };
+    let of_option = of_index.or_else(|| socket.device());
+    of_option.or_else(|| socket.target(host).device(host))
 }

@@ -26,6 +26,7 @@ pub(crate) type StepError = (Step, io::Error);
 
 /// A socket as it is to be opened.
 #[derive(Clone, Copy)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of a socket
 pub(super) struct SocketSpec<'a> {
     pub(super) protocol: Protocol,
     pub(super) addr: SocketAddr,
@@ -207,6 +208,8 @@ pub(super) fn absent(step: Step, error: &io::Error) -> Option<Absent> {
     let errno = crate::diagnose::Errno::of(error);
     match step {
         Step::Bind if errno == crate::diagnose::Errno::NotAvailable => Some(Absent::Address),
+        // What bind(2) says of an address in a zone that no interface is.
+        Step::Bind if errno == crate::diagnose::Errno::NoDevice => Some(Absent::Address),
         Step::Socket if errno.is_about_family() => Some(Absent::Family),
         _ => None,
     }

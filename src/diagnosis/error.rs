@@ -231,7 +231,7 @@ impl BindError {
         }
         match error.addr {
             Some(addr) if !error.text().ends_with(&addr.to_string()) => {
-                subject.push_str(&format!("{addr}: "));
+                subject = format!("{subject}{addr}: ");
             }
             _ => {}
         }
@@ -240,7 +240,7 @@ impl BindError {
 
     /// Writes a line for each cause, below it its hints.
     fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut groups: Vec<(String, Vec<String>, &SettingError)> = Vec::new();
+        let mut groups: Vec<(String, Vec<String>, Vec<&SettingError>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
         for error in self.errors() {
             let causes = error.sentence();
@@ -248,24 +248,26 @@ impl BindError {
             let subject = subject.trim_end_matches(": ").to_owned();
             let place = *places.entry(causes.clone()).or_insert(groups.len());
             match groups.get_mut(place) {
-                Some((_, subjects, _)) => subjects.push(subject),
-                None => groups.push((causes, vec![subject], error)),
+                Some((_, subjects, errors)) => {
+                    subjects.push(subject);
+                    errors.push(error);
+                }
+                None => groups.push((causes, vec![subject], vec![error])),
             }
         }
         self.write_lead_in(f)?;
-        for (causes, subjects, error) in groups {
+        for (causes, mut subjects, errors) in groups {
+            // The causes of an invalid text name it.
+            subjects.retain(|subject| !subject.is_empty());
             let (first, more) = subjects.split_at(subjects.len().min(SHOWN));
             write!(f, "\n  {}", first.join(", "))?;
             if !more.is_empty() {
                 write!(f, " and {} more", more.len())?;
             }
-            let joint = if first.iter().all(String::is_empty) {
-                ""
-            } else {
-                ": "
-            };
+            let joint = if first.is_empty() { "" } else { ": " };
             write!(f, "{joint}{causes}")?;
-            for hint in error.hints() {
+            let hints = without_repetition(errors.into_iter().flat_map(SettingError::hints));
+            for hint in hints.into_iter().take(SHOWN) {
                 write!(f, "\n    hint: {hint}")?;
             }
         }

@@ -45,60 +45,18 @@ pub struct Holder {
 
 impl Holder {
     /// Returns its address and port; never an IPv4-mapped address.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].addr(), held.as_slice()[0].local_addr());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns the state of the socket.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].state(), bindaddr::diagnosis::SocketState::Listening);
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn state(&self) -> SocketState {
         self.state
     }
 
     /// Returns why it is in the way.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].overlap(), bindaddr::target::Overlap::SameAddress);
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn overlap(&self) -> Overlap {
         self.overlap
@@ -109,20 +67,6 @@ impl Holder {
     /// The tables of `/proc`, which are read where netlink is denied, do not have whether `[::]` is dual-stack, nor the
     /// interface that a socket is bound to. A socket that is in the way or not by one of these is reported only where
     /// no other explains the error.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert!(holders[0].is_certain());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.is_certain
@@ -130,100 +74,30 @@ impl Holder {
 
     /// Returns the user that created the socket, as this process's user namespace numbers users. A
     /// daemon that has dropped its privileges since runs as [another one](Self::process_uid).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert!(holders[0].uid().is_some());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
         self.uid
     }
 
     /// Returns the process that has it open; the first one, if several have.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].pid(), Some(std::process::id()));
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
     }
 
     /// Returns the effective user of that process (proc(5), `status`).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert_eq!(holders[0].process_uid(), holders[0].uid());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn process_uid(&self) -> Option<u32> {
         self.process.as_ref()?.uid
     }
 
     /// Returns the name of that process, at most 15 bytes of it (proc(5), `comm`).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// println!("{:?} has it", holders[0].command());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn command(&self) -> Option<&str> {
         self.process.as_ref()?.command.as_deref()
     }
 
     /// Tells whether this very process has it open.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # #[cfg(target_os = "linux")] {
-    /// use bindaddr::Cause;
-    ///
-    /// let held = bindaddr::bind("127.0.0.1:0")?;
-    /// let err = bindaddr::bind(held.as_slice()[0].local_addr()).unwrap_err();
-    /// let Cause::InUse { holders, .. } = err.cause() else { unreachable!() };
-    /// assert!(holders[0].is_this_process());
-    /// # }
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
     #[must_use]
     pub fn is_this_process(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.is_this)

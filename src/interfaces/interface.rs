@@ -189,12 +189,6 @@ impl Interface {
     }
 
     /// Returns the name; on Windows, the friendly one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(bindaddr::interfaces::Interface::new("eth0", 2).name(), "eth0");
-    /// ```
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -203,12 +197,6 @@ impl Interface {
     /// Returns the index, which is the scope id of its link-local addresses.
     ///
     /// It is `None` where the system does not tell.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert_eq!(bindaddr::interfaces::Interface::new("eth0", 2).index(), Some(2));
-    /// ```
     #[must_use]
     pub fn index(&self) -> Option<u32> {
         (self.index != 0).then_some(self.index)
@@ -220,15 +208,6 @@ impl Interface {
     /// # Platform notes
     ///
     /// Linux: `IFF_LOOPBACK`, netdevice(7). Elsewhere it is not said.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    ///
-    /// assert!(Interface::new("lo0", 1).with_addr("::1".parse()?, 128).is_loopback());
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         let has_loopback = || self.addrs.iter().any(|addr| addr.ip.is_loopback());
@@ -252,15 +231,6 @@ impl Interface {
     ///
     /// Linux: `IFF_UP`, netdevice(7). Elsewhere it is not known of an interface that does not
     /// run, and says yes.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    ///
-    /// let eth0 = Interface::new("eth0", 2).with_up(false);
-    /// assert_eq!((eth0.is_up(), eth0.is_running()), (false, false));
-    /// ```
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.up
@@ -274,28 +244,12 @@ impl Interface {
     ///
     /// - Unix: `IFF_RUNNING`, netdevice(7).
     /// - Windows: `IfOperStatusUp`.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// assert!(bindaddr::interfaces::Interface::new("eth0", 2).is_running());
-    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running
     }
 
     /// Returns the addresses, ordered by value.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    ///
-    /// let lo = Interface::new("lo", 1).with_addr("127.0.0.1".parse()?, 8);
-    /// assert_eq!(lo.addrs().len(), 1);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn addrs(&self) -> &[InterfaceAddr] {
         &self.addrs
@@ -457,33 +411,12 @@ impl InterfaceAddr {
     }
 
     /// Returns the address; never an IPv4-mapped one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// // A mapped address is the IPv4 address.
-    /// let addr = InterfaceAddr::new("::ffff:10.0.0.1".parse()?, 8);
-    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
 
     /// Returns the length of the subnet's prefix, in bits.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
-    /// assert_eq!(addr.prefix_len(), 16);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn prefix_len(&self) -> u8 {
         self.prefix_len
@@ -496,32 +429,12 @@ impl InterfaceAddr {
     /// Linux tells it. Elsewhere if-addrs does, on interfaces that could broadcast only, and in
     /// one field with the broadcast address: of the system, a snapshot knows the peer of an
     /// IPv4 host route (`/32`) on such an interface, and no other.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
-    /// assert_eq!(addr.peer(), None);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
     /// Returns how far the address is usable.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
-    /// assert_eq!(addr.state(), bindaddr::interfaces::AddrState::Preferred);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn state(&self) -> AddrState {
         self.state
@@ -533,16 +446,6 @@ impl InterfaceAddr {
     /// # Platform notes
     ///
     /// Read on Linux. Elsewhere it says no.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// let addr = InterfaceAddr::new("2001:db8::8d1f:77".parse()?, 64).with_temporary(true);
-    /// assert!(addr.is_temporary());
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn is_temporary(&self) -> bool {
         self.temporary
@@ -554,16 +457,6 @@ impl InterfaceAddr {
     }
 
     /// Returns the subnet that the address lies in.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::InterfaceAddr;
-    ///
-    /// let addr = InterfaceAddr::new("192.168.71.67".parse()?, 16);
-    /// assert_eq!(addr.subnet().to_string(), "192.168.0.0/16");
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn subnet(&self) -> Network {
         Network::containing(self.ip, self.prefix_len)

@@ -30,10 +30,14 @@ pub(crate) struct Options {
 
 impl Options {
     /// Returns `true` if there are sockets to take in place of binding.
+    #[cfg(feature = "socket-activation")]
     pub(crate) fn has_inherited_sockets(&self) -> bool {
-        #[cfg(feature = "socket-activation")]
-        return !self.activation.is_empty();
-        #[cfg(not(feature = "socket-activation"))]
+        !self.activation.is_empty()
+    }
+
+    #[cfg(not(feature = "socket-activation"))]
+    #[allow(clippy::unused_self)] // as with the feature
+    pub(crate) fn has_inherited_sockets(&self) -> bool {
         false
     }
 }

@@ -373,7 +373,9 @@ impl<T: sealed::ToSettings + ?Sized> sealed::ToSettings for &T {
 
 impl<T: sealed::ToSettings> sealed::ToSettings for [T] {
     fn for_each<'s>(&'s self, each: &mut dyn FnMut(Setting<'s>)) {
-        self.iter().for_each(|one| one.for_each(each));
+        for one in self {
+            one.for_each(each);
+        }
     }
 }
 
@@ -440,7 +442,9 @@ impl<H: sealed::ToHosts + ?Sized> sealed::ToHosts for &H {
 
 impl<H: sealed::ToHosts> sealed::ToHosts for [H] {
     fn for_each<'s>(&'s self, port: u16, each: &mut dyn FnMut(Setting<'s>)) {
-        self.iter().for_each(|one| one.for_each(port, each));
+        for one in self {
+            one.for_each(port, each);
+        }
     }
 }
 

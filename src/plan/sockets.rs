@@ -157,9 +157,13 @@ impl PlannedSocket {
         Self {
             addr,
             only_v6: false,
-            if_absent: IfAbsent::Fail,
             ..self.clone()
         }
+    }
+
+    /// Returns `true` if it is the IPv4 wildcard that replaces a dual-stack one.
+    pub(crate) fn is_ipv4_instead(&self) -> bool {
+        self.addr.is_ipv4() && self.if_absent == IfAbsent::UseIpv4
     }
 
     /// Returns the same socket on another port.
@@ -215,6 +219,10 @@ impl PlannedSocket {
     pub(super) fn listen_addr(&self) -> ListenAddr {
         if self.is_only_v6() && self.addr.ip().is_unspecified() {
             return ListenAddr::of_host(Host::Any, Some(Family::Ipv6), self.addr.port());
+        }
+        // Both families whatever `only_v6` says, and IPv4 alone where there is no IPv6.
+        if self.if_absent == IfAbsent::UseIpv4 && self.addr.is_ipv6() {
+            return ListenAddr::of_host(Host::Any, None, self.addr.port());
         }
         self.addr.into()
     }
@@ -339,12 +347,14 @@ pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
         .iter()
         .filter(|socket| socket.entry.fixed_port().is_some())
     {
-        // Of entries that can do without it, one that reports its absence comes before one that does not.
-        let need = match socket.if_absent {
-            _ if socket.entry.is_optional() => 2,
-            IfAbsent::Fail => 0,
-            IfAbsent::UseIpv4 => 1,
-            IfAbsent::Skip => 3,
+        // Of entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
+        // before one that does not.
+        let need = match (socket.if_absent, socket.entry.is_optional()) {
+            (IfAbsent::Fail, false) => 0,
+            (IfAbsent::UseIpv4, false) => 1,
+            (IfAbsent::UseIpv4, true) => 2,
+            (IfAbsent::Fail, true) => 3,
+            (IfAbsent::Skip, _) => 4,
         };
         let rank = (need, socket.entry.number, socket.entry.position);
         let owner = owners.entry(socket.identity()).or_insert(rank);

@@ -129,54 +129,19 @@ impl ReachableAddr {
 
     /// Returns the address and the port. The scope id of a link-local address
     /// is this host's; a client has to name an interface of its own.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.addrs()[0].addr(), "127.0.0.1:8080".parse()?);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
     /// Returns from where the address works.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert_eq!(reach.addrs()[0].origin(), bindaddr::reach::Origin::ThisHost);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn origin(&self) -> Origin {
         self.origin
     }
 
     /// Returns how far the address reaches: by its kind, and not beyond this host if it works
-    /// [from](Self::from) there only.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::{BindTarget, Exposure, Interfaces};
-    ///
-    /// let host: Interfaces =
-    ///     [Interface::new("eth0", 2).with_addr("10.0.0.1".parse()?, 8)].into_iter().collect();
-    /// let reach = BindTarget::parse_with("eth0", &host)?.reach(80, &host);
-    /// assert_eq!(reach.addrs()[0].exposure(), Exposure::Private);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// [origin](Self::origin) there only.
     #[must_use]
     pub fn exposure(&self) -> Exposure {
         match self.origin {
@@ -186,18 +151,6 @@ impl ReachableAddr {
     }
 
     /// Returns the name of the interface that has the address, where one has.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// # #[cfg(target_os = "linux")]
-    /// assert_eq!(reach.addrs()[0].interface(), Some("lo"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
         self.interface.as_deref()
@@ -205,17 +158,6 @@ impl ReachableAddr {
 
     /// Tells whether that interface is up and has a carrier. Where it is not, this host and
     /// those that reach it through another interface can connect.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert!(reach.addrs()[0].is_running());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.running
@@ -223,17 +165,6 @@ impl ReachableAddr {
 
     /// Tells whether browsers open the [`url`](Self::url). They take no IPv6 link-local address, for
     /// they know no zones.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host = Interfaces::system()?;
-    /// let reach = BindTarget::parse_with("127.0.0.1", &host)?.reach(8080, &host);
-    /// assert!(reach.addrs()[0].is_for_browsers());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
     pub fn is_for_browsers(&self) -> bool {
         !(self.addr.is_ipv6() && self.is_link_local())

@@ -25,14 +25,14 @@ use super::Protocol;
 /// over is bound.
 ///
 /// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it
-/// listens, and it is bound to the interface of [`device`](BindOptions::device), or without that option to none but its
+/// listens, and it is bound to the interface of [`device`](crate::BindOptions::device), or without that option to none but its
 /// zone. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
 /// fits none. UDP-Lite, ICMP and connected UDP sockets fit no setting. Its backlog is the manager's, and so is its
-/// `SO_REUSEADDR`. It blocks unless [`nonblocking`](BindOptions::nonblocking) is set, though systemd's do not. Taking a
+/// `SO_REUSEADDR`. It blocks unless [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a
 /// socket twice yields two descriptors for one open file description (open(2)), so that what is set on one holds for the
 /// other: only the first taking makes it block.
 ///
-/// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`] that
+/// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that
 /// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
 /// bound by them again.
 ///
@@ -40,11 +40,11 @@ use super::Protocol;
 /// their share of the clients: hand over one.
 ///
 /// A socket may belong to another network namespace than the process, for example with `PrivateNetwork=yes` of systemd:
-/// clients of that namespace connect, whatever the interfaces here are. [`Listener::notes`](crate::Listener::notes)
+/// clients of that namespace connect, whatever the interfaces here are. [`Listener::warnings`](crate::Listener::warnings)
 /// reports it, and [`Listener::exposure`](crate::Listener::exposure) assumes the most.
 ///
 /// Unix sockets and others that fit no setting are kept for [`take_rest`](Self::take_rest).
-/// [`check`](BindOptions::check) does not know of any, and reports their ports as in use.
+/// [`check`](crate::BindOptions::check) finds the sockets that it would take, and takes none.
 ///
 /// # Platform notes
 ///
@@ -211,15 +211,6 @@ impl Activation {
 
     /// Iterates over the addresses of the sockets that no setting has stood for so far, not even in
     /// a list that failed.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// for addr in bindaddr::Activation::from_env()?.unused() {
-    ///     eprintln!("warning: {addr} was handed over, and no setting stands for it");
-    /// }
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
     pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
         let sockets = self.sockets().iter();
         let unused = sockets.filter(|handed| !handed.used.load(Ordering::Relaxed));

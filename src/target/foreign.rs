@@ -25,51 +25,18 @@ pub struct ForeignAddr(pub(super) HostAddr);
 
 impl ForeignAddr {
     /// Returns the address; never an IPv4-mapped one.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
-    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.ip(), "10.0.0.1".parse::<std::net::IpAddr>()?);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.0.ip
     }
 
     /// Returns the zone of a link-local address, as the index of an interface.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
-    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.scope_id(), None);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn scope_id(&self) -> Option<u32> {
         self.0.scope_id()
     }
 
     /// Returns why no interface is likely to have the address.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let target = BindTarget::classify("10.0.0.1".parse()?, &Interfaces::default());
-    /// let BindTarget::Foreign(addr) = target else { unreachable!() };
-    /// assert_eq!(addr.reason(), bindaddr::target::ForeignReason::Unrelated);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn reason(&self) -> ForeignReason<'_> {
         reason_in(&self.0)
@@ -78,23 +45,6 @@ impl ForeignAddr {
     /// Returns up to three addresses of the host that share the longest prefixes with this one.
     ///
     /// They are of its family, and link-local only if it is, too.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::interfaces::Interface;
-    /// use bindaddr::target::ForeignReason;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let host: Interfaces = [Interface::new("eth0", 2).with_addr("192.168.71.67".parse()?, 16)]
-    ///     .into_iter()
-    ///     .collect();
-    /// let target = BindTarget::classify("192.168.158.94".parse()?, &host);
-    /// let BindTarget::Foreign(addr) = &target else { unreachable!() };
-    /// assert!(matches!(addr.reason(), ForeignReason::SameSubnet { .. }));
-    /// assert_eq!(addr.nearest(), ["192.168.71.67".parse::<std::net::IpAddr>()?]);
-    /// # Ok::<(), std::net::AddrParseError>(())
-    /// ```
     #[must_use]
     pub fn nearest(&self) -> Vec<IpAddr> {
         let HostAddr {

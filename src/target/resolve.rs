@@ -502,29 +502,12 @@ impl ResolveError {
     }
 
     /// Returns the text as it was written; the canonical one, if a [`ListenAddr`] was resolved.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let err = bindaddr::BindTarget::parse("no-such-interface").unwrap_err();
-    /// assert_eq!(err.text(), "no-such-interface");
-    /// ```
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns what is wrong.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::target::ResolveErrorKind;
-    /// use bindaddr::{BindTarget, Interfaces};
-    ///
-    /// let err = BindTarget::parse_with("eth7", &Interfaces::default()).unwrap_err();
-    /// assert!(matches!(err.kind(), ResolveErrorKind::NoSuchInterface { .. }));
-    /// ```
     #[must_use]
     pub fn kind(&self) -> &ResolveErrorKind {
         &self.kind

@@ -295,17 +295,17 @@ fn reports_are_values() {
         .reach(80, &host());
     let reach = to_value(reach).unwrap();
     assert_eq!(reach["exposure"], "private");
-    let dials = reach["dials"].as_array().unwrap();
-    let addrs: Vec<&Value> = dials.iter().map(|dial| &dial["addr"]).collect();
+    let reachable = reach["addrs"].as_array().unwrap();
+    let addrs: Vec<&Value> = reachable.iter().map(|addr| &addr["addr"]).collect();
     assert_eq!(
         addrs,
         ["127.0.0.1:80", "192.168.71.67:80", "[fe80::77%2]:80"]
     );
     assert_eq!(
-        dials[1],
+        reachable[1],
         json!({
             "addr": "192.168.71.67:80",
-            "from": "network",
+            "origin": "network",
             "exposure": "private",
             "interface": "eth0",
             "running": true,
