@@ -84,7 +84,7 @@ pub(crate) struct Diagnosis {
     pub(crate) hints: Vec<Hint>,
 }
 
-/// Tells whether a loopback address that cannot be bound is there all the same: its route is missing.
+/// Returns `true` if an interface has a loopback address that cannot be bound, because its route is missing.
 pub(crate) fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
     has.iter().any(|addr| addr.ip() == ip)
 }

@@ -21,8 +21,12 @@ pub use crate::watch::Watch;
 ///
 /// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY` and device are. Port 0
 /// and a range of ports are satisfied by the port that is open. Each socket of either side is one [`Change`], so that a
-/// change of the host is handled by closing what is [`closed`](Self::closed) and opening what is
+/// change of the host is handled by closing what is [`closed`](Self::closed) and binding what is
 /// [`opened`](Self::opened), in this order.
+///
+/// A planned socket that is bound alone is on the first port of its range, and it does not share a port of the kernel's
+/// choice with the others of its setting, unless one of them is open. Its [`position`](crate::Listener::position) is that
+/// in the new call.
 ///
 /// # Examples
 ///
@@ -236,7 +240,8 @@ impl Plan {
     /// Whether clients can connect is decided on the snapshot that the plan was made for; a plan that needed none, or a
     /// socket of another network namespace, counts as reachable.
     ///
-    /// Fixed ports cost the same for each socket, however many are open.
+    /// A socket on a fixed port is looked up. One on port 0 or in a range is compared with all open sockets on its
+    /// address, so thousands of those on one address are slow.
     #[must_use]
     pub fn diff<S: StdSocket>(&self, open: &Listeners<S>) -> Diff {
         let mut pool = Pool::new(open);
@@ -483,7 +488,7 @@ impl<'o, S: StdSocket> Pool<'o, S> {
                 .copied()
                 .find(|at| may_be(&self.open[*at]) && self.is_free(*at, socket));
         }
-        // Those that are taken are in nobody's way any more.
+        // A matched socket need not be looked at again.
         let is_taken = &self.is_taken;
         let candidates = self.by_place.get_mut(&place)?;
         candidates.retain(|at| !is_taken[*at]);

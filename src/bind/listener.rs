@@ -456,7 +456,8 @@ impl<S> Listeners<S> {
     /// # Errors
     ///
     /// The sockets themselves, if there are several or none.
-    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) finds that before any is opened.
+    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) refuses an entry that resolves to several addresses
+    /// before any is opened; a list of several entries is still several sockets.
     pub fn into_single(mut self) -> Result<Listener<S>, Self> {
         match (self.listeners.pop(), self.listeners.is_empty()) {
             (Some(only), true) => Ok(only),

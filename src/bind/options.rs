@@ -253,14 +253,14 @@ impl BindOptions {
     ///
     /// That is an address or an interface that is not there yet, as at boot, an IPv6 address
     /// that is still tentative, an interface that is down or has no carrier, and connections
-    /// of a server that is gone. Whatever waiting does not mend fails at once: a port that
+    /// of a server that is gone. What waiting cannot fix fails at once: a port that
     /// another server has, a missing privilege, a mistake in the text. The default is not to
     /// wait.
     ///
     /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
-    /// as the last try took. While an address or a device is missing, that is what is asked about; the
-    /// other sockets of a list are opened with the first try and about once a second from then on, for the cause may be
-    /// another, and closed at once. A list with a name to [look up](Self::lookup) is tried about once a second, and when a
+    /// as the last try took. While an address or a device is missing, only that is probed. The
+    /// other sockets of a list are opened with the first try and then about once a second, because the cause may have
+    /// changed, and closed at once. A list with a name to [look up](Self::lookup) is tried about once a second, and when a
     /// missing address is there.
     ///
     /// # Examples
@@ -280,8 +280,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whom to tell, after each try, of what is [waited](Self::wait) for; by
-    /// [`ControlFlow::Break`] it ends the waiting, and the last error is returned.
+    /// Sets a callback that is called after each attempt while binding [waits](Self::wait). [`ControlFlow::Break`]
+    /// stops waiting, and the last error is returned.
     ///
     /// # Examples
     ///

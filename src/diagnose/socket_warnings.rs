@@ -173,7 +173,7 @@ pub(super) fn warnings_on(
     }
 }
 
-/// Tells whether anybody can connect to an address through an interface.
+/// Returns `true` if clients can connect to an address through an interface.
 fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
     match target {
         // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of Linux).

@@ -9,8 +9,8 @@ use crate::target::Overlap;
 
 /// A socket that has a port, in the way of one that was wanted.
 ///
-/// What the system does not tell this process is `None`: without privilege, it
-/// tells everybody's sockets, and only the own user's processes that hold them.
+/// What this process may not read is `None`. Without privilege, the sockets of all users are listed, but only
+/// processes of the same user.
 ///
 /// # Platform notes
 ///
@@ -97,7 +97,7 @@ impl Holder {
         self.process.as_ref()?.command.as_deref()
     }
 
-    /// Tells whether this very process has it open.
+    /// Returns `true` if this process has it open.
     #[must_use]
     pub fn is_this_process(&self) -> bool {
         self.process.as_ref().is_some_and(|process| process.is_this)

@@ -209,8 +209,7 @@ impl Activation {
         Ok(rest)
     }
 
-    /// Iterates over the addresses of the sockets that no setting has stood for so far, not even in
-    /// a list that failed.
+    /// Iterates over the addresses of the sockets that no setting has used so far, not even in a list that failed.
     pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
         let sockets = self.sockets().iter();
         let unused = sockets.filter(|handed| !handed.used.load(Ordering::Relaxed));

@@ -14,7 +14,7 @@ use serde_json::Value;
 /// Returns the entries of a text, which may be a list, as they are written. What stands between
 /// two commas is at least one, if an empty one.
 ///
-/// What is wrong with an entry is for its own line, save what it is in this list alone.
+/// What is wrong with an entry is reported on its own line, except what is wrong only in this list.
 fn entries(text: &str) -> io::Result<Vec<String>> {
     let text = &*without_credentials(text);
     if let Err(err) = text.parse::<ListenAddrs>() {
