@@ -23,15 +23,14 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
-use socket2::Socket;
-
 use crate::addr::Host;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
-use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings};
+use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings, entry_at};
 use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
-use engine::{FailedSocket, open_plain};
-pub(crate) use engine::{OpenedSocket, Opening, explain, open};
+use engine::open_plain;
+pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
+pub(crate) use listener::Rest;
 pub use listener::{Listener, Listeners, StdSocket};
 pub use options::BindOptions;
 pub(crate) use socket::Goal;
@@ -148,17 +147,23 @@ impl Plan {
 /// What was opened: at least one socket.
 struct Opened {
     sockets: Vec<OpenedSocket>,
-    rest: Option<Box<listener::Rest>>,
+    rest: Option<Box<Rest>>,
 }
 
-/// Why nothing was opened, with the entries whose addresses may still come.
+/// Why nothing was opened, with the entries whose addresses may still come, by position.
 struct Unopened {
     error: BindError,
     entries: Vec<Arc<Entry>>,
 }
 
+impl Unopened {
+    fn entry_at(&self, position: Position) -> Option<&Entry> {
+        entry_at(&self.entries, position)
+    }
+}
+
 /// Plans the settings and opens their sockets, once.
-fn bind_settings<S: From<Socket>>(
+fn bind_settings<S: StdSocket>(
     options: &Options,
     settings: &Settings<'_>,
     protocol: Protocol,
@@ -193,7 +198,7 @@ fn bind_plan(plan: &Plan, protocol: Protocol) -> Result<Opened, Unopened> {
 }
 
 /// Opens the sockets of a plan, all or none. Where `errors` were found before, the sockets are tried for what else is
-/// wrong.
+/// wrong. `tried` is what came of the only socket if it was tried before it was planned.
 fn open_draft(
     plan: &Plan,
     errors: Vec<SettingError>,
@@ -206,7 +211,17 @@ fn open_draft(
     } else {
         Goal::Check
     };
-    let Opening { opened, mut failed } = open(plan, protocol, goal, tried);
+    let Opening {
+        opened,
+        mut failed,
+        left_out,
+    } = match tried {
+        None => Opener::new(&plan.options, protocol, goal).open(&plan.sockets),
+        Some(tried) => Opening {
+            failed: vec![tried],
+            ..Opening::default()
+        },
+    };
     let are_open = !opened.is_empty() && opened.iter().all(|opened| opened.socket.is_some());
     // An entry that is wrong by itself has its error already.
     let wrong: HashSet<Position> = errors.iter().map(SettingError::position).collect();
@@ -219,7 +234,12 @@ fn open_draft(
     );
     if verdict.errors.is_empty() {
         return Ok(Opened {
-            rest: listener::Rest::of(plan, verdict.skipped, &opened),
+            rest: Rest::of(
+                plan,
+                verdict.skipped,
+                opened.iter().map(|opened| &opened.planned),
+                left_out,
+            ),
             sockets: opened,
         });
     }

@@ -5,13 +5,14 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::addr::shown;
-use crate::bind::{BindOptions, Goal, OpenedSocket, Opening, Verdict, explain, open};
-use crate::diagnose::{self, BoundBy};
+use crate::bind::{BindOptions, Goal, OpenedSocket, Opener, Opening, Verdict, explain};
+use crate::diagnose;
 use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
 };
 use crate::interfaces::Interfaces;
 use crate::plan::{Draft, Plan, Settings, ToSettings};
+use crate::reach::OpenSocket;
 use crate::target::SnapshotCache;
 use crate::target::{BindTarget, Protocol};
 
@@ -139,15 +140,13 @@ fn check_plan(
     protocol: Protocol,
     host: Option<&Interfaces>,
 ) -> Check {
-    let Opening { opened, failed } = open(plan, protocol, Goal::Check, None);
-    let places: HashMap<(Position, SocketAddr), usize> = failed
-        .iter()
-        .map(|failed| {
-            (
-                (failed.planned.position(), failed.planned.addr),
-                failed.planned.place,
-            )
-        })
+    let Opening { opened, failed, .. } =
+        Opener::new(&plan.options, protocol, Goal::Check).open(&plan.sockets);
+    // A socket of a range failed on another port than the planned one.
+    let sockets = plan.sockets.iter();
+    let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));
+    let places: HashMap<(Position, SocketAddr), usize> = sockets
+        .map(|socket| ((socket.position(), socket.addr), socket.place))
         .collect();
     let failed = explain(plan, protocol, failed, host);
     let verdict = Verdict::of(plan, errors, failed, !opened.is_empty());
@@ -162,19 +161,21 @@ fn check_plan(
     };
     for opened in &opened {
         if let Some(at) = at(&settings, opened.planned.position()) {
-            settings[at]
-                .sockets
-                .push(CheckedSocket::opened(opened, host));
+            settings[at].add_opened(opened, host);
         }
     }
     for error in verdict.errors {
         let Some(at) = at(&settings, error.position()) else {
             continue; // The list is empty.
         };
-        let place = error
-            .addr()
-            .and_then(|addr| places.get(&(error.position(), addr)));
-        settings[at].add(error, place.copied(), host);
+        let place = error.addr().and_then(|addr| {
+            let place = places.get(&(error.position(), addr))?;
+            Some((addr, *place))
+        });
+        match place {
+            Some((addr, place)) => settings[at].add_to_socket(error, addr, place, host),
+            None => settings[at].errors.push(error),
+        }
     }
     for skipped in verdict.skipped {
         if let Some(at) = at(&settings, skipped.position()) {
@@ -185,9 +186,6 @@ fn check_plan(
         if let Some(at) = at(&settings, duplicate.position()) {
             settings[at].duplicates.push(duplicate.addr());
         }
-    }
-    for setting in &mut settings {
-        setting.sockets.sort_by_key(|socket| socket.place);
     }
     Check { settings }
 }
@@ -264,29 +262,41 @@ impl CheckedSetting {
         }
     }
 
-    /// Adds an error of the setting, or of its socket at `place`.
-    fn add(&mut self, error: SettingError, place: Option<usize>, host: Option<&Interfaces>) {
-        let Some(addr) = error.addr() else {
-            self.errors.push(error);
-            return;
-        };
-        let is_same = |socket: &&mut CheckedSocket| {
-            let ip = socket.addr.ip();
-            place.map_or(ip == addr.ip(), |place| socket.place == place)
-        };
-        match self.sockets.iter_mut().find(is_same) {
+    /// Returns where the socket at `place` is, or belongs.
+    fn find(&self, place: usize) -> Result<usize, usize> {
+        let sockets = &self.sockets;
+        sockets.binary_search_by_key(&place, |socket| socket.place)
+    }
+
+    fn add_opened(&mut self, opened: &OpenedSocket, host: Option<&Interfaces>) {
+        let (Ok(at) | Err(at)) = self.find(opened.planned.place);
+        self.sockets.insert(at, CheckedSocket::opened(opened, host));
+    }
+
+    /// Adds an error of the socket at `place`.
+    fn add_to_socket(
+        &mut self,
+        error: SettingError,
+        addr: SocketAddr,
+        place: usize,
+        host: Option<&Interfaces>,
+    ) {
+        match self.find(place) {
             // That of the system comes before a conflict of the settings.
-            Some(socket) if !matches!(error.cause(), Cause::Conflict { .. }) => {
-                socket.errors.insert(0, error);
+            Ok(at) if !matches!(error.cause(), Cause::Conflict { .. }) => {
+                self.sockets[at].errors.insert(0, error);
             }
-            Some(socket) => socket.errors.push(error),
-            None => self.sockets.push(CheckedSocket {
-                place: place.unwrap_or(usize::MAX),
-                addr,
-                target: host.map(|host| BindTarget::of_socket(addr, false, host)),
-                errors: vec![error],
-                warnings: Vec::new(),
-            }),
+            Ok(at) => self.sockets[at].errors.push(error),
+            Err(at) => {
+                let failed = CheckedSocket {
+                    place,
+                    addr,
+                    target: host.map(|host| BindTarget::of_socket(addr, false, host)),
+                    errors: vec![error],
+                    warnings: Vec::new(),
+                };
+                self.sockets.insert(at, failed);
+            }
         }
     }
 
@@ -367,10 +377,12 @@ pub struct CheckedSocket {
 impl CheckedSocket {
     fn opened(opened: &OpenedSocket, host: Option<&Interfaces>) -> Self {
         let planned = &opened.planned;
-        let options = BoundBy {
-            freebind: planned.entry.freebind,
-            device: opened.device.as_deref(),
+        let socket = OpenSocket {
+            addr: planned.addr,
+            protocol: opened.protocol,
             only_v6: planned.only_v6,
+            freebind: planned.entry.freebind,
+            device: opened.device.clone(),
             namespace: opened.namespace,
         };
         let mut addr = planned.addr;
@@ -378,7 +390,7 @@ impl CheckedSocket {
             // The kernel may choose another one the next time.
             addr.set_port(0);
         }
-        let mut kinds = diagnose::warnings_of_socket(planned.addr, opened.protocol, &options, host);
+        let mut kinds = diagnose::warnings_of_socket(&socket, host);
         if opened.is_sharing_unknown {
             kinds.push(WarningKind::SharingUnknown);
         }

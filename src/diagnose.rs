@@ -31,7 +31,7 @@ use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
 pub(crate) use evidence::{AddrProbe, Evidence};
-pub(crate) use socket_warnings::{BoundBy, warnings_of_socket};
+pub(crate) use socket_warnings::{warnings_of, warnings_of_socket};
 use sockets::{Held, Holders};
 
 /// A socket that was wanted, and what came of it.
@@ -213,7 +213,13 @@ fn not_available(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
         return Cause::BecameAvailable { ip };
     }
     let Some(host) = &evidence.interfaces else {
-        return Cause::AddressUnavailable;
+        let is_listed = |ip| {
+            let listed = evidence.ipv6_addrs.as_ref();
+            listed.is_none_or(|listed| listed.keys().any(|(listed, _)| *listed == ip))
+        };
+        return Cause::AddressUnavailable {
+            may_be_tentative: matches!(ip, IpAddr::V6(ip) if is_listed(ip)),
+        };
     };
     if let Some(cause) = on_another_device(attempt, host, evidence) {
         return cause;

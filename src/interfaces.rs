@@ -123,7 +123,7 @@ impl Interfaces {
 
     /// Adds an address that the host would use to reach the outside.
     ///
-    /// It is what the word `_default_` stands for.
+    /// It is what the keyword `_default_` stands for.
     ///
     /// # Examples
     ///
@@ -145,9 +145,9 @@ impl Interfaces {
         self
     }
 
-    /// Adds the default sources of this host, as its routes are now.
+    /// Adds the default sources of this host, as its routes are now. They stay unknown if they cannot be read.
     ///
-    /// [`system`](Self::system) leaves them out, for only the word `_default_`
+    /// [`system`](Self::system) leaves them out, because only the keyword `_default_`
     /// needs them. Nothing is sent.
     ///
     /// # Examples
@@ -164,12 +164,12 @@ impl Interfaces {
     /// ```
     #[must_use]
     pub fn with_system_default_sources(mut self) -> Self {
-        let sources = &mut Arc::make_mut(&mut self.snapshot).default_sources;
-        sources.get_or_insert_default();
-        sys::default_sources()
-            .into_iter()
-            .flatten()
-            .fold(self, Self::with_default_source)
+        let Ok(sources) = sys::default_sources() else {
+            return self;
+        };
+        let known = &mut Arc::make_mut(&mut self.snapshot).default_sources;
+        known.get_or_insert_default();
+        sources.into_iter().fold(self, Self::with_default_source)
     }
 
     /// Iterates over the interfaces, ordered by index.

@@ -47,7 +47,7 @@
 //! | [`check()`], [`check_udp`] | reports what `bind` would run into, and leaves nothing open |
 //! | [`BindOptions`] | sets how, and computes a [`Plan`] |
 //! | [`Plan::exposure`], [`Listeners::exposure`] | from how far away clients could connect: an [`Exposure`] |
-//! | [`Plan::replan`], [`Plan::diff`] | what to open and to close when the host has changed |
+//! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | what to open and to close when the host or the config has changed |
 //!
 //! Only these functions read the system: [`Interfaces::system`], [`Interfaces::with_system_default_sources`],
 //! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, the `warnings` of a plan and of listeners, what queries

@@ -13,16 +13,16 @@ mod options;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use crate::addr::{Host, Keyword, ListenAddr};
+use crate::addr::{Host, ListenAddr};
 use crate::diagnosis::{
     BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved,
 };
 use crate::interfaces::Interfaces;
-use crate::target::{Claim, Endpoint, Overlap};
-use crate::target::{ResolveErrorKind, SnapshotCache};
+use crate::target::{Claim, DeviceIndex, Endpoint, Overlap, ResolveErrorKind, SnapshotCache};
 pub(crate) use claims::Claims;
 pub use options::WaitProgress;
 pub(crate) use options::{OnWait, Options};
@@ -32,9 +32,9 @@ use select::endpoints_of;
 pub(crate) use setting::Settings;
 use setting::{Parsed, addr_of};
 pub use setting::{Setting, ToHosts, ToSettings};
-pub(crate) use sockets::{DeviceIndex, Entry, IfAbsent};
 pub use sockets::{Duplicate, PlannedSocket};
-use sockets::{fit_together, sockets_of};
+pub(crate) use sockets::{Entry, IfAbsent};
+use sockets::{merge_sockets, sockets_of};
 
 /// The sockets that settings ask for on a host, before any is opened.
 ///
@@ -76,6 +76,8 @@ pub(crate) struct Draft {
     pub(crate) errors: Vec<SettingError>,
     /// The entries of the settings, those that are wrong included.
     pub(crate) texts: Vec<(Position, Arc<str>)>,
+    /// The names of devices that have no index, each with its number.
+    unread_devices: HashMap<String, usize>,
 }
 
 impl Plan {
@@ -130,24 +132,16 @@ impl Plan {
         let mut draft = Draft::new(self.options.clone());
         draft.texts = self.texts();
         for entry in &self.entries {
-            draft.add_again(entry, &cache);
+            // Both are in the order of the positions.
+            let skipped = self
+                .skipped
+                .binary_search_by_key(&entry.position, SettingError::position);
+            let skipped = skipped.ok().map(|at| &self.skipped[at]);
+            draft.add_again(entry, skipped, &cache);
         }
         draft.fit_together();
         draft.plan.host = Some(host.clone());
         draft.into_plan()
-    }
-
-    /// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go
-    /// around it, then those that take any free port.
-    pub(crate) fn in_opening_order(&self) -> Vec<&[PlannedSocket]> {
-        let by_entry =
-            |one: &PlannedSocket, other: &PlannedSocket| one.entry.number == other.entry.number;
-        let mut order: Vec<&[PlannedSocket]> = self.sockets.chunk_by(by_entry).collect();
-        order.sort_by_key(|sockets| {
-            let entry = &sockets[0].entry;
-            (entry.fixed_port().is_none(), !entry.is_range())
-        });
-        order
     }
 
     /// Returns the texts of the entries.
@@ -164,25 +158,36 @@ impl Plan {
     }
 
     pub(crate) fn entry_at(&self, position: Position) -> Option<&Entry> {
-        let found = self
-            .entries
-            .binary_search_by_key(&position, |entry| entry.position);
-        found.ok().map(|at| &*self.entries[at])
+        entry_at(&self.entries, position)
     }
 
-    /// Returns what the entries without a range of ports claim of them, by the numbers of the entries.
+    /// Returns what the entries with a fixed port claim of it, by the numbers of the entries.
     pub(crate) fn claims(&self) -> Claims {
         let mut claims = Claims::default();
-        for socket in self
-            .sockets
-            .iter()
-            .filter(|socket| !socket.entry.is_range())
-        {
-            let claim = Claim::of_socket(socket.addr, socket.only_v6);
-            claims.add(socket.entry.number, claim, socket.addr.port());
+        for socket in &self.sockets {
+            if let Some((claim, port)) = socket.exclusive_claim().zip(socket.fixed_port()) {
+                claims.add(socket.entry.number, claim, port);
+            }
         }
         claims
     }
+}
+
+/// Finds an entry of a plan, whose positions ascend.
+pub(crate) fn entry_at(entries: &[Arc<Entry>], position: Position) -> Option<&Entry> {
+    let found = entries.binary_search_by_key(&position, |entry| entry.position);
+    found.ok().map(|at| &*entries[at])
+}
+
+/// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go around
+/// it, then those that take any free port.
+pub(crate) fn in_opening_order(sockets: &[PlannedSocket]) -> Vec<&[PlannedSocket]> {
+    let is_alike = |one: &PlannedSocket, other: &PlannedSocket| {
+        one.entry.number == other.entry.number && one.ports() == other.ports()
+    };
+    let mut order: Vec<&[PlannedSocket]> = sockets.chunk_by(is_alike).collect();
+    order.sort_by_key(|sockets| (sockets[0].fixed_port().is_none(), !sockets[0].is_range()));
+    order
 }
 
 impl Draft {
@@ -198,6 +203,7 @@ impl Draft {
             },
             errors: Vec::new(),
             texts: Vec::new(),
+            unread_devices: HashMap::new(),
         }
     }
 
@@ -274,32 +280,32 @@ impl Draft {
             return;
         }
         let may_be_absent = entry.is_optional();
-        self.place(entry, resolved, may_be_absent, cache);
+        self.add_resolved(entry, resolved, may_be_absent, cache);
     }
 
-    /// Adds an entry of an older plan, with the sockets that it has on another host.
-    fn add_again(&mut self, entry: &Entry, cache: &SnapshotCache) {
-        let is_default = *entry.written.host() == Host::Keyword(Keyword::Default);
-        let has_sources = cache.known().is_some_and(Interfaces::knows_default_sources);
-        // An entry that had none is skipped again.
+    /// Adds an entry of an older plan, with the sockets that it has on another host. `skipped` is why it had none.
+    fn add_again(&mut self, entry: &Entry, skipped: Option<&SettingError>, cache: &SnapshotCache) {
         let had_any = !entry.endpoints.is_empty();
-        let resolved = if had_any && is_default && !has_sources {
-            None
-        } else {
-            match cache.endpoints(&entry.written) {
-                // Names in DNS are not looked up again, and an interface without an address is not in the snapshot: the
-                // one of a zone may be there all the same.
-                Err(ResolveErrorKind::NoSuchInterface { .. })
-                    if had_any && (entry.is_looked_up() || !entry.written.is_selector()) =>
-                {
-                    None
-                }
-                resolved => Some(resolved),
+        let resolved = match cache.endpoints(&entry.written) {
+            // What the snapshot does not show stays as it was.
+            Err(ResolveErrorKind::DefaultSourcesUnknown) => None,
+            // Names in DNS are not looked up again, and an interface without an address is not in the snapshot: the
+            // one of a zone may be there all the same.
+            Err(ResolveErrorKind::NoSuchInterface { .. })
+                if had_any && (entry.is_looked_up() || !entry.written.is_selector()) =>
+            {
+                None
             }
+            resolved => Some(resolved),
         };
+        if let (None, false, Some(skipped)) = (&resolved, had_any, skipped) {
+            self.plan.skipped.push(skipped.clone());
+            self.plan.entries.push(Arc::new(entry.clone()));
+            return;
+        }
         let as_before = || Ok((entry.endpoints.clone(), entry.host.clone()));
         let resolved = resolved.unwrap_or_else(as_before);
-        self.place(
+        self.add_resolved(
             entry.clone(),
             resolved.map_err(Unresolved::Kind),
             true,
@@ -308,7 +314,7 @@ impl Draft {
     }
 
     /// Adds an entry with the sockets of its endpoints, or the reason why it has none.
-    fn place(
+    fn add_resolved(
         &mut self,
         mut entry: Entry,
         resolved: Result<(Vec<Endpoint>, Option<Interfaces>), Unresolved>,
@@ -321,12 +327,19 @@ impl Draft {
             Ok((selected, host))
         });
         if let Some(name) = &entry.device {
-            // A snapshot has the interfaces with an address, so the index may be the one that it was.
+            let number = self.unread_devices.len();
+            let mut number = || {
+                let number = self.unread_devices.entry(name.clone()).or_insert(number);
+                *number
+            };
             entry.device_index = match (cache.index_of(name), entry.device_index) {
                 (Ok(Some(index)), _) => DeviceIndex::Known(index),
-                (Ok(None), _) => DeviceIndex::Missing,
-                (Err(_), DeviceIndex::None) => DeviceIndex::Unknown,
-                (Err(_), before) => before,
+                // A snapshot has the interfaces with an address, so the index may be the one that it was.
+                (Err(_), DeviceIndex::Known(before)) => DeviceIndex::Known(before),
+                (Ok(None), _) | (Err(_), DeviceIndex::Missing(_)) => DeviceIndex::Missing(number()),
+                (Err(_), DeviceIndex::None | DeviceIndex::Unknown(_)) => {
+                    DeviceIndex::Unknown(number())
+                }
             };
         }
         let error = match selected {
@@ -354,10 +367,10 @@ impl Draft {
 
     /// Merges duplicates and finds conflicts.
     fn fit_together(&mut self) {
-        self.plan.duplicates = fit_together(&mut self.plan.sockets);
+        self.plan.duplicates = merge_sockets(&mut self.plan.sockets);
         let mut claims = Claims::default();
         let mut claimed: Vec<&PlannedSocket> = Vec::new();
-        let fixed = |socket: &&PlannedSocket| socket.entry.fixed_port().is_some();
+        let fixed = |socket: &&PlannedSocket| socket.fixed_port().is_some();
         for socket in self.plan.sockets.iter().filter(fixed) {
             let Some(claim) = socket.exclusive_claim() else {
                 continue;
@@ -369,14 +382,14 @@ impl Draft {
             claims.add(claimed.len(), claim, port);
             claimed.push(socket);
         }
-        for sockets in self.plan.in_opening_order() {
-            let entry = &sockets[0].entry;
-            if !entry.is_range() {
+        for sockets in in_opening_order(&self.plan.sockets) {
+            if !sockets[0].is_range() {
                 continue;
             }
             let own: Vec<Option<Claim>> =
                 sockets.iter().map(PlannedSocket::exclusive_claim).collect();
-            if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, entry.ports()) {
+            let ports = sockets[0].ports();
+            if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, ports) {
                 self.errors
                     .push(conflict(&sockets[socket], claimed[other], overlap));
             }
@@ -427,21 +440,26 @@ fn mapped(addr: &ListenAddr) -> Option<Ipv4Addr> {
 }
 
 /// Returns the error of a socket that cannot be opened beside another one of the list.
-pub(crate) fn conflict(
+fn conflict(socket: &PlannedSocket, other: &PlannedSocket, overlap: Overlap) -> SettingError {
+    let diagnosis = diagnosis_of_conflict(socket, other, overlap);
+    let error = SettingError::new(Some(socket.addr), Step::Validate, diagnosis, None);
+    error.at(socket.entry.position, socket.entry.text.clone())
+}
+
+/// Returns what is wrong with a socket that cannot be opened beside another one of the list.
+pub(crate) fn diagnosis_of_conflict(
     socket: &PlannedSocket,
     other: &PlannedSocket,
     overlap: Overlap,
-) -> SettingError {
+) -> Diagnosis {
     let cause = Cause::Conflict {
         ip: socket.addr.ip(),
         other: other.addr,
         text: other.entry.text.to_string(),
         overlap,
     };
-    let diagnosis = Diagnosis {
+    Diagnosis {
         causes: vec![cause],
         hints: Vec::new(),
-    };
-    let error = SettingError::new(Some(socket.addr), Step::Validate, diagnosis, None);
-    error.at(socket.entry.position, socket.entry.text.clone())
+    }
 }

@@ -19,11 +19,12 @@ use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::sys::Namespace;
-use crate::target::BindTarget;
+use crate::target::{BindTarget, Protocol};
 pub use banner::Banner;
 pub use exposure::Exposure;
+pub(crate) use exposure::Exposures;
 pub use reachable_addr::{Origin, ReachableAddr};
-pub(crate) use warnings::{Surroundings, warnings_of_exposure};
+pub(crate) use warnings::{Environment, warnings_of_exposure};
 
 /// Who can connect to a server: the addresses to dial, the best first, and how far it is exposed.
 ///
@@ -271,11 +272,30 @@ fn dial<'a>(
     Some(ReachableAddr::new(ip, port, owner))
 }
 
-/// A socket, as far as it matters who can connect to it.
+/// A socket, open or planned, as far as it matters who can connect to it.
 #[derive(Clone, Debug)]
 pub(crate) struct OpenSocket {
     pub(crate) addr: SocketAddr,
-    pub(crate) target: BindTarget,
+    pub(crate) protocol: Protocol,
+    /// Whether a wildcard leaves out IPv4.
+    pub(crate) only_v6: bool,
+    pub(crate) freebind: bool,
     /// The interface that it is bound to.
     pub(crate) device: Option<String>,
+    pub(crate) namespace: Namespace,
+}
+
+impl OpenSocket {
+    pub(crate) fn target(&self, host: &Interfaces) -> BindTarget {
+        BindTarget::of_socket(self.addr, self.only_v6, host)
+    }
+
+    pub(crate) fn reach(&self, host: &Interfaces) -> Reach {
+        if self.namespace != Namespace::This {
+            return Reach::elsewhere(self.namespace);
+        }
+        let device = self.device.as_deref();
+        self.target(host)
+            .reach_on_device(self.addr.port(), device, host)
+    }
 }

@@ -15,7 +15,7 @@ use crate::addr::{Family, is_link_scoped};
 use crate::interfaces::{AddrState, Interface, Interfaces};
 pub(crate) use crate::sys::Protocol;
 pub use claim::Overlap;
-pub(crate) use claim::{Claim, is_scoped, zone};
+pub(crate) use claim::{Claim, DeviceIndex, is_scoped, zone};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
 pub use resolve::{ResolveError, ResolveErrorKind};

@@ -1,7 +1,12 @@
-//! What to change so that the open sockets are those of a plan: [`Plan::diff`], and `Watch`, which reports when to look
-//! (feature `watch`).
+//! What to change so that the open sockets are those of a plan: [`Plan::diff`] and [`Plan::apply`], and `Watch`, which
+//! reports when to look (feature `watch`).
 
-use std::collections::{HashMap, HashSet};
+// Which open sockets are those of a plan.
+mod matching;
+// Opens what is missing and closes what is gone.
+mod apply;
+
+use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -11,22 +16,19 @@ use crate::bind::{Listener, Listeners};
 use crate::diagnose::Namespace;
 use crate::diagnosis::Position;
 use crate::interfaces::{Interface, Interfaces};
-use crate::plan::{DeviceIndex, IfAbsent, Plan, PlannedSocket};
-use crate::target::{BindTarget, zone};
+use crate::plan::{IfAbsent, Plan, PlannedSocket};
+use crate::target::{BindTarget, DeviceIndex, zone};
+pub use apply::{Apply, Update};
+use matching::{Found, Matched, Matching, match_sockets};
 
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;
 
 /// The difference between a [`Plan`] and the sockets that are open, as a set.
 ///
-/// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY` and device are. Port 0
-/// and a range of ports are satisfied by the port that is open. Each socket of either side is one [`Change`], so that a
-/// change of the host is handled by closing what is [`closed`](Self::closed) and binding what is
-/// [`opened`](Self::opened), in this order.
-///
-/// A planned socket that is bound alone is on the first port of its range, and it does not share a port of the kernel's
-/// choice with the others of its setting, unless one of them is open. Its [`position`](crate::Listener::position) is that
-/// in the new call.
+/// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY`, device and `freebind` are. Port 0
+/// and a range of ports are satisfied by the port that is open, as long as the sockets of a setting are on one port and no
+/// other setting of the plan needs it. Each socket of either side is one [`Change`]; [`Plan::apply`] makes them.
 ///
 /// # Examples
 ///
@@ -46,7 +48,7 @@ pub use crate::watch::Watch;
 ///
 /// let plan = plan.replan(&host(&[[127, 0, 0, 5]]))?;
 /// let diff = plan.diff(&listeners);
-/// assert_eq!(diff.opened().count(), 1);
+/// assert_eq!(diff.to_open().count(), 1);
 /// for change in diff.changes().iter().filter(|change| change.kind() != ChangeKind::Kept) {
 ///     println!("{change}");
 /// }
@@ -107,19 +109,29 @@ impl Diff {
     /// Returns `true` if there is nothing to open and nothing to close.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.opened().next().is_none() && self.closed().next().is_none()
+        self.to_open().next().is_none() && self.to_close().next().is_none()
     }
 
     /// Iterates over the sockets to open.
-    pub fn opened(&self) -> impl Iterator<Item = &PlannedSocket> {
-        let opened = self.changes.iter().filter(|change| change.is_to_open());
-        opened.filter_map(|change| change.planned.as_ref())
+    ///
+    /// Those of a setting are on the port of its open ones; if none is open and the port is of the kernel's choice, it is
+    /// 0.
+    pub fn to_open(&self) -> impl Iterator<Item = &PlannedSocket> {
+        let to_open = self.changes.iter().filter(|change| change.is_to_open());
+        to_open.filter_map(|change| change.planned.as_ref())
+    }
+
+    /// Iterates over the sockets that stay open.
+    fn kept(&self) -> impl Iterator<Item = &PlannedSocket> {
+        let stays = |change: &&Change| change.open.is_some() && !change.is_to_close();
+        let kept = self.changes.iter().filter(stays);
+        kept.filter_map(|change| change.planned.as_ref())
     }
 
     /// Iterates over the sockets to close, by their place among the open ones.
-    pub fn closed(&self) -> impl Iterator<Item = usize> {
-        let closed = self.changes.iter().filter(|change| change.is_to_close());
-        closed.filter_map(|change| change.open)
+    pub fn to_close(&self) -> impl Iterator<Item = usize> {
+        let to_close = self.changes.iter().filter(|change| change.is_to_close());
+        to_close.filter_map(|change| change.open)
     }
 
     /// Returns the changes that an earlier difference does not have, so that each is reported once.
@@ -235,124 +247,126 @@ impl fmt::Display for Change {
 }
 
 impl Plan {
-    /// Compares the plan with the sockets that are open.
+    /// Compares the plan with the sockets that are open. Nothing is read and nothing is changed.
     ///
     /// Whether clients can connect is decided on the snapshot that the plan was made for; a plan that needed none, or a
     /// socket of another network namespace, counts as reachable.
-    ///
-    /// A socket on a fixed port is looked up. One on port 0 or in a range is compared with all open sockets on its
-    /// address, so thousands of those on one address are slow.
     #[must_use]
-    pub fn diff<S: StdSocket>(&self, open: &Listeners<S>) -> Diff {
-        let mut pool = Pool::new(open);
-        let mut matched: Vec<Option<usize>> = vec![None; self.sockets.len()];
-        // First what can be on one port only and is required, so that nothing else takes its socket. Of both, first
-        // what was opened for the same setting.
-        let is_bound_to_port = |socket: &PlannedSocket| {
-            socket.entry.fixed_port().is_some() && socket.if_absent != IfAbsent::Skip
-        };
-        for (is_fixed, is_own) in [(true, true), (true, false), (false, true), (false, false)] {
-            for (socket, found) in self.sockets.iter().zip(&mut matched) {
-                if found.is_none() && is_bound_to_port(socket) == is_fixed {
-                    *found = pool.take(socket, is_own);
-                }
-            }
-        }
-        // Sockets of an entry are on one port.
-        let mut ports: HashMap<usize, u16> = HashMap::new();
-        for (socket, found) in self.sockets.iter().zip(&matched) {
-            if let Some(found) = found {
-                ports.insert(socket.entry.number, open[*found].local_addr().port());
-            }
-        }
-        let skipped = open.skipped().iter();
-        // Of a range, whatever the port.
-        let skipped: HashSet<(Position, IpAddr)> = skipped
-            .filter_map(|error| Some((error.position(), error.addr()?.ip())))
-            .collect();
-        let mut changes: Vec<Change> = Vec::with_capacity(self.sockets.len());
-        for (socket, found) in self.sockets.iter().zip(&matched) {
-            if let Some(found) = *found {
-                changes.push(kept(&open[found], found, socket, self.host.as_ref()));
-                continue;
-            }
-            let port = ports.get(&socket.entry.number).copied();
-            let planned = socket.on_port(port.unwrap_or(socket.addr.port()));
-            let replaced = pool.take_replaced(&planned, self.host.as_ref());
-            let Some((found, from, to)) = replaced else {
-                let was_skipped = skipped.contains(&(planned.position(), planned.addr.ip()));
-                changes.push(self.added(planned, was_skipped));
-                continue;
-            };
-            let addr = open[found].local_addr();
-            changes.push(Change {
-                kind: ChangeKind::InterfaceReplaced { from, to },
-                position: socket.position(),
-                addr,
-                interface: name_of(to, socket, self.host.as_ref()),
-                planned: Some(planned.on_port(addr.port())),
-                open: Some(found),
-            });
-        }
-        for found in pool.rest() {
-            let listener = &open[found];
-            changes.push(Change {
-                kind: ChangeKind::Removed,
-                position: listener.position(),
-                addr: listener.local_addr(),
-                interface: self
-                    .host
-                    .as_ref()
-                    .and_then(|host| through(listener.local_addr(), host)),
-                planned: None,
-                open: Some(found),
-            });
-        }
-        Diff { changes }
+    pub fn diff<S>(&self, open: &Listeners<S>) -> Diff {
+        self.diff_without(open, &HashSet::new())
     }
 
-    /// Returns the change of a socket that is not open. `was_skipped` is what bind(2) said when the others were opened.
-    fn added(&self, planned: PlannedSocket, was_skipped: bool) -> Change {
-        // What was planned without a snapshot is a literal, and what is required is opened at once or is an error.
+    /// Compares the plan with the sockets that are open, and keeps no port for `released` entries that may have another.
+    fn diff_without<S>(&self, open: &Listeners<S>, released: &HashSet<usize>) -> Diff {
+        let host = self.host.as_ref();
+        let prospects = Prospects::of(self, open);
+        let Matching { sockets, rest } = match_sockets(self, open, &prospects, released);
+        let planned = sockets.into_iter().map(|matched| {
+            let Matched {
+                planned,
+                open: found,
+                is_pending,
+            } = matched;
+            match found {
+                Some(Found::Same(at)) => kept(&open[at], at, planned, host),
+                Some(Found::Replaced { at, from, to }) => Change {
+                    kind: ChangeKind::InterfaceReplaced { from, to },
+                    position: planned.position(),
+                    addr: open[at].local_addr(),
+                    interface: name_of(to, &planned, host),
+                    planned: Some(planned),
+                    open: Some(at),
+                },
+                None => missing(planned, is_pending, host),
+            }
+        });
+        let removed = rest.into_iter().map(|at| {
+            let addr = open[at].local_addr();
+            Change {
+                kind: ChangeKind::Removed,
+                position: open[at].position(),
+                addr,
+                interface: host.and_then(|host| through(addr, host)),
+                planned: None,
+                open: Some(at),
+            }
+        });
+        Diff {
+            changes: planned.chain(removed).collect(),
+        }
+    }
+}
+
+/// Returns the change of a socket that is not open.
+fn missing(planned: PlannedSocket, is_pending: bool, host: Option<&Interfaces>) -> Change {
+    let of_device = planned.device().map(str::to_owned);
+    let owner = || through(planned.addr, host?);
+    Change {
+        kind: if is_pending {
+            ChangeKind::Pending
+        } else {
+            ChangeKind::Added
+        },
+        position: planned.position(),
+        addr: planned.addr,
+        interface: of_device.or_else(owner),
+        open: None,
+        planned: Some(planned),
+    }
+}
+
+/// Whether sockets that are not open could be opened now.
+struct Prospects<'a> {
+    host: Option<&'a Interfaces>,
+    lacks_ipv6: bool,
+    /// What was left out when the others were opened.
+    left_out: HashSet<AskedFor<'a>>,
+}
+
+/// What a setting asks for, whatever the port: its text, the device, and one of its addresses.
+type AskedFor<'a> = (&'a str, Option<&'a str>, IpAddr);
+
+fn asked_for(socket: &PlannedSocket) -> AskedFor<'_> {
+    (socket.text(), socket.device(), socket.addr.ip())
+}
+
+impl<'a> Prospects<'a> {
+    fn of<S>(plan: &'a Plan, open: &'a Listeners<S>) -> Self {
+        let host = plan.host.as_ref();
+        Self {
+            host,
+            lacks_ipv6: host.is_some_and(|host| !host.addrs().any(|(_, addr)| addr.ip().is_ipv6())),
+            left_out: open.left_out().iter().map(asked_for).collect(),
+        }
+    }
+
+    /// Returns `true` if a socket cannot be opened at present.
+    fn is_pending(&self, planned: &PlannedSocket) -> bool {
         let is_selected = planned.entry.written.is_selector();
-        let may_be_absent =
-            is_selected || planned.entry.is_optional() || planned.if_absent == IfAbsent::Skip;
-        let device = planned.device();
-        let device = device.map(|name| (name, planned.entry.device_index));
-        let is_there = match &self.host {
-            _ if !may_be_absent => true,
-            None => !was_skipped && planned.if_absent != IfAbsent::Skip,
+        let can_be_skipped = planned.if_absent == IfAbsent::Skip;
+        // What is required is opened at once, or is an error.
+        if !is_selected && !planned.entry.is_optional() && !can_be_skipped {
+            return false;
+        }
+        match self.host {
+            // bind(2) has said so when the others were opened.
+            None => self.left_out.contains(&asked_for(planned)),
             Some(host) if planned.entry.freebind => {
-                zone(planned.addr) == 0 || host.by_index(zone(planned.addr)).is_some()
+                zone(planned.addr) != 0 && host.by_index(zone(planned.addr)).is_none()
             }
             Some(host) => {
-                let lacks_ipv6 = || !host.addrs().any(|(_, addr)| addr.ip().is_ipv6());
-                let needs_ipv6 = planned.if_absent == IfAbsent::Skip && planned.addr.is_ipv6();
-                is_reachable(planned.addr, device, host) && !(needs_ipv6 && lacks_ipv6())
+                let needs_ipv6 = can_be_skipped && planned.addr.is_ipv6();
+                !is_bindable(planned, host) || needs_ipv6 && self.lacks_ipv6
             }
-        };
-        let of_device = device.map(|(name, _)| name.to_owned());
-        let owner = || through(planned.addr, self.host.as_ref()?);
-        Change {
-            kind: if is_there {
-                ChangeKind::Added
-            } else {
-                ChangeKind::Pending
-            },
-            position: planned.position(),
-            addr: planned.addr,
-            interface: of_device.or_else(owner),
-            open: None,
-            planned: Some(planned),
         }
     }
 }
 
 /// Returns the change of a socket that is planned and open.
-fn kept<S: StdSocket>(
+fn kept<S>(
     listener: &Listener<S>,
     open: usize,
-    socket: &PlannedSocket,
+    socket: PlannedSocket,
     host: Option<&Interfaces>,
 ) -> Change {
     let addr = listener.local_addr();
@@ -380,9 +394,25 @@ fn kept<S: StdSocket>(
         position: socket.position(),
         addr,
         interface: of_device.or_else(interface),
-        planned: Some(socket.clone()),
+        planned: Some(socket),
         open: Some(open),
     }
+}
+
+/// Returns `true` if bind(2) would take the address, as far as the snapshot shows.
+fn is_bindable(planned: &PlannedSocket, host: &Interfaces) -> bool {
+    let ip = planned.addr.ip();
+    // It takes an address of another interface than the device, but for IPv6 addresses of the host or of a link
+    // (`__ipv6_chk_addr_and_flags` of net/ipv6/addrconf.c).
+    let is_strict = matches!(ip, IpAddr::V6(ip) if ip.is_loopback() || ip.is_unicast_link_local());
+    let is_on_device = match planned.entry.device_index {
+        DeviceIndex::Missing(_) => false,
+        DeviceIndex::Known(index) if is_strict => host
+            .by_ip(ip)
+            .any(|interface| interface.index() == Some(index)),
+        _ => true,
+    };
+    is_on_device && is_reachable(planned.addr, None, host)
 }
 
 /// Returns `true` if clients can connect to a socket, as far as the snapshot shows.
@@ -423,142 +453,4 @@ fn name_of(index: u32, socket: &PlannedSocket, host: Option<&Interfaces>) -> Opt
     let of_index = host.and_then(|host| host.by_index(index));
     let name = of_index.map(|interface| interface.name().to_owned());
     name.or_else(|| socket.device().map(str::to_owned))
-}
-
-/// An address and what is set on its socket, its port and device aside.
-type Place = (IpAddr, u32, bool);
-
-/// The open sockets that are not matched with a socket of the plan yet.
-struct Pool<'o, S> {
-    open: &'o Listeners<S>,
-    is_taken: Vec<bool>,
-    by_port: HashMap<(Place, u16), Vec<usize>>,
-    by_place: HashMap<Place, Vec<usize>>,
-    /// Those in a zone, by what is left without it.
-    in_zones: HashMap<(IpAddr, u16), Vec<usize>>,
-}
-
-impl<'o, S: StdSocket> Pool<'o, S> {
-    fn new(open: &'o Listeners<S>) -> Self {
-        let mut pool = Self {
-            open,
-            is_taken: vec![false; open.len()],
-            by_port: HashMap::new(),
-            by_place: HashMap::new(),
-            in_zones: HashMap::new(),
-        };
-        for (at, listener) in open.iter().enumerate() {
-            let addr = listener.local_addr();
-            let has_device = listener.device_option().is_some();
-            let place = place_of(addr, listener.is_only_v6(), has_device);
-            pool.by_port
-                .entry((place, addr.port()))
-                .or_default()
-                .push(at);
-            pool.by_place.entry(place).or_default().push(at);
-            if zone(addr) != 0 {
-                let in_zones = pool.in_zones.entry((addr.ip(), addr.port()));
-                in_zones.or_default().push(at);
-            }
-        }
-        pool
-    }
-
-    /// Takes the open socket that is a planned one, or what replaces it on a host without IPv6.
-    ///
-    /// `is_own` asks for one that was opened for the same setting.
-    fn take(&mut self, socket: &PlannedSocket, is_own: bool) -> Option<usize> {
-        let found = self.find(socket, is_own).or_else(|| {
-            let may_be_ipv4 = socket.if_absent == IfAbsent::UseIpv4;
-            let found = may_be_ipv4.then(|| self.find(&socket.ipv4_instead(), is_own))??;
-            self.open[found].is_ipv4_instead().then_some(found)
-        })?;
-        self.is_taken[found] = true;
-        Some(found)
-    }
-
-    fn find(&mut self, socket: &PlannedSocket, is_own: bool) -> Option<usize> {
-        let may_be = |listener: &Listener<S>| !is_own || listener.position() == socket.position();
-        let has_device = socket.device().is_some();
-        let place = place_of(socket.addr, socket.is_only_v6(), has_device);
-        if let Some(port) = socket.entry.fixed_port() {
-            let candidates = self.by_port.get(&(place, port))?;
-            return candidates
-                .iter()
-                .copied()
-                .find(|at| may_be(&self.open[*at]) && self.is_free(*at, socket));
-        }
-        // A matched socket need not be looked at again.
-        let is_taken = &self.is_taken;
-        let candidates = self.by_place.get_mut(&place)?;
-        candidates.retain(|at| !is_taken[*at]);
-        let ports = socket.ports();
-        let fits = |at: &usize| {
-            let listener = &self.open[*at];
-            let has_port = *ports.start() == 0 || ports.contains(&listener.local_addr().port());
-            has_port && may_be(listener) && self.is_free(*at, socket)
-        };
-        let candidates = self.by_place.get(&place)?;
-        candidates.iter().copied().find(fits)
-    }
-
-    /// Returns `true` if an open socket is not matched yet, and is bound to the device of a planned one.
-    fn is_free(&self, at: usize, socket: &PlannedSocket) -> bool {
-        let listener = &self.open[at];
-        let is_on_device = match (listener.device_index(), socket.entry.device_index) {
-            (DeviceIndex::Known(open), DeviceIndex::Known(planned)) => open == planned,
-            // An interface without an address is not in the snapshot.
-            _ => listener.device_option() == socket.device(),
-        };
-        // A zone that is not the device's is not open anywhere.
-        let of_plan = zone(socket.addr);
-        let is_in_zone = of_plan == 0 || of_plan == zone(listener.local_addr());
-        !self.is_taken[at] && is_on_device && is_in_zone
-    }
-
-    /// Takes the open socket that is a planned one but for the index of its interface, with both indices.
-    fn take_replaced(
-        &mut self,
-        socket: &PlannedSocket,
-        host: Option<&Interfaces>,
-    ) -> Option<(usize, u32, u32)> {
-        let to = match socket.entry.device_index {
-            DeviceIndex::Known(index) => index,
-            _ => zone(socket.addr),
-        };
-        let addr = socket.addr;
-        let candidates = if socket.device().is_some() {
-            let place = place_of(addr, socket.is_only_v6(), true);
-            self.by_port.get(&(place, addr.port()))
-        } else {
-            self.in_zones.get(&(addr.ip(), addr.port()))
-        };
-        let found = candidates?.iter().copied().find_map(|at| {
-            let listener = &self.open[at];
-            let from = match listener.device_index() {
-                DeviceIndex::Known(index) => index,
-                _ => zone(listener.local_addr()),
-            };
-            let is_alike = !self.is_taken[at] && listener.device_option() == socket.device();
-            // An address that moved to another interface leaves that of the socket in place; the name of a device may
-            // be another interface's now.
-            let is_gone = host.is_none_or(|host| host.by_index(from).is_none());
-            let is_replaced = is_gone || socket.device().is_some();
-            let is_replaced = is_alike && is_replaced && from != 0 && to != 0 && from != to;
-            is_replaced.then_some((at, from, to))
-        })?;
-        self.is_taken[found.0] = true;
-        Some(found)
-    }
-
-    fn rest(self) -> impl Iterator<Item = usize> {
-        let taken = self.is_taken.into_iter().enumerate();
-        taken.filter_map(|(at, is_taken)| (!is_taken).then_some(at))
-    }
-}
-
-/// The zone of a socket with a device is that of the device.
-fn place_of(addr: SocketAddr, is_only_v6: bool, has_device: bool) -> Place {
-    let zone = if has_device { 0 } else { zone(addr) };
-    (addr.ip(), zone, is_only_v6)
 }

@@ -1488,7 +1488,7 @@ fn what_cannot_be_read_is_left_out() {
                 "198.51.100.1:80",
                 "the system does not bind this address, and its interfaces cannot be read to say why",
             );
-            assert!(matches!(err.cause(), Cause::AddressUnavailable));
+            assert!(matches!(err.cause(), Cause::AddressUnavailable { .. }));
             // The tables of /proc have it, and not whether it is dual-stack.
             let held = bind("[::]:80").unwrap();
             let err = row(

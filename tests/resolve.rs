@@ -183,7 +183,7 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "_default_:80",
-            "cannot resolve _default_:80: this host has no address by which it reaches the outside",
+            "cannot resolve _default_:80: the addresses by which this host reaches the outside are not known",
         ),
     ] {
         if written == "_public_:80" {
@@ -200,9 +200,14 @@ fn every_failure_has_its_sentence() {
         resolve_err("ipv4@_public_:80", &dns),
         "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`; there is none",
     );
+    let dns = dns.with_default_source(ip("2620:fe::fe"));
     assert_eq!(
-        resolve("_default_:80", &dns.with_default_source(ip("2620:fe::fe"))),
+        resolve("_default_:80", &dns),
         ["2620:fe::fe, an address of eth0"],
+    );
+    assert_eq!(
+        resolve_err("ipv4@_default_:80", &dns),
+        "cannot resolve ipv4@_default_:80: this host has no IPv4 address by which it reaches the outside",
     );
     assert_eq!(
         resolve_err("eth0:80", &Interfaces::default()),

@@ -425,7 +425,7 @@ fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
                 "cannot listen on 198.51.100.1:80: the system does not bind this address, and its \
                  interfaces cannot be read to say why",
             );
-            assert!(matches!(err.cause(), Cause::AddressUnavailable));
+            assert!(matches!(err.cause(), Cause::AddressUnavailable { .. }));
             assert_eq!(err.raw_os_error(), Some(99));
         },
     );

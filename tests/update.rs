@@ -7,7 +7,7 @@ use std::net::{SocketAddr, SocketAddrV6};
 
 use bindaddr::interfaces::Interface;
 use bindaddr::plan::{AddrSelection, Setting, ToSettings};
-use bindaddr::update::{Change, ChangeKind, Diff};
+use bindaddr::update::{Apply, Change, ChangeKind, Diff};
 use bindaddr::{BindOptions, Interfaces, Listeners, Plan};
 use util::ip as parse_ip;
 use util::netns::{connects, in_namespace, ip, set};
@@ -66,16 +66,11 @@ impl Server {
             .collect()
     }
 
-    /// Does what the difference says: closes first, and then opens each socket.
+    /// Does what the difference says.
     fn follow(&mut self) {
-        let closed: HashSet<usize> = self.diff.closed().collect();
-        let mut place = 0..;
-        self.listeners
-            .retain(|_| !place.next().is_some_and(|place| closed.contains(&place)));
-        for planned in self.diff.opened() {
-            self.listeners
-                .extend(bindaddr::bind(planned).expect("a free port"));
-        }
+        let update = self.plan.apply(&mut self.listeners, Apply::BestEffort);
+        let update = update.expect("it goes on");
+        assert!(update.failed().is_empty(), "{update}");
         let diff = self.plan.diff(&self.listeners);
         assert!(diff.is_empty(), "{diff:?}");
         self.diff = diff;
@@ -313,7 +308,7 @@ fn selection_is_kept_by_replan() {
     let every = plan.bind().unwrap();
     let diff = plan.replan(&host(&["127.0.0.5"])).unwrap().diff(&every);
     let opened: Vec<SocketAddr> = diff
-        .opened()
+        .to_open()
         .map(bindaddr::plan::PlannedSocket::addr)
         .collect();
     let port = every[0].local_addr().port();
@@ -335,16 +330,60 @@ fn selection_is_kept_by_replan() {
     );
 
     // A snapshot without its sources does not show what `_default_` selects.
-    let plan = BindOptions::new()
-        .plan_on(["127.0.0.1:0", "-_default_:0"], &host(&[]))
-        .unwrap();
-    let listeners = plan.bind().unwrap();
-    assert!(
-        plan.replan(&host(&["10.0.0.1"]))
-            .unwrap()
-            .diff(&listeners)
-            .is_empty()
-    );
+    let settings = ["127.0.0.1:0", "-_default_:0"];
+    let err = BindOptions::new()
+        .plan_on(settings, &host(&[]))
+        .unwrap_err();
+    assert_eq!(err.errors().count(), 1, "unknown is not absent: {err}");
+    for (source, sockets) in [("127.0.0.1", 2), ("10.0.0.1", 1)] {
+        let plan = BindOptions::new()
+            .plan_on(settings, &host(&[]).with_default_source(parse_ip(source)))
+            .unwrap();
+        let listeners = plan.bind().unwrap();
+        let again = plan.replan(&host(&["127.0.0.5"])).unwrap();
+        assert!(again.diff(&listeners).is_empty());
+        assert_eq!(
+            (listeners.len(), again.skipped().len()),
+            (sockets, 2 - sockets)
+        );
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn sources_that_cannot_be_read_change_nothing() {
+    in_namespace("sources_that_cannot_be_read_change_nothing", || {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("route add default via 10.0.0.9");
+        let mut server = Server::start("ipv4@_default_:5000");
+        let sources = |host: Interfaces| host.with_system_default_sources();
+        assert!(server.look_at(&sources(now())).is_empty());
+        assert_eq!(server.addrs(), ["10.0.0.1:5000"]);
+        let host = now();
+        util::sandbox::limit_descriptors(64);
+        let files: Vec<std::fs::File> =
+            std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let host = sources(host);
+        assert!(
+            server.look_at(&host).is_empty(),
+            "there was no descriptor left"
+        );
+        assert_eq!(server.diff.changes()[0].kind(), ChangeKind::Kept);
+        drop(files);
+        // Without a route there is none, and that is known.
+        ip("route del default");
+        assert_eq!(
+            kinds(&server.look_at(&sources(now()))),
+            [ChangeKind::Removed]
+        );
+        // Other errors of a route that leads nowhere say the same.
+        for kind in ["unreachable", "prohibit", "blackhole"] {
+            ip(&format!("route replace {kind} default"));
+            server.look_at(&sources(now()));
+            assert_eq!(server.plan.skipped().len(), 1, "{kind}");
+        }
+    });
 }
 
 #[test]
@@ -414,22 +453,23 @@ fn ipv4_wildcard_is_not_both_families() {
         let mut listeners = bindaddr::bind("0.0.0.0:5000").unwrap();
         let plan = BindOptions::new().plan("*:5000").unwrap();
         for plan in [plan.replan(&now()).unwrap(), plan] {
-            assert_eq!(plan.diff(&listeners).opened().count(), 1);
-            assert_eq!(plan.diff(&listeners).closed().count(), 1);
+            assert_eq!(plan.diff(&listeners).to_open().count(), 1);
+            assert_eq!(plan.diff(&listeners).to_close().count(), 1);
         }
         listeners.retain(|_| false);
         // What `*` still lacks is both families, whatever `[::]` means.
         let options = BindOptions::new().only_v6(true);
         let plan = options.plan("*:5001").unwrap();
-        let diff = plan.diff(&Listeners::<std::net::TcpListener>::default());
-        let listeners = options.bind(diff.opened().next().unwrap()).unwrap();
+        let mut listeners = Listeners::default();
+        let _ = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
         assert!(connects(addr("127.0.0.1:5001")));
         assert!(plan.diff(&listeners).is_empty());
         // Where there is no IPv6, `*` opens IPv4 alone.
         util::sandbox::refuse_family(10, 97);
         let plan = BindOptions::new().plan("*:5002").unwrap();
-        let diff = plan.diff(&Listeners::<std::net::TcpListener>::default());
-        let listeners = bindaddr::bind(diff.opened().next().unwrap()).unwrap();
+        let mut listeners = Listeners::default();
+        let _ = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+        assert_eq!(listeners[0].local_addr(), addr("0.0.0.0:5002"));
         assert!(plan.diff(&listeners).is_empty());
         let plan = BindOptions::new().plan("*:5000").unwrap();
         let listeners = plan.bind().unwrap();
@@ -504,8 +544,8 @@ fn sockets_of_other_settings_are_kept() {
         let changes = server.look();
         assert_eq!(
             (changes[0].kind(), changes[0].position().index()),
-            (ChangeKind::Removed, 0),
-            "as it was bound alone"
+            (ChangeKind::Removed, 1),
+            "as it was opened for that one"
         );
     });
 }
@@ -818,7 +858,7 @@ fn diff_is_linear() {
     let listeners = bindaddr::bind("127.0.0.1:0").unwrap();
     for _ in 0..20 {
         let plan = plan.replan(&host(6)).unwrap();
-        assert_eq!(plan.diff(&listeners).opened().count(), 5000);
+        assert_eq!(plan.diff(&listeners).to_open().count(), 5000);
     }
 }
 

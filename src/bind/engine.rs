@@ -1,5 +1,6 @@
 //! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check()) alike.
 
+use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 
@@ -8,18 +9,33 @@ use socket2::Socket;
 #[cfg(feature = "socket-activation")]
 use super::activation;
 use super::socket::{
-    Absent, BoundSocket, Goal, SocketSpec, StepError, absent, free_port, group_of, probe,
+    Absent, BoundSocket, Goal, SocketSpec, StepError, absent, bound_device, free_port, group_of,
+    probe, set_reuse_port,
 };
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
-use crate::plan::{Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, conflict};
-use crate::sys::{device_of, device_of_new_sockets};
-use crate::target::{GroupAddr, Overlap, Protocol, is_scoped};
+use crate::interfaces::Interfaces;
+use crate::plan::{
+    Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict, in_opening_order,
+};
+use crate::sys::{self, device_of, device_of_new_sockets};
+use crate::target::{DeviceIndex, GroupAddr, Overlap, Protocol, is_scoped};
 
 /// What came of opening the sockets of a plan.
+#[derive(Default)]
 pub(crate) struct Opening {
     pub(crate) opened: Vec<OpenedSocket>,
     pub(crate) failed: Vec<FailedSocket>,
+    /// What the host lacks, and the setting or the list does without.
+    pub(crate) left_out: Vec<PlannedSocket>,
+}
+
+impl Opening {
+    pub(crate) fn append(&mut self, mut other: Self) {
+        self.opened.append(&mut other.opened);
+        self.failed.append(&mut other.failed);
+        self.left_out.append(&mut other.left_out);
+    }
 }
 
 /// A socket that can be opened. It is open only if all others are, and if that is the goal.
@@ -32,6 +48,10 @@ pub(crate) struct OpenedSocket {
     pub(crate) socket: Option<Socket>,
     /// In a check, the interface that the socket is bound to.
     pub(crate) device: Option<String>,
+    /// The interface that is set as an option.
+    pub(crate) device_index: DeviceIndex,
+    /// Whether a service manager opened it.
+    pub(crate) is_inherited: bool,
     pub(crate) protocol: Protocol,
     /// Whether another socket has the port, and the kernel was not asked if it shares it.
     pub(crate) is_sharing_unknown: bool,
@@ -63,7 +83,7 @@ impl FailedSocket {
         }
     }
 
-    fn is_in_use(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         match &self.reason {
             Failure::System(Step::Bind | Step::Listen, error) => Errno::of(error) == Errno::InUse,
             _ => false,
@@ -77,41 +97,157 @@ impl FailedSocket {
         }
     }
 
+    /// Returns `true` if other sockets of the plan were in its way, and nothing of the host.
+    fn is_conflict(&self) -> bool {
+        matches!(self.reason, Failure::Conflict(..))
+    }
+
+    /// Returns the attempt, to be diagnosed beside the claims of a list.
+    fn attempt<'a>(&'a self, protocol: Protocol, list: Option<&'a Claims>) -> Attempt<'a> {
+        let planned = &self.planned;
+        let entry = &*planned.entry;
+        let ports = planned.ports();
+        let (group, refused) = match &self.reason {
+            Failure::Group(group) => (Some(*group), None),
+            Failure::System(step, error) => (None, Some((*step, error))),
+            Failure::Conflict(..) => (None, None),
+        };
+        Attempt {
+            protocol,
+            addr: planned.addr,
+            only_v6: planned.only_v6,
+            device: entry.device.as_deref(),
+            kernel: entry,
+            shares_port: entry.shares_port,
+            freebind: entry.freebind,
+            only_v6_option: entry.only_v6,
+            written: Some(&entry.written),
+            ports: (*ports.start(), *ports.end()),
+            no_port_left: self.no_port_left,
+            before: entry.host.as_ref(),
+            group,
+            refused,
+            beside: list.map(|claims| (claims, entry.number)),
+        }
+    }
+
     /// Returns `true` if the others are opened without it, unless its cause turns out to be another one.
-    fn is_skipped(&self) -> bool {
+    pub(crate) fn is_skipped(&self) -> bool {
         self.planned.entry.is_optional() && self.absent().is_some()
     }
 }
 
-/// Opens the sockets of a plan, all or none.
-///
-/// Once one fails, those that were opened are closed, and the others are opened as for a check, to find what is wrong
-/// with them while no client gets in. `tried` is what came of the only socket if it was tried before it was planned.
-pub(crate) fn open(
-    plan: &Plan,
+/// Opens sockets of a plan.
+pub(crate) struct Opener<'p> {
+    options: &'p Options,
     protocol: Protocol,
     goal: Goal,
-    tried: Option<FailedSocket>,
-) -> Opening {
-    let mut engine = Engine {
-        options: &plan.options,
-        protocol,
-        goal,
-        opening: Opening {
-            opened: Vec::with_capacity(plan.sockets.len()),
-            failed: Vec::new(),
-        },
-        has_ranges: plan.entries.iter().any(|entry| entry.is_range()),
-        claims: Claims::default(),
-    };
-    if let Some(tried) = tried {
-        engine.opening.failed.push(tried);
-        return engine.opening;
+    /// `None` as long as there is no range to go around them.
+    neighbours: Option<Neighbours>,
+}
+
+impl<'p> Opener<'p> {
+    pub(crate) fn new(options: &'p Options, protocol: Protocol, goal: Goal) -> Self {
+        Self {
+            options,
+            protocol,
+            goal,
+            neighbours: None,
+        }
     }
-    for sockets in plan.in_opening_order() {
-        engine.open_entry(sockets);
+
+    /// Takes sockets into account that are open already.
+    pub(crate) fn beside<'s>(mut self, open: impl Iterator<Item = &'s PlannedSocket>) -> Self {
+        let neighbours = self.neighbours.get_or_insert_default();
+        open.for_each(|socket| neighbours.add(socket.clone()));
+        self
     }
-    engine.opening
+
+    /// Opens sockets, all or none.
+    ///
+    /// Once one fails, those that were opened are closed, and the others are opened as for a check, to find what is
+    /// wrong with them while no client gets in.
+    pub(crate) fn open(&mut self, sockets: &[PlannedSocket]) -> Opening {
+        let mut opening = Opening::default();
+        let mut goal = self.goal;
+        if sockets.iter().any(PlannedSocket::is_range) {
+            self.neighbours.get_or_insert_default();
+        }
+        for sockets in in_opening_order(sockets) {
+            let mut tried = self.try_entry(sockets, goal);
+            let has_failed = !tried.failed.iter().all(FailedSocket::is_skipped);
+            if has_failed && goal == Goal::Listen {
+                goal = Goal::Check;
+                let opened = opening.opened.iter_mut().chain(&mut tried.opened);
+                opened.for_each(|opened| opened.socket = None);
+            }
+            if let Some(neighbours) = &mut self.neighbours {
+                for opened in &tried.opened {
+                    let port = opened.local_addr.port();
+                    neighbours.add(opened.planned.on_port(port));
+                }
+            }
+            opening.append(tried);
+        }
+        if goal == Goal::Listen {
+            read_device_indexes(&mut opening.opened);
+        }
+        opening
+    }
+}
+
+/// The sockets that are open, or would be, around whose ports a range goes: those of the plan that do not listen would
+/// not show the kernel a conflict.
+#[derive(Default)]
+struct Neighbours {
+    sockets: Vec<PlannedSocket>,
+    /// By their place.
+    claims: Claims,
+}
+
+impl Neighbours {
+    fn add(&mut self, socket: PlannedSocket) {
+        if let Some(claim) = socket.exclusive_claim() {
+            self.claims
+                .add(self.sockets.len(), claim, socket.addr.port());
+            self.sockets.push(socket);
+        }
+    }
+
+    /// Finds the first of `sockets` that cannot be opened on `port` beside them, and why.
+    fn conflict<'s>(
+        &self,
+        sockets: &'s [PlannedSocket],
+        port: u16,
+    ) -> Option<(&'s PlannedSocket, Failure)> {
+        sockets.iter().find_map(|socket| {
+            let (other, overlap) = self.claims.conflict(socket.exclusive_claim()?, port)?;
+            let other = Box::new(self.sockets[other].clone());
+            Some((socket, Failure::Conflict(other, overlap)))
+        })
+    }
+}
+
+/// Reads which interfaces the sockets are bound to that have a device: since they were planned, one of the same name
+/// may have come.
+fn read_device_indexes(opened: &mut [OpenedSocket]) {
+    let mut indexes: HashMap<String, Option<u32>> = HashMap::new();
+    for opened in opened {
+        let (Some(name), Some(socket)) = (&opened.planned.entry.device, &opened.socket) else {
+            continue;
+        };
+        let index = *indexes
+            .entry(name.clone())
+            .or_insert_with(|| sys::device(name).ok().flatten().map(|link| link.index));
+        let planned = opened.device_index;
+        if let Some(index) = index.filter(|index| planned != DeviceIndex::Known(*index)) {
+            // The system has no name for the interface of the socket if that was deleted.
+            let is_alive = device_of(socket).is_ok();
+            if is_alive || !matches!(planned, DeviceIndex::Known(_)) {
+                opened.device_index = DeviceIndex::Known(index);
+            }
+        }
+    }
 }
 
 /// Opens the socket of a literal address with the options of all.
@@ -131,24 +267,7 @@ pub(super) fn open_plain(
     }
 }
 
-struct Engine<'p> {
-    options: &'p Options,
-    protocol: Protocol,
-    goal: Goal,
-    opening: Opening,
-    has_ranges: bool,
-    /// What the opened sockets claim of their ports, by their place; for ranges only.
-    claims: Claims,
-}
-
-/// What came of the sockets of one entry on one port.
-#[derive(Default)]
-struct Tried {
-    opened: Vec<OpenedSocket>,
-    failed: Vec<FailedSocket>,
-}
-
-impl Tried {
+impl Opening {
     /// Returns `true` if another port may help: each socket that matters failed because its port is in use.
     fn is_in_use(&self) -> bool {
         let mut failed = self
@@ -160,48 +279,30 @@ impl Tried {
     }
 }
 
-impl Engine<'_> {
-    fn open_entry(&mut self, sockets: &[PlannedSocket]) {
-        let entry = &sockets[0].entry;
-        let mut tried = if entry.is_range() {
-            self.try_range(sockets)
-        } else if sockets.len() > 1 && *entry.ports().start() == 0 {
-            self.try_one_free_port(sockets)
+impl Opener<'_> {
+    fn try_entry(&self, sockets: &[PlannedSocket], goal: Goal) -> Opening {
+        if sockets[0].is_range() {
+            self.try_range(sockets, goal)
+        } else if sockets.len() > 1 && sockets[0].addr.port() == 0 {
+            self.try_one_free_port(sockets, goal)
         } else {
-            self.try_each(sockets)
-        };
-        if !tried.failed.iter().all(FailedSocket::is_skipped) {
-            self.goal = Goal::Check;
+            self.try_each(sockets, goal)
         }
-        if self.goal == Goal::Check {
-            let opened = self.opening.opened.iter_mut().chain(&mut tried.opened);
-            opened.for_each(|opened| opened.socket = None);
-        }
-        if self.has_ranges {
-            for (n, opened) in tried.opened.iter().enumerate() {
-                let number = self.opening.opened.len() + n;
-                if let Some(claim) = opened.planned.exclusive_claim() {
-                    self.claims.add(number, claim, opened.local_addr.port());
-                }
-            }
-        }
-        self.opening.opened.append(&mut tried.opened);
-        self.opening.failed.append(&mut tried.failed);
     }
 
-    /// Tries the ports of a range in turn. Those that other sockets of the plan have are passed over, because a socket
-    /// that does not listen would not show the kernel the conflict.
-    fn try_range(&self, sockets: &[PlannedSocket]) -> Tried {
+    /// Tries the ports of a range in turn.
+    fn try_range(&self, sockets: &[PlannedSocket], goal: Goal) -> Opening {
         let mut in_use = None;
         let mut in_plan = None;
-        for port in sockets[0].entry.ports() {
-            let on_port: Vec<PlannedSocket> =
-                sockets.iter().map(|socket| socket.on_port(port)).collect();
-            if let Some(found) = self.conflict_in_plan(&on_port) {
-                in_plan.get_or_insert(found);
+        for port in sockets[0].ports() {
+            let neighbours = self.neighbours.as_ref();
+            if let Some((socket, reason)) = neighbours.and_then(|all| all.conflict(sockets, port)) {
+                in_plan.get_or_insert_with(|| FailedSocket::new(socket.on_port(port), reason));
                 continue;
             }
-            let tried = self.try_each(&on_port);
+            let on_port: Vec<PlannedSocket> =
+                sockets.iter().map(|socket| socket.on_port(port)).collect();
+            let tried = self.try_each(&on_port, goal);
             if !tried.is_in_use() {
                 return tried;
             }
@@ -217,39 +318,28 @@ impl Engine<'_> {
         tried
     }
 
-    fn conflict_in_plan(&self, sockets: &[PlannedSocket]) -> Option<FailedSocket> {
-        sockets.iter().find_map(|socket| {
-            let claim = socket.exclusive_claim()?;
-            let (other, overlap) = self.claims.conflict(claim, socket.addr.port())?;
-            let other = &self.opening.opened[other];
-            let other = other.planned.on_port(other.local_addr.port());
-            let reason = Failure::Conflict(Box::new(other), overlap);
-            Some(FailedSocket::new(socket.clone(), reason))
-        })
-    }
-
     /// Opens several sockets on one port of the kernel's choice.
     ///
     /// To take the port of one of them for the others fails permanently on a crowded host, where the kernel gives out
     /// the ports that are free on one address only. What is free on the dual-stack wildcard is free on every address;
     /// if nothing is, the first address has the choice.
-    fn try_one_free_port(&self, sockets: &[PlannedSocket]) -> Tried {
+    fn try_one_free_port(&self, sockets: &[PlannedSocket], goal: Goal) -> Opening {
         let mut tries_left = 16;
         loop {
             let port = match free_port(self.protocol, sockets[0].addr.ip()) {
                 Ok(port) => port,
                 Err((step, error)) => {
                     let failure = Failure::System(step, error);
-                    return Tried {
-                        opened: Vec::new(),
+                    return Opening {
                         failed: vec![FailedSocket::new(sockets[0].clone(), failure)],
+                        ..Opening::default()
                     };
                 }
             };
             let on_port: Vec<PlannedSocket> =
                 sockets.iter().map(|socket| socket.on_port(port)).collect();
             tries_left -= 1;
-            let tried = self.try_each(&on_port);
+            let tried = self.try_each(&on_port, goal);
             // Another process may have taken it in between.
             if tries_left == 0 || !tried.is_in_use() {
                 return tried;
@@ -258,9 +348,8 @@ impl Engine<'_> {
     }
 
     /// Opens each of the sockets on its port.
-    fn try_each(&self, sockets: &[PlannedSocket]) -> Tried {
-        let mut tried = Tried::default();
-        let mut goal = self.goal;
+    fn try_each(&self, sockets: &[PlannedSocket], mut goal: Goal) -> Opening {
+        let mut tried = Opening::default();
         for socket in sockets {
             let mut socket = socket.clone();
             let mut result = self.open_one(&socket, goal);
@@ -272,9 +361,13 @@ impl Engine<'_> {
             }
             match result {
                 Ok(opened) => tried.opened.push(opened),
-                Err(failed) if socket.if_absent.skips(failed.absent()) => {}
+                Err(failed) if socket.if_absent.skips(failed.absent()) => {
+                    tried.left_out.push(failed.planned);
+                }
                 Err(failed) => {
-                    if !failed.is_skipped() {
+                    if failed.is_skipped() {
+                        tried.left_out.push(failed.planned.clone());
+                    } else {
                         goal = Goal::Check;
                         let opened = tried.opened.iter_mut();
                         opened.for_each(|opened| opened.socket = None);
@@ -295,12 +388,14 @@ impl Engine<'_> {
             namespace,
             socket,
             device: None,
+            device_index: planned.entry.device_index,
+            is_inherited: false,
             protocol: self.protocol,
             is_sharing_unknown: false,
         };
         // For a check the address is held for no longer than this.
         let checked = |bound: BoundSocket| OpenedSocket {
-            device: device_of_bound(&bound.socket, planned),
+            device: bound_device(&bound.socket, planned.addr, planned.device()),
             ..opened(bound.local_addr, bound.namespace, None)
         };
         if let Some(group) = group_of(self.protocol, planned.addr.ip(), planned.group) {
@@ -320,11 +415,10 @@ impl Engine<'_> {
             }
             Some(handed) => {
                 let bound = activation::take(handed, spec.nonblocking).map_err(system)?;
-                return Ok(opened(
-                    bound.local_addr,
-                    bound.namespace,
-                    Some(bound.socket),
-                ));
+                return Ok(OpenedSocket {
+                    is_inherited: true,
+                    ..opened(bound.local_addr, bound.namespace, Some(bound.socket))
+                });
             }
             None => {}
         }
@@ -348,23 +442,21 @@ impl Engine<'_> {
             spec.reuse_port = true;
         }
         match spec.open(goal) {
-            Ok(bound) if goal == Goal::Listen => Ok(opened(
-                bound.local_addr,
-                bound.namespace,
-                Some(bound.socket),
-            )),
+            Ok(bound) if goal == Goal::Listen => {
+                if spec.reuse_port && !self.options.reuse_port {
+                    let alone = set_reuse_port(&bound.socket, false);
+                    alone.map_err(|error| system((Step::Option("reuse_port"), error)))?;
+                }
+                Ok(opened(
+                    bound.local_addr,
+                    bound.namespace,
+                    Some(bound.socket),
+                ))
+            }
             Ok(bound) => Ok(checked(bound)),
             Err(error) => Err(system(error)),
         }
     }
-}
-
-/// Returns the interface that a bound socket accepts connections through; the zone of an address is not a device.
-fn device_of_bound(socket: &Socket, planned: &PlannedSocket) -> Option<String> {
-    if planned.entry.device.is_none() && is_scoped(planned.addr) {
-        return None;
-    }
-    device_of(socket).ok().flatten()
 }
 
 impl AddrProbe for Entry {
@@ -377,86 +469,40 @@ impl AddrProbe for Entry {
     }
 }
 
-/// Returns the attempt to open a planned socket, to be diagnosed.
-pub(crate) fn attempt(protocol: Protocol, planned: &PlannedSocket) -> Attempt<'_> {
-    let entry = &*planned.entry;
-    let ports = entry.ports();
-    Attempt {
-        protocol,
-        addr: planned.addr,
-        only_v6: planned.only_v6,
-        device: entry.device.as_deref(),
-        kernel: entry,
-        shares_port: entry.shares_port,
-        freebind: entry.freebind,
-        only_v6_option: entry.only_v6,
-        written: Some(&entry.written),
-        ports: (*ports.start(), *ports.end()),
-        no_port_left: false,
-        before: entry.host.as_ref(),
-        group: None,
-        refused: None,
-        beside: None,
-    }
-}
-
 /// Reads the host once, and finds the causes of what failed and the hints about them.
 pub(crate) fn explain(
     plan: &Plan,
     protocol: Protocol,
     failed: Vec<FailedSocket>,
-    host: Option<&crate::interfaces::Interfaces>,
+    host: Option<&Interfaces>,
 ) -> Vec<SettingError> {
     if failed.is_empty() {
         return Vec::new();
     }
     let claims = plan.claims();
     let is_list = plan.entries.len() > 1;
-    let attempts: Vec<Attempt<'_>> = failed
-        .iter()
-        .map(|failed| {
-            let attempt = Attempt {
-                beside: is_list.then_some((&claims, failed.planned.entry.number)),
-                no_port_left: failed.no_port_left,
-                ..attempt(protocol, &failed.planned)
-            };
-            match &failed.reason {
-                Failure::Group(group) => Attempt {
-                    group: Some(*group),
-                    ..attempt
-                },
-                Failure::System(step, error) => Attempt {
-                    refused: Some((*step, error)),
-                    ..attempt
-                },
-                Failure::Conflict(..) => attempt,
-            }
-        })
+    let beside = is_list.then_some(&claims);
+    let of_host = failed.iter().filter(|failed| !failed.is_conflict());
+    let attempts: Vec<Attempt<'_>> = of_host
+        .map(|failed| failed.attempt(protocol, beside))
         .collect();
     let evidence = Evidence::read(&attempts, host);
-    let diagnoses: Vec<Diagnosis> = attempts
-        .iter()
-        .map(|attempt| diagnose::diagnose(attempt, &evidence))
-        .collect();
-    let failed = failed.into_iter().zip(diagnoses);
-    failed
-        .map(
-            |(
-                FailedSocket {
-                    planned, reason, ..
-                },
-                diagnosis,
-            )| {
-                let (step, error) = match reason {
-                    Failure::Group(_) => (Step::Validate, None),
-                    Failure::System(step, error) => (step, Some(error)),
-                    Failure::Conflict(other, overlap) => {
-                        return conflict(&planned, &other, overlap);
-                    }
-                };
-                let error = SettingError::new(Some(planned.addr), step, diagnosis, error);
-                error.at(planned.entry.position, planned.entry.text.clone())
-            },
-        )
-        .collect()
+    let diagnose = |failed: &FailedSocket| match &failed.reason {
+        Failure::Conflict(other, overlap) => {
+            diagnosis_of_conflict(&failed.planned, other, *overlap)
+        }
+        _ => diagnose::diagnose(&failed.attempt(protocol, beside), &evidence),
+    };
+    let diagnoses: Vec<Diagnosis> = failed.iter().map(diagnose).collect();
+    let explained = failed.into_iter().zip(diagnoses);
+    let explained = explained.map(|(failed, diagnosis)| {
+        let (step, error) = match failed.reason {
+            Failure::Group(_) | Failure::Conflict(..) => (Step::Validate, None),
+            Failure::System(step, error) => (step, Some(error)),
+        };
+        let planned = &failed.planned;
+        let error = SettingError::new(Some(planned.addr), step, diagnosis, error);
+        error.at(planned.entry.position, planned.entry.text.clone())
+    });
+    explained.collect()
 }

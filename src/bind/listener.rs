@@ -3,20 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::mem;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Deref;
+use std::sync::Arc;
 
-use socket2::{SockRef, Socket};
-
+use super::socket::{bound_device, has_reuse_port, set_reuse_port};
 use super::{Opened, OpenedSocket};
 use crate::addr::shown;
-use crate::diagnose::{self, BoundBy, Namespace};
+use crate::diagnose::{self, Namespace};
 use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
-use crate::plan::{DeviceIndex, Duplicate, Plan};
-use crate::reach::{Exposure, OpenSocket, Reach, SHOWN, Surroundings, warnings_of_exposure};
-use crate::sys::device_of;
-use crate::target::{BindTarget, Protocol, is_scoped};
+use crate::plan::{Duplicate, Plan, PlannedSocket};
+use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
+use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
 ///
@@ -38,6 +38,7 @@ use crate::target::{BindTarget, Protocol, is_scoped};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 pub struct Listener<S = TcpListener> {
     socket: S,
     local_addr: SocketAddr,
@@ -50,7 +51,11 @@ pub struct Listener<S = TcpListener> {
     device_index: DeviceIndex,
     /// Whether it is the IPv4 wildcard that replaces a dual-stack one.
     is_ipv4_instead: bool,
+    /// Whether a service manager opened it, and has it as well.
+    is_inherited: bool,
     position: Position,
+    /// The text of the setting; `None` of a literal address, which needs none to be found again.
+    text: Option<Arc<str>>,
 }
 
 impl<S> Listener<S> {
@@ -99,6 +104,31 @@ impl<S> Listener<S> {
         self.device_index
     }
 
+    pub(crate) fn is_freebind(&self) -> bool {
+        self.freebind
+    }
+
+    /// Returns `true` if a service manager opened it, and has it as well.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.is_inherited
+    }
+
+    /// Returns the text of the setting that it was opened for, if it is known.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.text.as_deref()
+    }
+
+    /// Returns what it claims of its port.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim::of_socket(self.local_addr, self.only_v6).on_device(self.device_index)
+    }
+
+    /// Makes it the listener of a planned socket, which it fits.
+    pub(crate) fn set_planned(&mut self, planned: &PlannedSocket) {
+        self.position = planned.entry.position;
+        self.text = Some(planned.entry.text.clone());
+    }
+
     /// Returns `true` if it is the IPv4 wildcard that was opened instead of a dual-stack one.
     pub(crate) fn is_ipv4_instead(&self) -> bool {
         self.is_ipv4_instead
@@ -121,15 +151,7 @@ impl<S: StdSocket> Listener<S> {
     /// [`Listeners::warnings`] has those about all sockets together as well.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
-        let device = self.device();
-        let socket = BoundBy {
-            freebind: self.freebind,
-            device: device.as_deref(),
-            only_v6: self.only_v6,
-            namespace: self.namespace,
-        };
-        let kinds =
-            diagnose::warnings_of_socket(self.local_addr, self.protocol, &socket, Some(host));
+        let kinds = diagnose::warnings_of_socket(&self.open_socket(), Some(host));
         let kinds = kinds.into_iter();
         kinds
             .map(|kind| Warning::new(self.local_addr, kind))
@@ -142,12 +164,7 @@ impl<S: StdSocket> Listener<S> {
     /// snapshot has those of this one.
     #[must_use]
     pub fn reach(&self, host: &Interfaces) -> Reach {
-        if self.namespace != Namespace::This {
-            return Reach::elsewhere(self.namespace);
-        }
-        let port = self.local_addr.port();
-        self.target(host)
-            .reach_on_device(port, self.device().as_deref(), host)
+        self.open_socket().reach(host)
     }
 
     /// Returns from how far away clients may connect, as [`BindTarget::exposure`] has it.
@@ -156,12 +173,7 @@ impl<S: StdSocket> Listener<S> {
     /// [`Global`](Exposure::Global), because the snapshot has the addresses of this namespace.
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        if self.namespace != Namespace::This {
-            return Exposure::Global;
-        }
-        let device = self.device();
-        self.target(host)
-            .exposure_on_device(device.as_deref(), host)
+        Exposures::on(host).of(&self.open_socket())
     }
 
     /// Returns the interface that the socket is bound to (`SO_BINDTODEVICE`, socket(7)): by
@@ -175,12 +187,50 @@ impl<S: StdSocket> Listener<S> {
     /// Linux and Android; `None` elsewhere.
     #[must_use]
     pub fn device(&self) -> Option<String> {
-        if self.device.is_none() && is_scoped(self.local_addr) {
-            return None;
+        let socket = self.socket.as_socket();
+        bound_device(&socket, self.local_addr, self.device.as_deref())
+    }
+
+    /// Sets `SO_REUSEPORT` until the socket is open that takes its place. Returns `false` if it was set already, or cannot
+    /// be, so that the port is in use.
+    pub(crate) fn share_port(&self) -> bool {
+        let socket = self.socket.as_socket();
+        !has_reuse_port(&socket).unwrap_or(true) && set_reuse_port(&socket, true).is_ok()
+    }
+
+    /// Unsets what [`share_port`](Self::share_port) has set.
+    pub(crate) fn stop_sharing(&self) {
+        // What could be set can be unset.
+        let _ = set_reuse_port(&self.socket.as_socket(), false);
+    }
+
+    /// Accepts the connections that are waiting.
+    pub(crate) fn accept_waiting(&self) -> Vec<(TcpStream, SocketAddr)> {
+        let mut waiting = Vec::new();
+        if self.socket.as_socket().set_nonblocking(true).is_err() {
+            return waiting;
         }
-        // The interface may have been deleted (ENODEV), and the socket is still bound to it.
-        let device = self.socket.bound_device();
-        device.unwrap_or_else(|_| self.device.clone())
+        loop {
+            match self.socket.accept_one() {
+                Ok(connection) => waiting.push(connection),
+                // The client has gone by now.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return waiting,
+            }
+        }
+    }
+
+    /// Describes it for those who say who can connect.
+    fn open_socket(&self) -> OpenSocket {
+        OpenSocket {
+            addr: self.local_addr,
+            protocol: self.protocol,
+            only_v6: self.only_v6,
+            freebind: self.freebind,
+            device: self.device(),
+            namespace: self.namespace,
+        }
     }
 }
 
@@ -218,7 +268,7 @@ impl<S: StdSocket> Listener<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_std_nonblocking(self) -> io::Result<S> {
-        self.socket.set_nonblocking(true)?;
+        self.socket.as_socket().set_nonblocking(true)?;
         Ok(self.socket)
     }
 }
@@ -299,40 +349,45 @@ impl<S: std::os::windows::io::AsSocket> std::os::windows::io::AsSocket for Liste
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub trait StdSocket: sealed::Sealed {
-    #[doc(hidden)]
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
+pub trait StdSocket: sealed::Sealed {}
 
-    #[doc(hidden)]
-    fn bound_device(&self) -> io::Result<Option<String>>;
-}
+impl StdSocket for TcpListener {}
 
-impl StdSocket for TcpListener {
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.set_nonblocking(nonblocking)
-    }
-
-    fn bound_device(&self) -> io::Result<Option<String>> {
-        device_of(&SockRef::from(self))
-    }
-}
-
-impl StdSocket for UdpSocket {
-    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.set_nonblocking(nonblocking)
-    }
-
-    fn bound_device(&self) -> io::Result<Option<String>> {
-        device_of(&SockRef::from(self))
-    }
-}
+impl StdSocket for UdpSocket {}
 
 mod sealed {
-    #[allow(unnameable_types)] // which is what seals
-    pub trait Sealed {}
+    use std::io;
+    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-    impl Sealed for std::net::TcpListener {}
-    impl Sealed for std::net::UdpSocket {}
+    use socket2::{SockRef, Socket};
+
+    #[allow(unnameable_types)] // which is what seals
+    pub trait Sealed: From<Socket> {
+        fn as_socket(&self) -> SockRef<'_>;
+
+        /// Accepts a connection; for a UDP socket there is none to wait for.
+        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)>;
+    }
+
+    impl Sealed for TcpListener {
+        fn as_socket(&self) -> SockRef<'_> {
+            self.into()
+        }
+
+        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            self.accept()
+        }
+    }
+
+    impl Sealed for UdpSocket {
+        fn as_socket(&self) -> SockRef<'_> {
+            self.into()
+        }
+
+        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
+            Err(io::ErrorKind::WouldBlock.into())
+        }
+    }
 }
 
 /// The sockets that settings yield, in the order of the settings: the actual state beside the desired state of a
@@ -369,21 +424,24 @@ pub struct Listeners<S = TcpListener> {
 
 /// What became of the entries that have no socket of their own.
 #[derive(Debug)]
-pub(super) struct Rest {
+pub(crate) struct Rest {
     skipped: Vec<SettingError>,
     duplicates: Vec<Duplicate>,
+    /// What the host lacks, and the setting or the list does without.
+    left_out: Vec<PlannedSocket>,
 }
 
 impl Rest {
     /// Returns the rest of a plan; `None` if there is none.
-    pub(super) fn of(
+    pub(crate) fn of<'p>(
         plan: &Plan,
         mut skipped: Vec<SettingError>,
-        opened: &[OpenedSocket],
+        open: impl IntoIterator<Item = &'p PlannedSocket>,
+        left_out: Vec<PlannedSocket>,
     ) -> Option<Box<Self>> {
-        let opened: HashSet<(Position, SocketAddr)> = opened
-            .iter()
-            .map(|opened| (opened.planned.position(), opened.planned.addr()))
+        let open: HashSet<(Position, SocketAddr)> = open
+            .into_iter()
+            .map(|planned| (planned.position(), planned.addr()))
             .collect();
         // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
         // without it.
@@ -395,7 +453,7 @@ impl Rest {
         duplicates.retain(|duplicate| {
             let Some(error) = kept.get(&(duplicate.kept_by, Some(duplicate.addr))) else {
                 // `*` and `localhost` do without IPv6 where the host has none.
-                return opened.contains(&(duplicate.kept_by, duplicate.addr));
+                return open.contains(&(duplicate.kept_by, duplicate.addr));
             };
             let entry = plan.entry_at(duplicate.position);
             if let Some(entry) = entry.filter(|entry| entry.is_optional()) {
@@ -404,11 +462,12 @@ impl Rest {
             false
         });
         skipped.sort_by_key(SettingError::position);
-        let has_any = !skipped.is_empty() || !duplicates.is_empty();
+        let has_any = !skipped.is_empty() || !duplicates.is_empty() || !left_out.is_empty();
         has_any.then(|| {
             Box::new(Self {
                 skipped,
                 duplicates,
+                left_out,
             })
         })
     }
@@ -432,7 +491,9 @@ impl<S> Listeners<S> {
             device: None,
             device_index: DeviceIndex::None,
             is_ipv4_instead: false,
+            is_inherited: false,
             position: Position::default(),
+            text: None,
         };
         Self::from_iter([listener])
     }
@@ -486,6 +547,11 @@ impl<S> Listeners<S> {
         self.rest.as_ref().map_or(&[], |rest| &rest.duplicates)
     }
 
+    /// Returns the sockets whose address or family the host lacked when the others were opened.
+    pub(crate) fn left_out(&self) -> &[PlannedSocket] {
+        self.rest.as_ref().map_or(&[], |rest| &rest.left_out)
+    }
+
     /// Keeps the sockets for which `keep` returns `true`, and closes the others.
     pub fn retain(&mut self, keep: impl FnMut(&Listener<S>) -> bool) {
         self.listeners.retain(keep);
@@ -493,10 +559,26 @@ impl<S> Listeners<S> {
 }
 
 impl<S> Listeners<S> {
+    /// Takes the sockets out, to be put back.
+    pub(crate) fn take(&mut self) -> Vec<Listener<S>> {
+        mem::take(&mut self.listeners)
+    }
+
+    pub(crate) fn put_back(&mut self, listeners: Vec<Listener<S>>) {
+        self.listeners = listeners;
+    }
+
+    /// Sets what is open, in the order of the settings, and what became of the other entries.
+    pub(crate) fn replace(&mut self, listeners: Vec<Listener<S>>, rest: Option<Box<Rest>>) {
+        self.listeners = listeners;
+        self.listeners.sort_by_key(Listener::position);
+        self.rest = rest;
+    }
+
     /// Converts the sockets of the engine, all of which are open.
     pub(super) fn of(opened: Opened) -> Self
     where
-        S: From<Socket>,
+        S: StdSocket,
     {
         let sockets = opened.sockets.into_iter();
         let mut listeners: Vec<Listener<S>> = sockets.filter_map(Listener::of).collect();
@@ -509,9 +591,9 @@ impl<S> Listeners<S> {
 }
 
 impl<S> Listener<S> {
-    fn of(opened: OpenedSocket) -> Option<Self>
+    pub(crate) fn of(opened: OpenedSocket) -> Option<Self>
     where
-        S: From<Socket>,
+        S: StdSocket,
     {
         let entry = &opened.planned.entry;
         Some(Self {
@@ -522,9 +604,11 @@ impl<S> Listener<S> {
             protocol: opened.protocol,
             freebind: entry.freebind,
             device: entry.device.clone(),
-            device_index: entry.device_index,
+            device_index: opened.device_index,
             is_ipv4_instead: opened.planned.is_ipv4_instead(),
+            is_inherited: opened.is_inherited,
             position: entry.position,
+            text: Some(entry.text.clone()),
         })
     }
 }
@@ -594,8 +678,7 @@ impl<S: StdSocket> Listeners<S> {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        let exposures = self.iter().map(|listener| listener.exposure(host));
-        exposures.fold(Exposure::ThisHost, Ord::max)
+        Exposures::on(host).of_all(self.iter().map(Listener::open_socket))
     }
 
     /// Returns the warnings about each socket and about all of them together, on the host of a snapshot.
@@ -604,24 +687,8 @@ impl<S: StdSocket> Listeners<S> {
     /// about.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
-        let mut warnings: Vec<Warning> = self
-            .iter()
-            .flat_map(|listener| listener.warnings(host))
-            .collect();
-        // The snapshot does not show a socket of another network namespace.
-        let here = self
-            .iter()
-            .filter(|listener| listener.namespace == Namespace::This);
-        let sockets: Vec<OpenSocket> = here
-            .map(|listener| OpenSocket {
-                addr: listener.local_addr,
-                target: listener.target(host),
-                device: listener.device(),
-            })
-            .collect();
-        let around = Surroundings::read(&sockets, host);
-        warnings.extend(warnings_of_exposure(&sockets, host, &around));
-        warnings
+        let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();
+        diagnose::warnings_of(&sockets, host)
     }
 }
 

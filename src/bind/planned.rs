@@ -1,11 +1,14 @@
 //! Who could connect to a plan, before any socket is open.
 
-use crate::diagnose::{self, BoundBy, Namespace};
-use crate::diagnosis::Warning;
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::diagnose::{self, Namespace};
+use crate::diagnosis::{Warning, WarningKind};
 use crate::interfaces::{Interface, Interfaces};
-use crate::plan::{DeviceIndex, Plan, PlannedSocket};
-use crate::reach::{Exposure, OpenSocket, Reach, Surroundings, warnings_of_exposure};
-use crate::target::Protocol;
+use crate::plan::{Plan, PlannedSocket};
+use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
+use crate::target::{DeviceIndex, Protocol, is_scoped};
 
 impl Plan {
     /// Returns from how far away clients could connect to any of the sockets, on the host of a snapshot.
@@ -26,11 +29,7 @@ impl Plan {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        let exposures = self.sockets.iter().map(|socket| {
-            let target = socket.target(host);
-            target.exposure_on_device(device_of(socket, host), host)
-        });
-        exposures.fold(Exposure::ThisHost, Ord::max)
+        Exposures::on(host).of_all(self.open_sockets(host, Protocol::Tcp))
     }
 
     /// Returns who could connect, and by which addresses, on the host of a snapshot.
@@ -38,11 +37,8 @@ impl Plan {
     /// A port that the kernel chooses is 0, and of a range it is the first.
     #[must_use]
     pub fn reach(&self, host: &Interfaces) -> Reach {
-        let reaches = self.sockets.iter().map(|socket| {
-            let (port, target) = (socket.addr.port(), socket.target(host));
-            target.reach_on_device(port, device_of(socket, host), host)
-        });
-        Reach::of_all(reaches, host)
+        let reaches = self.open_sockets(host, Protocol::Tcp);
+        Reach::of_all(reaches.map(|socket| socket.reach(host)), host)
     }
 
     /// Returns the warnings about the TCP sockets of the plan, as
@@ -51,31 +47,32 @@ impl Plan {
     /// Routes, sysctls and the signs of a container are read from this host.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
-        let mut warnings = Vec::new();
-        let mut sockets = Vec::with_capacity(self.sockets.len());
-        for socket in &self.sockets {
-            let device = device_of(socket, host);
-            let bound = BoundBy {
-                freebind: socket.entry.freebind,
-                device,
-                only_v6: socket.only_v6,
-                namespace: Namespace::This,
-            };
-            let target = socket.target(host);
-            let kinds =
-                diagnose::warnings_of_socket(socket.addr, Protocol::Tcp, &bound, Some(host));
-            // Whether an address that the host lacks can be bound is for the kernel to say.
-            let kinds = kinds.into_iter().filter(|_| !target.is_foreign());
-            warnings.extend(kinds.map(|kind| Warning::new(socket.addr, kind)));
-            sockets.push(OpenSocket {
-                addr: socket.addr,
-                target,
-                device: device.map(str::to_owned),
-            });
-        }
-        let around = Surroundings::read(&sockets, host);
-        warnings.extend(warnings_of_exposure(&sockets, host, &around));
+        let sockets: Vec<OpenSocket> = self.open_sockets(host, Protocol::Tcp).collect();
+        let mut warnings = diagnose::warnings_of(&sockets, host);
+        // Whether an address that the host lacks can be bound is for the kernel to say.
+        let free = self.sockets.iter().filter(|socket| socket.entry.freebind);
+        let free: HashSet<SocketAddr> = free.map(|socket| socket.addr).collect();
+        warnings.retain(|warning| {
+            let is_listed = !matches!(warning.kind(), WarningKind::NotListed { .. });
+            is_listed || free.contains(&warning.addr())
+        });
         warnings
+    }
+
+    /// Returns the sockets as they would be open.
+    fn open_sockets(
+        &self,
+        host: &Interfaces,
+        protocol: Protocol,
+    ) -> impl Iterator<Item = OpenSocket> {
+        self.sockets.iter().map(move |socket| OpenSocket {
+            addr: socket.addr,
+            protocol,
+            only_v6: socket.only_v6,
+            freebind: socket.entry.freebind,
+            device: device_of(socket, host).map(str::to_owned),
+            namespace: Namespace::This,
+        })
     }
 }
 
@@ -88,5 +85,5 @@ fn device_of<'a>(socket: &'a PlannedSocket, host: &'a Interfaces) -> Option<&'a 
         _ => None,
     };
     let of_option = of_index.or_else(|| socket.device());
-    of_option.or_else(|| socket.target(host).device(host))
+    of_option.or_else(|| host.device().filter(|_| !is_scoped(socket.addr)))
 }

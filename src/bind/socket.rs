@@ -51,6 +51,7 @@ impl<'a> SocketSpec<'a> {
         Self {
             freebind: planned.entry.freebind,
             device: planned.entry.device.as_deref(),
+            reuse_port: options.reuse_port || planned.is_beside_old,
             ..Self::of_addr(protocol, planned.addr, planned.only_v6, options)
         }
     }
@@ -113,7 +114,7 @@ impl<'a> SocketSpec<'a> {
             only_v6.map_err(at(Step::Option("only_v6")))?;
         }
         if self.reuse_port {
-            set_reuse_port(&socket).map_err(at(Step::Option("reuse_port")))?;
+            set_reuse_port(&socket, true).map_err(at(Step::Option("reuse_port")))?;
         }
         if self.freebind {
             set_freebind(&socket, addr).map_err(at(Step::Option("freebind")))?;
@@ -125,11 +126,12 @@ impl<'a> SocketSpec<'a> {
             let nonblocking = socket.set_nonblocking(true);
             nonblocking.map_err(at(Step::Option("nonblocking")))?;
         }
-        if self.device.is_none() || !is_scoped(addr) {
+        if self.device.is_none() {
             socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
             return Ok(socket);
         }
-        // bind(2) replaces the device by the zone, which would open the socket to the clients of another link.
+        // bind(2) replaces the device by the zone of an address, which would open the socket to the clients of another
+        // link.
         let device = device_of(&socket).map_err(at(Step::Option("device")))?;
         socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
         if device_of(&socket).map_err(at(Step::Option("device")))? == device {
@@ -229,6 +231,20 @@ impl IfAbsent {
     }
 }
 
+/// Returns the interface that a bound socket accepts connections through: that of the option `device`, or of the cgroup.
+/// The zone of an address is not a device.
+pub(super) fn bound_device(
+    socket: &Socket,
+    addr: SocketAddr,
+    option: Option<&str>,
+) -> Option<String> {
+    if option.is_none() && is_scoped(addr) {
+        return None;
+    }
+    // The interface may have been deleted (ENODEV), and the socket is still bound to it.
+    device_of(socket).unwrap_or_else(|_| option.map(str::to_owned))
+}
+
 /// Adds the step to an error.
 pub(super) fn at(step: Step) -> impl Fn(io::Error) -> StepError {
     move |error| (step, error)
@@ -244,15 +260,31 @@ pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 ))]
-fn set_reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
+pub(super) fn set_reuse_port(socket: &Socket, reuse: bool) -> io::Result<()> {
+    socket.set_reuse_port(reuse)
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
+pub(super) fn has_reuse_port(socket: &Socket) -> io::Result<bool> {
+    socket.reuse_port()
 }
 
 #[cfg(not(all(
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 )))]
-fn set_reuse_port(_: &Socket) -> io::Result<()> {
+pub(super) fn has_reuse_port(_: &Socket) -> io::Result<bool> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+pub(super) fn set_reuse_port(_: &Socket, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

@@ -19,20 +19,11 @@ pub(super) fn keep_trying<T>(
     options: &Options,
     mut attempt: impl FnMut() -> Result<T, Unopened>,
 ) -> Result<T, BindError> {
-    if options.wait.is_zero() {
-        return attempt().map_err(|unopened| unopened.error);
-    }
     let mut attempts = Attempts::new(options);
     loop {
-        let unopened = match attempts.run(&mut attempt) {
-            Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
-            result => return result.map_err(|unopened| unopened.error),
-        };
-        while !attempts.is_due(&unopened) {
-            match attempts.pause(&unopened.error) {
-                Some(pause) => thread::sleep(pause),
-                None => return Err(unopened.error),
-            }
+        match attempts.advance(&mut attempt) {
+            Advance::Done(result) => return result,
+            Advance::Pause(pause) => thread::sleep(pause),
         }
     }
 }
@@ -45,17 +36,17 @@ pub(super) async fn keep_trying_async<T>(
 ) -> Result<T, BindError> {
     let mut attempts = Attempts::new(options);
     loop {
-        let unopened = match attempts.run(&mut attempt) {
-            Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
-            result => return result.map_err(|unopened| unopened.error),
-        };
-        while !attempts.is_due(&unopened) {
-            match attempts.pause(&unopened.error) {
-                Some(pause) => ::tokio::time::sleep(pause).await,
-                None => return Err(unopened.error),
-            }
+        match attempts.advance(&mut attempt) {
+            Advance::Done(result) => return result,
+            Advance::Pause(pause) => ::tokio::time::sleep(pause).await,
         }
     }
+}
+
+/// What to do next.
+enum Advance<T> {
+    Done(Result<T, BindError>),
+    Pause(Duration),
 }
 
 /// The attempts of one call: when the next is due, and how long to pause until then.
@@ -64,6 +55,8 @@ struct Attempts<'a> {
     begun: Instant,
     /// When the last attempt began.
     tried: Instant,
+    /// What came of it.
+    unopened: Option<Unopened>,
     /// Not yet, right after an attempt.
     has_paused: bool,
     pause: Duration,
@@ -76,15 +69,35 @@ impl<'a> Attempts<'a> {
             options,
             begun: now,
             tried: now,
+            unopened: None,
             has_paused: false,
             pause: FIRST_PAUSE,
         }
     }
 
-    fn run<T>(&mut self, attempt: &mut impl FnMut() -> Result<T, Unopened>) -> Result<T, Unopened> {
-        self.tried = Instant::now();
-        self.has_paused = false;
-        attempt()
+    /// Makes an attempt if one is due, and decides whether another one follows after a pause.
+    fn advance<T>(&mut self, attempt: &mut impl FnMut() -> Result<T, Unopened>) -> Advance<T> {
+        let waiting = self
+            .unopened
+            .take()
+            .filter(|unopened| !self.is_due(unopened));
+        let unopened = if let Some(unopened) = waiting {
+            unopened
+        } else {
+            self.tried = Instant::now();
+            self.has_paused = false;
+            match attempt() {
+                Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
+                result => return Advance::Done(result.map_err(|unopened| unopened.error)),
+            }
+        };
+        match self.pause(&unopened.error) {
+            Some(pause) => {
+                self.unopened = Some(unopened);
+                Advance::Pause(pause)
+            }
+            None => Advance::Done(Err(unopened.error)),
+        }
     }
 
     fn progress<'e>(&self, error: &'e BindError) -> WaitProgress<'e> {
@@ -135,8 +148,7 @@ impl<'a> Attempts<'a> {
 fn lacks_an_address(unopened: &Unopened) -> Option<bool> {
     let mut missing = None;
     for error in unopened.error.errors().filter(|error| is_missing(error)) {
-        let mut entries = unopened.entries.iter();
-        let entry = entries.find(|entry| entry.position == error.position());
+        let entry = unopened.entry_at(error.position());
         let (Some(entry), Some(addr)) = (entry, error.addr()) else {
             continue;
         };

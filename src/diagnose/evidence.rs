@@ -18,7 +18,7 @@ use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::sys::{
     self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, SocketFilter, SocketRow,
 };
-use crate::target::{BindTarget, Claim, Protocol, is_scoped};
+use crate::target::{BindTarget, Claim, DeviceIndex, Protocol, is_scoped};
 
 /// What is asked of the kernel through sockets, which are `bind`'s to make.
 pub(crate) trait AddrProbe {
@@ -368,13 +368,10 @@ impl Evidence {
         if attempts.clone().next().is_none() || self.system != System::Linux {
             return sockets;
         }
-        let mut ranges: Vec<(u16, u16)> = attempts.clone().map(|attempt| attempt.ports).collect();
-        ranges.sort_unstable();
-        ranges.dedup();
+        let ranges = without_overlap(attempts.clone().map(|attempt| attempt.ports).collect());
         let is_in_question = |row: &SocketRow| {
-            ranges
-                .iter()
-                .any(|(first, last)| (*first..=*last).contains(&row.port))
+            let at = ranges.partition_point(|(_, last)| *last < row.port);
+            ranges.get(at).is_some_and(|(first, _)| *first <= row.port)
         };
         // The kernel can leave out all but one port.
         let only_port = match ranges[..] {
@@ -401,9 +398,11 @@ impl Evidence {
             sockets.add(others.unwrap_or_default().into_iter().flatten());
         }
 
-        let inodes = attempts.flat_map(|attempt| {
-            let (first, last) = attempt.ports;
-            let (claim, sockets) = (self.claim(attempt), &sockets);
+        let claims: HashSet<(Claim, (u16, u16))> = attempts
+            .map(|attempt| (self.claim(attempt), attempt.ports))
+            .collect();
+        let inodes = claims.into_iter().flat_map(|(claim, (first, last))| {
+            let sockets = &sockets;
             (first..=last).flat_map(move |port| sockets.inodes(claim, port))
         });
         (sockets.processes, sockets.is_searched) = sys::processes_with(&inodes.collect());
@@ -418,9 +417,10 @@ impl Evidence {
     pub(crate) fn claim(&self, attempt: &Attempt<'_>) -> Claim {
         let device = self.device_of(attempt).map(|name| self.devices.get(name));
         let device = match device {
-            None => 0,
-            // Of an unknown one only its likes without a device are in the way.
-            Some(device) => device.map_or(u32::MAX, |device| device.index),
+            None => DeviceIndex::None,
+            Some(Some(device)) => DeviceIndex::Known(device.index),
+            // Only sockets without a device are known to be in the way.
+            Some(None) => DeviceIndex::Unknown(0),
         };
         Claim::of_socket(attempt.addr, attempt.only_v6).on_device(device)
     }
@@ -450,4 +450,17 @@ impl Evidence {
                 .collect(),
         )
     }
+}
+
+/// Joins the ranges that have a port in common, in ascending order.
+fn without_overlap(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u16, u16)> = Vec::new();
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            _ => joined.push((first, last)),
+        }
+    }
+    joined
 }

@@ -399,7 +399,7 @@ fn the_silence(addr: SocketAddr, (step, code): (Step, i32)) {
             let port_0 = addr.port() == 0 && *policy == Policy::SecurityModuleOrFilter;
             *policy != Policy::Filter && !port_0
         }
-        Cause::AddressUnavailable
+        Cause::AddressUnavailable { .. }
         | Cause::MappedOnV6Only { .. }
         | Cause::Denied { .. }
         | Cause::TooManyOpenFilesInSystem

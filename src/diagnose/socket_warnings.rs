@@ -5,15 +5,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use super::{Namespace, System};
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
-use crate::diagnosis::{BindableReason, WarningKind};
+use crate::diagnosis::{BindableReason, Warning, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
+use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
 use crate::target::{BindTarget, Protocol};
 
 /// What the host says of an address that can be bound.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // each is read from a place of its own
-pub(super) struct Surroundings {
+pub(super) struct AddrFacts {
     pub(super) interfaces: Option<Interfaces>,
     /// Whether a route brings clients to it; `None` where that cannot be read.
     pub(super) is_routed: Option<bool>,
@@ -26,7 +27,7 @@ pub(super) struct Surroundings {
     pub(super) has_no_ipv6: bool,
 }
 
-impl Surroundings {
+impl AddrFacts {
     pub(super) fn read(addr: SocketAddr, device: Option<&str>, host: Option<&Interfaces>) -> Self {
         let mut new = Self {
             interfaces: host.cloned().or_else(|| Interfaces::system().ok()),
@@ -72,45 +73,49 @@ fn is_routed(ip: IpAddr) -> Option<bool> {
     })
 }
 
-/// The properties of a socket that decide, besides its address, which clients reach it.
-#[derive(Clone, Debug)]
-pub(crate) struct BoundBy<'a> {
-    pub(crate) freebind: bool,
-    pub(crate) device: Option<&'a str>,
-    /// Whether a wildcard leaves out IPv4.
-    pub(crate) only_v6: bool,
-    pub(crate) namespace: Namespace,
+/// Reads the host and returns the warnings about each of some sockets, and about all of them together.
+///
+/// What cannot be read is not warned about.
+pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warning> {
+    let of_one = |socket: &OpenSocket| {
+        let kinds = warnings_of_socket(socket, Some(host)).into_iter();
+        let addr = socket.addr;
+        kinds.map(move |kind| Warning::new(addr, kind))
+    };
+    let mut warnings: Vec<Warning> = sockets.iter().flat_map(of_one).collect();
+    // The snapshot does not show a socket of another network namespace.
+    let here = sockets
+        .iter()
+        .filter(|socket| socket.namespace == Namespace::This);
+    let here: Vec<&OpenSocket> = here.collect();
+    let around = Environment::read(&here, host);
+    warnings.extend(warnings_of_exposure(&here, host, &around));
+    warnings
 }
 
-/// Reads the host and returns the warnings about `addr`, which can be bound.
+/// Reads the host and returns the warnings about a socket by itself.
 pub(crate) fn warnings_of_socket(
-    addr: SocketAddr,
-    protocol: Protocol,
-    options: &BoundBy<'_>,
+    socket: &OpenSocket,
     host: Option<&Interfaces>,
 ) -> Vec<WarningKind> {
-    if options.namespace != Namespace::This {
-        let is_certain = options.namespace == Namespace::Other;
+    if socket.namespace != Namespace::This {
+        let is_certain = socket.namespace == Namespace::Other;
         return vec![WarningKind::OtherNamespace { is_certain }];
     }
-    let around = Surroundings::read(addr, options.device, host);
-    warnings_on(addr, protocol, options, &around)
+    let around = AddrFacts::read(socket.addr, socket.device.as_deref(), host);
+    warnings_on(socket, &around)
 }
 
-pub(super) fn warnings_on(
-    addr: SocketAddr,
-    protocol: Protocol,
-    options: &BoundBy<'_>,
-    around: &Surroundings,
-) -> Vec<WarningKind> {
+pub(super) fn warnings_on(socket: &OpenSocket, around: &AddrFacts) -> Vec<WarningKind> {
+    let (addr, protocol) = (socket.addr, socket.protocol);
     let ip = addr.ip().to_canonical();
     // UDP sockets receive there what was sent to many, as DHCP clients do.
     let receives_for_many = protocol == Protocol::Udp && (ip.is_unspecified() || is_group_addr(ip));
     let has_no_address = match ip {
         IpAddr::V4(_) => around.has_no_ipv4.then_some(Some(Family::Ipv4)),
         IpAddr::V6(ip) if ip.is_unspecified() => {
-            let is_dead = around.has_no_ipv6 && (options.only_v6 || around.has_no_ipv4);
-            is_dead.then_some(options.only_v6.then_some(Family::Ipv6))
+            let is_dead = around.has_no_ipv6 && (socket.only_v6 || around.has_no_ipv4);
+            is_dead.then_some(socket.only_v6.then_some(Family::Ipv6))
         }
         IpAddr::V6(_) => None,
     };
@@ -121,8 +126,9 @@ pub(super) fn warnings_on(
         return Vec::new();
     };
     let target = BindTarget::classify_socket(addr, host);
-    let device = options
+    let device = socket
         .device
+        .as_deref()
         .filter(|device| !around.may_route_loopback && !leads_to(device, &target, host));
     if let Some(device) = device {
         return vec![WarningKind::NotThroughDevice {
@@ -160,7 +166,7 @@ pub(super) fn warnings_on(
                 // Of those that were not refused before bind(2).
                 _ if is_group && ip.is_ipv4() => BindableReason::Broadcast,
                 _ if around.is_routed == Some(true) && ip.is_ipv4() => BindableReason::LocalRoute,
-                _ if options.freebind => BindableReason::Freebind,
+                _ if socket.freebind => BindableReason::Freebind,
                 _ if around.is_nonlocal_bind => BindableReason::NonLocalBind,
                 _ => BindableReason::Unknown,
             };

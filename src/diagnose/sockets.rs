@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
 use crate::sys::{Process, SocketRow, SocketState};
-use crate::target::{Claim, Overlap, socket_addr};
+use crate::target::{Claim, DeviceIndex, Overlap, socket_addr};
 
 /// Returns the canonical address of a socket. The interface it is bound to is its zone.
 fn addr_of(row: &SocketRow) -> SocketAddr {
@@ -24,14 +24,14 @@ fn overlap_of(row: &SocketRow, claim: Claim) -> Option<Overlap> {
     claim.overlap(Claim::new(
         row.ip,
         row.only_v6.unwrap_or(false),
-        row.device.unwrap_or(0),
+        DeviceIndex::of(row.device.unwrap_or(0)),
     ))
 }
 
 /// Returns `true` if everything is known that makes a socket overlap with `claim`.
 fn is_certain(row: &SocketRow, claim: Claim, overlap: Overlap) -> bool {
     (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
-        && (!claim.is_on_device() || row.device.is_some())
+        && (claim.device() == DeviceIndex::None || row.device.is_some())
 }
 
 /// The sockets of one protocol that have one of the ports in question, as far as they were read.

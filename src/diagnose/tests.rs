@@ -10,10 +10,11 @@ use std::io;
 
 use super::evidence::CgroupDevice;
 use super::properties::{attempt, host};
-use super::socket_warnings::{Surroundings, warnings_on};
+use super::socket_warnings::{AddrFacts, warnings_on};
 use super::sockets::{Held, Sockets};
 use super::*;
 use crate::diagnosis::*;
+use crate::reach::OpenSocket;
 use crate::sys::{Ipv6Switch, Link, Process, SocketRow};
 use crate::target::Claim;
 
@@ -71,11 +72,13 @@ fn listener_on(ip: impl Into<IpAddr>) -> SocketRow {
     }
 }
 
-fn bound_by(device: Option<&str>) -> BoundBy<'_> {
-    BoundBy {
-        freebind: false,
-        device,
+fn socket(addr: &str, protocol: Protocol, device: Option<&str>) -> OpenSocket {
+    OpenSocket {
+        addr: addr.parse().expect("an address"),
+        protocol,
         only_v6: false,
+        freebind: false,
+        device: device.map(str::to_owned),
         namespace: Namespace::This,
     }
 }
@@ -473,7 +476,11 @@ fn only_what_is_surely_in_the_way_is_foreseen() {
     let foreseen = |row: SocketRow, device| {
         let mut sockets = Sockets::default();
         sockets.add([row]);
-        let claim = Claim::new([127, 0, 0, 1].into(), true, device);
+        let claim = Claim::new(
+            [127, 0, 0, 1].into(),
+            true,
+            crate::target::DeviceIndex::of(device),
+        );
         sockets.foreseen(claim, 80).first.len()
     };
     assert_eq!(
@@ -589,15 +596,14 @@ fn a_command_cannot_draw_on_the_terminal() {
 
 #[test]
 fn nothing_is_noted_of_what_cannot_be_read() {
-    let addr = "198.51.100.1:80".parse().expect("an address");
-    let plain = bound_by(None);
-    let nothing = Surroundings::default();
-    assert_eq!(warnings_on(addr, Protocol::Tcp, &plain, &nothing), []);
-    let somewhere = Surroundings {
+    let tcp = socket("198.51.100.1:80", Protocol::Tcp, None);
+    let nothing = AddrFacts::default();
+    assert_eq!(warnings_on(&tcp, &nothing), []);
+    let somewhere = AddrFacts {
         interfaces: Some(host()),
-        ..Surroundings::default()
+        ..AddrFacts::default()
     };
-    let notes = warnings_on(addr, Protocol::Tcp, &plain, &somewhere);
+    let notes = warnings_on(&tcp, &somewhere);
     assert!(matches!(
         notes[..],
         [WarningKind::NotListed {
@@ -606,17 +612,15 @@ fn nothing_is_noted_of_what_cannot_be_read() {
         }]
     ));
     // To receive over UDP is what only an address of many is for.
-    assert_eq!(
-        warnings_on(addr, Protocol::Udp, &plain, &somewhere).len(),
-        1
-    );
+    let udp = socket("198.51.100.1:80", Protocol::Udp, None);
+    assert_eq!(warnings_on(&udp, &somewhere).len(), 1);
 }
 
 #[test]
 fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
     // An address by its route alone.
     let addr = "127.0.0.2:80".parse().expect("an address");
-    let around = Surroundings::read(addr, None, Some(&host()));
+    let around = AddrFacts::read(addr, None, Some(&host()));
     assert!(around.is_routed.is_none() && around.interfaces.is_some());
 }
 
@@ -629,7 +633,10 @@ fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
         };
         let mut sockets = Sockets::default();
         sockets.add([row.clone()]);
-        match sockets.held(Claim::new(row.ip, false, device), 80) {
+        match sockets.held(
+            Claim::new(row.ip, false, crate::target::DeviceIndex::of(device)),
+            80,
+        ) {
             Held::By(holders) => holders.first[0].addr().to_string(),
             held => panic!("{held:?}"),
         }
@@ -665,16 +672,16 @@ fn ten_thousand_interfaces_make_no_long_sentence() {
 
 #[test]
 fn a_device_may_have_loopback_addresses_of_its_own() {
-    let addr = "127.0.0.1:80".parse().expect("an address");
     let localhost = IpAddr::from([127, 0, 0, 1]);
     let lo = Interface::new("lo", 1).with_addr(localhost, 8);
     let eth0 = Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 8);
     let vrf0 = Interface::new("vrf0", 3).with_addr(localhost, 8);
-    let around = Surroundings {
+    let around = AddrFacts {
         interfaces: Some([lo, eth0, vrf0.with_loopback(false)].into_iter().collect()),
-        ..Surroundings::default()
+        ..AddrFacts::default()
     };
-    let count = |device| warnings_on(addr, Protocol::Tcp, &bound_by(Some(device)), &around).len();
+    let on = |device| socket("127.0.0.1:80", Protocol::Tcp, Some(device));
+    let count = |device| warnings_on(&on(device), &around).len();
     // The last one is another name of one of them, maybe.
     assert_eq!(["lo", "eth0", "vrf0", "lan0"].map(count), [0, 1, 0, 0]);
 }

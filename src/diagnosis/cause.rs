@@ -120,7 +120,12 @@ pub enum Cause {
     },
     /// The system does not bind the address (`EADDRNOTAVAIL`), and its
     /// interfaces cannot be read to say why.
-    AddressUnavailable,
+    #[non_exhaustive]
+    AddressUnavailable {
+        /// Whether an interface may have it and perform duplicate address detection for it, which only IPv6 does. Then an
+        /// [optional](crate::ListenAddr::is_optional) address is not skipped.
+        may_be_tentative: bool,
+    },
     /// A link-local address without its zone (`EINVAL`).
     #[non_exhaustive]
     ZoneRequired {
@@ -418,7 +423,10 @@ impl Cause {
             Self::LocalRouteMissing(_) => Facts::of("local-route-missing"),
             Self::NotTreatedAsLocal(_) => Facts::of("not-treated-as-local"),
             Self::LoopbackMissing { .. } => Facts::of("loopback-missing").absent().waits(),
-            Self::AddressUnavailable => Facts::of("address-unavailable").absent().waits(),
+            Self::AddressUnavailable { may_be_tentative } => Facts {
+                is_absence: !may_be_tentative,
+                ..Facts::of("address-unavailable").waits()
+            },
             Self::ZoneRequired { .. } => Facts::of("zone-required"),
             Self::NoSuchZone { .. } => Facts::of("no-such-zone").absent().waits(),
             Self::MappedOnV6Only { .. } => Facts::of("mapped-on-v6-only"),

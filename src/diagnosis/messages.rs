@@ -113,7 +113,7 @@ impl fmt::Display for Cause {
                 }
                 Ok(())
             }
-            Self::AddressUnavailable => f.write_str(
+            Self::AddressUnavailable { .. } => f.write_str(
                 "the system does not bind this address, and its interfaces cannot be read to say why",
             ),
             Self::ZoneRequired { ip, candidates } => {

@@ -4,72 +4,130 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use crate::target::{Claim, Overlap};
+use crate::target::{Claim, DeviceIndex, Overlap};
 
 /// The claims of a list of sockets on their ports, in its order.
+///
+/// A conflict is looked up: it costs the same however many claims there are.
 #[derive(Default)]
 pub(crate) struct Claims {
-    ports: HashMap<u16, OnPort>,
+    /// Those of sockets on any device, or on none.
+    all: HashMap<u16, OnPort>,
+    by_device: HashMap<(u16, DeviceIndex), OnPort>,
 }
 
 /// The claims on one port, each with the number of its socket.
 #[derive(Default)]
 struct OnPort {
-    all: Vec<(usize, Claim)>,
-    wildcards: Vec<(usize, Claim)>,
-    by_ip: HashMap<IpAddr, Vec<(usize, Claim)>>,
+    by_ip: HashMap<IpAddr, Firsts>,
+    ipv4: Firsts,
+    ipv6: Firsts,
+    dual_stack: Firsts,
 }
 
-impl Claims {
-    pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
-        let on_port = self.ports.entry(port).or_default();
-        on_port.all.push((number, claim));
-        on_port
-            .by_ip
-            .entry(claim.ip())
-            .or_default()
-            .push((number, claim));
-        if claim.ip().is_unspecified() {
-            on_port.wildcards.push((number, claim));
+/// The first claim of some that are alike, and the first of another number than that.
+#[derive(Default)]
+struct Firsts {
+    first: Option<(usize, Claim)>,
+    other: Option<(usize, Claim)>,
+}
+
+impl Firsts {
+    fn add(&mut self, number: usize, claim: Claim) {
+        match self.first {
+            None => self.first = Some((number, claim)),
+            Some((first, _)) if first != number => {
+                self.other.get_or_insert((number, claim));
+            }
+            Some(_) => {}
         }
     }
 
-    /// Finds the first socket beside which one with `claim` cannot be opened on `port`.
-    ///
-    /// Of an address it looks at its likes and the wildcards, and not at all others.
-    pub(crate) fn conflict(&self, claim: Claim, port: u16) -> Option<(usize, Overlap)> {
-        let on_port = self.ports.get(&port)?;
-        let first_of = |claims: &[(usize, Claim)]| {
-            let mut claims = claims.iter();
-            claims.find_map(|(number, other)| Some((*number, claim.overlap(*other)?)))
+    fn beside(&self, own: Option<usize>) -> Option<(usize, Claim)> {
+        let is_other = |(number, _): &(usize, Claim)| Some(*number) != own;
+        self.first.filter(is_other).or(self.other)
+    }
+}
+
+impl OnPort {
+    fn add(&mut self, number: usize, claim: Claim) {
+        let by_ip = self.by_ip.entry(claim.ip()).or_default();
+        by_ip.add(number, claim);
+        let of_family = if claim.ip().is_ipv4() {
+            &mut self.ipv4
+        } else {
+            &mut self.ipv6
         };
-        if claim.ip().is_unspecified() {
-            return first_of(&on_port.all);
+        of_family.add(number, claim);
+        if claim.is_dual_stack() {
+            self.dual_stack.add(number, claim);
         }
-        let alike = on_port
-            .by_ip
-            .get(&claim.ip())
-            .and_then(|alike| first_of(alike));
-        let wildcard = first_of(&on_port.wildcards);
-        alike
+    }
+
+    /// Finds the first claim that excludes `claim`, that of socket number `own` aside.
+    fn conflict(&self, claim: Claim, own: Option<usize>) -> Option<(usize, Claim)> {
+        let ip = claim.ip();
+        let alike = |ip: &IpAddr| self.by_ip.get(ip)?.beside(own);
+        let of_family = |ip: IpAddr| match ip {
+            IpAddr::V4(_) => (alike(&IPV4_ANY), &self.ipv4),
+            IpAddr::V6(_) => (alike(&IPV6_ANY), &self.ipv6),
+        };
+        let (wildcard, likes) = of_family(ip);
+        let covered = ip.is_unspecified().then(|| likes.beside(own)).flatten();
+        let covered_ipv4 = || self.ipv4.beside(own);
+        let found = [
+            alike(&ip),
+            wildcard,
+            covered,
+            claim.is_dual_stack().then(covered_ipv4).flatten(),
+            // Of IPv6 it is among the wildcards.
+            self.dual_stack.beside(own).filter(|_| ip.is_ipv4()),
+        ];
+        found
             .into_iter()
-            .chain(wildcard)
+            .flatten()
             .min_by_key(|(number, _)| *number)
+    }
+}
+
+const IPV4_ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+const IPV6_ANY: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
+
+impl Claims {
+    pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
+        let on_device = self.by_device.entry((port, claim.device())).or_default();
+        on_device.add(number, claim);
+        self.all.entry(port).or_default().add(number, claim);
+    }
+
+    /// Finds the first socket beside which one with `claim` cannot be opened on `port`.
+    pub(crate) fn conflict(&self, claim: Claim, port: u16) -> Option<(usize, Overlap)> {
+        self.first_conflict(claim, port, None)
     }
 
     /// Returns `true` if a socket of another number than `own` conflicts with `claim` on `port`.
     pub(crate) fn has_conflict_beside(&self, own: usize, claim: Claim, port: u16) -> bool {
-        let Some(on_port) = self.ports.get(&port) else {
-            return false;
+        self.first_conflict(claim, port, Some(own)).is_some()
+    }
+
+    fn first_conflict(
+        &self,
+        claim: Claim,
+        port: u16,
+        own: Option<usize>,
+    ) -> Option<(usize, Overlap)> {
+        let on = |device| self.by_device.get(&(port, device));
+        // A socket that is bound to no device meets those of every device.
+        let groups = match claim.device() {
+            DeviceIndex::None => [self.all.get(&port), None],
+            device => [on(DeviceIndex::None), on(device)],
         };
-        let any_of = |claims: &Vec<(usize, Claim)>| {
-            let mut others = claims.iter().filter(|(number, _)| *number != own);
-            others.any(|(_, other)| claim.overlap(*other).is_some())
-        };
-        if claim.ip().is_unspecified() {
-            return any_of(&on_port.all);
-        }
-        on_port.by_ip.get(&claim.ip()).is_some_and(any_of) || any_of(&on_port.wildcards)
+        let found = groups
+            .into_iter()
+            .flatten()
+            .filter_map(|group| group.conflict(claim, own));
+        let (number, other) = found.min_by_key(|(number, _)| *number)?;
+        Some((number, claim.overlap(other)?))
     }
 
     /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its first port, by
@@ -88,5 +146,55 @@ impl Claims {
         };
         let first = conflict_on(*ports.start());
         first.filter(|_| ports.all(|port| conflict_on(port).is_some()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const IPS: [&str; 7] = [
+        "0.0.0.0",
+        "::",
+        "127.0.0.1",
+        "::ffff:127.0.0.1",
+        "10.0.0.1",
+        "::1",
+        "fe80::1",
+    ];
+
+    fn claims() -> impl Strategy<Value = Claim> {
+        let devices = prop_oneof![
+            (0..3u32).prop_map(DeviceIndex::of),
+            (0..2usize).prop_map(DeviceIndex::Unknown),
+        ];
+        (prop::sample::select(&IPS[..]), any::<bool>(), devices).prop_map(
+            |(ip, only_v6, device)| Claim::new(ip.parse().expect("an address"), only_v6, device),
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn lookup_finds_what_a_scan_finds(
+            list in prop::collection::vec((0..4usize, claims(), 80..82u16), 0..8),
+            claim in claims(),
+            own in 0..4usize,
+        ) {
+            // As those who add them, in the order of their numbers.
+            let mut list = list;
+            list.sort_by_key(|(number, ..)| *number);
+            let mut all = Claims::default();
+            for (number, claim, port) in &list {
+                all.add(*number, *claim, *port);
+            }
+            let scan = |own: Option<usize>| {
+                let others = list.iter().filter(|(number, _, port)| *port == 80 && Some(*number) != own);
+                others.filter(|(_, other, _)| claim.overlap(*other).is_some()).map(|(number, ..)| *number).min()
+            };
+            prop_assert_eq!(all.conflict(claim, 80).map(|(number, _)| number), scan(None));
+            prop_assert_eq!(all.has_conflict_beside(own, claim, 80), scan(Some(own)).is_some());
+        }
     }
 }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
-use super::PlannedSocket;
 use crate::addr::{
     Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, parse_entries, parse_hosts,
 };
@@ -18,7 +17,6 @@ use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 /// | [`SocketAddr`], [`SocketAddrV4`], [`SocketAddrV6`] | that address |
 /// | `(host, u16)` | a host and a port: the host is a text without a port, an [`IpAddr`], [`Ipv4Addr`] or [`Ipv6Addr`], a [`BindTarget`], or a slice, an array or a `Vec` of these |
 /// | [`Setting`] | any of these, with options of its own |
-/// | [`PlannedSocket`] | one socket of a [`Plan`](crate::Plan) |
 /// | slices, arrays, `Vec`s and references of all these | each of them |
 ///
 /// It is sealed.
@@ -131,6 +129,36 @@ impl From<ListenAddr> for Setting<'_> {
 impl From<SocketAddr> for Setting<'_> {
     fn from(addr: SocketAddr) -> Self {
         ListenAddr::from(addr).into()
+    }
+}
+
+impl From<SocketAddrV4> for Setting<'_> {
+    fn from(addr: SocketAddrV4) -> Self {
+        SocketAddr::V4(addr).into()
+    }
+}
+
+impl From<SocketAddrV6> for Setting<'_> {
+    fn from(addr: SocketAddrV6) -> Self {
+        SocketAddr::V6(addr).into()
+    }
+}
+
+impl From<(IpAddr, u16)> for Setting<'_> {
+    fn from(addr: (IpAddr, u16)) -> Self {
+        SocketAddr::from(addr).into()
+    }
+}
+
+impl From<(Ipv4Addr, u16)> for Setting<'_> {
+    fn from(addr: (Ipv4Addr, u16)) -> Self {
+        SocketAddr::from(addr).into()
+    }
+}
+
+impl From<(Ipv6Addr, u16)> for Setting<'_> {
+    fn from(addr: (Ipv6Addr, u16)) -> Self {
+        SocketAddr::from(addr).into()
     }
 }
 
@@ -345,23 +373,13 @@ impl sealed::ToSettings for SocketAddr {
 
 impl sealed::ToSettings for SocketAddrV4 {
     fn for_each<'s>(&'s self, each: &mut dyn FnMut(Setting<'s>)) {
-        each(SocketAddr::V4(*self).into());
+        each((*self).into());
     }
 }
 
 impl sealed::ToSettings for SocketAddrV6 {
     fn for_each<'s>(&'s self, each: &mut dyn FnMut(Setting<'s>)) {
-        each(SocketAddr::V6(*self).into());
-    }
-}
-
-impl sealed::ToSettings for PlannedSocket {
-    fn for_each<'s>(&'s self, each: &mut dyn FnMut(Setting<'s>)) {
-        each(Setting {
-            source: Source::Addr(Cow::Owned(self.listen_addr())),
-            freebind: Some(self.entry.freebind),
-            device: self.entry.device.as_deref().map(Cow::Borrowed),
-        });
+        each((*self).into());
     }
 }
 
@@ -412,19 +430,19 @@ impl sealed::ToHosts for String {
 
 impl sealed::ToHosts for IpAddr {
     fn for_each<'s>(&'s self, port: u16, each: &mut dyn FnMut(Setting<'s>)) {
-        each(SocketAddr::new(*self, port).into());
+        each((*self, port).into());
     }
 }
 
 impl sealed::ToHosts for Ipv4Addr {
     fn for_each<'s>(&'s self, port: u16, each: &mut dyn FnMut(Setting<'s>)) {
-        each(SocketAddr::from((*self, port)).into());
+        each((*self, port).into());
     }
 }
 
 impl sealed::ToHosts for Ipv6Addr {
     fn for_each<'s>(&'s self, port: u16, each: &mut dyn FnMut(Setting<'s>)) {
-        each(SocketAddr::from((*self, port)).into());
+        each((*self, port).into());
     }
 }
 

@@ -6,10 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use crate::addr::{Family, Host, ListenAddr};
+use crate::addr::{Host, ListenAddr};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
-use crate::target::{BindTarget, Claim, Endpoint, GroupCheck, Wildcard, socket_addr};
+use crate::target::{BindTarget, Claim, DeviceIndex, Endpoint, GroupCheck, Wildcard, socket_addr};
 
 /// One entry of the settings: what its sockets have in common.
 #[derive(Clone, Debug)]
@@ -39,10 +39,6 @@ impl Entry {
         self.written.is_optional()
     }
 
-    pub(crate) fn ports(&self) -> RangeInclusive<u16> {
-        self.written.ports()
-    }
-
     /// Returns `true` if its host is the name of an interface or one in DNS.
     pub(crate) fn has_name(&self) -> bool {
         matches!(self.written.host(), Host::Name(_))
@@ -52,36 +48,6 @@ impl Entry {
     pub(super) fn is_looked_up(&self) -> bool {
         self.has_name() && self.host.is_none() && !self.endpoints.is_empty()
     }
-
-    pub(crate) fn is_range(&self) -> bool {
-        let ports = self.ports();
-        ports.start() < ports.end()
-    }
-
-    /// Returns the interface in a form that is equal for the names of one interface.
-    pub(crate) fn device_key(&self) -> (DeviceIndex, Option<String>) {
-        let is_known = matches!(self.device_index, DeviceIndex::Known(_));
-        let name = self.device.clone().filter(|_| !is_known);
-        (self.device_index, name)
-    }
-
-    /// Returns the port, if it is neither a range nor of the kernel's choice.
-    pub(crate) fn fixed_port(&self) -> Option<u16> {
-        let port = *self.ports().start();
-        (port != 0 && !self.is_range()).then_some(port)
-    }
-}
-
-/// The index of the interface that sockets are bound to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum DeviceIndex {
-    /// They are bound to no interface.
-    None,
-    Known(u32),
-    /// There is no such interface.
-    Missing,
-    /// It cannot be read, or the snapshot does not show it.
-    Unknown,
 }
 
 /// A socket of a [`Plan`](crate::Plan).
@@ -104,10 +70,13 @@ pub struct PlannedSocket {
     /// Its place among the sockets of the entry.
     pub(crate) place: usize,
     pub(crate) addr: SocketAddr,
+    ports: RangeInclusive<u16>,
     /// What to set `IPV6_V6ONLY` to; an IPv4 socket ignores it.
     pub(crate) only_v6: bool,
     pub(crate) if_absent: IfAbsent,
     pub(crate) group: GroupCheck,
+    /// Whether an open socket has its port until this one is open as well.
+    pub(crate) is_beside_old: bool,
 }
 
 /// What to do if the host has no such address or family.
@@ -124,10 +93,12 @@ impl PlannedSocket {
         Self {
             entry: entry.clone(),
             place: 0,
-            addr: socket_addr(ip, scope_id, *entry.ports().start()),
+            addr: socket_addr(ip, scope_id, *entry.written.ports().start()),
+            ports: entry.written.ports(),
             only_v6: true,
             if_absent: IfAbsent::Fail,
             group,
+            is_beside_old: false,
         }
     }
 
@@ -166,11 +137,29 @@ impl PlannedSocket {
         self.addr.is_ipv4() && self.if_absent == IfAbsent::UseIpv4
     }
 
-    /// Returns the same socket on another port.
+    /// Returns the same socket with one of its ports to try.
     pub(crate) fn on_port(&self, port: u16) -> Self {
         let mut other = self.clone();
         other.addr.set_port(port);
         other
+    }
+
+    /// Returns the same socket with no other port to try.
+    pub(crate) fn fixed_to(&self, port: u16) -> Self {
+        Self {
+            ports: port..=port,
+            ..self.on_port(port)
+        }
+    }
+
+    pub(crate) fn is_range(&self) -> bool {
+        self.ports.start() < self.ports.end()
+    }
+
+    /// Returns the port, if it is neither a range nor of the kernel's choice.
+    pub(crate) fn fixed_port(&self) -> Option<u16> {
+        let port = *self.ports.start();
+        (port != 0 && !self.is_range()).then_some(port)
     }
 
     /// Returns the address to bind. Its port is 0 where the kernel chooses it, and the first one of a range.
@@ -194,7 +183,7 @@ impl PlannedSocket {
     /// Returns the ports to try in turn; one port is a range of one.
     #[must_use]
     pub fn ports(&self) -> RangeInclusive<u16> {
-        self.entry.ports()
+        self.ports.clone()
     }
 
     /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients (`IPV6_V6ONLY`, ipv6(7)).
@@ -215,29 +204,11 @@ impl PlannedSocket {
         BindTarget::of_socket(self.addr, self.only_v6, host)
     }
 
-    /// Returns the listen address that names this socket alone.
-    pub(super) fn listen_addr(&self) -> ListenAddr {
-        if self.is_only_v6() && self.addr.ip().is_unspecified() {
-            return ListenAddr::of_host(Host::Any, Some(Family::Ipv6), self.addr.port());
-        }
-        // Both families whatever `only_v6` says, and IPv4 alone where there is no IPv6.
-        if self.if_absent == IfAbsent::UseIpv4 && self.addr.is_ipv6() {
-            return ListenAddr::of_host(Host::Any, None, self.addr.port());
-        }
-        self.addr.into()
-    }
-
     /// Returns what it claims of its port; `None` if others may share it, or its interface does not exist.
     pub(crate) fn exclusive_claim(&self) -> Option<Claim> {
-        let device = match self.entry.device_index {
-            _ if self.entry.shares_port => return None,
-            DeviceIndex::None => 0,
-            DeviceIndex::Known(index) => index,
-            DeviceIndex::Missing => return None,
-            // Two sockets on one interface conflict, whatever its index.
-            DeviceIndex::Unknown => stand_in_index(self.device().unwrap_or_default()),
-        };
-        Some(Claim::of_socket(self.addr, self.only_v6).on_device(device))
+        let device = self.entry.device_index;
+        let is_open = !self.entry.shares_port && !matches!(device, DeviceIndex::Missing(_));
+        is_open.then(|| Claim::of_socket(self.addr, self.only_v6).on_device(device))
     }
 
     /// Returns what makes two sockets of a plan the same one.
@@ -245,7 +216,7 @@ impl PlannedSocket {
         (
             self.addr,
             self.is_only_v6(),
-            self.entry.device_key(),
+            self.entry.device_index,
             self.entry.freebind,
         )
     }
@@ -255,12 +226,6 @@ impl fmt::Display for PlannedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.addr.fmt(f)
     }
-}
-
-/// Returns a number that no interface has, the same for the same name. The kernel's indexes are positive `int`s.
-fn stand_in_index(name: &str) -> u32 {
-    let fold = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-    0x8000_0000 | name.bytes().fold(0x811c_9dc5, fold)
 }
 
 /// Plans the sockets of an entry, on the first of its ports.
@@ -340,12 +305,12 @@ impl fmt::Display for Duplicate {
 
 /// Makes the sockets of a list fit together: dual-stack wildcards leave IPv4 to IPv4 wildcards, and each socket is kept
 /// by one entry, the first or the first that needs it.
-pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
+pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
     leave_ipv4_to_ipv4_wildcards(sockets);
     let mut owners = HashMap::new();
     for socket in sockets
         .iter()
-        .filter(|socket| socket.entry.fixed_port().is_some())
+        .filter(|socket| socket.fixed_port().is_some())
     {
         // Of entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
         // before one that does not.
@@ -365,7 +330,7 @@ pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
         let Some((_, number, kept_by)) = owners.get(&socket.identity()).copied() else {
             return true;
         };
-        let is_kept = number == socket.entry.number || socket.entry.fixed_port().is_none();
+        let is_kept = number == socket.entry.number || socket.fixed_port().is_none();
         if !is_kept {
             duplicates.push(Duplicate {
                 position: socket.entry.position,
@@ -381,9 +346,9 @@ pub(super) fn fit_together(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
 /// Makes dual-stack wildcards IPv6-only beside an IPv4 wildcard on the same port and device, so that both can be opened.
 fn leave_ipv4_to_ipv4_wildcards(sockets: &mut [PlannedSocket]) {
     let place = |socket: &PlannedSocket| {
-        let port = socket.entry.fixed_port()?;
+        let port = socket.fixed_port()?;
         let is_wildcard = socket.addr.ip().is_unspecified();
-        is_wildcard.then(|| (port, socket.entry.device_key()))
+        is_wildcard.then_some((port, socket.entry.device_index))
     };
     let ipv4 = sockets.iter().filter(|socket| socket.addr.is_ipv4());
     let taken: HashSet<_> = ipv4.filter_map(place).collect();

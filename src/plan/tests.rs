@@ -160,7 +160,7 @@ fn plan_on_reads_no_index_of_another_host() {
     let planned = plan(&options, &["0.0.0.0:80"], &Interfaces::default());
     assert_eq!(
         planned.sockets()[0].entry.device_index,
-        DeviceIndex::Unknown
+        DeviceIndex::Unknown(0)
     );
 }
 
@@ -196,7 +196,7 @@ proptest! {
             return Ok(());
         };
         let fixed: Vec<&PlannedSocket> =
-            plan.sockets().iter().filter(|socket| socket.entry.fixed_port().is_some()).collect();
+            plan.sockets().iter().filter(|socket| socket.fixed_port().is_some()).collect();
         for (n, one) in fixed.iter().enumerate() {
             for other in &fixed[..n] {
                 let claims = one.exclusive_claim().zip(other.exclusive_claim());

@@ -1,12 +1,15 @@
 //! How far an address reaches: [`Exposure`].
 
+use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
+use super::OpenSocket;
 use crate::addr::Family;
 use crate::addr::network::{is_group_addr, private_networks};
 use crate::interfaces::{Interface, Interfaces};
-use crate::target::BindTarget;
+use crate::sys::Namespace;
+use crate::target::{BindTarget, Wildcard};
 
 /// From how far away clients may connect, from nearest to farthest.
 ///
@@ -154,23 +157,61 @@ impl BindTarget {
 
     /// The same of a socket that is bound to an interface.
     pub(crate) fn exposure_on_device(&self, device: Option<&str>, host: &Interfaces) -> Exposure {
+        Exposures::on(host).of_target(self, device)
+    }
+}
+
+/// The exposure of sockets on one host, which looks through the addresses once for each wildcard.
+pub(crate) struct Exposures<'h> {
+    host: &'h Interfaces,
+    of_wildcards: HashMap<Wildcard, Exposure>,
+}
+
+impl<'h> Exposures<'h> {
+    pub(crate) fn on(host: &'h Interfaces) -> Self {
+        Self {
+            host,
+            of_wildcards: HashMap::new(),
+        }
+    }
+
+    /// Returns that of a socket; one that may be of another network namespace has addresses that are not known.
+    pub(crate) fn of(&mut self, socket: &OpenSocket) -> Exposure {
+        if socket.namespace != Namespace::This {
+            return Exposure::Global;
+        }
+        self.of_target(&socket.target(self.host), socket.device.as_deref())
+    }
+
+    /// Returns the farthest of all sockets.
+    pub(crate) fn of_all(mut self, sockets: impl Iterator<Item = OpenSocket>) -> Exposure {
+        let exposures = sockets.map(|socket| self.of(&socket));
+        exposures.fold(Exposure::ThisHost, Ord::max)
+    }
+
+    fn of_target(&mut self, target: &BindTarget, device: Option<&str>) -> Exposure {
+        let host = self.host;
         if device.is_some_and(|device| host.is_loopback(device)) {
             return Exposure::ThisHost;
         }
-        match self {
-            Self::Any(wildcard) => host
-                .addrs()
-                .map(|(_, addr)| addr.ip())
-                .filter(|ip| wildcard.takes(Family::of(*ip)) && !is_group_addr(*ip))
-                .map(Exposure::of)
-                .fold(Exposure::Link, Ord::max),
-            Self::Loopback(_) => Exposure::ThisHost,
-            Self::Local(local) => {
+        match target {
+            BindTarget::Any(wildcard) => {
+                let known = self.of_wildcards.entry(*wildcard);
+                *known.or_insert_with(|| of_wildcard(*wildcard, host))
+            }
+            BindTarget::Loopback(_) => Exposure::ThisHost,
+            BindTarget::Local(local) => {
                 let through = |interface| Exposure::through(interface, local.ip());
                 let farthest = local.interfaces().map(through).max();
                 farthest.unwrap_or_else(|| Exposure::of(local.ip()))
             }
-            Self::Foreign(foreign) => Exposure::of(foreign.ip()),
+            BindTarget::Foreign(foreign) => Exposure::of(foreign.ip()),
         }
     }
+}
+
+fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
+    let ips = host.addrs().map(|(_, addr)| addr.ip());
+    let taken = ips.filter(|ip| wildcard.takes(Family::of(*ip)) && !is_group_addr(*ip));
+    taken.map(Exposure::of).fold(Exposure::Link, Ord::max)
 }

@@ -39,6 +39,17 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
     [(2, of_eth0), (3, of_veth0), (1, Link::default())].into()
 }
 
+fn socket(text: &str, device: Option<&str>) -> OpenSocket {
+    OpenSocket {
+        addr: (ip(text), 80).into(),
+        protocol: Protocol::Tcp,
+        only_v6: false,
+        freebind: false,
+        device: device.map(str::to_owned),
+        namespace: Namespace::This,
+    }
+}
+
 /// Returns the warnings where loopback is routed, in a container or not.
 fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Vec<Warning> {
     let container = Container {
@@ -46,11 +57,12 @@ fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Ve
         marker: None,
         pod: false,
     };
-    let around = Surroundings {
+    let around = Environment {
         container: in_container.then_some(container),
         routed_loopback: Some("all".to_owned()),
     };
-    warnings_of_exposure(sockets, host, &around)
+    let sockets: Vec<&OpenSocket> = sockets.iter().collect();
+    warnings_of_exposure(&sockets, host, &around)
 }
 
 #[test]
@@ -120,14 +132,7 @@ fn each_warning_applies_where_it_should() {
             &["routed-loopback", "published-port"],
         ),
     ] {
-        let sockets: Vec<OpenSocket> = texts
-            .iter()
-            .map(|text| OpenSocket {
-                addr: (ip(text), 80).into(),
-                target: BindTarget::classify(ip(text), &host),
-                device: None,
-            })
-            .collect();
+        let sockets: Vec<OpenSocket> = texts.iter().map(|text| socket(text, None)).collect();
         // A container only where the case is about it.
         let about = |name: &&&str| ["container-loopback", "published-port"].contains(*name);
         let in_container = names.iter().find(about).is_some();
@@ -135,15 +140,8 @@ fn each_warning_applies_where_it_should() {
         let found: Vec<&str> = found.iter().map(Warning::name).collect();
         assert_eq!(found, names, "{texts:?}");
     }
-    let wildcard = BindTarget::classify(ip("::"), &host);
-    let on_device = |device: Option<&str>, in_container| {
-        let socket = OpenSocket {
-            addr: (ip("::"), 80).into(),
-            target: wildcard.clone(),
-            device: device.map(str::to_owned),
-        };
-        found_in(&[socket], &host, in_container)
-    };
+    let on_device =
+        |device: Option<&str>, in_container| found_in(&[socket("::", device)], &host, in_container);
     let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
@@ -161,21 +159,16 @@ fn each_warning_applies_where_it_should() {
 fn pod_is_reachable_from_its_other_containers() {
     let host = host();
     let found = |text: &str, pod| -> Vec<String> {
-        let socket = OpenSocket {
-            addr: (ip(text), 80).into(),
-            target: BindTarget::classify(ip(text), &host),
-            device: None,
-        };
         let container = Container {
             ends_elsewhere: true,
             marker: None,
             pod,
         };
-        let around = Surroundings {
+        let around = Environment {
             container: Some(container),
             routed_loopback: None,
         };
-        let findings = warnings_of_exposure(&[socket], &host, &around);
+        let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);
         findings.iter().map(ToString::to_string).collect()
     };
     let because = "the other ends of its interfaces are elsewhere";
@@ -200,15 +193,7 @@ fn pod_is_reachable_from_its_other_containers() {
 #[test]
 fn warning_has_what_it_is_about() {
     let host = host();
-    let findings = |text: &str, in_container| {
-        let target = BindTarget::classify(ip(text), &host);
-        let socket = OpenSocket {
-            addr: (ip(text), 80).into(),
-            target,
-            device: None,
-        };
-        found_in(&[socket], &host, in_container)
-    };
+    let findings = |text: &str, in_container| found_in(&[socket(text, None)], &host, in_container);
     let of_lo = findings("10.9.9.9", false).remove(0);
     assert!(
         matches!(of_lo.kind(), WarningKind::LoopbackInterface { ip: of, interface } if *of == ip("10.9.9.9") && interface == "lo")

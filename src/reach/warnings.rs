@@ -2,42 +2,36 @@
 
 use std::collections::HashMap;
 
-use super::{Exposure, OpenSocket};
+use super::{Exposure, Exposures, OpenSocket};
 use crate::addr::Family;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::sys::{self, Link, LinkKind};
-use crate::target::{BindTarget, LocalAddr};
+use crate::target::{BindTarget, LocalAddr, Wildcard};
 
 /// What is read besides the snapshot.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Surroundings {
+pub(crate) struct Environment {
     pub(super) container: Option<Container>,
     /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
     pub(super) routed_loopback: Option<String>,
 }
 
-impl Surroundings {
+impl Environment {
     /// Reads what the warnings need.
-    pub(crate) fn read(sockets: &[OpenSocket], host: &Interfaces) -> Self {
+    pub(crate) fn read(sockets: &[&OpenSocket], host: &Interfaces) -> Self {
         if !cfg!(target_os = "linux") {
             return Self::default();
         }
         let links = sys::links().ok();
         let is_ipv4_loopback =
-            |socket: &OpenSocket| socket.target.is_loopback() && socket.addr.is_ipv4();
-        let about_loopback = sockets.iter().any(is_ipv4_loopback);
+            |socket: &OpenSocket| socket.addr.is_ipv4() && socket.addr.ip().is_loopback();
+        let about_loopback = sockets.iter().copied().any(is_ipv4_loopback);
         Self {
             container: links
                 .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod())),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
         }
-    }
-}
-
-impl OpenSocket {
-    fn exposure(&self, host: &Interfaces) -> Exposure {
-        self.target.exposure_on_device(self.device.as_deref(), host)
     }
 }
 
@@ -74,17 +68,19 @@ pub(super) fn container(
     })
 }
 
-/// Returns the warnings about what the sockets of a server are open to.
+/// Returns the warnings about what the sockets of a server are open to; all are of this network namespace.
 pub(crate) fn warnings_of_exposure(
-    sockets: &[OpenSocket],
+    sockets: &[&OpenSocket],
     host: &Interfaces,
-    around: &Surroundings,
+    around: &Environment,
 ) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let is_host_only = |socket: &OpenSocket| socket.exposure(host) == Exposure::ThisHost;
-    let are_only_here = sockets.iter().all(is_host_only);
+    let mut exposures = Exposures::on(host);
+    let exposures: Vec<Exposure> = sockets.iter().map(|socket| exposures.of(socket)).collect();
+    let are_only_here = exposures.iter().all(|one| *one == Exposure::ThisHost);
     let mut container = around.container.clone();
-    for socket in sockets {
+    let mut global_addrs: HashMap<Wildcard, Option<WarningKind>> = HashMap::new();
+    for (socket, exposure) in sockets.iter().zip(exposures) {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
         // It is the same for all sockets. A pod publishes by Services, to which other rules apply.
         let is_pod = container.as_ref().is_some_and(Container::is_pod);
@@ -94,7 +90,7 @@ pub(crate) fn warnings_of_exposure(
                 .map(WarningKind::ContainerLoopback)
                 .into_iter()
                 .for_each(&mut add);
-        } else if !is_host_only(socket) && !is_pod {
+        } else if exposure > Exposure::ThisHost && !is_pod {
             container
                 .take()
                 .map(WarningKind::PublishedPort)
@@ -106,21 +102,13 @@ pub(crate) fn warnings_of_exposure(
         if device.is_some_and(|device| host.is_loopback(device)) {
             continue;
         }
-        match &socket.target {
-            BindTarget::Any(wildcard) if socket.exposure(host) == Exposure::Global => {
-                let mut global = host.addrs().filter(|(_, addr)| {
-                    wildcard.takes(Family::of(addr.ip()))
-                        && Exposure::of(addr.ip()) == Exposure::Global
-                });
-                if let Some((interface, addr)) = global.next() {
-                    add(WarningKind::GlobalAddress {
-                        ip: addr.ip(),
-                        interface: interface.name().to_owned(),
-                        more: global.count(),
-                    });
-                }
+        match socket.target(host) {
+            BindTarget::Any(wildcard) if exposure == Exposure::Global => {
+                let known = global_addrs.entry(wildcard);
+                let warning = known.or_insert_with(|| global_addr(wildcard, host));
+                warning.clone().into_iter().for_each(add);
             }
-            BindTarget::Local(local) => of_local(local).into_iter().for_each(add),
+            BindTarget::Local(local) => of_local(&local).into_iter().for_each(add),
             BindTarget::Loopback(_) if socket.addr.is_ipv4() => {
                 let routed = around.routed_loopback.clone();
                 let warning = routed.map(|interface| WarningKind::RoutedLoopback { interface });
@@ -130,6 +118,19 @@ pub(crate) fn warnings_of_exposure(
         }
     }
     warnings
+}
+
+/// Returns the warning about the global addresses that a wildcard takes.
+fn global_addr(wildcard: Wildcard, host: &Interfaces) -> Option<WarningKind> {
+    let mut global = host.addrs().filter(|(_, addr)| {
+        wildcard.takes(Family::of(addr.ip())) && Exposure::of(addr.ip()) == Exposure::Global
+    });
+    let (interface, addr) = global.next()?;
+    Some(WarningKind::GlobalAddress {
+        ip: addr.ip(),
+        interface: interface.name().to_owned(),
+        more: global.count(),
+    })
 }
 
 /// Returns the warnings about one address.

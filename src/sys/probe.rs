@@ -71,12 +71,15 @@ pub(crate) fn device_of(_: &Socket) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Returns the IPv4 and the IPv6 address from which the host would reach the internet; an error where
-/// no route leads there, or none could be looked up.
+/// Returns the IPv4 and the IPv6 address from which the host would reach the internet, as far as routes lead there.
+///
+/// # Errors
+///
+/// A route cannot be looked up.
 ///
 /// A UDP connect looks up the route and sends nothing. The destination is a.root-servers.net, which is
 /// on the internet to every other host.
-pub(crate) fn default_sources() -> [io::Result<IpAddr>; 2] {
+pub(crate) fn default_sources() -> io::Result<Vec<IpAddr>> {
     let routes: [(SocketAddr, SocketAddr); 2] = [
         (
             (Ipv4Addr::UNSPECIFIED, 0).into(),
@@ -87,9 +90,31 @@ pub(crate) fn default_sources() -> [io::Result<IpAddr>; 2] {
             (Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30), 9).into(),
         ),
     ];
-    routes.map(|(from, to)| {
-        let socket = UdpSocket::bind(from)?;
-        socket.connect(to)?;
-        Ok(socket.local_addr()?.ip())
-    })
+    let mut sources = Vec::new();
+    for (from, to) in routes {
+        let source = || -> io::Result<IpAddr> {
+            let socket = UdpSocket::bind(from)?;
+            socket.connect(to)?;
+            Ok(socket.local_addr()?.ip())
+        };
+        match source() {
+            Ok(ip) => sources.push(ip),
+            Err(error) if means_no_route(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sources)
+}
+
+/// Returns `true` if an error says that the host has no source address for a route, or no such family. Anything else, such
+/// as a lack of descriptors, leaves that open.
+fn means_no_route(error: &io::Error) -> bool {
+    let errno = Errno::of(error);
+    // Routes may also be of the types blackhole (`EINVAL`) and prohibit (`EACCES`).
+    errno.is_about_family()
+        || matches!(errno, Errno::NotAvailable | Errno::Invalid)
+        || matches!(
+            error.kind(),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
+        )
 }

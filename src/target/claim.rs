@@ -50,12 +50,37 @@ pub(crate) struct Claim {
     ip: IpAddr,
     /// Whether a wildcard leaves out IPv4.
     only_v6: bool,
-    /// The index of the interface it is bound to, which a zone does as well; 0 for none.
-    device: u32,
+    /// The interface it is bound to, which a zone does as well.
+    device: DeviceIndex,
+}
+
+/// The interface that a socket is bound to, so that two of them can be compared.
+///
+/// A name has no index where there is no such interface, or where that cannot be read; a number stands for it, the same
+/// for the same name of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum DeviceIndex {
+    /// It is bound to none.
+    None,
+    Known(u32),
+    /// There is no interface of that name.
+    Missing(usize),
+    /// The index cannot be read, or the snapshot does not show it.
+    Unknown(usize),
+}
+
+impl DeviceIndex {
+    /// Returns the interface of a scope id or of what the kernel reports, where 0 is none.
+    pub(crate) fn of(index: u32) -> Self {
+        match index {
+            0 => Self::None,
+            index => Self::Known(index),
+        }
+    }
 }
 
 impl Claim {
-    pub(crate) fn new(ip: IpAddr, only_v6: bool, device: u32) -> Self {
+    pub(crate) fn new(ip: IpAddr, only_v6: bool, device: DeviceIndex) -> Self {
         Self {
             ip: ip.to_canonical(),
             only_v6,
@@ -65,18 +90,14 @@ impl Claim {
 
     /// The claim of a socket that is bound to no device but the zone of its address.
     pub(crate) fn of_socket(addr: SocketAddr, only_v6: bool) -> Self {
-        Self::new(addr.ip(), only_v6, zone(addr))
+        Self::new(addr.ip(), only_v6, DeviceIndex::of(zone(addr)))
     }
 
     /// The same claim of a socket that is bound to a device, where no zone says which.
-    pub(crate) fn on_device(self, device: u32) -> Self {
-        Self {
-            device: if self.device == 0 {
-                device
-            } else {
-                self.device
-            },
-            ..self
+    pub(crate) fn on_device(self, device: DeviceIndex) -> Self {
+        match self.device {
+            DeviceIndex::None => Self { device, ..self },
+            _ => self,
         }
     }
 
@@ -84,13 +105,19 @@ impl Claim {
         self.ip
     }
 
-    pub(crate) fn is_on_device(self) -> bool {
-        self.device != 0
+    pub(crate) fn device(self) -> DeviceIndex {
+        self.device
     }
 
-    /// Tells why this socket cannot be opened beside `other` on one port, if so.
+    /// Returns `true` if it is of the wildcard of both families.
+    pub(crate) fn is_dual_stack(self) -> bool {
+        self.ip.is_ipv6() && self.ip.is_unspecified() && !self.only_v6
+    }
+
+    /// Returns why this socket cannot be opened beside `other` on one port, if so.
     pub(crate) fn overlap(self, other: Self) -> Option<Overlap> {
-        if self.device != 0 && other.device != 0 && self.device != other.device {
+        let has_any = [self.device, other.device].contains(&DeviceIndex::None);
+        if !has_any && self.device != other.device {
             return None;
         }
         if self.ip == other.ip {
@@ -143,7 +170,11 @@ mod tests {
             Just("::1"),
             Just("fe80::1"),
         ];
-        (ips, any::<bool>(), 0..3u32).prop_map(|(ip, only_v6, device)| {
+        let devices = prop_oneof![
+            (0..3u32).prop_map(DeviceIndex::of),
+            (0..2usize).prop_map(DeviceIndex::Unknown),
+        ];
+        (ips, any::<bool>(), devices).prop_map(|(ip, only_v6, device)| {
             Claim::new(ip.parse().expect("an address"), only_v6, device)
         })
     }
@@ -164,7 +195,7 @@ mod tests {
 
         #[test]
         fn a_device_only_narrows(a in claims(), b in claims()) {
-            let free = |claim: Claim| Claim { device: 0, ..claim };
+            let free = |claim: Claim| Claim { device: DeviceIndex::None, ..claim };
             if a.overlap(b).is_some() {
                 prop_assert_eq!(a.overlap(b), free(a).overlap(free(b)));
             }

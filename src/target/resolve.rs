@@ -322,6 +322,9 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
             let global = host.addrs().filter(|(_, addr)| is_global(addr.ip()));
             return select(addr, host, global);
         }
+        Host::Keyword(Keyword::Default) if !host.knows_default_sources() => {
+            return Err(ResolveErrorKind::DefaultSourcesUnknown);
+        }
         Host::Keyword(Keyword::Default) => {
             let sources = host
                 .default_sources()
@@ -646,6 +649,10 @@ pub enum ResolveErrorKind {
         /// The family asked for.
         family: Option<Family>,
     },
+    /// The snapshot does not have the addresses that the host would use to reach the outside (`_default_`): they could not
+    /// be read, or [`Interfaces::with_system_default_sources`] was not called.
+    #[error("the addresses by which this host reaches the outside are not known")]
+    DefaultSourcesUnknown,
     /// The text names several addresses where one is wanted.
     #[error(
         "it names {count} addresses and one is wanted; write one of them, or read it as a `ListenAddr`"

@@ -63,3 +63,13 @@ pub(crate) fn refuse_tcp_ports() -> bool {
         .and_then(RulesetCreated::restrict_self);
     ruleset.is_ok_and(|status| status.ruleset == RulesetStatus::FullyEnforced)
 }
+
+/// Sets how many descriptors this process may have.
+pub(crate) fn limit_descriptors(count: u32) {
+    let mut prlimit = std::process::Command::new("prlimit");
+    let pid = std::process::id().to_string();
+    let status = prlimit
+        .args(["--pid", &pid, &format!("--nofile={count}:4096")])
+        .status();
+    assert!(status.expect("util-linux is there").success());
+}

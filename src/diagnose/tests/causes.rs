@@ -152,7 +152,13 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             },
             IS_MISSING,
         ),
-        ("address-unavailable", Cause::AddressUnavailable, IS_MISSING),
+        (
+            "address-unavailable",
+            Cause::AddressUnavailable {
+                may_be_tentative: false,
+            },
+            IS_MISSING,
+        ),
         (
             "zone-required",
             Cause::ZoneRequired {
