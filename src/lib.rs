@@ -47,12 +47,12 @@
 //! | [`check()`], [`check_udp`] | reports what `bind` would run into, and leaves nothing open |
 //! | [`BindOptions`] | sets how, and computes a [`Plan`] |
 //! | [`Plan::exposure`], [`Listeners::exposure`] | from how far away clients could connect: an [`Exposure`] |
-//! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | what to open and to close when the host or the config has changed |
+//! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | compare with what is open, and change it, when the host or the config has changed |
 //!
 //! Only these functions read the system: [`Interfaces::system`], [`Interfaces::with_system_default_sources`],
-//! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, the `warnings` of a plan and of listeners, what queries
-//! an open socket ([`Listener::device`], [`Listener::reach`], [`Listener::exposure`]), and what is named so: a resolver
-//! that was set, the activation, the watch. Everything else is pure.
+//! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, [`Plan::apply`], the `warnings` of a plan and of listeners,
+//! what queries an open socket ([`Listener::device`], [`Listener::reach`], [`Listener::exposure`]), the resolver of
+//! [`BindOptions::lookup`], the activation and the watch. Everything else is pure.
 //!
 //! The most used types are here; the others are in the modules. [`docs`] has the guide.
 //!

@@ -31,7 +31,7 @@ pub(crate) use select::Resolver;
 use select::endpoints_of;
 pub(crate) use setting::Settings;
 use setting::{Parsed, addr_of};
-pub use setting::{Setting, ToHosts, ToSettings};
+pub use setting::{Setting, ToSettings};
 pub use sockets::{Duplicate, PlannedSocket};
 pub(crate) use sockets::{Entry, IfAbsent};
 use sockets::{merge_sockets, sockets_of};
@@ -40,7 +40,7 @@ use sockets::{merge_sockets, sockets_of};
 ///
 /// It is an owned value, computed from settings, options and a snapshot:
 /// [`BindOptions::plan`](crate::BindOptions::plan) reads the host where a setting needs it, and
-/// [`plan_on`](crate::BindOptions::plan_on) is pure. What can be decided without the kernel is decided here: duplicate
+/// [`plan_on`](crate::BindOptions::plan_on) takes a snapshot. What can be decided without the kernel is decided here: duplicate
 /// and conflicting entries are found, and a list that the kernel would refuse as a whole is an error.
 ///
 /// # Examples
@@ -289,8 +289,8 @@ impl Draft {
         let resolved = match cache.endpoints(&entry.written) {
             // What the snapshot does not show stays as it was.
             Err(ResolveErrorKind::DefaultSourcesUnknown) => None,
-            // Names in DNS are not looked up again, and an interface without an address is not in the snapshot: the
-            // one of a zone may be there all the same.
+            // Names in DNS are not looked up again. An interface without an address is not in the snapshot, and that of a
+            // zone may exist.
             Err(ResolveErrorKind::NoSuchInterface { .. })
                 if had_any && (entry.is_looked_up() || !entry.written.is_selector()) =>
             {

@@ -356,7 +356,9 @@ impl BindOptions {
         })
     }
 
-    /// Computes which sockets `settings` ask for on the host of a snapshot. Nothing is read.
+    /// Computes which sockets `settings` ask for on the host of a snapshot.
+    ///
+    /// It reads nothing but the addresses of names in DNS, if [`lookup`](Self::lookup) is set.
     ///
     /// # Errors
     ///

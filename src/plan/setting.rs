@@ -36,13 +36,6 @@ pub trait ToSettings: sealed::ToSettings {}
 
 impl<T: sealed::ToSettings + ?Sized> ToSettings for T {}
 
-/// A host of a pair of host and port, or several of them.
-///
-/// It is sealed; [`ToSettings`] lists the types.
-pub trait ToHosts: sealed::ToHosts {}
-
-impl<T: sealed::ToHosts + ?Sized> ToHosts for T {}
-
 mod sealed {
     #![allow(unnameable_types)] // which is what seals
 
