@@ -1005,6 +1005,11 @@ fn time_wait_and_live_connections() {
         assert!(err.is_transient());
         // Who closes first has the port in TIME_WAIT once the other side closes, too, and is nobody until then.
         drop(accepted);
+        // While the other side confirms it, the kernel replaces the socket by one without a process, and may list neither.
+        eventually("the close is confirmed", || {
+            let err = bind("127.0.0.1:80").unwrap_err();
+            matches!(err.cause(), Cause::InUse { .. })
+        });
         let err = row(
             "a port of a connection that was closed on this side only",
             "127.0.0.1:80",
