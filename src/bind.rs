@@ -30,8 +30,8 @@ use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
 use engine::open_plain;
 pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
-pub(crate) use listener::Rest;
 pub use listener::{Listener, Listeners, StdSocket};
+pub(crate) use listener::{OwnSocket, Rest};
 pub use options::BindOptions;
 pub(crate) use socket::Goal;
 use socket::{group_of, probe};
@@ -163,7 +163,7 @@ impl Unopened {
 }
 
 /// Plans the settings and opens their sockets, once.
-fn bind_settings<S: StdSocket>(
+fn bind_settings<S: OwnSocket>(
     options: &Options,
     settings: &Settings<'_>,
     protocol: Protocol,

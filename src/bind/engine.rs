@@ -395,7 +395,7 @@ impl Opener<'_> {
         };
         // For a check the address is held for no longer than this.
         let checked = |bound: BoundSocket| OpenedSocket {
-            device: bound_device(&bound.socket, planned.addr, planned.device()),
+            device: bound_device(|| device_of(&bound.socket), planned.addr, planned.device()),
             ..opened(bound.local_addr, bound.namespace, None)
         };
         if let Some(group) = group_of(self.protocol, planned.addr.ip(), planned.group) {

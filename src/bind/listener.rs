@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Deref;
 use std::sync::Arc;
 
+use socket2::{SockRef, Socket};
+
 use super::socket::{bound_device, has_reuse_port, set_reuse_port};
 use super::{Opened, OpenedSocket};
 use crate::addr::shown;
@@ -16,6 +18,7 @@ use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
 use crate::plan::{Duplicate, Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
+use crate::sys::device_of;
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
@@ -187,38 +190,8 @@ impl<S: StdSocket> Listener<S> {
     /// Linux and Android; `None` elsewhere.
     #[must_use]
     pub fn device(&self) -> Option<String> {
-        let socket = self.socket.as_socket();
-        bound_device(&socket, self.local_addr, self.device.as_deref())
-    }
-
-    /// Sets `SO_REUSEPORT` until the socket is open that takes its place. Returns `false` if it was set already, or cannot
-    /// be, so that the port is in use.
-    pub(crate) fn share_port(&self) -> bool {
-        let socket = self.socket.as_socket();
-        !has_reuse_port(&socket).unwrap_or(true) && set_reuse_port(&socket, true).is_ok()
-    }
-
-    /// Unsets what [`share_port`](Self::share_port) has set.
-    pub(crate) fn stop_sharing(&self) {
-        // What could be set can be unset.
-        let _ = set_reuse_port(&self.socket.as_socket(), false);
-    }
-
-    /// Accepts the connections that are waiting.
-    pub(crate) fn accept_waiting(&self) -> Vec<(TcpStream, SocketAddr)> {
-        let mut waiting = Vec::new();
-        if self.socket.as_socket().set_nonblocking(true).is_err() {
-            return waiting;
-        }
-        loop {
-            match self.socket.accept_one() {
-                Ok(connection) => waiting.push(connection),
-                // The client has gone by now.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return waiting,
-            }
-        }
+        let device = || self.socket.device();
+        bound_device(device, self.local_addr, self.device.as_deref())
     }
 
     /// Describes it for those who say who can connect.
@@ -230,6 +203,47 @@ impl<S: StdSocket> Listener<S> {
             freebind: self.freebind,
             device: self.device(),
             namespace: self.namespace,
+        }
+    }
+}
+
+impl<S> Listener<S> {
+    /// Sets `SO_REUSEPORT` until the socket is open that takes its place. Returns `false` if it was set already, or cannot
+    /// be, so that the port is in use.
+    pub(crate) fn share_port(&self) -> bool
+    where
+        S: OwnSocket,
+    {
+        let is_set = self.socket.has_reuse_port().unwrap_or(true);
+        !is_set && self.socket.set_reuse_port(true).is_ok()
+    }
+
+    /// Unsets what [`share_port`](Self::share_port) has set.
+    pub(crate) fn stop_sharing(&self)
+    where
+        S: OwnSocket,
+    {
+        // What could be set can be unset.
+        let _ = self.socket.set_reuse_port(false);
+    }
+
+    /// Accepts the connections that are waiting.
+    pub(crate) fn accept_waiting(&self) -> Vec<(TcpStream, SocketAddr)>
+    where
+        S: OwnSocket,
+    {
+        let mut waiting = Vec::new();
+        if self.socket.set_nonblocking(true).is_err() {
+            return waiting;
+        }
+        loop {
+            match self.socket.accept_one() {
+                Ok(connection) => waiting.push(connection),
+                // The client has gone by now.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return waiting,
+            }
         }
     }
 }
@@ -268,7 +282,7 @@ impl<S: StdSocket> Listener<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_std_nonblocking(self) -> io::Result<S> {
-        self.socket.as_socket().set_nonblocking(true)?;
+        self.socket.set_nonblocking(true)?;
         Ok(self.socket)
     }
 }
@@ -357,36 +371,71 @@ impl StdSocket for UdpSocket {}
 
 mod sealed {
     use std::io;
-    use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-
-    use socket2::{SockRef, Socket};
 
     #[allow(unnameable_types)] // which is what seals
-    pub trait Sealed: From<Socket> {
-        fn as_socket(&self) -> SockRef<'_>;
+    pub trait Sealed {
+        fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()>;
 
-        /// Accepts a connection; for a UDP socket there is none to wait for.
-        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)>;
+        /// Returns the interface that it is bound to.
+        fn device(&self) -> io::Result<Option<String>>;
+    }
+}
+
+impl sealed::Sealed for TcpListener {
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.set_nonblocking(nonblocking)
     }
 
-    impl Sealed for TcpListener {
-        fn as_socket(&self) -> SockRef<'_> {
-            self.into()
-        }
+    fn device(&self) -> io::Result<Option<String>> {
+        device_of(&SockRef::from(self))
+    }
+}
 
-        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
-            self.accept()
-        }
+impl sealed::Sealed for UdpSocket {
+    fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.set_nonblocking(nonblocking)
     }
 
-    impl Sealed for UdpSocket {
-        fn as_socket(&self) -> SockRef<'_> {
-            self.into()
-        }
+    fn device(&self) -> io::Result<Option<String>> {
+        device_of(&SockRef::from(self))
+    }
+}
 
-        fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
-            Err(io::ErrorKind::WouldBlock.into())
-        }
+/// What this crate does with a std socket, beyond its public bounds.
+pub(crate) trait OwnSocket: StdSocket + From<Socket> {
+    fn set_reuse_port(&self, reuse: bool) -> io::Result<()>;
+
+    fn has_reuse_port(&self) -> io::Result<bool>;
+
+    /// Accepts a connection; a UDP socket has none.
+    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)>;
+}
+
+impl OwnSocket for TcpListener {
+    fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
+        set_reuse_port(&SockRef::from(self), reuse)
+    }
+
+    fn has_reuse_port(&self) -> io::Result<bool> {
+        has_reuse_port(&SockRef::from(self))
+    }
+
+    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept()
+    }
+}
+
+impl OwnSocket for UdpSocket {
+    fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
+        set_reuse_port(&SockRef::from(self), reuse)
+    }
+
+    fn has_reuse_port(&self) -> io::Result<bool> {
+        has_reuse_port(&SockRef::from(self))
+    }
+
+    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        Err(io::ErrorKind::WouldBlock.into())
     }
 }
 
@@ -578,7 +627,7 @@ impl<S> Listeners<S> {
     /// Converts the sockets of the engine, all of which are open.
     pub(super) fn of(opened: Opened) -> Self
     where
-        S: StdSocket,
+        S: OwnSocket,
     {
         let sockets = opened.sockets.into_iter();
         let mut listeners: Vec<Listener<S>> = sockets.filter_map(Listener::of).collect();
@@ -593,7 +642,7 @@ impl<S> Listeners<S> {
 impl<S> Listener<S> {
     pub(crate) fn of(opened: OpenedSocket) -> Option<Self>
     where
-        S: StdSocket,
+        S: OwnSocket,
     {
         let entry = &opened.planned.entry;
         Some(Self {

@@ -234,7 +234,7 @@ impl IfAbsent {
 /// Returns the interface that a bound socket accepts connections through: that of the option `device`, or of the cgroup.
 /// The zone of an address is not a device.
 pub(super) fn bound_device(
-    socket: &Socket,
+    device: impl FnOnce() -> io::Result<Option<String>>,
     addr: SocketAddr,
     option: Option<&str>,
 ) -> Option<String> {
@@ -242,7 +242,7 @@ pub(super) fn bound_device(
         return None;
     }
     // The interface may have been deleted (ENODEV), and the socket is still bound to it.
-    device_of(socket).unwrap_or_else(|_| option.map(str::to_owned))
+    device().unwrap_or_else(|_| option.map(str::to_owned))
 }
 
 /// Adds the step to an error.

@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use super::{ChangeKind, Diff};
 use crate::addr::shown;
 use crate::bind::{
-    FailedSocket, Goal, Listener, Listeners, Opener, Opening, Rest, StdSocket, Verdict, explain,
+    FailedSocket, Goal, Listener, Listeners, Opener, Opening, OwnSocket, Rest, Verdict, explain,
 };
 use crate::diagnose::Namespace;
 use crate::diagnosis::{BindError, SettingError};
@@ -151,7 +151,7 @@ impl Plan {
     }
 }
 
-fn apply<S: StdSocket>(
+fn apply<S: OwnSocket>(
     plan: &Plan,
     protocol: Protocol,
     listeners: &mut Listeners<S>,
@@ -175,7 +175,7 @@ enum Unapplied {
     PortsTaken(HashSet<usize>),
 }
 
-fn try_apply<S: StdSocket>(
+fn try_apply<S: OwnSocket>(
     plan: &Plan,
     protocol: Protocol,
     listeners: &mut Listeners<S>,
@@ -258,7 +258,7 @@ fn try_apply<S: StdSocket>(
 }
 
 impl Update {
-    fn close<S: StdSocket>(&mut self, listener: Option<Listener<S>>) {
+    fn close<S: OwnSocket>(&mut self, listener: Option<Listener<S>>) {
         let Some(listener) = listener else { return };
         self.closed.push(listener.local_addr());
         // The queue of one that a service manager has as well is not lost.
