@@ -40,7 +40,7 @@ use socket::{group_of, probe};
 ///
 /// `settings` is whatever names addresses: a text such as `"0.0.0.0:8080"` or `"eth0:80, localhost:80"`, a parsed
 /// [`ListenAddr`](crate::ListenAddr), a `SocketAddr`, a host and a port, or several of these ([`ToSettings`]). All sockets are opened, or
-/// none; those of one entry are on one port. A wildcard beside an address of its own is an error that names both; an
+/// none, and none listens before all are bound; those of one entry are on one port. A wildcard beside an address of its own is an error that names both; an
 /// address that is listed twice is opened once; and `[::]` beside `0.0.0.0` on one port leaves IPv4 to it. An
 /// [optional](crate::ListenAddr::is_optional) entry is skipped if this host lacks its address or family, never because its port
 /// is in use.

@@ -106,7 +106,8 @@ impl Plan {
     /// [skipped](Self::skipped), because on a running server that is a state of the host and not an error of the
     /// setting. Literal addresses stay as they are. What the snapshot does not show stays as well: names in DNS, which
     /// are not looked up again, and `_default_` in a snapshot without
-    /// [default sources](Interfaces::with_system_default_sources).
+    /// [default sources](Interfaces::with_system_default_sources). A device without an address is not in a snapshot
+    /// either, so only a new [`plan`](crate::BindOptions::plan) notices that it was created again.
     ///
     /// # Errors
     ///

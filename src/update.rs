@@ -202,8 +202,9 @@ impl Change {
         )
     }
 
-    fn identity(&self) -> (ChangeKind, Position, SocketAddr) {
-        (self.kind, self.position, self.addr)
+    /// Returns what tells it from other changes, whatever the position in a config that was written again.
+    fn identity(&self) -> (ChangeKind, SocketAddr, Option<&str>) {
+        (self.kind, self.addr, self.interface())
     }
 }
 

@@ -57,6 +57,15 @@ fn of_size(task: &str, size: usize, times: usize) {
             let plan = plan(&each(&|_| "ipv4@localhost:1-65535".to_owned()));
             repeat(times, || plan.diff(black_box(&open)));
         }
+        // Every open port is one that another setting needs.
+        "diff-in-the-way" => {
+            let open = bindaddr::bind(each(&|_| "127.0.0.1:0".to_owned())).expect("free ports");
+            let ports: Vec<u16> = open.iter().map(|one| one.local_addr().port()).collect();
+            let mut settings = each(&|n| format!("0.0.0.0:{}", ports[n]));
+            settings.extend(each(&|_| "127.0.0.1:0".to_owned()));
+            let plan = plan(&settings);
+            repeat(times, || plan.diff(black_box(&open)));
+        }
         "diff-selector" => {
             let plan = plan(&["127.0.0.0/8:0".to_owned()]);
             let open = bindaddr::bind("127.0.0.1:0").expect("a free port");

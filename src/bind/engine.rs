@@ -10,7 +10,7 @@ use socket2::Socket;
 use super::activation;
 use super::socket::{
     Absent, BoundSocket, Goal, SocketSpec, StepError, absent, bound_device, free_port, group_of,
-    probe, set_reuse_port,
+    listen, probe,
 };
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
@@ -18,7 +18,7 @@ use crate::interfaces::Interfaces;
 use crate::plan::{
     Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict, in_opening_order,
 };
-use crate::sys::{self, device_of, device_of_new_sockets};
+use crate::sys::{self, Link, device_of, device_of_new_sockets};
 use crate::target::{DeviceIndex, GroupAddr, Overlap, Protocol, is_scoped};
 
 /// What came of opening the sockets of a plan.
@@ -142,8 +142,12 @@ pub(crate) struct Opener<'p> {
     options: &'p Options,
     protocol: Protocol,
     goal: Goal,
-    /// `None` as long as there is no range to go around them.
-    neighbours: Option<Neighbours>,
+    /// Whether there is one socket, which listens at once.
+    is_single: bool,
+    /// The sockets that are open already.
+    open: Neighbours,
+    /// Those that this attempt has opened.
+    opened: Neighbours,
 }
 
 impl<'p> Opener<'p> {
@@ -152,27 +156,27 @@ impl<'p> Opener<'p> {
             options,
             protocol,
             goal,
-            neighbours: None,
+            is_single: false,
+            open: Neighbours::default(),
+            opened: Neighbours::default(),
         }
     }
 
-    /// Takes sockets into account that are open already.
-    pub(crate) fn beside<'s>(mut self, open: impl Iterator<Item = &'s PlannedSocket>) -> Self {
-        let neighbours = self.neighbours.get_or_insert_default();
-        open.for_each(|socket| neighbours.add(socket.clone()));
-        self
+    /// Takes a socket into account that is open already.
+    pub(crate) fn add_open(&mut self, socket: &PlannedSocket, port: u16) {
+        self.open.add(socket.on_port(port));
     }
 
     /// Opens sockets, all or none.
     ///
-    /// Once one fails, those that were opened are closed, and the others are opened as for a check, to find what is
-    /// wrong with them while no client gets in.
+    /// All of them are bound before the first one listens, so that no client gets in if one fails. Once one fails, the
+    /// others are opened as for a check, to find what is wrong with them.
     pub(crate) fn open(&mut self, sockets: &[PlannedSocket]) -> Opening {
         let mut opening = Opening::default();
         let mut goal = self.goal;
-        if sockets.iter().any(PlannedSocket::is_range) {
-            self.neighbours.get_or_insert_default();
-        }
+        let has_ranges = sockets.iter().any(PlannedSocket::is_range);
+        self.is_single = sockets.len() == 1;
+        self.opened = Neighbours::default();
         for sockets in in_opening_order(sockets) {
             let mut tried = self.try_entry(sockets, goal);
             let has_failed = !tried.failed.iter().all(FailedSocket::is_skipped);
@@ -181,27 +185,46 @@ impl<'p> Opener<'p> {
                 let opened = opening.opened.iter_mut().chain(&mut tried.opened);
                 opened.for_each(|opened| opened.socket = None);
             }
-            if let Some(neighbours) = &mut self.neighbours {
+            if has_ranges {
                 for opened in &tried.opened {
                     let port = opened.local_addr.port();
-                    neighbours.add(opened.planned.on_port(port));
+                    self.opened.add(opened.planned.on_port(port));
                 }
             }
             opening.append(tried);
         }
         if goal == Goal::Listen {
             read_device_indexes(&mut opening.opened);
+            if !self.is_single {
+                self.listen(&mut opening);
+            }
         }
         opening
     }
+
+    /// Makes the sockets listen, all of them or none.
+    fn listen(&self, opening: &mut Opening) {
+        let failed = opening.opened.iter().find_map(|opened| {
+            // A service manager hands over what listens already.
+            let socket = opened.socket.as_ref().filter(|_| !opened.is_inherited)?;
+            let (step, error) = listen(socket, self.protocol, self.options.backlog).err()?;
+            let planned = opened.planned.on_port(opened.local_addr.port());
+            Some(FailedSocket::new(planned, Failure::System(step, error)))
+        });
+        if let Some(failed) = failed {
+            let opened = opening.opened.iter_mut();
+            opened.for_each(|opened| opened.socket = None);
+            opening.failed.push(failed);
+        }
+    }
 }
 
-/// The sockets that are open, or would be, around whose ports a range goes: those of the plan that do not listen would
-/// not show the kernel a conflict.
+/// The sockets that are open, or would be, whose ports a range has to avoid: those of the plan that do not listen would
+/// not make bind(2) fail.
 #[derive(Default)]
 struct Neighbours {
     sockets: Vec<PlannedSocket>,
-    /// By their place.
+    /// By the index of the socket.
     claims: Claims,
 }
 
@@ -228,24 +251,25 @@ impl Neighbours {
     }
 }
 
-/// Reads which interfaces the sockets are bound to that have a device: since they were planned, one of the same name
-/// may have come.
+/// Reads the index of each device again, because the interface may have been created again since the sockets were planned.
 fn read_device_indexes(opened: &mut [OpenedSocket]) {
-    let mut indexes: HashMap<String, Option<u32>> = HashMap::new();
+    let mut links: HashMap<String, Option<Link>> = HashMap::new();
     for opened in opened {
         let (Some(name), Some(socket)) = (&opened.planned.entry.device, &opened.socket) else {
             continue;
         };
-        let index = *indexes
+        let link = links
             .entry(name.clone())
-            .or_insert_with(|| sys::device(name).ok().flatten().map(|link| link.index));
-        let planned = opened.device_index;
-        if let Some(index) = index.filter(|index| planned != DeviceIndex::Known(*index)) {
-            // The system has no name for the interface of the socket if that was deleted.
-            let is_alive = device_of(socket).is_ok();
-            if is_alive || !matches!(planned, DeviceIndex::Known(_)) {
-                opened.device_index = DeviceIndex::Known(index);
-            }
+            .or_insert_with(|| sys::device(name).ok().flatten());
+        let Some(link) = link
+            .as_ref()
+            .filter(|link| opened.device_index != DeviceIndex::Known(link.index))
+        else {
+            continue;
+        };
+        // The system has no name for the interface of the socket if that was deleted, and another one if it was renamed.
+        if device_of(socket).ok().flatten().as_deref() == Some(&*link.name) {
+            opened.device_index = DeviceIndex::Known(link.index);
         }
     }
 }
@@ -261,7 +285,12 @@ pub(super) fn open_plain(
         return Err(Failure::Group(group));
     }
     let spec = SocketSpec::of_addr(protocol, addr, true, options);
-    match spec.open(Goal::Listen) {
+    let open = || {
+        let socket = spec.bind()?;
+        listen(&socket, protocol, options.backlog)?;
+        spec.read_address(socket)
+    };
+    match open() {
         Ok(bound) => Ok((bound.local_addr, bound.socket)),
         Err((step, error)) => Err(Failure::System(step, error)),
     }
@@ -295,8 +324,9 @@ impl Opener<'_> {
         let mut in_use = None;
         let mut in_plan = None;
         for port in sockets[0].ports() {
-            let neighbours = self.neighbours.as_ref();
-            if let Some((socket, reason)) = neighbours.and_then(|all| all.conflict(sockets, port)) {
+            let conflict = |neighbours: &Neighbours| neighbours.conflict(sockets, port);
+            let conflict = conflict(&self.open).or_else(|| conflict(&self.opened));
+            if let Some((socket, reason)) = conflict {
                 in_plan.get_or_insert_with(|| FailedSocket::new(socket.on_port(port), reason));
                 continue;
             }
@@ -427,7 +457,7 @@ impl Opener<'_> {
             // a mark on the port, by which the kernel lets the next such socket in beside any other
             // (`tb->fastreuseport` of net/ipv4/inet_connection_sock.c). So the option is tried only where it matters.
             spec.reuse_port = false;
-            match spec.open(goal) {
+            match spec.open() {
                 Err((Step::Bind, error)) if Errno::of(&error) == Errno::InUse => {
                     if self.protocol == Protocol::Udp {
                         return Ok(OpenedSocket {
@@ -441,18 +471,20 @@ impl Opener<'_> {
             }
             spec.reuse_port = true;
         }
-        match spec.open(goal) {
-            Ok(bound) if goal == Goal::Listen => {
-                if spec.reuse_port && !self.options.reuse_port {
-                    let alone = set_reuse_port(&bound.socket, false);
-                    alone.map_err(|error| system((Step::Option("reuse_port"), error)))?;
-                }
-                Ok(opened(
-                    bound.local_addr,
-                    bound.namespace,
-                    Some(bound.socket),
-                ))
+        let open = || {
+            if goal == Goal::Check || !self.is_single {
+                return spec.open();
             }
+            let socket = spec.bind()?;
+            listen(&socket, self.protocol, self.options.backlog)?;
+            spec.read_address(socket)
+        };
+        match open() {
+            Ok(bound) if goal == Goal::Listen => Ok(opened(
+                bound.local_addr,
+                bound.namespace,
+                Some(bound.socket),
+            )),
             Ok(bound) => Ok(checked(bound)),
             Err(error) => Err(system(error)),
         }

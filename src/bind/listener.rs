@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use socket2::{SockRef, Socket};
 
-use super::socket::{bound_device, has_reuse_port, set_reuse_port};
+use super::socket::bound_device;
 use super::{Opened, OpenedSocket};
 use crate::addr::shown;
 use crate::diagnose::{self, Namespace};
@@ -57,6 +57,8 @@ pub struct Listener<S = TcpListener> {
     /// Whether a service manager opened it, and has it as well.
     is_inherited: bool,
     position: Position,
+    /// Its index among the sockets of the setting.
+    place: usize,
     /// The text of the setting; `None` of a literal address, which needs none to be found again.
     text: Option<Arc<str>>,
 }
@@ -129,6 +131,7 @@ impl<S> Listener<S> {
     /// Makes it the listener of a planned socket, which it fits.
     pub(crate) fn set_planned(&mut self, planned: &PlannedSocket) {
         self.position = planned.entry.position;
+        self.place = planned.place;
         self.text = Some(planned.entry.text.clone());
     }
 
@@ -208,43 +211,31 @@ impl<S: StdSocket> Listener<S> {
 }
 
 impl<S> Listener<S> {
-    /// Sets `SO_REUSEPORT` until the socket is open that takes its place. Returns `false` if it was set already, or cannot
-    /// be, so that the port is in use.
-    pub(crate) fn share_port(&self) -> bool
+    /// Accepts the connections that are waiting, which block as those of accept(2) do. Adds them to `waiting`.
+    ///
+    /// # Errors
+    ///
+    /// Why not all of them can be accepted, such as a lack of descriptors.
+    pub(crate) fn accept_waiting(
+        &self,
+        waiting: &mut Vec<(TcpStream, SocketAddr)>,
+    ) -> io::Result<()>
     where
         S: OwnSocket,
     {
-        let is_set = self.socket.has_reuse_port().unwrap_or(true);
-        !is_set && self.socket.set_reuse_port(true).is_ok()
-    }
-
-    /// Unsets what [`share_port`](Self::share_port) has set.
-    pub(crate) fn stop_sharing(&self)
-    where
-        S: OwnSocket,
-    {
-        // What could be set can be unset.
-        let _ = self.socket.set_reuse_port(false);
-    }
-
-    /// Accepts the connections that are waiting.
-    pub(crate) fn accept_waiting(&self) -> Vec<(TcpStream, SocketAddr)>
-    where
-        S: OwnSocket,
-    {
-        let mut waiting = Vec::new();
-        if self.socket.set_nonblocking(true).is_err() {
-            return waiting;
-        }
-        loop {
+        self.socket.set_nonblocking(true)?;
+        // It listens until it is closed, so clients may come without end.
+        for _ in 0..LONGEST_QUEUE {
             match self.socket.accept_one() {
                 Ok(connection) => waiting.push(connection),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The client has gone by now.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return waiting,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 }
 
@@ -401,39 +392,25 @@ impl sealed::Sealed for UdpSocket {
     }
 }
 
+/// How many connections wait at most: the default of `net.core.somaxconn` of Linux since 5.4.
+const LONGEST_QUEUE: usize = 4096;
+
 /// What this crate does with a std socket, beyond its public bounds.
 pub(crate) trait OwnSocket: StdSocket + From<Socket> {
-    fn set_reuse_port(&self, reuse: bool) -> io::Result<()>;
-
-    fn has_reuse_port(&self) -> io::Result<bool>;
-
     /// Accepts a connection; a UDP socket has none.
     fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)>;
 }
 
 impl OwnSocket for TcpListener {
-    fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
-        set_reuse_port(&SockRef::from(self), reuse)
-    }
-
-    fn has_reuse_port(&self) -> io::Result<bool> {
-        has_reuse_port(&SockRef::from(self))
-    }
-
     fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.accept()
+        let (client, peer) = self.accept()?;
+        // The BSDs let it inherit that of the listener.
+        client.set_nonblocking(false)?;
+        Ok((client, peer))
     }
 }
 
 impl OwnSocket for UdpSocket {
-    fn set_reuse_port(&self, reuse: bool) -> io::Result<()> {
-        set_reuse_port(&SockRef::from(self), reuse)
-    }
-
-    fn has_reuse_port(&self) -> io::Result<bool> {
-        has_reuse_port(&SockRef::from(self))
-    }
-
     fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
         Err(io::ErrorKind::WouldBlock.into())
     }
@@ -542,6 +519,7 @@ impl<S> Listeners<S> {
             is_ipv4_instead: false,
             is_inherited: false,
             position: Position::default(),
+            place: 0,
             text: None,
         };
         Self::from_iter([listener])
@@ -608,20 +586,23 @@ impl<S> Listeners<S> {
 }
 
 impl<S> Listeners<S> {
-    /// Takes the sockets out, to be put back.
+    /// Takes the sockets out.
     pub(crate) fn take(&mut self) -> Vec<Listener<S>> {
         mem::take(&mut self.listeners)
     }
 
-    pub(crate) fn put_back(&mut self, listeners: Vec<Listener<S>>) {
-        self.listeners = listeners;
-    }
-
     /// Sets what is open, in the order of the settings, and what became of the other entries.
     pub(crate) fn replace(&mut self, listeners: Vec<Listener<S>>, rest: Option<Box<Rest>>) {
-        self.listeners = listeners;
-        self.listeners.sort_by_key(Listener::position);
+        self.listeners = in_order(listeners);
         self.rest = rest;
+    }
+
+    /// Takes out the sockets at some indices.
+    pub(crate) fn extract(&mut self, indices: &HashSet<usize>) -> Vec<Listener<S>> {
+        let all = mem::take(&mut self.listeners).into_iter().enumerate();
+        let (out, rest): (Vec<_>, Vec<_>) = all.partition(|(index, _)| indices.contains(index));
+        self.listeners = rest.into_iter().map(|(_, listener)| listener).collect();
+        out.into_iter().map(|(_, listener)| listener).collect()
     }
 
     /// Converts the sockets of the engine, all of which are open.
@@ -630,13 +611,17 @@ impl<S> Listeners<S> {
         S: OwnSocket,
     {
         let sockets = opened.sockets.into_iter();
-        let mut listeners: Vec<Listener<S>> = sockets.filter_map(Listener::of).collect();
-        listeners.sort_by_key(|listener| listener.position);
         Self {
-            listeners,
+            listeners: in_order(sockets.filter_map(Listener::of).collect()),
             rest: opened.rest,
         }
     }
+}
+
+/// Sorts sockets by the setting that they are of.
+fn in_order<S>(mut listeners: Vec<Listener<S>>) -> Vec<Listener<S>> {
+    listeners.sort_by_key(|listener| (listener.position, listener.place));
+    listeners
 }
 
 impl<S> Listener<S> {
@@ -657,6 +642,7 @@ impl<S> Listener<S> {
             is_ipv4_instead: opened.planned.is_ipv4_instead(),
             is_inherited: opened.is_inherited,
             position: entry.position,
+            place: opened.planned.place,
             text: Some(entry.text.clone()),
         })
     }

@@ -29,7 +29,7 @@ impl Plan {
     /// ```
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        Exposures::on(host).of_all(self.open_sockets(host, Protocol::Tcp))
+        Exposures::on(host).of_all(self.open_sockets(host))
     }
 
     /// Returns who could connect, and by which addresses, on the host of a snapshot.
@@ -37,7 +37,7 @@ impl Plan {
     /// A port that the kernel chooses is 0, and of a range it is the first.
     #[must_use]
     pub fn reach(&self, host: &Interfaces) -> Reach {
-        let reaches = self.open_sockets(host, Protocol::Tcp);
+        let reaches = self.open_sockets(host);
         Reach::of_all(reaches.map(|socket| socket.reach(host)), host)
     }
 
@@ -47,7 +47,7 @@ impl Plan {
     /// Routes, sysctls and the signs of a container are read from this host.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
-        let sockets: Vec<OpenSocket> = self.open_sockets(host, Protocol::Tcp).collect();
+        let sockets: Vec<OpenSocket> = self.open_sockets(host).collect();
         let mut warnings = diagnose::warnings_of(&sockets, host);
         // Whether an address that the host lacks can be bound is for the kernel to say.
         let free = self.sockets.iter().filter(|socket| socket.entry.freebind);
@@ -59,15 +59,11 @@ impl Plan {
         warnings
     }
 
-    /// Returns the sockets as they would be open.
-    fn open_sockets(
-        &self,
-        host: &Interfaces,
-        protocol: Protocol,
-    ) -> impl Iterator<Item = OpenSocket> {
+    /// Returns the sockets as they would be open for TCP.
+    fn open_sockets(&self, host: &Interfaces) -> impl Iterator<Item = OpenSocket> {
         self.sockets.iter().map(move |socket| OpenSocket {
             addr: socket.addr,
-            protocol,
+            protocol: Protocol::Tcp,
             only_v6: socket.only_v6,
             freebind: socket.entry.freebind,
             device: device_of(socket, host).map(str::to_owned),

@@ -36,7 +36,6 @@ pub(super) struct SocketSpec<'a> {
     pub(super) device: Option<&'a str>,
     pub(super) reuse_port: bool,
     pub(super) nonblocking: bool,
-    pub(super) backlog: Option<u32>,
 }
 
 /// A socket that has its address.
@@ -51,7 +50,6 @@ impl<'a> SocketSpec<'a> {
         Self {
             freebind: planned.entry.freebind,
             device: planned.entry.device.as_deref(),
-            reuse_port: options.reuse_port || planned.is_beside_old,
             ..Self::of_addr(protocol, planned.addr, planned.only_v6, options)
         }
     }
@@ -70,19 +68,16 @@ impl<'a> SocketSpec<'a> {
             device: options.device.as_deref(),
             reuse_port: options.reuse_port,
             nonblocking: options.nonblocking,
-            backlog: options.backlog,
         }
     }
 
-    /// Creates, configures and binds the socket, and makes a TCP socket listen if that is the goal.
-    pub(super) fn open(&self, goal: Goal) -> Result<BoundSocket, StepError> {
-        let socket = self.bind()?;
-        if self.protocol == Protocol::Tcp && goal == Goal::Listen {
-            // The kernel cuts it down to what it allows.
-            let backlog = self.backlog.unwrap_or(u32::MAX);
-            let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-            socket.listen(backlog).map_err(at(Step::Listen))?;
-        }
+    /// Creates, configures and binds the socket, and reads its address.
+    pub(super) fn open(&self) -> Result<BoundSocket, StepError> {
+        self.read_address(self.bind()?)
+    }
+
+    /// Reads the address of a socket that is bound, as far as it is not the one that was asked for.
+    pub(super) fn read_address(&self, socket: Socket) -> Result<BoundSocket, StepError> {
         // The zone of a link-local address that has none is that of the device.
         let is_unscoped = matches!(self.addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && is_link_scoped(*v6.ip()));
         let has_zone_of_device = self.device.is_some() && is_unscoped;
@@ -101,7 +96,7 @@ impl<'a> SocketSpec<'a> {
     }
 
     /// Creates, configures and binds the socket.
-    fn bind(&self) -> Result<Socket, StepError> {
+    pub(super) fn bind(&self) -> Result<Socket, StepError> {
         let addr = self.addr;
         let socket = Socket::new(Domain::for_address(addr), type_of(self.protocol), None)
             .map_err(at(Step::Socket))?;
@@ -114,7 +109,7 @@ impl<'a> SocketSpec<'a> {
             only_v6.map_err(at(Step::Option("only_v6")))?;
         }
         if self.reuse_port {
-            set_reuse_port(&socket, true).map_err(at(Step::Option("reuse_port")))?;
+            set_reuse_port(&socket).map_err(at(Step::Option("reuse_port")))?;
         }
         if self.freebind {
             set_freebind(&socket, addr).map_err(at(Step::Option("freebind")))?;
@@ -142,6 +137,21 @@ impl<'a> SocketSpec<'a> {
     }
 }
 
+/// Makes a TCP socket listen.
+pub(super) fn listen(
+    socket: &Socket,
+    protocol: Protocol,
+    backlog: Option<u32>,
+) -> Result<(), StepError> {
+    if protocol == Protocol::Udp {
+        return Ok(());
+    }
+    // The kernel cuts it down to what it allows.
+    let backlog = backlog.unwrap_or(u32::MAX);
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    socket.listen(backlog).map_err(at(Step::Listen))
+}
+
 /// Asks the kernel whether an address can be bound with the options of an entry, on port 0, where it conflicts with no
 /// other socket.
 pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
@@ -161,7 +171,6 @@ pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
         // With SO_REUSEPORT it could get the port of a server that set it, too.
         reuse_port: false,
         nonblocking: false,
-        backlog: None,
     };
     spec.bind().map(drop)
 }
@@ -260,31 +269,15 @@ pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 ))]
-pub(super) fn set_reuse_port(socket: &Socket, reuse: bool) -> io::Result<()> {
-    socket.set_reuse_port(reuse)
-}
-
-#[cfg(all(
-    unix,
-    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-))]
-pub(super) fn has_reuse_port(socket: &Socket) -> io::Result<bool> {
-    socket.reuse_port()
+fn set_reuse_port(socket: &Socket) -> io::Result<()> {
+    socket.set_reuse_port(true)
 }
 
 #[cfg(not(all(
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 )))]
-pub(super) fn has_reuse_port(_: &Socket) -> io::Result<bool> {
-    Err(io::ErrorKind::Unsupported.into())
-}
-
-#[cfg(not(all(
-    unix,
-    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
-)))]
-pub(super) fn set_reuse_port(_: &Socket, _: bool) -> io::Result<()> {
+fn set_reuse_port(_: &Socket) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

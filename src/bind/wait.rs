@@ -136,11 +136,10 @@ impl<'a> Attempts<'a> {
             let mut entries = unopened.entries.iter();
             self.options.resolver.is_some() && entries.any(|entry| entry.has_name())
         };
-        self.has_paused
-            && (self.tried.elapsed() > WHOLE_ATTEMPT
-                || self.progress(&unopened.error).left() < self.pause
-                // A name server should not be queried at every pause.
-                || !lacks_an_address(unopened).unwrap_or_else(may_look_up))
+        self.tried.elapsed() > WHOLE_ATTEMPT
+            || self.progress(&unopened.error).left() < self.pause
+            // A name server should not be queried at every pause.
+            || !lacks_an_address(unopened).unwrap_or_else(may_look_up)
     }
 }
 

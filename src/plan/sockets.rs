@@ -75,8 +75,6 @@ pub struct PlannedSocket {
     pub(crate) only_v6: bool,
     pub(crate) if_absent: IfAbsent,
     pub(crate) group: GroupCheck,
-    /// Whether an open socket has its port until this one is open as well.
-    pub(crate) is_beside_old: bool,
 }
 
 /// What to do if the host has no such address or family.
@@ -98,7 +96,6 @@ impl PlannedSocket {
             only_v6: true,
             if_absent: IfAbsent::Fail,
             group,
-            is_beside_old: false,
         }
     }
 

@@ -92,29 +92,41 @@ pub(crate) fn default_sources() -> io::Result<Vec<IpAddr>> {
     ];
     let mut sources = Vec::new();
     for (from, to) in routes {
-        let source = || -> io::Result<IpAddr> {
-            let socket = UdpSocket::bind(from)?;
-            socket.connect(to)?;
-            Ok(socket.local_addr()?.ip())
-        };
-        match source() {
-            Ok(ip) => sources.push(ip),
-            Err(error) if means_no_route(&error) => {}
+        match UdpSocket::bind(from) {
+            Ok(socket) => sources.extend(source_for(&socket, to)?),
+            // This host has no such family, or denies it to this process.
+            Err(error) if has_no_family(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(sources)
 }
 
-/// Returns `true` if an error says that the host has no source address for a route, or no such family. Anything else, such
-/// as a lack of descriptors, leaves that open.
-fn means_no_route(error: &io::Error) -> bool {
+fn has_no_family(error: &io::Error) -> bool {
     let errno = Errno::of(error);
-    // Routes may also be of the types blackhole (`EINVAL`) and prohibit (`EACCES`).
-    errno.is_about_family()
-        || matches!(errno, Errno::NotAvailable | Errno::Invalid)
-        || matches!(
-            error.kind(),
-            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
-        )
+    errno.is_about_family() || errno == Errno::NotAvailable
+}
+
+/// Returns the address from which a socket would reach `to`; `None` if no route leads there.
+///
+/// # Errors
+///
+/// Anything else leaves the route unknown, such as a filter of connect(2).
+fn source_for(socket: &UdpSocket, to: SocketAddr) -> io::Result<Option<IpAddr>> {
+    match socket.connect(to) {
+        Ok(()) => Ok(Some(socket.local_addr()?.ip())),
+        // Routes of the types blackhole (`EINVAL`) and prohibit (`EACCES`) lead nowhere either (ip-route(8)).
+        Err(error)
+            if matches!(
+                Errno::of(&error),
+                Errno::NotAvailable | Errno::Invalid | Errno::AccessDenied
+            ) || matches!(
+                error.kind(),
+                io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -101,6 +101,14 @@ impl Claim {
         }
     }
 
+    /// The same claim of a socket that may be bound to any device.
+    pub(crate) fn without_device(self) -> Self {
+        Self {
+            device: DeviceIndex::None,
+            ..self
+        }
+    }
+
     pub(crate) fn ip(self) -> IpAddr {
         self.ip
     }

@@ -1,41 +1,58 @@
 //! Makes the open sockets those of a plan: [`Plan::apply`].
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::mem;
-use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use super::{ChangeKind, Diff};
 use crate::addr::shown;
 use crate::bind::{
     FailedSocket, Goal, Listener, Listeners, Opener, Opening, OwnSocket, Rest, Verdict, explain,
 };
-use crate::diagnose::Namespace;
 use crate::diagnosis::{BindError, SettingError};
 use crate::plan::{Claims, Plan, PlannedSocket, in_opening_order};
-use crate::target::{Claim, Protocol};
+use crate::target::{Claim, DeviceIndex, Protocol};
 
-/// How [`Plan::apply`] goes on when a socket cannot be opened.
+/// What [`Plan::apply`] does if a socket cannot be opened.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::BindOptions;
+/// use bindaddr::update::Apply;
+///
+/// let mut listeners = bindaddr::bind("127.0.0.1:0")?;
+/// // TEST-NET-2 (RFC 5737), which no host has.
+/// let plan = BindOptions::new().plan("127.0.0.1:0, 198.51.100.1:80")?;
+/// assert!(plan.apply(&mut listeners, Apply::AllOrNone).is_err());
+/// let update = plan.apply(&mut listeners, Apply::BestEffort)?;
+/// assert_eq!((update.kept(), update.errors().len()), (1, 1));
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Apply {
-    /// It is an error, and what was open stays as it was: for a config that was read again.
+    /// Returns an error and leaves the open sockets unchanged. It is for a config that is read again.
     AllOrNone,
-    /// The others are opened and closed all the same: to follow the addresses of the host.
+    /// Opens and closes the others anyway. It is for following the addresses of the host, and may leave no socket open.
     BestEffort,
 }
 
 /// What [`Plan::apply`] has done.
 ///
 /// The [`Display`](fmt::Display) form has a line for each socket that was opened, closed or could not be opened.
-#[derive(Debug)]
-#[must_use = "it has the connections that nobody had accepted"]
+#[derive(Debug, Default)]
+#[must_use = "dropping it resets the connections of closed sockets that were not accepted yet"]
 pub struct Update {
     kept: usize,
     opened: Vec<SocketAddr>,
     closed: Vec<SocketAddr>,
-    failed: Vec<SettingError>,
+    errors: Vec<SettingError>,
+    pending: Vec<SettingError>,
     drained: Vec<(TcpStream, SocketAddr)>,
+    drain_error: Option<io::Error>,
 }
 
 impl Update {
@@ -52,21 +69,50 @@ impl Update {
     }
 
     /// Returns the addresses of the sockets that were closed.
+    ///
+    /// A socket stays open as long as anything else has a descriptor of it: the service manager that handed it over, or a
+    /// clone, which is non-blocking from now on.
     #[must_use]
     pub fn closed(&self) -> &[SocketAddr] {
         &self.closed
     }
 
-    /// Returns why sockets could not be opened, with [`Apply::BestEffort`].
+    /// Returns why sockets could not be opened. With [`Apply::AllOrNone`] that is the error of [`Plan::apply`], and there
+    /// is none here.
     #[must_use]
-    pub fn failed(&self) -> &[SettingError] {
-        &self.failed
+    pub fn errors(&self) -> &[SettingError] {
+        &self.errors
     }
 
-    /// Takes the connections of the sockets that were closed, which nobody had accepted, each with its peer.
+    /// Returns why sockets that are [pending](ChangeKind::Pending) could not be opened yet.
+    #[must_use]
+    pub fn pending(&self) -> &[SettingError] {
+        &self.pending
+    }
+
+    /// Takes the connections that were established on closed sockets but not accepted, each with its peer address. They
+    /// block.
+    ///
+    /// A client whose connection is established while its socket is being closed is reset, and one socket yields 4,096
+    /// connections at most. A UDP socket has none.
     #[must_use]
     pub fn drained(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         mem::take(&mut self.drained)
+    }
+
+    /// Returns why connections of a closed socket could not be accepted, such as a lack of descriptors. They are reset.
+    #[must_use]
+    pub fn drain_error(&self) -> Option<&io::Error> {
+        self.drain_error.as_ref()
+    }
+
+    fn close<S: OwnSocket>(&mut self, listener: &Listener<S>) {
+        self.closed.push(listener.local_addr());
+        // The service manager still holds an inherited socket, so its queue is not lost.
+        if !listener.is_inherited() {
+            let drained = listener.accept_waiting(&mut self.drained);
+            self.drain_error = self.drain_error.take().or(drained.err());
+        }
     }
 }
 
@@ -78,38 +124,30 @@ impl fmt::Display for Update {
         for addr in &self.closed {
             writeln!(f, "closed {addr}")?;
         }
-        for failed in &self.failed {
-            writeln!(
-                f,
-                "cannot listen on {}: {}",
-                shown(failed.text()),
-                failed.cause()
-            )?;
+        for error in &self.errors {
+            let text = shown(error.text());
+            writeln!(f, "cannot listen on {text}: {}", error.cause())?;
         }
         Ok(())
     }
 }
 
 impl Plan {
-    /// Makes the open TCP listeners those of the plan: opens what is missing, and then closes what the plan no longer
-    /// has.
+    /// Makes the open TCP listeners those of the plan: opens what is missing, and closes what the plan does not have.
     ///
-    /// What [`diff`](Self::diff) finds in both stays open, with the clients in its queue, and gets the
-    /// [position](Listener::position) of its setting in this plan. With [`Apply::BestEffort`] an address that is
-    /// [pending](ChangeKind::Pending) is left for a later plan. It does not [wait](crate::BindOptions::wait).
+    /// Sockets that are both open and planned, as [`diff`](Self::diff) compares them, stay open with their accept queue.
+    /// Their [position](Listener::position) becomes that of the setting in this plan; `reuse_port`, the backlog and
+    /// whether they block stay as they are. New sockets are opened before old ones are closed. It does not
+    /// [wait](crate::BindOptions::wait).
+    ///
+    /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with `127.0.0.1:80`. For
+    /// [`Apply::AllOrNone`] the port is in use then, and [`Apply::BestEffort`] closes the old socket first.
     ///
     /// # Errors
     ///
     /// With [`Apply::AllOrNone`] a [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed, or
-    /// that nothing would be left open. What was open stays open then, and accepts clients.
-    ///
-    /// # Platform notes
-    ///
-    /// On Linux and Android a new socket may overlap with one that is closed after it, such as `0.0.0.0:80` in place of
-    /// `127.0.0.1:80`: both have `SO_REUSEPORT` until the new one listens, so that no client is refused. Meanwhile a
-    /// process of the same user that sets the option can open the port, too. On other systems the port is in use for
-    /// [`Apply::AllOrNone`], and [`Apply::BestEffort`] closes the old socket first. A socket that a service manager handed
-    /// over keeps its port in use.
+    /// that nothing would be left open. What was open stays open then, and accepts clients. With [`Apply::BestEffort`] none:
+    /// the causes are in [`Update::errors`].
     ///
     /// # Examples
     ///
@@ -122,22 +160,18 @@ impl Plan {
     /// let port = listeners[0].local_addr().port();
     ///
     /// // The config was read again.
-    /// let plan = options.plan(format!("127.0.0.1:{port}, 127.0.0.2:{port}"))?;
-    /// # if cfg!(target_os = "linux") {
+    /// let plan = options.plan(format!("127.0.0.1:{port}, localhost:0"))?;
     /// let update = plan.apply(&mut listeners, Apply::AllOrNone)?;
-    /// assert_eq!((update.kept(), update.opened().len()), (1, 1));
-    /// assert_eq!(listeners.len(), 2);
-    /// # }
+    /// assert_eq!(update.kept(), 1);
+    /// assert_eq!(listeners.len(), 1 + update.opened().len());
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
     pub fn apply(&self, open: &mut Listeners, mode: Apply) -> Result<Update, BindError> {
         apply(self, Protocol::Tcp, open, mode)
     }
 
-    /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP.
-    ///
-    /// A new socket does not overlap with one that is to be closed: for [`Apply::AllOrNone`] its port is in use, and
-    /// [`Apply::BestEffort`] closes the old socket first. Datagrams that are waiting in a socket that is closed are lost.
+    /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP. Datagrams that are waiting in
+    /// a socket that is closed are lost.
     ///
     /// # Errors
     ///
@@ -157,258 +191,257 @@ fn apply<S: OwnSocket>(
     listeners: &mut Listeners<S>,
     mode: Apply,
 ) -> Result<Update, BindError> {
-    let mut released = HashSet::new();
-    loop {
-        match try_apply(plan, protocol, listeners, mode, &released) {
-            Ok(update) => return Ok(update),
-            Err(Unapplied::Error(error)) => return Err(error),
-            // It begins anew without their ports.
-            Err(Unapplied::PortsTaken(entries)) => released.extend(entries),
-        }
+    match mode {
+        Apply::AllOrNone => apply_all(plan, protocol, listeners),
+        Apply::BestEffort => Ok(apply_what_can_be(plan, protocol, listeners)),
     }
 }
 
-/// Why nothing was changed.
-enum Unapplied {
-    Error(BindError),
-    /// These entries have kept a port on which something cannot be opened, and may have another one.
-    PortsTaken(HashSet<usize>),
-}
-
-fn try_apply<S: OwnSocket>(
+fn apply_all<S: OwnSocket>(
     plan: &Plan,
     protocol: Protocol,
     listeners: &mut Listeners<S>,
-    mode: Apply,
-    released: &HashSet<usize>,
-) -> Result<Update, Unapplied> {
-    let diff = plan.diff_without(listeners, released);
-    let Wanted {
-        mut new,
-        mut skipped,
-        mut left_out,
-    } = Wanted::of(listeners, &diff, mode);
-    let to_close: HashSet<usize> = diff.to_close().collect();
-    let mut update = Update {
-        kept: listeners.len() - to_close.len(),
-        opened: Vec::new(),
-        closed: Vec::with_capacity(to_close.len()),
-        failed: Vec::new(),
-        drained: Vec::new(),
-    };
-    // Of UDP the kernel looks at the first socket alone that shares its port, and may so overlook another one that does
-    // not (`udp_lib_lport_inuse` of net/ipv4/udp.c).
-    let can_share =
-        cfg!(any(target_os = "linux", target_os = "android")) && protocol == Protocol::Tcp;
-    let overlapping = overlapping(listeners, &diff, &mut new, can_share);
-    let mut old: Vec<Option<Listener<S>>> = listeners.take().into_iter().map(Some).collect();
-    let mut sharing = Vec::new();
-    for at in overlapping {
-        if can_share {
-            sharing.extend(
-                old[at]
-                    .as_ref()
-                    .is_some_and(Listener::share_port)
-                    .then_some(at),
-            );
-        } else if mode == Apply::BestEffort {
-            update.close(old[at].take());
-        }
-    }
-    let kept: Vec<PlannedSocket> = diff.kept().cloned().collect();
-    let mut opener = Opener::new(&plan.options, protocol, Goal::Listen).beside(kept.iter());
-    let opening = match mode {
-        Apply::AllOrNone => opener.open(&new),
-        Apply::BestEffort => open_what_can_be(&mut opener, &new),
-    };
-    for listener in sharing.into_iter().filter_map(|at| old[at].as_ref()) {
-        listener.stop_sharing();
-    }
-    let (opening, verdict) = match verdict_on(plan, protocol, mode, &diff, opening) {
-        Ok(result) => result,
-        Err(unapplied) => {
-            listeners.put_back(old.into_iter().flatten().collect());
-            return Err(unapplied);
-        }
-    };
-    let Opening { opened, .. } = opening;
-    update.failed = verdict.errors;
-    skipped.extend(verdict.skipped);
-    left_out.extend(opening.left_out);
-    let mut open = Vec::with_capacity(update.kept + opened.len());
-    let mut planned = Vec::with_capacity(update.kept + opened.len());
-    for change in diff.changes() {
-        let Some(at) = change.open else { continue };
-        match (&change.planned, old[at].take()) {
-            (Some(socket), Some(mut listener)) if !to_close.contains(&at) => {
-                listener.set_planned(socket);
-                planned.push(socket.clone());
-                open.push(listener);
+) -> Result<Update, BindError> {
+    let mut released = HashSet::new();
+    let mut rounds = 0;
+    loop {
+        let diff = plan.diff_without(listeners, &released);
+        // What is pending is tried as well: the kernel has the last word, as for `bind`.
+        let missing = diff.changes.iter().filter(|change| change.open.is_none());
+        let missing = missing.filter_map(|change| change.planned.as_ref());
+        let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
+        new.sort_by_key(|socket| (socket.entry.number, socket.place));
+        new.dedup_by_key(|socket| (socket.entry.number, socket.place));
+        let mut opening = opener_beside(plan, protocol, &diff).open(&new);
+        let failed = mem::take(&mut opening.failed);
+        let in_the_way = entries_to_release(&failed, &diff);
+        if !in_the_way.is_empty() {
+            // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
+            rounds += 1;
+            released.extend(in_the_way);
+            if rounds > FEW_ROUNDS {
+                released.extend(flexible(&diff).map(|socket| socket.entry.number));
             }
-            (_, listener) => update.close(listener),
+            continue;
         }
-    }
-    for opened in opened {
-        update.opened.push(opened.local_addr);
-        planned.push(opened.planned.clone());
-        open.extend(Listener::of(opened));
-    }
-    listeners.replace(open, Rest::of(plan, skipped, &planned, left_out));
-    Ok(update)
-}
-
-impl Update {
-    fn close<S: OwnSocket>(&mut self, listener: Option<Listener<S>>) {
-        let Some(listener) = listener else { return };
-        self.closed.push(listener.local_addr());
-        // The queue of one that a service manager has as well is not lost.
-        if !listener.is_inherited() {
-            self.drained.append(&mut listener.accept_waiting());
+        let failed = explain(plan, protocol, failed, None);
+        let opened = &opening.opened;
+        let has_any = !opened.is_empty() || diff.kept().next().is_some();
+        let are_open = has_any && opened.iter().all(|opened| opened.socket.is_some());
+        let verdict = Verdict::of(plan, Vec::new(), failed, are_open);
+        if !verdict.errors.is_empty() {
+            let entries = plan.entries.len();
+            return Err(BindError::new(protocol, entries, verdict.errors));
         }
-    }
-}
-
-/// What is to be opened, and what is not tried again.
-struct Wanted {
-    new: Vec<PlannedSocket>,
-    skipped: Vec<SettingError>,
-    left_out: Vec<PlannedSocket>,
-}
-
-impl Wanted {
-    fn of<S>(listeners: &Listeners<S>, diff: &Diff, mode: Apply) -> Self {
-        let mut wanted = Self {
-            new: diff.to_open().cloned().collect(),
-            skipped: Vec::new(),
-            left_out: Vec::new(),
-        };
-        let changes = diff.changes().iter();
-        let pending = changes.filter(|change| change.kind() == ChangeKind::Pending);
-        let pending = pending.filter_map(|change| change.planned.as_ref());
-        if mode == Apply::AllOrNone {
-            // As bind does: the kernel has the last word.
-            wanted.new.extend(pending.cloned());
-            let order = |socket: &PlannedSocket| (socket.entry.number, socket.place);
-            wanted.new.sort_by_key(order);
-            return wanted;
-        }
-        let skipped = listeners.skipped().iter();
-        let known: HashMap<(&str, IpAddr), &SettingError> = skipped
-            .filter_map(|error| Some(((error.text(), error.addr()?.ip()), error)))
-            .collect();
-        for socket in pending {
-            wanted.left_out.push(socket.clone());
-            if let Some(error) = known.get(&(socket.text(), socket.addr.ip())) {
-                let (position, text) = (socket.entry.position, socket.entry.text.clone());
-                wanted.skipped.push((*error).clone().at(position, text));
-            }
-        }
-        wanted
+        let mut update = Update::default();
+        commit(
+            plan,
+            listeners,
+            &diff,
+            opening,
+            verdict.skipped,
+            &mut update,
+        );
+        return Ok(update);
     }
 }
 
-/// Returns the sockets to close that overlap with new ones, and marks those if they can share a port.
-fn overlapping<S>(
-    listeners: &Listeners<S>,
-    diff: &Diff,
-    new: &mut [PlannedSocket],
-    can_share: bool,
-) -> Vec<usize> {
-    let mut claims = Claims::default();
-    let mut by_port: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for at in diff.to_close() {
-        let old = &listeners[at];
-        // Closing one that a service manager has as well frees no port.
-        if old.namespace() == Namespace::This && !old.is_inherited() {
-            let port = old.local_addr().port();
-            claims.add(at, old.claim(), port);
-            by_port.entry(port).or_default().push(at);
-        }
-    }
-    let mut overlapping = Vec::new();
-    for socket in new {
-        let claim = Claim::of_socket(socket.addr, socket.only_v6);
-        let claim = claim.on_device(socket.entry.device_index);
-        let olds = by_port.range_mut(socket.ports());
-        for (_, olds) in olds.filter(|(port, _)| claims.conflict(claim, **port).is_some()) {
-            socket.is_beside_old = can_share;
-            overlapping.append(olds);
-        }
-    }
-    overlapping
-}
+/// How often a port is given up that was found to be in the way.
+const FEW_ROUNDS: usize = 3;
 
-/// Opens each socket that can be opened.
-fn open_what_can_be(opener: &mut Opener<'_>, new: &[PlannedSocket]) -> Opening {
-    let mut all = Opening::default();
-    for sockets in in_opening_order(new) {
+fn apply_what_can_be<S: OwnSocket>(
+    plan: &Plan,
+    protocol: Protocol,
+    listeners: &mut Listeners<S>,
+) -> Update {
+    let mut update = Update::default();
+    let overlapping = overlapping(listeners, &plan.diff(listeners));
+    for old in listeners.extract(&overlapping) {
+        update.close(&old);
+    }
+    let diff = plan.diff(listeners);
+    let changes = diff.changes.iter();
+    let pending = changes.filter(|change| change.kind() == ChangeKind::Pending);
+    let pending: Vec<&PlannedSocket> = pending
+        .filter_map(|change| change.planned.as_ref())
+        .collect();
+    let mut opener = opener_beside(plan, protocol, &diff);
+    let mut opening = Opening::default();
+    let new: Vec<PlannedSocket> = diff.to_open().cloned().collect();
+    for sockets in in_opening_order(&new) {
         // Those on one port that is not known yet belong together.
         let together = match sockets[0].fixed_port() {
             Some(_) => 1,
             None => sockets.len(),
         };
         for sockets in sockets.chunks(together) {
-            all.append(opener.open(sockets));
+            let one = open_what_can_be(&mut opener, sockets);
+            // A range avoids what has failed as well, or it would be moved off the port by each update.
+            let fixed = one.failed.iter().map(|failed| &failed.planned);
+            for socket in fixed.filter(|socket| socket.fixed_port().is_some()) {
+                opener.add_open(socket, socket.addr.port());
+            }
+            opening.append(one);
         }
     }
-    // Of those that belong together some may be closed again.
-    all.opened.retain(|opened| opened.socket.is_some());
-    all
-}
-
-/// Decides whether what was opened is used, and what is wrong otherwise.
-fn verdict_on(
-    plan: &Plan,
-    protocol: Protocol,
-    mode: Apply,
-    diff: &Diff,
-    mut opening: Opening,
-) -> Result<(Opening, Verdict), Unapplied> {
-    let failed = mem::take(&mut opening.failed);
-    let is_best_effort = mode == Apply::BestEffort;
-    if !is_best_effort {
-        let entries = entries_to_release(&failed, diff);
-        if !entries.is_empty() {
-            return Err(Unapplied::PortsTaken(entries));
-        }
+    for socket in &pending {
+        opening.append(opener.open(&[(*socket).clone()]));
     }
-    let failed = explain(plan, protocol, failed, None);
-    let opened = &opening.opened;
-    let has_any = !opened.is_empty() || diff.kept().next().is_some();
-    let are_open = has_any && opened.iter().all(|opened| opened.socket.is_some());
-    let verdict = Verdict::of(plan, Vec::new(), failed, are_open || is_best_effort);
-    if verdict.errors.is_empty() || is_best_effort {
-        Ok((opening, verdict))
-    } else {
-        let error = BindError::new(protocol, plan.entries.len(), verdict.errors);
-        Err(Unapplied::Error(error))
-    }
-}
-
-/// Returns the entries that have kept a port and may have another: of the sockets whose port is in use; if a range has no
-/// port, of those that have one of its ports; and else all, because they may be in the way of those.
-fn entries_to_release(failed: &[FailedSocket], diff: &Diff) -> HashSet<usize> {
-    let failed = || failed.iter().filter(|failed| !failed.is_skipped());
-    let in_use = failed().filter(|failed| failed.is_in_use());
-    let in_use: HashSet<usize> = in_use.map(|failed| failed.planned.entry.number).collect();
-    let ranges = failed().map(|failed| failed.planned.ports());
-    let ranges: Vec<_> = ranges.filter(|ports| ports.start() < ports.end()).collect();
-    let planned = diff
-        .changes
-        .iter()
-        .filter_map(|change| change.planned.as_ref());
-    let flexible = planned.filter(|socket| socket.ports() != socket.entry.written.ports());
-    let flexible: Vec<&PlannedSocket> = flexible.collect();
-    let entries = |is_released: &dyn Fn(&PlannedSocket) -> bool| -> HashSet<usize> {
-        let released = flexible.iter().filter(|socket| is_released(socket));
-        released.map(|socket| socket.entry.number).collect()
+    let failed = explain(plan, protocol, mem::take(&mut opening.failed), None);
+    // Whatever failed, the others are open.
+    let verdict = Verdict::of(plan, Vec::new(), failed, true);
+    let pending: HashSet<_> = pending
+        .into_iter()
+        .map(|socket| (socket.position(), socket.addr))
+        .collect();
+    let is_pending = |error: &SettingError| {
+        let addr = error.addr();
+        addr.is_some_and(|addr| pending.contains(&(error.position(), addr)))
     };
-    let released = entries(&|socket| {
-        let port = socket.addr.port();
-        in_use.contains(&socket.entry.number) || ranges.iter().any(|ports| ports.contains(&port))
-    });
-    if released.is_empty() && !ranges.is_empty() {
-        return entries(&|_| true);
+    let skipped = verdict.skipped;
+    (update.pending, update.errors) = verdict.errors.into_iter().partition(is_pending);
+    let of_pending = skipped.iter().filter(|error| is_pending(error));
+    update.pending.extend(of_pending.cloned());
+    commit(plan, listeners, &diff, opening, skipped, &mut update);
+    update
+}
+
+/// Opens sockets that are on one port, without those that fail for another reason than the port.
+fn open_what_can_be(opener: &mut Opener<'_>, sockets: &[PlannedSocket]) -> Opening {
+    let mut sockets = sockets.to_vec();
+    let mut failed = Vec::new();
+    loop {
+        let mut opening = opener.open(&sockets);
+        let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
+        let places = opening.failed.iter().filter(|failed| !failed.is_in_use());
+        let places: HashSet<usize> = places.map(|failed| failed.planned.place).collect();
+        if are_open || places.is_empty() {
+            opening.opened.retain(|opened| opened.socket.is_some());
+            opening.failed.append(&mut failed);
+            return opening;
+        }
+        failed.append(&mut opening.failed);
+        sockets.retain(|socket| !places.contains(&socket.place));
+    }
+}
+
+/// Closes what the plan does not have, and puts what was opened beside what is kept.
+fn commit<S: OwnSocket>(
+    plan: &Plan,
+    listeners: &mut Listeners<S>,
+    diff: &Diff,
+    opening: Opening,
+    skipped: Vec<SettingError>,
+    update: &mut Update,
+) {
+    let mut old: Vec<Option<Listener<S>>> = listeners.take().into_iter().map(Some).collect();
+    let mut open = Vec::with_capacity(old.len() + opening.opened.len());
+    let mut planned = Vec::with_capacity(open.capacity());
+    for change in &diff.changes {
+        let Some(mut listener) = change.open.and_then(|index| old[index].take()) else {
+            continue;
+        };
+        match &change.planned {
+            Some(socket) if !change.is_to_close() => {
+                listener.set_planned(socket);
+                planned.push(socket.clone());
+                open.push(listener);
+                update.kept += 1;
+            }
+            _ => update.close(&listener),
+        }
+    }
+    for opened in opening.opened {
+        update.opened.push(opened.local_addr);
+        planned.push(opened.planned.clone());
+        open.extend(Listener::of(opened));
+    }
+    let rest = Rest::of(plan, skipped, &planned, opening.left_out);
+    listeners.replace(open, rest);
+}
+
+/// Returns what opens sockets beside those that are kept.
+fn opener_beside<'p>(plan: &'p Plan, protocol: Protocol, diff: &Diff) -> Opener<'p> {
+    let mut opener = Opener::new(&plan.options, protocol, Goal::Listen);
+    for socket in diff.kept() {
+        opener.add_open(socket, socket.addr.port());
+    }
+    opener
+}
+
+/// Returns the sockets to close that are in the way of new ones, by index.
+fn overlapping<S>(listeners: &Listeners<S>, diff: &Diff) -> HashSet<usize> {
+    // Two interfaces whose indices cannot be compared may be one.
+    let comparable = |claim: Claim| match claim.device() {
+        DeviceIndex::None | DeviceIndex::Known(_) => claim,
+        DeviceIndex::Missing(_) | DeviceIndex::Unknown(_) => claim.without_device(),
+    };
+    let mut claims = Claims::default();
+    let mut by_port: HashMap<u16, Vec<(usize, Claim)>> = HashMap::new();
+    for index in diff.to_close() {
+        let old = &listeners[index];
+        // Closing an inherited one frees no port.
+        if !old.is_inherited() {
+            let (claim, port) = (comparable(old.claim()), old.local_addr().port());
+            claims.add(index, claim, port);
+            by_port.entry(port).or_default().push((index, claim));
+        }
+    }
+    let mut found = HashSet::new();
+    for socket in diff.to_open() {
+        // A range can take another port.
+        let Some(port) = socket.fixed_port() else {
+            continue;
+        };
+        let claim = Claim::of_socket(socket.addr, socket.only_v6);
+        let claim = comparable(claim.on_device(socket.entry.device_index));
+        if claims.conflict(claim, port).is_some() {
+            let olds = by_port.get(&port).into_iter().flatten();
+            let in_the_way = olds.filter(|(_, old)| claim.overlap(*old).is_some());
+            found.extend(in_the_way.map(|(index, _)| *index));
+        }
+    }
+    found
+}
+
+/// Returns the entries that kept a port although they may use another one, and whose port is in the way of a socket that
+/// failed; if a range failed and none is, all that kept one, because they may be in the way of those.
+fn entries_to_release(failed: &[FailedSocket], diff: &Diff) -> HashSet<usize> {
+    let flexible: Vec<&PlannedSocket> = flexible(diff).collect();
+    let mut claims = Claims::default();
+    for socket in &flexible {
+        if let Some(claim) = socket.exclusive_claim() {
+            claims.add(socket.entry.number, claim, socket.addr.port());
+        }
+    }
+    let kept: HashSet<usize> = flexible.iter().map(|socket| socket.entry.number).collect();
+    let failed = failed.iter().filter(|failed| !failed.is_skipped());
+    let mut released = HashSet::new();
+    let mut has_range = false;
+    for failed in failed {
+        let socket = &failed.planned;
+        has_range |= socket.is_range();
+        if failed.is_in_use() && kept.contains(&socket.entry.number) {
+            released.insert(socket.entry.number);
+        }
+        let is_about_port = failed.is_in_use() || socket.is_range();
+        let Some(claim) = socket.exclusive_claim().filter(|_| is_about_port) else {
+            continue;
+        };
+        let in_the_way = socket
+            .ports()
+            .filter_map(|port| claims.conflict(claim, port));
+        released.extend(in_the_way.map(|(number, _)| number));
+    }
+    if released.is_empty() && has_range {
+        return kept;
     }
     released
+}
+
+/// Iterates over the sockets of a plan on a port that their entry has kept, or would keep, and may have another.
+fn flexible(diff: &Diff) -> impl Iterator<Item = &PlannedSocket> {
+    let planned = diff.changes.iter();
+    let planned = planned.filter_map(|change| change.planned.as_ref());
+    planned.filter(|socket| socket.ports() != socket.entry.written.ports())
 }

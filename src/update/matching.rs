@@ -42,10 +42,10 @@ pub(super) enum Found {
 /// A fixed port is looked up. An entry on a port of the kernel's choice or in a range keeps one open port for all of its
 /// sockets, on which nothing else of the plan is in its way: that of the same entry, else that of one with the same text,
 /// else any. Of the last, the range that ends first takes its lowest port, so that as many ranges as can be have one.
-pub(super) fn match_sockets<S>(
-    plan: &Plan,
-    open: &Listeners<S>,
-    prospects: &Prospects<'_>,
+pub(super) fn match_sockets<'o, S>(
+    plan: &'o Plan,
+    open: &'o Listeners<S>,
+    prospects: &'o Prospects<'o>,
     released: &HashSet<usize>,
 ) -> Matching {
     let mut matcher = Matcher {
@@ -110,7 +110,7 @@ struct Matcher<'o, S> {
     matched: Vec<Matched>,
 }
 
-impl<S> Matcher<'_, S> {
+impl<'o, S> Matcher<'o, S> {
     /// Matches the sockets of an entry on a port. The first one is at `first`.
     fn set_port(&mut self, first: usize, sockets: &[PlannedSocket], port: u16) {
         for (at, socket) in sockets.iter().enumerate() {
@@ -131,7 +131,7 @@ impl<S> Matcher<'_, S> {
 
     /// Keeps an open port for the sockets of an entry, the first of which is at `first`. Returns `false` if there is
     /// none.
-    fn keep_port(&mut self, first: usize, sockets: &[PlannedSocket], wanted: Wanted) -> bool {
+    fn keep_port(&mut self, first: usize, sockets: &'o [PlannedSocket], wanted: Wanted) -> bool {
         let socket = &sockets[0];
         let port = match wanted {
             Wanted::SameEntry => {
@@ -147,6 +147,11 @@ impl<S> Matcher<'_, S> {
             Wanted::Any => sockets.iter().find_map(|socket| {
                 let mut port = self.pool.free_port_from(socket, 1);
                 while let Some(tried) = port.filter(|port| !self.is_fitting(sockets, *port)) {
+                    let claim = socket.exclusive_claim();
+                    if claim.is_some_and(|claim| self.claims.conflict(claim, tried).is_some()) {
+                        // Nor does it fit any other entry.
+                        self.pool.forget_port(socket, tried);
+                    }
                     port = self.pool.free_port_from(socket, tried.checked_add(1)?);
                 }
                 port
@@ -305,6 +310,7 @@ impl<'o, S> Pool<'o, S> {
                     };
                     find(Device::Name(name), has_no_index)
                 }),
+            (Some(_), DeviceIndex::Missing(_)) => None,
             // An interface without an address is not in the snapshot.
             (Some(name), _) => find(Device::Name(name), |_| true),
         }
@@ -335,7 +341,7 @@ impl<'o, S> Pool<'o, S> {
                 && listener.is_freebind() == planned.entry.freebind;
             // An address that moved to another interface leaves that of the socket in place; the name of a device may
             // be another interface's now.
-            let is_gone = || host.is_none_or(|host| host.by_index(from).is_none());
+            let is_gone = || host.is_some_and(|host| host.by_index(from).is_none());
             let is_other = from != 0 && to != 0 && from != to;
             let is_replaced = is_alike && is_other && (planned.device().is_some() || is_gone());
             is_replaced.then_some((at, from, to))
@@ -354,15 +360,17 @@ impl<'o, S> Pool<'o, S> {
         self.by_text.get_mut(text)?.pop_front()
     }
 
+    /// Leaves out a port that no planned socket like this one can have.
+    fn forget_port(&mut self, planned: &'o PlannedSocket, port: u16) {
+        if let Some(ports) = self.ports.get_mut(&key_on_device(planned)) {
+            ports.remove(&port);
+        }
+    }
+
     /// Returns the first port, of those from `from` on that a planned socket may have, on which one like it is open and
     /// not matched.
     fn free_port_from(&self, planned: &PlannedSocket, from: u16) -> Option<u16> {
-        let device = match (planned.device(), planned.entry.device_index) {
-            (None, _) => Device::None,
-            (Some(_), DeviceIndex::Known(index)) => Device::Index(index),
-            (Some(name), _) => Device::Name(name),
-        };
-        let ports = self.ports.get(&key_of(planned, device))?;
+        let ports = self.ports.get(&key_on_device(planned))?;
         let (first, last) = match planned.ports().into_inner() {
             (0, _) => (from, u16::MAX),
             (first, last) => (first.max(from), last),
@@ -400,6 +408,15 @@ fn keys_of<S>(listener: &Listener<S>) -> impl Iterator<Item = Key<'_>> {
         ],
     };
     keys.into_iter().flatten()
+}
+
+fn key_on_device(planned: &PlannedSocket) -> Key<'_> {
+    let device = match (planned.device(), planned.entry.device_index) {
+        (None, _) => Device::None,
+        (Some(_), DeviceIndex::Known(index)) => Device::Index(index),
+        (Some(name), _) => Device::Name(name),
+    };
+    key_of(planned, device)
 }
 
 fn key_of<'a>(planned: &PlannedSocket, device: Device<'a>) -> Key<'a> {
