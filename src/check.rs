@@ -27,7 +27,8 @@ use crate::target::{BindTarget, Protocol};
 /// or an ephemeral range that all sockets together exceed. Where the interfaces cannot be read, nor is a conflict of two
 /// entries on one interface that they name differently, such as a zone by its number and a device. UDP sockets with
 /// [`reuse_port`](BindOptions::reuse_port) are not bound beside another socket, because they would get its datagrams, so
-/// whether that socket shares its port is not known.
+/// whether that socket shares its port is not known. Of TCP sockets with that option Linux may bind several beside one that
+/// does not share its port, each of which it refuses alone.
 ///
 /// # Platform notes
 ///
