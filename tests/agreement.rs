@@ -26,7 +26,7 @@ const EAFNOSUPPORT: u32 = 97;
 /// - A UDP socket with `reuse_port` is not bound beside another socket on its port, because it would get the datagrams
 ///   of that one, so whether the other one shares its port is not known.
 /// - A TCP socket with `reuse_port` leaves a mark on its port, by which the kernel lets the next one of the same user in
-///   beside a socket that does not share (`sk_reuseport_match` of net/ipv4/inet_connection_sock.c). So a list may be bound
+///   beside a socket that does not share (`sk_reuseport_match` of `net/ipv4/inet_connection_sock.c`). So a list may be bound
 ///   where its second socket alone is refused.
 /// - A filter on listen(2) alone, and a limit of open files or an ephemeral range that all sockets of a list exceed
 ///   together, are met by `bind` only. No case has them.
