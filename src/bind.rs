@@ -83,8 +83,8 @@ use socket::{group_of, probe};
 /// let err = bindaddr::bind(["0.0.0.0:8080", "127.0.0.1:8080"]).unwrap_err();
 /// assert_eq!(
 ///     err.to_string(),
-///     "cannot listen on 1 of 2 addresses: 127.0.0.1:8080: it cannot stand beside `0.0.0.0:8080` \
-///      of the same list, which covers every IPv4 address",
+///     "cannot listen on 1 of 2 addresses: 127.0.0.1:8080: conflicts with `0.0.0.0:8080` in the \
+///      same list, which includes every IPv4 address",
 /// );
 /// ```
 pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {

@@ -20,8 +20,8 @@ use crate::addr::network::{Network, addr_bits, common_prefix_len};
 use crate::sys;
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
-pub(crate) use names::Listing;
 use names::edit_distance;
+pub(crate) use names::{Listed, Listing};
 
 /// A snapshot of a host's interfaces and their addresses.
 ///

@@ -214,12 +214,12 @@ impl fmt::Display for Change {
         let interface = self.interface.as_deref().map(shown);
         match (self.kind, interface) {
             (ChangeKind::Kept, Some(interface)) => {
-                write!(f, "clients can connect to {addr} of {interface}")
+                write!(f, "clients can connect to {addr} on {interface}")
             }
             (ChangeKind::Kept, None) => write!(f, "clients can connect to {addr}"),
             (ChangeKind::Unreachable, Some(interface)) => write!(
                 f,
-                "no client can connect to {addr}: {interface} is down or does not use the address"
+                "no client can connect to {addr}: {interface} is down, or the address is not usable"
             ),
             (ChangeKind::Unreachable, None) => {
                 write!(
@@ -228,9 +228,9 @@ impl fmt::Display for Change {
                 )
             }
             (ChangeKind::Added, Some(interface)) => {
-                write!(f, "{addr} of {interface} is to be opened")
+                write!(f, "{addr} on {interface} can be opened")
             }
-            (ChangeKind::Added, None) => write!(f, "{addr} is to be opened"),
+            (ChangeKind::Added, None) => write!(f, "{addr} can be opened"),
             (ChangeKind::Pending, _) => write!(f, "{addr} cannot be opened yet"),
             (ChangeKind::Removed, _) => {
                 write!(
@@ -240,7 +240,7 @@ impl fmt::Display for Change {
             }
             (ChangeKind::InterfaceReplaced { from, to }, interface) => write!(
                 f,
-                "{} was created again as interface {to}, and the socket on {addr} is bound to interface {from}",
+                "{} was created again with index {to}, and the socket on {addr} is still bound to index {from}",
                 interface.unwrap_or_default()
             ),
         }

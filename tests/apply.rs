@@ -476,8 +476,7 @@ fn best_effort_opens_what_it_can() {
         let update = plan.apply(&mut open, Apply::BestEffort).unwrap();
         assert_eq!(addrs(&open), ["127.0.0.1:5001"]);
         let text = update.to_string();
-        let expected = "opened 127.0.0.1:5001\nclosed 127.0.0.1:5000\ncannot listen on 127.0.0.1:6000: port 6000 is in \
-                        use by this process on 127.0.0.1\n";
+        let expected = "opened 127.0.0.1:5001\nclosed 127.0.0.1:5000\ncannot listen on 127.0.0.1:6000: port 6000 is in use: this process listens on 127.0.0.1\n";
         assert_eq!(text, expected);
         // It is tried again with each update.
         drop(other);

@@ -26,19 +26,19 @@ fn bound() -> Listener {
 
 /// What is said of a port that this process has.
 fn in_use(addr: SocketAddr) -> String {
-    in_use_by(addr, "")
+    in_use_by(addr, "this process listens on")
 }
 
-fn in_use_by(addr: SocketAddr, what: &str) -> String {
+fn in_use_by(addr: SocketAddr, who: &str) -> String {
     let port = addr.port();
     let ip = match addr {
         SocketAddr::V4(v4) => v4.ip().to_string(),
         SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
     };
     if cfg!(target_os = "linux") {
-        format!("port {port} is in use by {what}this process on {ip}")
+        format!("port {port} is in use: {who} {ip}")
     } else {
-        format!("another socket has port {port}")
+        format!("port {port} is in use by another socket")
     }
 }
 
@@ -80,7 +80,7 @@ fn taken_udp_port_is_in_use() {
         bind_udp(addr).unwrap_err().to_string(),
         format!(
             "cannot listen on UDP {addr}: {}",
-            in_use_by(addr, "a bound socket of ")
+            in_use_by(addr, "a socket of this process is bound to")
         ),
     );
     // TCP and UDP do not meet.
@@ -191,7 +191,7 @@ fn all_are_opened_or_none_is() {
     assert_eq!(
         err.to_string(),
         format!(
-            "cannot listen on localhost:{port}: 127.0.0.1:{port}: {}; [::1]:{port}: {}",
+            "cannot listen on localhost:{port}: (1) 127.0.0.1:{port}: {}; (2) [::1]:{port}: {}",
             in_use((Ipv4Addr::LOCALHOST, port).into()),
             in_use((Ipv6Addr::LOCALHOST, port).into()),
         ),
@@ -220,7 +220,7 @@ fn a_range_takes_its_first_free_port() {
     assert_eq!(
         err.to_string(),
         format!(
-            "cannot listen on {range}: 127.0.0.1:{last}: other sockets have every port from {first} to {last}{}",
+            "cannot listen on {range}: 127.0.0.1:{last}: every port from {first} to {last} is in use{}",
             if cfg!(target_os = "linux") {
                 ": this process has 2"
             } else {
@@ -239,19 +239,19 @@ fn what_no_client_reaches_is_refused_for_tcp() {
     for (text, sentence) in [
         (
             "224.0.0.1:0",
-            "no TCP client can connect to a multicast address; write an address of this host",
+            "no TCP client can connect to a multicast address; use an address of this host",
         ),
         (
             "[ff02::1%1]:0",
-            "no TCP client can connect to a multicast address; write an address of this host",
+            "no TCP client can connect to a multicast address; use an address of this host",
         ),
         (
             "[ff05::2]:0",
-            "no TCP client can connect to a multicast address; write an address of this host",
+            "no TCP client can connect to a multicast address; use an address of this host",
         ),
         (
             "255.255.255.255:0",
-            "no TCP client can connect to a broadcast address; write an address of this host",
+            "no TCP client can connect to a broadcast address; use an address of this host",
         ),
     ] {
         let err = bind(text).unwrap_err();
@@ -316,8 +316,7 @@ fn a_device_that_can_be_no_interface_is_refused() {
         assert_eq!(
             err.to_string(),
             format!(
-                "cannot listen on 127.0.0.1:0: `{shown}` can be the name of no interface; \
-                 it has 1 to 15 bytes, and no `/`, NUL or white space"
+                "cannot listen on 127.0.0.1:0: `{shown}` cannot be the name of an interface, which has 1 to 15 bytes and no `/`, NUL or white space"
             ),
         );
     }
@@ -338,7 +337,7 @@ fn an_option_is_set_or_refused() {
             assert_eq!(
                 err.to_string(),
                 format!(
-                    "cannot listen on 127.0.0.1:0: this platform does not have the option `{name}`"
+                    "cannot listen on 127.0.0.1:0: this platform does not support the option `{name}`"
                 ),
             );
             assert_eq!(err.step(), Step::Option(name));

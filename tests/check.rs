@@ -97,7 +97,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&list, 1),
             [format!(
-                "it cannot stand beside `0.0.0.0:{port}` of the same list, which covers every IPv4 address"
+                "conflicts with `0.0.0.0:{port}` in the same list, which includes every IPv4 address"
             )]
         );
         let conflict = list.settings()[1].causes().next();
@@ -125,7 +125,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&list, 3),
             [format!(
-                "it cannot stand beside `[::]:{port}` of the same list, which covers every IPv6 address"
+                "conflicts with `[::]:{port}` in the same list, which includes every IPv6 address"
             )]
         );
         // It stands there already.
@@ -138,7 +138,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&alone, 1),
             [format!(
-                "it cannot stand beside `[::]:{port}` of the same list, which is dual-stack and covers IPv4, too"
+                "conflicts with `[::]:{port}` in the same list, which is dual-stack and includes IPv4"
             )]
         );
         if cfg!(unix) {
@@ -162,7 +162,7 @@ fn a_running_server_is_named_and_not_disturbed() {
         assert_eq!(
             problems(&check, 0),
             [format!(
-                "port {port} is in use by this process on 127.0.0.1"
+                "port {port} is in use: this process listens on 127.0.0.1"
             )]
         );
         let Some(Cause::InUse { holders, .. }) = check.settings()[1].causes().next() else {
@@ -181,7 +181,7 @@ fn a_running_server_is_named_and_not_disturbed() {
     assert_eq!(
         problems(&check_udp([addr]), 0),
         [format!(
-            "port {} is in use by a bound socket of this process on 127.0.0.1",
+            "port {} is in use: a socket of this process is bound to 127.0.0.1",
             addr.port()
         )]
     );
@@ -207,7 +207,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((problems(&found, 0), problems(&found, 1)), (vec![], vec![]));
         assert_eq!(
             problems(&found, 2),
-            ["other sockets have every port from 4000 to 4002: this process has 3"]
+            ["every port from 4000 to 4002 is in use: this process has 3"]
         );
         for text in ["127.0.0.1:4000-4010", "127.0.0.2:4000-4010"] {
             let bound = bind(text).unwrap();
@@ -238,7 +238,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         let found = check(["localhost:4002-4003"]);
         assert_eq!(
             problems(&found, 0),
-            ["other sockets have every port from 4002 to 4003: this process has 1"]
+            ["every port from 4002 to 4003 is in use: this process has 1"]
         );
         assert!(bind("localhost:4002-4003").is_err());
         drop(other);
@@ -252,7 +252,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((addr(0), addr(1)), (4003, 4004));
         assert_eq!(
             problems(&found, 2),
-            ["it cannot stand beside `127.0.0.1:4003` of the same list, which has 127.0.0.1:4003"]
+            ["conflicts with `127.0.0.1:4003` in the same list, which has 127.0.0.1:4003"]
         );
         // A range has room beside a server on its first port, whatever else is wrong.
         let err = bind("198.51.100.1:4000-4010").unwrap_err();
@@ -309,10 +309,10 @@ fn the_page_of_a_configuration() {
              \x20 192.168.71.67:80: 192.168.71.67, an address of eth0\n\
              192.168.158.94:80\n\
              \x20 192.168.158.94:80\n\
-             \x20   error: no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; the nearest address here is 192.168.71.67\n\
+             \x20   error: no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; closest local address: 192.168.71.67\n\
              0.0.0.0:443\n\
              \x20 0.0.0.0:443: every IPv4 address of this host\n\
-             \x20   error: port 443 is in use by this process on 192.168.71.67, and `0.0.0.0` covers 192.168.71.67\n\
+             \x20   error: port 443 is in use: this process listens on 192.168.71.67, which 0.0.0.0 includes\n\
              198.51.100.7:80\n\
              \x20 198.51.100.7:80\n\
              \x20   warning: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
@@ -361,7 +361,7 @@ fn what_leaves_nothing_to_listen_on_is_a_problem() {
     assert!(!nothing.is_ok());
     assert_eq!(
         nothing.to_string(),
-        "there is nothing to listen on: the list is empty\n"
+        "nothing to listen on: the list is empty\n"
     );
 }
 

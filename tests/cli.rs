@@ -81,8 +81,8 @@ eth0:80
 192.168.158.94:80
   binds    192.168.158.94:80
   error    no interface of this host has 192.168.158.94; it is in eth0's subnet
-           (192.168.71.67/16) but not assigned to this host; the nearest address
-           here is 192.168.71.67
+           (192.168.71.67/16) but not assigned to this host; closest local
+           address: 192.168.71.67
   hint     `192.168.71.67:80` is the closest address of this host
   hint     `0.0.0.0:80` listens on every IPv4 address of this host, which opens
            it to private networks
@@ -155,10 +155,10 @@ fn check_finds_what_does_not_fit_together() {
             format!(
                 "*:80 means every IPv4 and IPv6 address of this host binds [::]:80 open to private networks \
                  127.0.0.1:80 means this host only, by 127.0.0.1 binds 127.0.0.1:80 open to this host only \
-                 error it cannot stand beside `*:80` of the same list, which is dual-stack and covers IPv4, too \
+                 error conflicts with `*:80` in the same list, which is dual-stack and includes IPv4 \
                  10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) binds 10.1.2.3:9000 \
-                 open to private networks error port 9000 is in use by `{comm}` (pid {pid}, uid 0) on \
-                 0.0.0.0, which covers every IPv4 address"
+                 open to private networks error port 9000 is in use: `{comm}` (pid {pid}, uid 0) \
+                 listens on 0.0.0.0, which includes every IPv4 address"
             ),
         );
         assert_eq!(code, Some(1));

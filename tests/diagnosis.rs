@@ -1,9 +1,8 @@
 //! The diagnosis against the Linux kernel: a situation for every cause, what std
 //! says there and what this crate says.
 //!
-//! `docs/diagnosis.md` has a row for each; a test whose row is not there fails
-//! and prints it. Where `BINDADDR_DIAGNOSIS_ROWS` names a file, the rows are
-//! appended to it instead.
+//! `docs/diagnosis.md` has a row for each, which is the expected text; a test whose rows are not there fails and prints
+//! them. `tests/accept-texts` replaces the rows of the page by what the tests have found, to be reviewed.
 #![cfg(target_os = "linux")]
 
 mod util;
@@ -40,10 +39,10 @@ fn cable() {
     ip("link set far0 up");
 }
 
-/// Binds `setting`, which fails, and holds the row of it in the docs.
+/// Binds `setting`, which fails, and compares it with the row of the docs.
 #[track_caller]
-fn row(situation: &str, setting: impl ToSettings, says: &str) -> BindError {
-    let err = fails(&BindOptions::new(), situation, setting, says);
+fn row(situation: &str, setting: impl ToSettings) -> BindError {
+    let err = fails(&BindOptions::new(), situation, setting);
     let addr = err.addr().expect("it came to a socket");
     let std = TcpListener::bind(addr).map_or_else(|err| err.to_string(), |_| "binds it".to_owned());
     hold_row(&err, situation, &std);
@@ -52,30 +51,15 @@ fn row(situation: &str, setting: impl ToSettings, says: &str) -> BindError {
 
 /// As [`row`], with options that std does not have.
 #[track_caller]
-fn row_with(
-    options: &BindOptions,
-    situation: &str,
-    setting: impl ToSettings,
-    says: &str,
-) -> BindError {
-    let err = fails(options, situation, setting, says);
+fn row_with(options: &BindOptions, situation: &str, setting: impl ToSettings) -> BindError {
+    let err = fails(options, situation, setting);
     hold_row(&err, situation, "has no such option");
     err
 }
 
 #[track_caller]
-fn fails(
-    options: &BindOptions,
-    situation: &str,
-    setting: impl ToSettings,
-    says: &str,
-) -> BindError {
+fn fails(options: &BindOptions, situation: &str, setting: impl ToSettings) -> BindError {
     let err = options.bind(setting).expect_err(situation);
-    assert_eq!(
-        unnumbered(&err.to_string()),
-        format!("cannot listen on {}: {says}", err.text()),
-        "{situation}"
-    );
     follow_advice(options, &err);
     err
 }
@@ -149,11 +133,12 @@ fn hold_row(err: &BindError, situation: &str, std: &str) {
         match std::fs::File::options().append(true).open(file) {
             Ok(mut file) => writeln!(file, "{row}").expect("it is written"),
             // In some of the situations it cannot be.
-            Err(_) => println!("{row}"),
+            Err(_) if !DOCS.contains(&row) => rerun::wrong_row(row),
+            Err(_) => {}
         }
-    } else if cfg!(target_env = "gnu") {
-        // Another library has other words for an error.
-        assert!(DOCS.contains(&row), "docs/diagnosis.md lacks\n{row}");
+    // Another library has other words for an error.
+    } else if cfg!(target_env = "gnu") && !DOCS.contains(&row) {
+        rerun::wrong_row(row);
     }
 }
 
@@ -213,32 +198,15 @@ fn not_on_this_host() {
         ip("addr add 192.168.71.67/16 dev eth0");
         ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
         ip("addr add 2001:db8:1::10/64 dev eth0");
-        for (situation, text, says) in [
-            (
-                "an address of nobody near",
-                "8.8.8.8:80",
-                "no interface of this host has 8.8.8.8; it lies in no subnet of this host; the nearest address here is 10.8.0.1",
-            ),
+        for (situation, text) in [
+            ("an address of nobody near", "8.8.8.8:80"),
             (
                 "an address of another host in the subnet",
                 "192.168.158.94:80",
-                "no interface of this host has 192.168.158.94; it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; the nearest address here is 192.168.71.67",
             ),
-            (
-                "the network address of the subnet",
-                "192.168.0.0:80",
-                "no interface of this host has 192.168.0.0; it is the network address of the subnet of eth0 (192.168.71.67/16); the nearest address here is 192.168.71.67",
-            ),
-            (
-                "the other end of a point-to-point link",
-                "10.8.0.2:80",
-                "no interface of this host has 10.8.0.2; it is the other end of the link eth0 (10.8.0.1); the nearest address here is 10.8.0.1",
-            ),
-            (
-                "the anycast address of the subnet",
-                "[2001:db8:1::]:80",
-                "no interface of this host has 2001:db8:1::; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64); the nearest address here is 2001:db8:1::10",
-            ),
+            ("the network address of the subnet", "192.168.0.0:80"),
+            ("the other end of a point-to-point link", "10.8.0.2:80"),
+            ("the anycast address of the subnet", "[2001:db8:1::]:80"),
         ] {
             if text == "192.168.0.0:80" && features::lowest_is_broadcast() {
                 assert!(matches!(
@@ -247,7 +215,7 @@ fn not_on_this_host() {
                 ));
                 continue;
             }
-            let err = row(situation, text, says);
+            let err = row(situation, text);
             assert!(matches!(err.cause(), Cause::NotOnThisHost(_)));
             assert_eq!(err.errors().next().unwrap().causes().len(), 1);
             let hints = err.hints();
@@ -286,7 +254,6 @@ fn gone() {
         let err = row(
             "an address whose interface was deleted since it was looked up",
             (&target, 80),
-            "192.168.71.67, an address of eth0 when it was looked up, is on no interface of this host any more",
         );
         let Cause::Gone(local) = err.cause() else {
             panic!("{err:?}")
@@ -305,7 +272,6 @@ fn routed_not_assigned() {
         let err = row(
             "an IPv6 address that a local route covers",
             "[2001:db8:7::1]:80",
-            "a route makes 2001:db8:7::1 local, but no interface has it; add it to one, or use the option `freebind`",
         );
         assert!(matches!(err.cause(), Cause::RoutedNotAssigned(_)));
         // The mend.
@@ -319,7 +285,6 @@ fn routed_not_assigned() {
         row(
             "an IPv4 address that is local in another table only",
             "198.51.100.7:80",
-            "only a route outside of the table `local` makes 198.51.100.7 local, and the system binds by that table; add the address to an interface, or the route to the table",
         );
         // With freebind nobody would get in.
         let bound = freebind.bind("198.51.100.7:80").unwrap();
@@ -343,11 +308,7 @@ fn zone_required_unknown_or_of_another_interface() {
         };
         // A number that does not depend on how many there were before.
         let other = index("lo");
-        let err = row(
-            "a link-local address without its zone",
-            "[fe80::78]:80",
-            "a link-local address needs its zone; write `[fe80::78%far0]`",
-        );
+        let err = row("a link-local address without its zone", "[fe80::78]:80");
         let Cause::ZoneRequired { candidates, .. } = err.cause() else {
             panic!("{err:?}")
         };
@@ -355,13 +316,11 @@ fn zone_required_unknown_or_of_another_interface() {
         let err = row(
             "a zone that is the index of no interface",
             "[fe80::78%9999]:80",
-            "no interface has the index 9999; write `[fe80::78%far0]`",
         );
         assert!(matches!(err.cause(), Cause::NoSuchZone { index: 9999, .. }));
         let err = row(
             "the zone of another interface",
             &*format!("[fe80::78%{other}]:80"),
-            "fe80::78 is in another zone here; write `[fe80::78%far0]`",
         );
         assert!(matches!(err.cause(), Cause::OtherZone { .. }));
         bind("[fe80::78%far0]:80").expect("as the sentences say");
@@ -376,11 +335,7 @@ fn tentative() {
         cable();
         ip("addr add 2001:db8:1::10/64 dev eth0");
         let text = "[2001:db8:1::10]:80";
-        let err = row(
-            "an IPv6 address of which duplicates are looked for",
-            text,
-            "2001:db8:1::10, an address of eth0, is tentative: the system still looks for a duplicate of it; try again in a moment",
-        );
+        let err = row("an IPv6 address of which duplicates are looked for", text);
         assert!(matches!(err.cause(), Cause::Tentative(_)));
         assert!(err.is_transient());
         // The number is read when the look begins.
@@ -423,7 +378,6 @@ fn duplicate() {
         let err = row(
             "an IPv6 address that another host on the link has, too",
             "[2001:db8:1::10]:80",
-            "2001:db8:1::10, an address of eth0, is not used, for another host on the link has it; give one of them another address",
         );
         assert!(matches!(err.cause(), Cause::Duplicate(_)));
         assert!(!err.is_transient());
@@ -439,14 +393,12 @@ fn interface_down_and_no_carrier() {
         let err = row(
             "an IPv6 address of an interface that is down",
             "[2001:db8:1::10]:80",
-            "2001:db8:1::10, an address of eth0 (not running), cannot be bound while the interface is down",
         );
         assert!(matches!(err.cause(), Cause::InterfaceDown(_)));
         ip("link set eth0 up");
         let err = row(
             "an IPv6 address of an interface without a carrier",
             "[2001:db8:1::10]:80",
-            "2001:db8:1::10, an address of eth0 (not running), cannot be bound while the interface has no carrier",
         );
         assert!(matches!(err.cause(), Cause::NoCarrier(_)));
         assert!(err.is_transient());
@@ -461,11 +413,9 @@ fn local_route_missing() {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("route del local 10.0.0.1 dev eth0 table local");
-        let says = "10.0.0.1, an address of eth0, is not in the routing table `local`, by which the system binds";
         let err = row(
             "an IPv4 address whose local route was deleted",
             "10.0.0.1:80",
-            says,
         );
         assert!(matches!(err.cause(), Cause::LocalRouteMissing(_)));
         assert_eq!(
@@ -476,7 +426,6 @@ fn local_route_missing() {
         row(
             "an IPv4 address that the table local blackholes",
             "10.0.0.1:80",
-            says,
         );
     });
 }
@@ -485,11 +434,7 @@ fn local_route_missing() {
 fn ipv6_switched_off() {
     in_namespace("ipv6_switched_off", || {
         set("net/ipv6/conf/lo/disable_ipv6", "1");
-        let err = row(
-            "::1 where IPv6 is switched off on `lo`",
-            "[::1]:80",
-            "IPv6 is switched off by `net.ipv6.conf.lo.disable_ipv6`",
-        );
+        let err = row("::1 where IPv6 is switched off on `lo`", "[::1]:80");
         let is = |err: &BindError, wanted| match err.cause() {
             Cause::FamilyUnavailable { why, .. } => *why == wanted,
             _ => false,
@@ -514,11 +459,7 @@ fn ipv6_switched_off() {
                 "[2001:db8::1]:80",
             ),
         ] {
-            let err = row(
-                situation,
-                text,
-                "IPv6 is switched off by `net.ipv6.conf.all.disable_ipv6`",
-            );
+            let err = row(situation, text);
             assert_eq!(by(&err), Some("all"));
         }
         // A server that was open to this host only stays that.
@@ -542,11 +483,7 @@ fn ipv6_switched_off() {
         set("net/ipv6/conf/all/disable_ipv6", "0");
         bind("[::1]:80").unwrap();
         ip("link set lo down");
-        let err = row(
-            "::1 while the loopback interface is down",
-            "[::1]:80",
-            "the loopback interface is down",
-        );
+        let err = row("::1 while the loopback interface is down", "[::1]:80");
         assert!(is(&err, FamilyUnavailableReason::LoopbackDown));
         assert_eq!(texts_of_hints(&err), ["`ip link set lo up` brings it up"]);
         ip("link set lo up");
@@ -558,11 +495,7 @@ fn ipv6_switched_off() {
 fn ipv6_kept_by_a_sandbox() {
     in_namespace("ipv6_kept_by_a_sandbox", || {
         sandbox::refuse_family(10, 97);
-        let err = row(
-            "an IPv6 socket in a sandbox without IPv6",
-            "[::1]:80",
-            "a sandbox keeps this process from IPv6 sockets",
-        );
+        let err = row("an IPv6 socket in a sandbox without IPv6", "[::1]:80");
         assert_eq!(err.step(), Step::Socket);
         assert_eq!(replacements(&err), ["127.0.0.1:80"]);
         bind("*:80").expect("IPv4 is there");
@@ -584,17 +517,11 @@ fn policy_denied_ipv6_counts_as_missing_family() {
         }
     };
     sandbox::refuse_family(10, errno);
-    let (situation, says) = match errno {
-        1 => (
-            "an IPv6 socket that a seccomp filter does not permit",
-            "a filter (seccomp, or a BPF program) refuses IPv6 sockets to this process",
-        ),
-        _ => (
-            "an IPv6 socket that a policy denies",
-            "a security module (SELinux, AppArmor or another) or a seccomp filter refuses IPv6 sockets to this process",
-        ),
+    let situation = match errno {
+        1 => "an IPv6 socket that a seccomp filter does not permit",
+        _ => "an IPv6 socket that a policy denies",
     };
-    let err = row(situation, "[::1]:80", says);
+    let err = row(situation, "[::1]:80");
     assert_eq!(err.step(), Step::Socket);
     assert_eq!(replacements(&err), ["127.0.0.1:80"]);
     for text in ["*:80", "localhost:80"] {
@@ -616,31 +543,24 @@ fn no_loopback() {
         row(
             "127.0.0.1 where the loopback interface has lost it",
             "127.0.0.1:80",
-            "this host has no 127.0.0.1 at present",
         );
         ip("addr add 127.0.0.1/32 dev lo");
         let err = row(
             "127.0.0.2 where the loopback interface has 127.0.0.1/32 only",
             "127.0.0.2:80",
-            "this host has no 127.0.0.2 at present; there is 127.0.0.1/32",
         );
         let Cause::LoopbackMissing { has, .. } = err.cause() else {
             panic!("{err:?}")
         };
         assert_eq!(has.len(), 1);
         ip("route del local 127.0.0.1 dev lo table local");
-        row(
-            "127.0.0.1 whose local route was deleted",
-            "127.0.0.1:80",
-            "127.0.0.1, an address of the loopback interface, is not in the routing table `local`, by which the system binds",
-        );
+        row("127.0.0.1 whose local route was deleted", "127.0.0.1:80");
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("link set lo down");
         row(
             "127.0.0.1 while the loopback interface is down",
             "127.0.0.1:80",
-            "the loopback interface is down",
         );
         ip("link set lo up");
         bind("127.0.0.1:80").expect("as the sentence says");
@@ -653,45 +573,40 @@ fn in_use_by_this_process() {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fe80::77/64 dev eth0");
-        for (situation, held, text, says, overlap) in [
+        for (situation, held, text, overlap) in [
             (
                 "a port that this process has on the same address",
                 "127.0.0.1:80",
                 "127.0.0.1:80",
-                "port 80 is in use by this process on 127.0.0.1",
                 Overlap::SameAddress,
             ),
             (
                 "an address under a wildcard",
                 "0.0.0.0:80",
                 "127.0.0.1:80",
-                "port 80 is in use by this process on 0.0.0.0, which covers every IPv4 address",
                 Overlap::Covers,
             ),
             (
                 "an IPv4 address beside the dual-stack wildcard",
                 "[::]:80",
                 "127.0.0.1:80",
-                "port 80 is in use by this process on [::], which is dual-stack and covers IPv4, too",
                 Overlap::CoversAsDualStack,
             ),
             (
                 "the wildcard over an address",
                 "10.0.0.1:80",
                 "0.0.0.0:80",
-                "port 80 is in use by this process on 10.0.0.1, and `0.0.0.0` covers 10.0.0.1",
                 Overlap::IsCovered,
             ),
             (
                 "the dual-stack wildcard beside the IPv4 wildcard",
                 "0.0.0.0:80",
                 "[::]:80",
-                "port 80 is in use by this process on 0.0.0.0, and the dual-stack `::` covers IPv4, too",
                 Overlap::IsCoveredByDualStack,
             ),
         ] {
             let held = bind(held).unwrap();
-            let err = row(situation, text, says);
+            let err = row(situation, text);
             let Cause::InUse { holders, port, .. } = err.cause() else {
                 panic!("{err:?}")
             };
@@ -718,7 +633,6 @@ fn in_use_by_this_process() {
         row(
             "an address that is held in its IPv4-mapped form",
             "127.0.0.1:80",
-            "port 80 is in use by this process on 127.0.0.1",
         );
         drop(held);
         // Several.
@@ -731,7 +645,7 @@ fn in_use_by_this_process() {
         let held: Vec<_> = held.map(|text| bind(text).unwrap()).into_iter().collect();
         let err = bind("0.0.0.0:80").unwrap_err();
         assert!(
-            err.to_string().ends_with(", and by 1 more"),
+            err.to_string().ends_with("; and 1 more"),
             "three are named: {err}"
         );
         drop(held);
@@ -774,8 +688,7 @@ fn in_use_for_udp() {
         let held = bind_udp("0.0.0.0:53").unwrap();
         assert_eq!(
             bind_udp("127.0.0.1:53").unwrap_err().to_string(),
-            "cannot listen on UDP 127.0.0.1:53: port 53 is in use by a bound socket of this process \
-             on 0.0.0.0, which covers every IPv4 address",
+            "cannot listen on UDP 127.0.0.1:53: port 53 is in use: a socket of this process is bound to 0.0.0.0, which includes every IPv4 address",
         );
         bind("127.0.0.1:53").expect("TCP is something else");
         drop(held);
@@ -816,7 +729,6 @@ fn in_use_by_another_user() {
         let err = row(
             "a port of another user's process, which this one may not look into",
             "127.0.0.1:80",
-            "port 80 is in use by a listener that uid 65534 created on 127.0.0.1",
         );
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
@@ -840,7 +752,6 @@ fn in_use_by_another_user() {
         let err = row(
             "a port of another user's process, seen by root",
             "127.0.0.1:80",
-            "port 80 is in use by `perl` (pid N, uid 65534) on 127.0.0.1",
         );
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
@@ -882,7 +793,6 @@ fn in_use_by_a_daemon_that_dropped_its_privileges() {
         let err = row(
             "a port of a daemon that root started and that has another user since",
             "127.0.0.1:80",
-            "port 80 is in use by `perl` (pid N, uid 65534) on 127.0.0.1",
         );
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
@@ -941,7 +851,6 @@ fn in_use_by_a_socket_that_never_listened() {
             let err = row(
                 "a port that is bound by a socket that never listened",
                 "127.0.0.1:80",
-                "port 80 is in use by a bound socket of this process on 127.0.0.1",
             );
             let Cause::InUse { holders, .. } = err.cause() else {
                 panic!("{err:?}")
@@ -951,8 +860,6 @@ fn in_use_by_a_socket_that_never_listened() {
             let err = row(
                 "a port that no socket has any more, or one that an older kernel does not show",
                 "127.0.0.1:80",
-                "port 80 is in use by a socket that the system does not show, or was a moment ago; \
-                 one that is bound and does not listen is such a socket",
             );
             assert!(matches!(
                 err.cause(),
@@ -978,7 +885,6 @@ fn held_by_a_socket_that_proc_does_not_show() {
         let err = row(
             "a port that is bound by a socket that never listened, in a sandbox without netlink",
             "127.0.0.1:80",
-            "another socket has port 80",
         );
         assert!(matches!(err.cause(), Cause::InUse { port: 80, .. }));
         drop(held);
@@ -996,7 +902,6 @@ fn time_wait_and_live_connections() {
         let err = row(
             "a port of a live connection whose server did not set SO_REUSEADDR",
             "127.0.0.1:80",
-            "port 80 is in use by a connection of this process on 127.0.0.1",
         );
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
@@ -1013,7 +918,6 @@ fn time_wait_and_live_connections() {
         let err = row(
             "a port of a connection that was closed on this side only",
             "127.0.0.1:80",
-            "port 80 is in use by a connection that no process has open on 127.0.0.1",
         );
         let Cause::InUse { holders, .. } = err.cause() else {
             panic!("{err:?}")
@@ -1032,7 +936,6 @@ fn time_wait_and_live_connections() {
         let err = row(
             "a port in TIME_WAIT of a server that did not set SO_REUSEADDR",
             "127.0.0.1:80",
-            "port 80 is in use, and only connections in TIME_WAIT are seen on it, as an outgoing connection leaves, or a server that does not set SO_REUSEADDR; try again in a minute",
         );
         assert!(err.is_transient());
         bind("127.0.0.2:80").expect("on another address it is free");
@@ -1055,11 +958,7 @@ fn ephemeral_ports_exhausted() {
     in_namespace("ephemeral_ports_exhausted", || {
         set("net/ipv4/ip_local_port_range", "40000 40003");
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
-        let err = row(
-            "port 0 where every ephemeral port is taken",
-            "127.0.0.1:0",
-            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
-        );
+        let err = row("port 0 where every ephemeral port is taken", "127.0.0.1:0");
         let Cause::EphemeralPortsExhausted { range, .. } = err.cause() else {
             panic!("{err:?}")
         };
@@ -1073,12 +972,7 @@ fn ephemeral_ports_exhausted() {
 fn privileged_port() {
     const TEST: &str = "privileged_port";
     if rerun::role().as_deref() == Some("unprivileged") {
-        let says = "ports below 1024 need a privilege that this process lacks; write a port from 1024 on, or grant it";
-        let err = row(
-            "a port below 1024 without the capability",
-            "127.0.0.1:80",
-            says,
-        );
+        let err = row("a port below 1024 without the capability", "127.0.0.1:80");
         assert!(matches!(
             err.cause(),
             Cause::PrivilegedPort {
@@ -1090,12 +984,9 @@ fn privileged_port() {
         ));
         // All that is wrong, the system's own error first: IPv4 looks at the
         // address first, IPv6 at the privilege.
-        let foreign =
-            "no interface of this host has 198.51.100.1; it lies in no subnet of this host";
         let err = row(
             "a foreign IPv4 address and a port below 1024, both at once",
             "198.51.100.1:80",
-            &format!("{foreign}; also, {says}"),
         );
         let causes: Vec<&Cause> = err.errors().flat_map(SettingError::causes).collect();
         assert!(matches!(
@@ -1105,9 +996,6 @@ fn privileged_port() {
         let err = row(
             "a foreign IPv6 address and a port below 1024, both at once",
             "[2001:db8::1]:80",
-            &format!(
-                "{says}; also, no interface of this host has 2001:db8::1; it lies in no subnet of this host"
-            ),
         );
         assert_eq!(err.errors().flat_map(SettingError::causes).count(), 2);
         return rerun::done();
@@ -1116,9 +1004,6 @@ fn privileged_port() {
         let err = row(
             "a foreign address, a port below 1024 and a port in use, all at once",
             "198.51.100.1:80",
-            "no interface of this host has 198.51.100.1; it lies in no subnet of this host; \
-             also, ports below 1024 need a privilege that this process lacks; write a port from 1024 on, or grant it; \
-             also, port 80 is in use by a listener that uid 0 created on 0.0.0.0, which covers every IPv4 address",
         );
         assert_eq!(err.errors().flat_map(SettingError::causes).count(), 3);
         return rerun::done();
@@ -1138,7 +1023,6 @@ fn a_privilege_in_another_user_namespace() {
         let err = row(
             "a port below 1024 with the capability of a user namespace of its own, as in a rootless container",
             "127.0.0.1:80",
-            "ports below 1024 need a privilege that does not count in this process's user namespace, as in a rootless container; write a port from 1024 on",
         );
         assert!(matches!(
             err.cause(),
@@ -1150,7 +1034,7 @@ fn a_privilege_in_another_user_namespace() {
         assert_eq!(
             texts_of_hints(&err),
             [
-                "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process have it"
+                "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process use it"
             ]
         );
         assert!(!bindaddr::check(["127.0.0.1:80"]).is_ok());
@@ -1212,13 +1096,7 @@ fn refused_by_a_policy() {
             );
             return rerun::done();
         }
-        let says =
-            "a security policy refuses it (Landlock, SELinux or AppArmor); root would not help";
-        let err = row(
-            "a TCP port that Landlock does not allow",
-            "127.0.0.1:8080",
-            says,
-        );
+        let err = row("a TCP port that Landlock does not allow", "127.0.0.1:8080");
         assert!(matches!(
             err.cause(),
             Cause::RefusedByPolicy(Policy::SecurityModule)
@@ -1228,7 +1106,6 @@ fn refused_by_a_policy() {
             row(
                 "a port below 1024 that Landlock does not allow, of a process with the capability",
                 "127.0.0.1:80",
-                says,
             );
         } else {
             // The capability may count here or not.
@@ -1239,20 +1116,13 @@ fn refused_by_a_policy() {
         row(
             "a foreign address and Landlock, both at once",
             "198.51.100.1:8080",
-            &format!(
-                "{says}; also, no interface of this host has 198.51.100.1; it lies in no subnet of this host"
-            ),
         );
         return rerun::done();
     }
     in_namespace(TEST, || {
         rerun::run(TEST, "landlock", &[]);
         sandbox::refuse_bind(1);
-        let err = row(
-            "a seccomp filter on bind(2)",
-            "127.0.0.1:8080",
-            "a filter refuses it (seccomp, or a BPF program); root would not help",
-        );
+        let err = row("a seccomp filter on bind(2)", "127.0.0.1:8080");
         assert!(matches!(
             err.cause(),
             Cause::RefusedByPolicy(Policy::Filter)
@@ -1269,12 +1139,10 @@ fn too_many_open_files() {
             files.push(file);
         }
         let situation = "a process with 64 descriptors, all of them open";
-        let says = "no file descriptor is left for the socket";
         let err = if features::counts_descriptors() {
-            let says = format!("{says}; this process has N open");
-            row(situation, "127.0.0.1:80", &says)
+            row(situation, "127.0.0.1:80")
         } else {
-            fails(&BindOptions::new(), situation, "127.0.0.1:80", says)
+            fails(&BindOptions::new(), situation, "127.0.0.1:80")
         };
         let Cause::TooManyOpenFiles { open, .. } = err.cause() else {
             panic!("{err:?}")
@@ -1295,32 +1163,22 @@ fn an_address_that_no_client_reaches() {
     in_namespace("an_address_that_no_client_reaches", || {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
-        for (situation, text, says) in [
-            (
-                "a multicast group",
-                "224.0.0.1:80",
-                "no TCP client can connect to a multicast address; write an address of this host",
-            ),
-            (
-                "the broadcast address of a subnet",
-                "192.168.255.255:80",
-                "no TCP client can connect to a broadcast address; write an address of this host",
-            ),
+        for (situation, text) in [
+            ("a multicast group", "224.0.0.1:80"),
+            ("the broadcast address of a subnet", "192.168.255.255:80"),
         ] {
-            assert_eq!(row(situation, text, says).step(), Step::Validate);
+            assert_eq!(row(situation, text).step(), Step::Validate);
         }
         let v6_only = BindOptions::new().only_v6(true);
         row_with(
             &v6_only,
             "an IPv4-mapped address for an IPv6-only socket",
             "[::ffff:127.0.0.1]:80",
-            "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `127.0.0.1`",
         );
         let err = row_with(
             &v6_only,
             "the IPv4-mapped wildcard for an IPv6-only socket",
             "[::ffff:0.0.0.0]:80",
-            "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `0.0.0.0`",
         );
         assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
         assert_eq!(replacements(&err), ["0.0.0.0:80"]);
@@ -1410,13 +1268,13 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
                 .unwrap_err()
                 .cause()
                 .to_string(),
-            "the zone of fe80::7 is eth0, not the device `lo`"
+            "the zone of fe80::7 is eth0, but the socket is bound to `lo`"
         );
         // No interface has ::1 then.
         set("net/ipv6/conf/all/disable_ipv6", "1");
         let on_eth0 = BindOptions::new().device("eth0");
         let err = on_eth0.bind("[::1]:5000").unwrap_err();
-        assert!(err.to_string().contains("IPv6 is switched off"), "{err}");
+        assert!(err.to_string().contains("IPv6 is disabled"), "{err}");
         assert_eq!(replacements(&err), nothing);
         set("net/ipv6/conf/all/disable_ipv6", "0");
         // Nothing comes in through a loopback interface that is down.
@@ -1436,7 +1294,6 @@ fn a_device_that_does_not_fit() {
             &BindOptions::new().device("eth0"),
             "::1 and a `device` that does not have it",
             "[::1]:80",
-            "the device `eth0` does not have ::1, which is on lo",
         );
         assert!(matches!(err.cause(), Cause::OnAnotherDevice { .. }));
         BindOptions::new().device("lo").bind("[::1]:80").unwrap();
@@ -1447,7 +1304,6 @@ fn a_device_that_does_not_fit() {
             &on_lo,
             "a zone that is another interface than the `device`",
             "[fe80::78%2]:80",
-            "the zone of fe80::78 is far0, not the device `lo`",
         );
         assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
         assert!(!on_lo.check(["[fe80::78%far0]:80"]).is_ok());
@@ -1472,7 +1328,6 @@ fn a_device_that_does_not_fit() {
             &BindOptions::new().device("eth1"),
             "a `device` that is not there",
             "0.0.0.0:80",
-            "no interface to bind to is called `eth1`; there are `eth0`, `lo`, `far0`",
         );
     });
 }
@@ -1491,7 +1346,6 @@ fn what_cannot_be_read_is_left_out() {
             let err = row(
                 "a foreign address in a sandbox without netlink",
                 "198.51.100.1:80",
-                "the system does not bind this address, and its interfaces cannot be read to say why",
             );
             assert!(matches!(err.cause(), Cause::AddressUnavailable { .. }));
             // The tables of /proc have it, and not whether it is dual-stack.
@@ -1499,7 +1353,6 @@ fn what_cannot_be_read_is_left_out() {
             let err = row(
                 "an IPv4 address beside `[::]`, in a sandbox without netlink",
                 "127.0.0.1:80",
-                "port 80 is in use, possibly by this process on [::]",
             );
             let holder = holder_of(&err).expect("it is in the table");
             assert!(holder.is_this_process() && !holder.is_certain());
@@ -1554,7 +1407,7 @@ fn what_cannot_be_read_is_left_out() {
             let err = bind("127.0.0.1:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on 127.0.0.1:80: another socket has port 80"
+                "cannot listen on 127.0.0.1:80: port 80 is in use by another socket"
             );
             assert!(holder_of(&err).is_none());
             assert!(bindaddr::check(["127.0.0.1:8080", "[::1]:8080"]).is_ok());
@@ -1572,7 +1425,6 @@ fn what_cannot_be_read_is_left_out() {
             let err = row(
                 "a port below 1024 where the limit cannot be read",
                 "127.0.0.1:80",
-                "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it",
             );
             assert!(matches!(
                 err.cause(),
@@ -1755,7 +1607,7 @@ fn notes_where_nobody_has_an_ipv4_address() {
 /// The note on an address that `what` makes bindable.
 fn later(addr: &str, what: &str) -> String {
     format!(
-        "no interface of this host has {addr}; {what} makes it bindable, and no client can connect until an interface has it or a local route covers it"
+        "no interface of this host has {addr}; {what}, and no client can connect until an interface has it or a local route covers it"
     )
 }
 
@@ -1790,13 +1642,13 @@ fn notes_on_what_binds_and_is_odd() {
         ] {
             assert_eq!(
                 notes(freebind.bind(text).unwrap()),
-                [later(addr, "the option `freebind`")]
+                [later(addr, "it is bound by IP_FREEBIND")]
             );
             // A target as well as a text.
             let target = bindaddr::BindTarget::parse(addr).unwrap();
             assert_eq!(
                 notes(freebind.bind((target, 81)).unwrap()),
-                [later(addr, "the option `freebind`")]
+                [later(addr, "it is bound by IP_FREEBIND")]
             );
         }
         set("net/ipv4/ip_nonlocal_bind", "1");
@@ -1812,11 +1664,17 @@ fn notes_on_what_binds_and_is_odd() {
         ));
         assert_eq!(
             notes(bound),
-            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
+            [later(
+                "203.0.113.1",
+                "`net.ipv4.ip_nonlocal_bind` makes it bindable"
+            )]
         );
         assert_eq!(
             notes(bind("[2001:db8::1]:80").unwrap()),
-            [later("2001:db8::1", "`net.ipv6.ip_nonlocal_bind`")]
+            [later(
+                "2001:db8::1",
+                "`net.ipv6.ip_nonlocal_bind` makes it bindable"
+            )]
         );
         // Of a UDP socket a group is nothing odd.
         let group = bind_udp("224.0.0.1:0").unwrap();
@@ -1853,7 +1711,10 @@ fn notes_on_routes_that_the_system_does_not_bind_by() {
         let routed = "[2001:db8:5::7]:80";
         assert_eq!(
             notes(bind(routed).unwrap()),
-            [later("2001:db8:5::7", "`net.ipv6.ip_nonlocal_bind`")]
+            [later(
+                "2001:db8:5::7",
+                "`net.ipv6.ip_nonlocal_bind` makes it bindable"
+            )]
         );
         ip("-6 route add local 2001:db8:5::/64 dev lo");
         let bound = bind(routed).unwrap();
@@ -1871,12 +1732,18 @@ fn notes_on_routes_that_the_system_does_not_bind_by() {
         assert!(TcpStream::connect("203.0.113.1:80").is_err());
         assert_eq!(
             notes(bound),
-            [later("203.0.113.1", "`net.ipv4.ip_nonlocal_bind`")]
+            [later(
+                "203.0.113.1",
+                "`net.ipv4.ip_nonlocal_bind` makes it bindable"
+            )]
         );
         ip("route add local 198.18.0.0/24 dev lo table main");
         assert_eq!(
             notes(bind("198.18.0.1:80").unwrap()),
-            [later("198.18.0.1", "`net.ipv4.ip_nonlocal_bind`")]
+            [later(
+                "198.18.0.1",
+                "`net.ipv4.ip_nonlocal_bind` makes it bindable"
+            )]
         );
         // An address of another interface.
         ip("addr add fe80::77/64 dev eth0");

@@ -57,7 +57,7 @@ fn addresses_of_others_are_told_apart() {
         ip("addr add 192.168.71.67/16 brd + dev eth0");
         ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
         ip("addr add 2001:db8:1::10/64 dev eth0");
-        let near = "; the nearest address here is";
+        let near = "; closest local address:";
         for (text, cause) in [
             (
                 "192.168.158.94:80",
@@ -68,37 +68,37 @@ fn addresses_of_others_are_told_apart() {
             (
                 "192.168.0.0:80",
                 format!(
-                    "no interface of this host has 192.168.0.0; it is the network address of the subnet of eth0 (192.168.71.67/16){near} 192.168.71.67"
+                    "no interface of this host has 192.168.0.0; it is the network address of eth0's subnet (192.168.71.67/16){near} 192.168.71.67"
                 ),
             ),
             (
                 "10.8.0.2:80",
                 format!(
-                    "no interface of this host has 10.8.0.2; it is the other end of the link eth0 (10.8.0.1){near} 10.8.0.1"
+                    "no interface of this host has 10.8.0.2; it is the far end of the point-to-point link eth0 (10.8.0.1){near} 10.8.0.1"
                 ),
             ),
             (
                 "8.8.8.8:80",
                 format!(
-                    "no interface of this host has 8.8.8.8; it lies in no subnet of this host{near} 10.8.0.1"
+                    "no interface of this host has 8.8.8.8; it is in none of this host's subnets{near} 10.8.0.1"
                 ),
             ),
             (
                 "0.1.2.3:80",
                 format!(
-                    "no interface of this host has 0.1.2.3; it is in 0.0.0.0/8, which is reserved{near} 10.8.0.1"
+                    "no interface of this host has 0.1.2.3; it is in the reserved network 0.0.0.0/8{near} 10.8.0.1"
                 ),
             ),
             (
                 "[::ffff:8.8.8.8]:80",
                 format!(
-                    "8.8.8.8:80: no interface of this host has 8.8.8.8; it lies in no subnet of this host{near} 10.8.0.1"
+                    "8.8.8.8:80: no interface of this host has 8.8.8.8; it is in none of this host's subnets{near} 10.8.0.1"
                 ),
             ),
             (
                 "[2001:db8:1::]:80",
                 format!(
-                    "no interface of this host has 2001:db8:1::; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64){near} 2001:db8:1::10"
+                    "no interface of this host has 2001:db8:1::; it is the subnet-router anycast address of eth0's subnet (2001:db8:1::10/64){near} 2001:db8:1::10"
                 ),
             ),
             (
@@ -143,7 +143,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
         ip("addr add 10.9.9.1/30 dev eth0");
         ip("addr add 172.20.0.1/24 brd 172.20.0.201 dev eth0");
         let refused =
-            "no TCP client can connect to a broadcast address; write an address of this host";
+            "no TCP client can connect to a broadcast address; use an address of this host";
         for text in [
             "192.168.255.255:0",
             "10.9.9.3:0",
@@ -169,7 +169,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
             bind("172.20.0.201:0").unwrap()[0].warnings(&Interfaces::system().unwrap())[0]
                 .kind()
                 .to_string(),
-            "no interface of this host has 172.20.0.201; it is a broadcast address, which the system binds and to which no TCP client can connect"
+            "no interface of this host has 172.20.0.201; it is a broadcast address, to which no TCP client can connect"
         );
         // A snapshot may be of another time or host: it makes no broadcast bindable.
         let elsewhere = BindTarget::parse_with("192.168.255.255", &Interfaces::default()).unwrap();
@@ -403,24 +403,24 @@ fn a_link_local_address_needs_its_zone() {
         assert_fails(
             "[fe80::78]:80",
             Some(EINVAL),
-            "a link-local address needs its zone; write `[fe80::78%far0]`",
+            "a link-local address needs a zone; fe80::78 is on far0",
         );
         let err = fails("[fe80::77]:80");
         let Cause::ZoneRequired { candidates, .. } = err.cause() else {
             panic!("{err:?}")
         };
         assert_eq!(candidates.as_ref().map(Vec::len), Some(2));
-        assert!(err.to_string().contains("; write `[fe80::77%"), "{err}");
+        assert!(err.to_string().contains("; fe80::77 is on "), "{err}");
         assert_fails(
             "[fe80::79]:80",
             Some(EINVAL),
-            "a link-local address needs its zone, and no interface of this host has fe80::79",
+            "a link-local address needs a zone, and no interface of this host has fe80::79",
         );
         assert_fails(
             "[fe80::78%eth0]:80",
             Some(EADDRNOTAVAIL),
             &format!(
-                "[fe80::78%{}]:80: fe80::78 is in another zone here; write `[fe80::78%far0]`",
+                "[fe80::78%{}]:80: fe80::78 is on far0, not on the interface of its zone",
                 index("eth0")
             ),
         );
@@ -429,23 +429,23 @@ fn a_link_local_address_needs_its_zone() {
             Some(EADDRNOTAVAIL),
             &format!(
                 "[fe80::79%{}]:80: no interface of this host has fe80::79; it is in eth0's subnet \
-                 (fe80::77/64) but not assigned to this host; the nearest address here is fe80::77",
+                 (fe80::77/64) but not assigned to this host; closest local address: fe80::77",
                 index("eth0")
             ),
         );
         let err = bind_udp("[ff02::1]:0").unwrap_err();
-        let sentence = "cannot listen on UDP [ff02::1]:0: a link-local address needs its zone; write `[ff02::1%";
+        let sentence = "cannot listen on UDP [ff02::1]:0: a link-local address needs a zone";
         assert!(err.to_string().starts_with(sentence), "{err}");
         bind_udp("[ff02::1%eth0]:0").unwrap();
         assert_fails(
             "[fe80::78%9999]:80",
             Some(ENODEV),
-            "no interface has the index 9999; write `[fe80::78%far0]`",
+            "no interface has index 9999; fe80::78 is on far0",
         );
         assert_fails(
             "[fe80::79%9999]:80",
             Some(ENODEV),
-            "no interface has the index 9999",
+            "no interface has index 9999",
         );
         let err = fails("[fe80::77%eth1]:80");
         assert_eq!(err.step(), Step::Resolve);
@@ -462,14 +462,14 @@ fn another_name_of_an_interface_is_told() {
         ip("link property add dev eth0 altname enp7s0");
         // Which may be longer than the first name of an interface.
         ip("link property add dev eth0 altname enx00005e0053af-uplink");
-        let told = "`enp7s0` is another name of the interface `eth0`; write `eth0`";
+        let told = "`enp7s0` is an alternative name of the interface `eth0`; write `eth0`";
         for name in ["enp7s0", "enx00005e0053af-uplink"] {
             let told = told.replace("enp7s0", name);
             assert_fails(&format!("{name}:80"), None, &told);
             assert_fails(&format!("-{name}:80"), None, &told);
             assert_fails(&format!("[fe80::77%{name}]:80"), None, &told);
         }
-        let none = "the interface `far0`, which is not running, has no address";
+        let none = "the interface `far0` (not running) has no address";
         assert_fails("far0:80", None, none);
         let err = BindTarget::parse("[fe80::77%enp7s0]").unwrap_err();
         assert_eq!(
@@ -580,7 +580,7 @@ fn a_tentative_address_is_not_ready() {
         assert_fails(
             text,
             Some(EADDRNOTAVAIL),
-            "2001:db8:1::10, an address of eth0, is tentative: the system still looks for a duplicate of it; try again in a moment",
+            "2001:db8:1::10 on eth0 is tentative (duplicate address detection is in progress); retry in a moment",
         );
         assert!(fails(text).is_transient());
         assert!(BindTarget::parse("2001:db8:1::10").unwrap().is_local());
@@ -607,7 +607,7 @@ fn a_host_without_ipv6_loopback_has_localhost() {
         assert_fails(
             "[::1]:80",
             Some(EADDRNOTAVAIL),
-            "IPv6 is switched off by `net.ipv6.conf.all.disable_ipv6`",
+            "IPv6 is disabled by `net.ipv6.conf.all.disable_ipv6`",
         );
         // The dual-stack wildcard serves IPv4 there.
         let any = bind("*:80").unwrap();
@@ -641,8 +641,8 @@ fn the_limit_of_privileged_ports_is_read() {
             assert_eq!(
                 err.to_string(),
                 format!(
-                    "cannot listen on {text}: {}ports below {limit} need a privilege that this process \
-                     lacks; write a port from {limit} on, or grant it",
+                    "cannot listen on {text}: {}port {port} is privileged (below {limit}) and this process lacks \
+                     CAP_NET_BIND_SERVICE; use port {limit} or higher",
                     if text.starts_with('*') {
                         "[::]:80: "
                     } else {
@@ -655,7 +655,7 @@ fn the_limit_of_privileged_ports_is_read() {
             assert_eq!(
                 hints.last().map(bindaddr::diagnosis::Hint::text),
                 Some(&*format!(
-                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process have it"
+                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process use it"
                 )),
             );
             assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
@@ -681,7 +681,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
         assert_fails(
             "127.0.0.1:80",
             Some(EACCES),
-            "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it",
+            "port 80 is privileged by default (below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher",
         );
         return rerun::done();
     }
@@ -709,15 +709,14 @@ fn exhausted_ephemeral_ports_are_said_so() {
         assert_fails(
             "127.0.0.1:0",
             Some(EADDRINUSE),
-            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
+            "no ephemeral port is free (range 40000-40003); set a port outside the range",
         );
         assert!(fails("127.0.0.1:0").is_transient());
         // On another address they are free.
         bind("127.0.0.2:0").unwrap();
         assert_eq!(
             fails("localhost:0").to_string(),
-            "cannot listen on localhost:0: 127.0.0.1:0: the system has none left of the ports that it \
-             gives, 40000 to 40003; write one outside of them",
+            "cannot listen on localhost:0: 127.0.0.1:0: no ephemeral port is free (range 40000-40003); set a port outside the range",
         );
         drop(held);
         bind("localhost:0").unwrap();
@@ -726,7 +725,7 @@ fn exhausted_ephemeral_ports_are_said_so() {
         assert_fails(
             "127.0.0.1:0",
             Some(EADDRINUSE),
-            "the system has none left of the ports that it gives, 40000 to 40003; write one outside of them",
+            "no ephemeral port is free (range 40000-40003); set a port outside the range",
         );
         set("net/ipv4/ip_local_reserved_ports", "1");
         // What is taken on another address is free on these.
@@ -781,7 +780,7 @@ fn a_device_is_bound_to() {
         let err = on("eth1").bind("0.0.0.0:80").unwrap_err();
         assert_eq!(
             err.to_string(),
-            "cannot listen on 0.0.0.0:80: no interface to bind to is called `eth1`; there are `eth0`, `lo`, `far0`",
+            "cannot listen on 0.0.0.0:80: no interface is called `eth1`; there are `eth0`, `lo`, `far0`",
         );
         assert_eq!(
             (err.step(), err.raw_os_error()),
@@ -822,7 +821,7 @@ fn the_kernel_has_the_last_word() {
         assert_fails(
             "10.0.0.1:80",
             Some(EADDRNOTAVAIL),
-            "10.0.0.1, an address of eth0 (not running), is not in the routing table `local`, by which the system binds",
+            "10.0.0.1 on eth0 is missing from the routing table `local`, which decides what bind(2) accepts",
         );
         assert!(!fails("10.0.0.1:80").is_transient());
     });
@@ -872,7 +871,7 @@ fn the_default_source_is_that_of_the_route() {
         ip("addr add 2001:db8::1/64 dev eth0");
         assert_eq!(
             fails("_default_:80").to_string(),
-            "cannot listen on _default_:80: this host has no address by which it reaches the outside",
+            "cannot listen on _default_:80: this host has no source address for a default route",
         );
         ip("route add default via 10.0.0.254 src 10.0.0.2");
         ip("-6 route add default via 2001:db8::fe dev eth0");

@@ -1,5 +1,7 @@
 //! `ListenAddr`: every spelling, every misspelling, and the laws of the grammar.
 
+mod util;
+
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -589,19 +591,24 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
 
 #[test]
 fn every_misspelling_has_its_own_sentence() {
-    for (written, kind, place, sentence) in misspellings() {
-        let err = written.parse::<ListenAddr>().expect_err(written);
-        assert_eq!(err.kind(), kind, "{written:?}: {err}");
-        assert_eq!(err.text(), written);
-        assert_eq!(&written[err.span()], place, "{written:?}: {err}");
-        assert_eq!(
-            err.to_string(),
-            format!(
+    let rows = misspellings()
+        .into_iter()
+        .map(|(written, kind, place, sentence)| {
+            let err = written.parse::<ListenAddr>().expect_err(written);
+            assert_eq!(err.text(), written);
+            let text = err.without_credentials();
+            let expected = format!(
                 "invalid listen address \"{}\": {sentence}",
-                err.without_credentials().escape_debug()
-            ),
-        );
-    }
+                text.escape_debug()
+            );
+            let found = (err.kind(), written[err.span()].to_owned(), err.to_string());
+            (
+                written.to_owned(),
+                found,
+                (kind, place.to_owned(), expected),
+            )
+        });
+    util::assert_rows(rows);
 }
 
 /// Reads a text in each place where one is read: with a port, with a default port, and without, for one target, for

@@ -216,19 +216,14 @@ fn what_is_no_setting_is_told_before_anything_is_opened() {
     assert_eq!(
         err.to_string().split(": no interface").next(),
         Some(
-            "cannot listen on 2 of 4 addresses: \
-             invalid listen address \"127.0.0.1\": the port is missing; write `127.0.0.1:8080`; \
-             no-such-name:80"
+            "cannot listen on 2 of 4 addresses: (1) invalid listen address \"127.0.0.1\": the port is missing; write `127.0.0.1:8080`; (2) no-such-name:80"
         )
     );
     let entries: Vec<usize> = err.errors().map(|error| error.position().index()).collect();
     assert_eq!(entries, [1, 2]);
     assert_eq!((err.step(), err.text()), (Step::Parse, "127.0.0.1"));
     let err = bind(<[&str; 0]>::default()).unwrap_err();
-    assert_eq!(
-        err.to_string(),
-        "there is nothing to listen on: the list is empty"
-    );
+    assert_eq!(err.to_string(), "nothing to listen on: the list is empty");
     assert_eq!((err.step(), err.text()), (Step::Validate, ""));
     assert!(!check(<[&str; 0]>::default()).is_ok());
     let err = BindOptions::new().device("l/o").bind(["127.0.0.1:0"]);
@@ -259,10 +254,10 @@ fn what_may_be_absent_is_skipped_where_it_is() {
 
     let err = fails(["-198.51.100.1:0", "-no-such-name:80"]);
     let message = err.to_string();
-    let begin = "cannot listen on any of 2 addresses: -198.51.100.1:0: no interface of this host has 198.51.100.1; ";
+    let begin = "cannot listen on any of 2 addresses: (1) -198.51.100.1:0: no interface of this host has 198.51.100.1; ";
     assert!(message.starts_with(begin), "{message}");
     assert!(
-        message.contains("; -no-such-name:80: no interface with an address is called"),
+        message.contains("; (2) -no-such-name:80: no interface with an address is called"),
         "{message}"
     );
     assert!(!check(["-198.51.100.1:0"]).is_ok());
@@ -296,7 +291,7 @@ fn all_are_opened_or_none_and_every_failure_is_told() {
         .collect();
     assert_eq!(failed, [&*texts[0], &*texts[2]]);
     assert!(err.to_string().starts_with(&format!(
-        "cannot listen on 2 of 3 addresses: {}: ",
+        "cannot listen on 2 of 3 addresses: (1) {}: ",
         texts[0]
     )));
     bind(free).expect("it was closed again");
@@ -360,16 +355,16 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             for (settings, says) in [
                 (
                     ["0.0.0.0:80", "10.0.0.1:80"],
-                    "10.0.0.1:80: it cannot stand beside `0.0.0.0:80` of the same list, which covers every IPv4 address",
+                    "10.0.0.1:80: conflicts with `0.0.0.0:80` in the same list, which includes every IPv4 address",
                 ),
                 (
                     ["10.0.0.1:80", "*:80"],
-                    "*:80: [::]:80: it cannot stand beside `10.0.0.1:80` of the same list, and the dual-stack `::` covers IPv4, too",
+                    "*:80: [::]:80: conflicts with `10.0.0.1:80` in the same list, which the dual-stack :: includes",
                 ),
                 (
                     ["[::]:80", "ipv4@lo:80"],
-                    "ipv4@lo:80: 10.0.0.1:80: it cannot stand beside `[::]:80` of the same list, which is dual-stack and covers IPv4, too; \
-                 ipv4@lo:80: 127.0.0.1:80: it cannot stand beside `[::]:80` of the same list, which is dual-stack and covers IPv4, too",
+                    "(1) ipv4@lo:80: 10.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and includes IPv4; (2) \
+                 ipv4@lo:80: 127.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and includes IPv4",
                 ),
             ] {
                 let err = fails(settings);
@@ -460,7 +455,7 @@ fn who_must_have_a_port_comes_first() {
         assert_eq!(
             err.to_string(),
             "cannot listen on 1 of 3 addresses: 127.0.0.1:8000-8001: 127.0.0.1:8000: \
-             it cannot stand beside `127.0.0.1:8000` of the same list, which has 127.0.0.1:8000",
+             conflicts with `127.0.0.1:8000` in the same list, which has 127.0.0.1:8000",
         );
     });
 }
@@ -512,7 +507,7 @@ fn a_server_with_one_socket_chooses() {
     }
     assert_eq!(
         only.bind("localhost:0").unwrap_err().to_string(),
-        "cannot listen on localhost:0: it names 2 addresses and one is wanted; write one of them, or read it as a `ListenAddr`",
+        "cannot listen on localhost:0: it names 2 addresses where one is wanted; write one of them",
     );
     let ip = |listeners: &Listeners| addrs(listeners)[0].ip().to_string();
     assert_eq!(ip(&first.bind("localhost:0").unwrap()), "127.0.0.1");
@@ -596,12 +591,12 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
     for (text, sentence) in [
         (
             "ipv6@far.example:0",
-            "the name `far.example` has no IPv6 address to bind",
+            "the name `far.example` resolves to no IPv6 address",
         ),
         // A name widens nothing.
         (
             "all.example:0",
-            "the name `all.example` has no address to bind",
+            "the name `all.example` resolves to no address",
         ),
     ] {
         let err = options.bind(text).unwrap_err();
@@ -612,7 +607,7 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
         assert_eq!(err.step(), Step::Resolve);
     }
     let err = options.bind("nowhere.example:0").unwrap_err();
-    let sentence = "cannot listen on nowhere.example:0: no interface is called `nowhere.example`, and looking the name up failed; there ";
+    let sentence = "cannot listen on nowhere.example:0: no interface is called `nowhere.example`, and the DNS lookup failed; there ";
     assert!(err.to_string().starts_with(sentence), "{err}");
     let source = std::error::Error::source(&err).expect("the resolver's words stay reachable");
     assert_eq!(source.to_string(), "no such name");
@@ -804,7 +799,7 @@ fn an_interface_without_an_address_is_no_name_of_dns() {
         let never = BindOptions::new().lookup_with(|name| panic!("{name} was looked up"));
         assert_eq!(
             never.bind("eth0:80").unwrap_err().to_string(),
-            "cannot listen on eth0:80: the interface `eth0`, which is not running, has no address",
+            "cannot listen on eth0:80: the interface `eth0` (not running) has no address",
         );
         let listeners = never.bind(["-eth0:80", "127.0.0.1:80"]).unwrap();
         assert_eq!(listeners.skipped().len(), 1);

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
 
 use bindaddr::addr::Host;
+use bindaddr::diagnosis::HintKind;
 use bindaddr::interfaces::Interface;
 use bindaddr::plan::Setting;
 use bindaddr::{BindOptions, BindTarget, Exposure, Interfaces, ListenAddr, ListenAddrs, bind};
@@ -178,7 +179,7 @@ fn alternate_form_has_one_failure_per_line() {
     assert_eq!(
         format!("{err:#}"),
         "cannot listen on 3 of 4 addresses\
-         \n  224.0.0.1:80, 224.0.0.2:80: no TCP client can connect to a multicast address; write an address of this host\
+         \n  224.0.0.1:80, 224.0.0.2:80: no TCP client can connect to a multicast address; use an address of this host\
          \n  invalid listen address \"localhost\": the port is missing; write `localhost:8080`\
          \n    hint: write `localhost:8080`"
     );
@@ -189,6 +190,9 @@ fn alternate_form_has_one_failure_per_line() {
     let err = bind(["198.51.100.1:5000", "198.51.100.1:5001"]).unwrap_err();
     let lines = format!("{err:#}");
     for hint in err.hints() {
-        assert!(lines.contains(&format!("\n    hint: {hint}")), "{lines}");
+        let is_shown = lines.contains(&format!("\n    hint: {hint}"));
+        assert_eq!(is_shown, hint.kind() != HintKind::Program, "{lines}");
+        // As an operator reads it who sees what `main` returns.
+        assert_eq!(format!("{err:?}").contains(hint.text()), is_shown);
     }
 }

@@ -137,7 +137,7 @@ fn a_selector_names_no_group() {
     let alone: Interfaces = [group].into_iter().collect();
     assert_eq!(
         resolve_err("eth0:80", &alone),
-        "cannot resolve eth0:80: the interface `eth0` has no address to listen on; there is `239.1.1.1`"
+        "cannot resolve eth0:80: the interface `eth0` has no address to listen on; it has `239.1.1.1`"
     );
 }
 
@@ -148,7 +148,7 @@ fn every_failure_has_its_sentence() {
         .cloned()
         .chain([Interface::new("bare0", 7)])
         .collect();
-    for (written, sentence) in [
+    let rows = [
         (
             "etho:80",
             "cannot resolve etho:80: no interface with an address is called `etho`; \
@@ -166,7 +166,7 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "ipv6@tun0:80",
-            "cannot resolve ipv6@tun0:80: the interface `tun0` has no IPv6 address; there is `10.8.0.1`",
+            "cannot resolve ipv6@tun0:80: the interface `tun0` has no IPv6 address; it has `10.8.0.1`",
         ),
         (
             "bare0:80",
@@ -183,16 +183,22 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "_default_:80",
-            "cannot resolve _default_:80: the addresses by which this host reaches the outside are not known",
+            "cannot resolve _default_:80: the source addresses of this host's default routes are unknown",
         ),
-    ] {
-        if written == "_public_:80" {
-            let private: Interfaces = host.iter().filter(|i| i.name() == "wg0").cloned().collect();
-            assert_eq!(resolve_err(written, &private), sentence);
+    ];
+    let private: Interfaces = host.iter().filter(|i| i.name() == "wg0").cloned().collect();
+    util::assert_rows(rows.into_iter().map(|(written, sentence)| {
+        let host = if written == "_public_:80" {
+            &private
         } else {
-            assert_eq!(resolve_err(written, &host), sentence);
-        }
-    }
+            &host
+        };
+        (
+            written.to_owned(),
+            resolve_err(written, host),
+            sentence.to_owned(),
+        )
+    }));
     let dns: Interfaces = [Interface::new("eth0", 2).with_addr(ip("2620:fe::fe"), 48)]
         .into_iter()
         .collect();
@@ -207,7 +213,7 @@ fn every_failure_has_its_sentence() {
     );
     assert_eq!(
         resolve_err("ipv4@_default_:80", &dns),
-        "cannot resolve ipv4@_default_:80: this host has no IPv4 address by which it reaches the outside",
+        "cannot resolve ipv4@_default_:80: this host has no IPv4 source address for a default route",
     );
     assert_eq!(
         resolve_err("eth0:80", &Interfaces::default()),
@@ -228,15 +234,14 @@ fn every_failure_has_its_sentence() {
     .collect();
     assert_eq!(
         resolve_err("ipv6@eth0:80", &down),
-        "cannot resolve ipv6@eth0:80: the interface `eth0`, which is not running, has no IPv6 address; \
-         there is `10.0.0.1`",
+        "cannot resolve ipv6@eth0:80: the interface `eth0` (not running) has no IPv6 address; it has `10.0.0.1`",
     );
     let unnumbered: Interfaces = [Interface::new("eth0", 0).with_addr(ip("fe80::1"), 64)]
         .into_iter()
         .collect();
     assert_eq!(
         resolve_err("[fe80::1%eth0]:80", &unnumbered),
-        "cannot resolve [fe80::1%eth0]:80: the system does not tell the index of the interface `eth0`",
+        "cannot resolve [fe80::1%eth0]:80: the system does not report the index of the interface `eth0`",
     );
 }
 
@@ -261,7 +266,7 @@ fn a_host_alone_is_one_target() {
         ("[::1]", "this host only, by ::1"),
         (
             "::1:80",
-            "::1:80, which no interface of this host has; it lies in no subnet of this host",
+            "::1:80, which no interface of this host has; it is in none of this host's subnets",
         ),
         ("fe80::77%eth0", "fe80::77%eth0, an address of eth0"),
         ("localhost", "this host only, by 127.0.0.1 and ::1"),
@@ -314,7 +319,7 @@ fn a_host_alone_is_one_target() {
         ),
         (
             "eth0",
-            "cannot resolve eth0: it names 3 addresses and one is wanted; write one of them, or read it as a `ListenAddr`",
+            "cannot resolve eth0: it names 3 addresses where one is wanted; write one of them",
         ),
         (
             "eth7",

@@ -51,22 +51,22 @@ fn every_class_says_what_it_means() {
         (
             "192.168.0.0",
             0,
-            "192.168.0.0, which no interface of this host has; it is the network address of the subnet of eth0 (192.168.71.67/16)",
+            "192.168.0.0, which no interface of this host has; it is the network address of eth0's subnet (192.168.71.67/16)",
         ),
         (
             "192.168.255.255",
             0,
-            "192.168.255.255, which no interface of this host has; it is the broadcast address of the subnet of eth0 (192.168.71.67/16)",
+            "192.168.255.255, which no interface of this host has; it is the broadcast address of eth0's subnet (192.168.71.67/16)",
         ),
         (
             "172.20.0.200",
             0,
-            "172.20.0.200, which no interface of this host has; it is the broadcast address of the subnet of eth0.100 (172.20.0.1/24)",
+            "172.20.0.200, which no interface of this host has; it is the broadcast address of eth0.100's subnet (172.20.0.1/24)",
         ),
         (
             "172.20.0.255",
             0,
-            "172.20.0.255, which no interface of this host has; it is the broadcast address of the subnet of eth0.100 (172.20.0.1/24)",
+            "172.20.0.255, which no interface of this host has; it is the broadcast address of eth0.100's subnet (172.20.0.1/24)",
         ),
         (
             "10.9.9.0",
@@ -76,12 +76,12 @@ fn every_class_says_what_it_means() {
         (
             "10.8.0.2",
             0,
-            "10.8.0.2, which no interface of this host has; it is the other end of the link tun0 (10.8.0.1)",
+            "10.8.0.2, which no interface of this host has; it is the far end of the point-to-point link tun0 (10.8.0.1)",
         ),
         (
             "2001:db8:1::",
             0,
-            "2001:db8:1::, which no interface of this host has; it is the subnet-router anycast address of the subnet of eth0 (2001:db8:1::10/64)",
+            "2001:db8:1::, which no interface of this host has; it is the subnet-router anycast address of eth0's subnet (2001:db8:1::10/64)",
         ),
         (
             "fd00:9::",
@@ -91,7 +91,7 @@ fn every_class_says_what_it_means() {
         (
             "fe80::77",
             9,
-            "fe80::77%9, which no interface of this host has; it is on eth0, written `%eth0`",
+            "fe80::77%9, which no interface of this host has; it is on eth0, not on the interface of its zone",
         ),
         (
             "fe80::78",
@@ -101,7 +101,7 @@ fn every_class_says_what_it_means() {
         (
             "fe80::78",
             0,
-            "fe80::78, which no interface of this host has; it lies in no subnet of this host",
+            "fe80::78, which no interface of this host has; it is in none of this host's subnets",
         ),
         (
             "255.255.255.255",
@@ -121,12 +121,12 @@ fn every_class_says_what_it_means() {
         (
             "0.1.2.3",
             0,
-            "0.1.2.3, which no interface of this host has; it is in 0.0.0.0/8, which is reserved",
+            "0.1.2.3, which no interface of this host has; it is in the reserved network 0.0.0.0/8",
         ),
         (
             "8.8.8.8",
             0,
-            "8.8.8.8, which no interface of this host has; it lies in no subnet of this host",
+            "8.8.8.8, which no interface of this host has; it is in none of this host's subnets",
         ),
     ] {
         let target = BindTarget::classify_in_zone(ip(written), scope_id, &host);
@@ -364,7 +364,7 @@ fn the_long_form_tells_all() {
              (10.0.0.1/24) but not assigned to this host"
                 .to_owned(),
             "10.0.0.7, which no interface of this host has; it is in eth1's subnet \
-             (10.0.0.1/24) but not assigned to this host; the nearest here: 10.0.0.1"
+             (10.0.0.1/24) but not assigned to this host; closest local addresses: 10.0.0.1"
                 .to_owned(),
         ),
     );

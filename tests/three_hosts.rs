@@ -261,7 +261,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         let warnings = alone[0].warnings(&host);
         assert_eq!(
             warnings[0].kind().to_string(),
-            "the interface of fd00::1 went down and took its local route along, so no client can connect"
+            "fd00::1 lost its local route when its interface went down, so no client can connect"
         );
         // One that was added since has its route.
         ip("addr add fd99::1/64 dev eth0 nodad");
@@ -297,20 +297,18 @@ fn warnings_have_their_evidence_from_the_kernel() {
         assert_eq!(
             found("10.9.9.9:5000"),
             [
-                "loopback-interface 10.9.9.9:5000: it is an address of lo, and other hosts get in all \
-              the same; only 127.0.0.0/8 and ::1 keep them out"
+                "loopback-interface 10.9.9.9:5000: other hosts can connect to 10.9.9.9, although it is on the loopback interface lo; only 127.0.0.0/8 and ::1 are limited to this host"
             ],
         );
         assert_eq!(
             found("10.66.0.1:5000"),
             [
-                "interface-down 10.66.0.1:5000: down0 is down or has no carrier; who does not reach \
-              this host by another interface cannot connect"
+                "interface-down 10.66.0.1:5000: down0 is down or has no carrier, so only clients that reach this host through another interface can connect"
             ],
         );
         assert_eq!(
             found("*:5000"),
-            ["global-address [::]:5000: 2001:db8::1 of eth0 is exposed to the internet"],
+            ["global-address [::]:5000: 2001:db8::1 on eth0 is exposed to the internet"],
         );
         set("net/ipv4/conf/lo/route_localnet", "1");
         assert_eq!(found("localhost:5000"), [""; 0]);
@@ -319,8 +317,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
         assert_eq!(
             found("localhost:5000"),
             [
-                "routed-loopback 127.0.0.1:5000: `net.ipv4.conf.eth0.route_localnet` is set, so other \
-              hosts can get in"
+                "routed-loopback 127.0.0.1:5000: `net.ipv4.conf.eth0.route_localnet` is set, so other hosts can connect"
             ],
         );
         // Through the device lo they do not.
@@ -349,9 +346,9 @@ fn warnings_have_their_evidence_from_the_kernel() {
         ip("link del dark0");
         let [in_container] = <[String; 1]>::try_from(found("localhost:5000")).unwrap();
         // In a container of Docker, say, its marker follows.
-        let evidence = "(the other ends of its interfaces are elsewhere";
-        let begun = "container-loopback 127.0.0.1:5000: only processes in this container's network namespace can \
-                     connect, its host cannot ";
+        let evidence = "(its interfaces lead to another network namespace";
+        let begun = "container-loopback 127.0.0.1:5000: only this container can connect, its host \
+                     cannot ";
         assert!(
             in_container.starts_with(&format!("{begun}{evidence}")),
             "{in_container}"
@@ -364,8 +361,8 @@ fn warnings_have_their_evidence_from_the_kernel() {
             published.starts_with(&format!("{begun}{evidence}")),
             "{published}"
         );
-        let rest = "): a port that it publishes is open on every address of the host, past its \
-                    firewall, unless it is published to 127.0.0.1";
+        let rest = "); a published port is open on every address of the host, past its firewall, \
+                    unless it is published to 127.0.0.1";
         assert!(published.ends_with(rest), "{published}");
     });
 }

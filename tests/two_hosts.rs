@@ -136,14 +136,12 @@ fn the_fourth_bind_says_whose_address_it_is() {
             (
                 "192.168.158.94:5000",
                 "cannot listen on 192.168.158.94:5000: no interface of this host has 192.168.158.94; \
-                 it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; \
-                 the nearest address here is 192.168.71.67",
+                 it is in eth0's subnet (192.168.71.67/16) but not assigned to this host; closest local address: 192.168.71.67",
             ),
             (
                 "[fd00::158:94]:5000",
                 "cannot listen on [fd00::158:94]:5000: no interface of this host has fd00::158:94; \
-                 it is in eth0's subnet (fd00::71:67/64) but not assigned to this host; \
-                 the nearest address here is fd00::71:67",
+                 it is in eth0's subnet (fd00::71:67/64) but not assigned to this host; closest local address: fd00::71:67",
             ),
         ] {
             let err = bindaddr::bind(text).unwrap_err();

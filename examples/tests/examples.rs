@@ -122,21 +122,21 @@ fn serve_says_what_is_wrong_and_exits_with_1() {
     if !cfg!(target_os = "linux") {
         // Who has it is told on Linux alone.
         let sentence = format!(
-            "cannot listen on {addr}: another socket has port {}",
+            "cannot listen on {addr}: port {} is in use by another socket",
             addr.port()
         );
         assert_eq!(error, format!("error: {sentence}"));
         return;
     }
     let sentence = format!(
-        "error: cannot listen on {addr}: port {} is in use by `",
+        "error: cannot listen on {addr}: port {} is in use: `",
         addr.port()
     );
     assert!(error.starts_with(&sentence), "{error}");
     // This is another process than the example.
     let holder = format!("` (pid {}, uid ", std::process::id());
     assert!(error.contains(&holder), "{error}");
-    assert!(error.ends_with(") on 127.0.0.1"), "{error}");
+    assert!(error.ends_with(") listens on 127.0.0.1"), "{error}");
     // No hint helps against a port of a process that is named.
     assert_eq!(said.last(), None);
 }

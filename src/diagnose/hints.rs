@@ -270,7 +270,10 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
     };
     match cause {
         Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => comes_later(),
-        Cause::Gone(_) | Cause::InterfaceDown(_) | Cause::NoCarrier(_) => comes_later(),
+        Cause::Gone(_)
+        | Cause::InterfaceDown(_)
+        | Cause::NoCarrier(_)
+        | Cause::RoutedNotAssigned(_) => comes_later(),
         Cause::Duplicate(_) | Cause::NotReady(_) if linux => vec![inspect(
             "`ip addr` shows whether the address is tentative or a duplicate",
         )],
@@ -285,10 +288,16 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         {
             vec![configure(format!("`ifconfig lo0 alias {ip}` adds it"))]
         }
-        Cause::InVrf { vrf, .. } if linux => vec![configure(format!(
-            "`ip vrf exec {} COMMAND` runs the program in the VRF",
-            shown(vrf)
-        ))],
+        Cause::InVrf { vrf, .. } if linux => vec![
+            configure(format!(
+                "`ip vrf exec {} COMMAND` runs the program in the VRF",
+                shown(vrf)
+            )),
+            Hint::new(
+                HintKind::Program,
+                format!("`BindOptions::device` binds the socket to `{}`", shown(vrf)),
+            ),
+        ],
         Cause::RangeInUse { holders, .. }
             if holders.first().iter().any(|holder| holder.pid().is_none())
                 && !evidence.sockets(attempt.protocol).is_searched =>
@@ -329,7 +338,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
                     .with_other_host(Host::Ip { ip, zone: None })
                     .to_string();
                 let text = format!(
-                    "`{setting}` needs no privilege, and opens the port to every network of this host"
+                    "`{setting}` needs no privilege, and opens the port to all networks of this host"
                 );
                 Hint::replacing(HintKind::Widen, text, setting)
             };
@@ -350,11 +359,11 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
                             "`setcap cap_net_bind_service=+ep` on the program's file grants it",
                         ));
                     }
-                    hints.push(configure(format!("{lower} lets every process have it")));
+                    hints.push(configure(format!("{lower} lets every process use it")));
                     hints
                 }
                 Privilege::InAnotherUserNamespace => vec![configure(format!(
-                    "{lower} in this process's network namespace lets every process have it"
+                    "{lower} in this process's network namespace lets every process use it"
                 ))],
             }
         }
@@ -363,20 +372,20 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         )],
         Cause::Denied { step: Step::Bind } if system == System::Windows => vec![
             inspect(
-                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
+                "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows reserves",
             ),
             inspect(
-                "`netstat -ano` shows which process has which port; one that is held exclusively is denied",
+                "`netstat -ano` shows which process has the port; a port that is held exclusively is denied",
             ),
         ],
         Cause::Denied { step: Step::Socket } if cfg!(target_os = "android") => {
             vec![configure("an Android app needs the permission `INTERNET`")]
         }
         Cause::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![configure(
-            "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters",
+            "`SocketBindDeny=` and `SystemCallFilter=` in a systemd unit and a container's seccomp profile are such filters",
         )],
         Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
-            "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
+            "`ulimit -n` and `LimitNOFILE=` in a systemd unit set the limit",
         )],
         Cause::FamilyUnavailable {
             why: FamilyUnavailableReason::LoopbackDown,

@@ -64,7 +64,7 @@ fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
     let cause = || cause_on(System::Darwin, "127.0.0.1:80", ErrorKind::PermissionDenied);
     assert_eq!(
         hints_on(System::Darwin, cause()),
-        ["`0.0.0.0:80` needs no privilege, and opens the port to every network of this host"]
+        ["`0.0.0.0:80` needs no privilege, and opens the port to all networks of this host"]
     );
     assert!(hints_on(System::Unix, cause()).is_empty());
 }
@@ -131,7 +131,7 @@ fn another_loopback_address_is_an_alias_of_lo0() {
     let cause = || cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
     assert_eq!(
         cause().to_string(),
-        "this host has no 127.0.0.2 at present; there is 127.0.0.1/8"
+        "this host has no 127.0.0.2 at present; it has 127.0.0.1/8"
     );
     let alias = ["`ifconfig lo0 alias 127.0.0.2` adds it"];
     for system in ALL {
@@ -193,8 +193,8 @@ fn windows_keeps_ports_for_itself() {
     assert_eq!(
         hints_on(System::Windows, cause),
         [
-            "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows keeps for itself",
-            "`netstat -ano` shows which process has which port; one that is held exclusively is denied",
+            "`netsh int ipv4 show excludedportrange protocol=tcp` shows the ports that Windows reserves",
+            "`netstat -ano` shows which process has the port; a port that is held exclusively is denied",
         ]
     );
 }

@@ -111,7 +111,7 @@ fn an_address_in_a_vrf_names_it() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "192.168.71.67, an address of eth0, belongs to the VRF `vrf0`; bind to that `device`",
+        "192.168.71.67 on eth0 belongs to the VRF `vrf0`, and a socket outside of it cannot be bound to the address",
     );
     assert!(matches!(cause, Cause::InVrf { vrf, .. } if vrf == "vrf0"));
     row(
@@ -120,7 +120,7 @@ fn an_address_in_a_vrf_names_it() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "2001:db8:1::10, an address of eth0, belongs to the VRF `vrf0`; bind to that `device`",
+        "2001:db8:1::10 on eth0 belongs to the VRF `vrf0`, and a socket outside of it cannot be bound to the address",
     );
     // Of a socket that is bound to it this cannot be what is wrong.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
@@ -170,7 +170,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
         Step::Socket,
         EAFNOSUPPORT,
         &without,
-        "the kernel of this system has no IPv6",
+        "the kernel does not support IPv6",
     );
     assert!(matches!(
         cause,
@@ -187,7 +187,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
                 has_seccomp_filter: Some(true),
                 ..Evidence::default()
             },
-            "a sandbox keeps this process from IPv6 sockets",
+            "a sandbox denies IPv6 sockets to this process",
         ),
     ] {
         let causes = causes(&attempt("[::]:80", Step::Socket, &error), &evidence);
@@ -207,7 +207,7 @@ fn a_filter_without_seccomp_is_that_of_the_cgroup() {
         Step::Bind,
         EPERM,
         &evidence,
-        "a BPF program refuses it, of this process's cgroup or of a security module; root would not help",
+        "denied by a BPF program (of this process's cgroup or of a security module), even for root",
     );
     assert!(matches!(cause, Cause::RefusedByPolicy(Policy::Bpf)));
 }
@@ -222,7 +222,7 @@ fn a_port_whose_holder_is_not_shown_is_told_as_such() {
         Step::Bind,
         EADDRINUSE,
         &evidence,
-        "port 80 is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket",
+        "port 80 is in use by a socket that the kernel does not list, such as one that is bound and does not listen",
     );
     assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
@@ -237,7 +237,7 @@ fn resources_of_the_system_are_told_from_the_process_s() {
         Step::Socket,
         ENFILE,
         &none,
-        "the system has as many files open as it may have",
+        "the system-wide limit of open files is reached",
     );
     row(
         "a system without memory for sockets",
@@ -245,7 +245,7 @@ fn resources_of_the_system_are_told_from_the_process_s() {
         Step::Socket,
         ENOBUFS,
         &none,
-        "the system has no memory for the socket",
+        "the kernel has no memory for the socket",
     );
 }
 
@@ -262,7 +262,7 @@ fn an_address_that_appeared_is_called_no_permanent_mistake() {
     let causes = causes(&attempt("192.168.71.67:80", Step::Bind, &error), &evidence);
     assert_eq!(
         causes[0].to_string(),
-        "192.168.71.67 came to this host a moment too late; try again"
+        "192.168.71.67 was assigned to this host while binding; retry"
     );
     assert!(causes[0].is_transient());
 }
@@ -299,7 +299,7 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
         links: [(2, link(2, "eth0", 3))].into(),
         ..evidence
     };
-    assert!(said("192.168.71.67:80", &inside).ends_with("does not take it for one of its own"));
+    assert!(said("192.168.71.67:80", &inside).ends_with("the kernel does not treat it as local"));
 }
 
 #[test]
@@ -554,7 +554,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
     assert!(matches!(unread, Cause::PrivilegedPort { limit: None, .. }));
     assert_eq!(
         unread.to_string(),
-        "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it"
+        "port 80 is privileged by default (below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
     );
     assert!(matches!(because(None, None), Cause::Denied { .. }));
     assert!(is_policy(because(None, Some(Capability::Effective))));
@@ -590,7 +590,7 @@ fn a_command_cannot_draw_on_the_terminal() {
     let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
     assert_eq!(
         causes[0].to_string(),
-        "port 80 is in use by `\\u{1b}[2Jx\\n\\u{202e}` (pid 4711, uid 34) on 0.0.0.0"
+        "port 80 is in use: `\\u{1b}[2Jx\\n\\u{202e}` (pid 4711, uid 34) listens on 0.0.0.0"
     );
 }
 

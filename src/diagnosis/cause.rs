@@ -311,7 +311,7 @@ pub enum Privilege {
 /// let cause = Cause::RefusedByPolicy(Policy::SecurityModule);
 /// assert_eq!(
 ///     cause.to_string(),
-///     "a security policy refuses it (Landlock, SELinux or AppArmor); root would not help",
+///     "denied by a security module (Landlock, SELinux or AppArmor), even for root",
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -7,7 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Cause, Diagnosis, Hint, Step, without_repetition};
+use super::{Cause, Diagnosis, Hint, HintKind, Step, without_repetition};
 use crate::addr::shown;
 use crate::target::Protocol;
 
@@ -44,8 +44,9 @@ impl Position {
 /// The error of settings whose sockets could not be opened. None of them is open.
 ///
 /// The message is one sentence: the setting as written, and for each socket that failed the cause. `{:#}` prints one
-/// failure per line, equal causes together, each with its hints. The system's own error is the
-/// [`source`](Error::source) and is not repeated in the message.
+/// failure per line, equal causes together, each with its hints. The [`Debug`](fmt::Debug) form is the message and the
+/// hints, for a `main` that returns the error. Both leave out hints of the kind [`Program`](HintKind::Program), which an
+/// operator cannot follow. The system's own error is the [`source`](Error::source) and is not repeated in the message.
 ///
 /// The accessors describe the first failure; [`errors`](Self::errors) has all of them.
 ///
@@ -62,7 +63,7 @@ impl Position {
 /// # #[cfg(target_os = "linux")]
 /// assert_eq!(
 ///     err.to_string(),
-///     format!("cannot listen on 127.0.0.1:{port}: port {port} is in use by this process on 127.0.0.1"),
+///     format!("cannot listen on 127.0.0.1:{port}: port {port} is in use: this process listens on 127.0.0.1"),
 /// );
 /// assert!(matches!(err.cause(), Cause::InUse { .. }));
 /// assert_eq!(err.step(), Step::Bind);
@@ -267,7 +268,7 @@ impl BindError {
             let joint = if first.is_empty() { "" } else { ": " };
             write!(f, "{joint}{causes}")?;
             let hints = without_repetition(errors.into_iter().flat_map(SettingError::hints));
-            for hint in hints.into_iter().take(SHOWN) {
+            for hint in for_operators(hints).take(SHOWN) {
                 write!(f, "\n    hint: {hint}")?;
             }
         }
@@ -278,11 +279,17 @@ impl BindError {
 /// How many errors a message names.
 const SHOWN: usize = 10;
 
+/// Leaves out the hints that only the author of the program can follow.
+fn for_operators(hints: Vec<Hint>) -> impl Iterator<Item = Hint> {
+    let hints = hints.into_iter();
+    hints.filter(|hint| hint.kind() != HintKind::Program)
+}
+
 /// The message, so that a `main` that returns the error prints it, with a line for each hint.
 impl fmt::Debug for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
-        let mut hints = self.hints().into_iter().take(SHOWN);
+        let mut hints = for_operators(self.hints()).take(SHOWN);
         hints.try_for_each(|hint| write!(f, "\nhint: {hint}"))
     }
 }
@@ -293,7 +300,7 @@ impl fmt::Display for BindError {
         if let (Cause::InvalidText(_), 1) | (Cause::EmptyList, _) = (self.cause(), self.0.entries) {
             self.cause().fmt(f)?;
             if f.alternate() {
-                let mut hints = self.hints().into_iter();
+                let mut hints = for_operators(self.hints());
                 hints.try_for_each(|hint| write!(f, "\n    hint: {hint}"))?;
             }
             return Ok(());
@@ -302,8 +309,14 @@ impl fmt::Display for BindError {
             return self.write_lines(f);
         }
         self.write_lead_in(f)?;
+        let is_one = self.0.errors.len() == 1;
         for (n, error) in self.errors().take(SHOWN).enumerate() {
-            let joint = if n == 0 { ": " } else { "; " };
+            // The sentences have clauses, so that a semicolon does not tell them apart.
+            let joint = match n {
+                0 if is_one => ": ".to_owned(),
+                0 => ": (1) ".to_owned(),
+                n => format!("; ({}) ", n + 1),
+            };
             write!(f, "{joint}{}{}", self.subject(error), error.sentence())?;
         }
         match self.0.errors.len().saturating_sub(SHOWN) {

@@ -160,27 +160,27 @@ impl fmt::Display for Process {
 }
 
 impl fmt::Display for Holder {
-    /// Writes who has it, and on which address.
+    /// Writes a clause: who listens on which address, or has it otherwise.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.state {
-            SocketState::Listening => "a listener",
-            SocketState::Bound => "a bound socket",
-            SocketState::Connected | SocketState::TimeWait => "a connection",
+        let (what, does) = match self.state {
+            SocketState::Listening => ("a socket", "listens on"),
+            SocketState::Bound => ("a socket", "is bound to"),
+            SocketState::Connected | SocketState::TimeWait => ("a connection", "uses"),
         };
         match (self.who(), self.state) {
-            (Who::Process(process), SocketState::Listening) => process.fmt(f)?,
-            (Who::Process(process), _) => write!(f, "{what} of {process}")?,
-            (Who::CreatedBy(uid), _) => write!(f, "{what} that uid {uid} created")?,
+            (Who::Process(process), SocketState::Listening) => write!(f, "{process} {does}")?,
+            (Who::Process(process), _) => write!(f, "{what} of {process} {does}")?,
+            (Who::CreatedBy(uid), _) => write!(f, "{what} created by uid {uid} {does}")?,
             (Who::Unknown, SocketState::Connected) => {
-                f.write_str("a connection that no process has open")?;
+                write!(f, "{what} that its process has closed {does}")?;
             }
-            (Who::Unknown, _) => f.write_str(what)?,
+            (Who::Unknown, _) => write!(f, "{what} {does}")?,
         }
         match self.addr {
-            SocketAddr::V4(v4) => write!(f, " on {}", v4.ip()),
+            SocketAddr::V4(v4) => write!(f, " {}", v4.ip()),
             SocketAddr::V6(v6) => match v6.scope_id() {
-                0 => write!(f, " on [{}]", v6.ip()),
-                index => write!(f, " on [{}%{index}]", v6.ip()),
+                0 => write!(f, " [{}]", v6.ip()),
+                index => write!(f, " [{}%{index}]", v6.ip()),
             },
         }
     }

@@ -7,8 +7,9 @@ use super::cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolde
 use super::holder::{Holder, Who};
 use super::is_listed;
 use crate::addr::{Family, shown};
-use crate::interfaces::Listing;
-use crate::target::{GroupAddr, Overlap};
+use crate::interfaces::{Interface, Listing};
+use crate::sys::DEFAULT_PORT_START;
+use crate::target::{GroupAddr, LocalAddr, Overlap};
 
 impl fmt::Display for Cause {
     #[allow(clippy::too_many_lines)] // one arm a sentence
@@ -20,28 +21,29 @@ impl fmt::Display for Cause {
                 write!(f, "no interface of this host has {}; ", foreign.ip())?;
                 write!(f, "{}", foreign.reason())?;
                 match foreign.nearest().first() {
-                    Some(ip) => write!(f, "; the nearest address here is {ip}"),
+                    Some(ip) => write!(f, "; closest local address: {ip}"),
                     None => Ok(()),
                 }
             }
             Self::BecameAvailable { ip } => {
-                write!(f, "{ip} came to this host a moment too late; try again")
+                write!(f, "{ip} was assigned to this host while binding; retry")
             }
             Self::Gone(local) => {
-                write!(f, "{local} when it was looked up, is on no interface of this host any more")
+                let (ip, names) = (local.ip(), Owners(local));
+                write!(f, "no interface has {ip} any more; it was on {names} when the setting was resolved")
             }
             Self::RoutedNotAssigned(foreign) if foreign.ip().is_ipv4() => write!(
                 f,
-                "only a route outside of the table `local` makes {} local, and the system binds by that table; add the address to an interface, or the route to the table",
+                "{} is local only by a route outside the routing table `local`, which bind(2) ignores; assign the address to an interface, or add the route to that table",
                 foreign.ip()
             ),
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
-                "a route makes {} local, but no interface has it; add it to one, or use the option `freebind`",
+                "{} is local by a route, but no interface has it; assign it to an interface",
                 foreign.ip()
             ),
             Self::OtherZone { ip, zones } => {
-                write!(f, "{ip} is in another zone here; write {}", Zoned(*ip, zones))
+                write!(f, "{ip} is on {}, not on the interface of its zone", InterfaceList(zones))
             }
             Self::OnAnotherDevice {
                 ip,
@@ -53,10 +55,10 @@ impl fmt::Display for Cause {
                 let device = shown(device);
                 if *is_by_zone {
                     write!(f, "the zone of {ip} is ")?;
-                    if let Some(name) = interfaces.first() {
-                        write!(f, "{}, ", shown(name))?;
-                    }
-                    return write!(f, "not the device `{device}`");
+                    return match interfaces.first() {
+                        Some(name) => write!(f, "{}, but the socket is bound to `{device}`", shown(name)),
+                        None => write!(f, "not `{device}`, which the socket is bound to"),
+                    };
                 }
                 if *is_by_cgroup {
                     write!(
@@ -66,80 +68,83 @@ impl fmt::Display for Cause {
                 } else {
                     write!(f, "the device `{device}` does not have {ip}")?;
                 }
-                for (n, name) in interfaces.iter().take(8).enumerate() {
-                    let joint = if n == 0 { ", which is on " } else { " and " };
-                    write!(f, "{joint}{}", shown(name))?;
+                match interfaces[..] {
+                    [] => Ok(()),
+                    _ => write!(f, ", which is on {}", InterfaceList(interfaces)),
                 }
-                Ok(())
             }
             Self::Tentative(local) => write!(
                 f,
-                "{local}, is tentative: the system still looks for a duplicate of it; try again in a moment"
+                "{} is tentative (duplicate address detection is in progress); retry in a moment",
+                On(local)
             ),
             Self::Duplicate(local) => write!(
                 f,
-                "{local}, is not used, for another host on the link has it; give one of them another address"
+                "{} is a duplicate: another host on the link has it; assign another address to one of them",
+                On(local)
             ),
             Self::InterfaceDown(local) => {
-                write!(f, "{local}, cannot be bound while the interface is down")
+                write!(f, "{} cannot be bound while {} is down", local.ip(), Owners(local))
             }
             Self::NoCarrier(local) => {
-                write!(f, "{local}, cannot be bound while the interface has no carrier")
+                write!(f, "{} cannot be bound while {} has no carrier", local.ip(), Owners(local))
             }
             Self::NotReady(local) => {
-                write!(f, "{local}, but the system does not bind it at present")
+                write!(f, "the kernel does not bind {} at present, although {} has it", local.ip(), Owners(local))
             }
             Self::InVrf { addr, vrf } => write!(
                 f,
-                "{addr}, belongs to the VRF `{vrf}`; bind to that `device`",
-                vrf = shown(vrf)
+                "{} belongs to the VRF `{}`, and a socket outside of it cannot be bound to the address",
+                On(addr),
+                shown(vrf)
             ),
             Self::LocalRouteMissing(local) => write!(
                 f,
-                "{local}, is not in the routing table `local`, by which the system binds"
+                "{} is missing from the routing table `local`, which decides what bind(2) accepts",
+                On(local)
             ),
             Self::NotTreatedAsLocal(local) => {
-                write!(f, "{local}, but the system does not take it for one of its own")
+                write!(f, "{} is on {}, but the kernel does not treat it as local", local.ip(), Owners(local))
             }
             Self::LoopbackMissing { ip, has } if is_listed(*ip, has) => write!(
                 f,
-                "{ip}, an address of the loopback interface, is not in the routing table `local`, by which the system binds"
+                "{ip} on the loopback interface is missing from the routing table `local`, which decides what bind(2) accepts"
             ),
             Self::LoopbackMissing { ip, has } => {
                 write!(f, "this host has no {ip} at present")?;
                 for (n, addr) in has.iter().take(3).enumerate() {
-                    let joint = if n == 0 { "; there is" } else { " and" };
+                    let joint = if n == 0 { "; it has" } else { " and" };
                     write!(f, "{joint} {addr}")?;
                 }
                 Ok(())
             }
             Self::AddressUnavailable { .. } => f.write_str(
-                "the system does not bind this address, and its interfaces cannot be read to say why",
+                "the kernel does not bind this address; the reason is unknown, because the interfaces cannot be read",
             ),
             Self::ZoneRequired { ip, candidates } => {
-                f.write_str("a link-local address needs its zone")?;
+                f.write_str("a link-local address needs a zone")?;
                 match candidates.as_deref() {
                     Some([]) => write!(f, ", and no interface of this host has {ip}"),
-                    Some(candidates) => write!(f, "; write {}", Zoned(*ip, candidates)),
-                    None => f.write_str("; name its interface, as in `[fe80::1%eth0]`"),
+                    Some(candidates) => write!(f, "; {ip} is on {}", InterfaceList(candidates)),
+                    None => f.write_str(", as in `[fe80::1%eth0]`"),
                 }
             }
             Self::NoSuchZone { ip, index, zones } => {
-                write!(f, "no interface has the index {index}")?;
+                write!(f, "no interface has index {index}")?;
                 match zones[..] {
                     [] => Ok(()),
-                    _ => write!(f, "; write {}", Zoned(*ip, zones)),
+                    _ => write!(f, "; {ip} is on {}", InterfaceList(zones)),
                 }
             }
             Self::MappedOnV6Only { ip } => write!(
                 f,
-                "an IPv6-only socket accepts no IPv4-mapped address; the IPv4 address is `{ip}`"
+                "an IPv6-only socket cannot be bound to an IPv4-mapped address; the IPv4 address is {ip}"
             ),
             Self::Group(GroupAddr::Multicast) => f.write_str(
-                "no TCP client can connect to a multicast address; write an address of this host",
+                "no TCP client can connect to a multicast address; use an address of this host",
             ),
             Self::Group(GroupAddr::Broadcast) => f.write_str(
-                "no TCP client can connect to a broadcast address; write an address of this host",
+                "no TCP client can connect to a broadcast address; use an address of this host",
             ),
             Self::InUse {
                 ip,
@@ -149,21 +154,21 @@ impl fmt::Display for Cause {
             } => write_in_use(f, *ip, *port, holders, *more),
             Self::InUseByUnknown { port } => write!(
                 f,
-                "port {port} is in use by a socket that the system does not show, or was a moment ago; one that is bound and does not listen is such a socket"
+                "port {port} is in use by a socket that the kernel does not list, such as one that is bound and does not listen"
             ),
             Self::TimeWait { port } => write!(
                 f,
-                "port {port} is in use, and only connections in TIME_WAIT are seen on it, as an outgoing connection leaves, or a server that does not set SO_REUSEADDR; try again in a minute"
+                "port {port} is in use, and only connections in TIME_WAIT are seen on it; retry in a minute"
             ),
             Self::RangeInUse {
                 first,
                 last,
                 holders,
             } => {
-                write!(f, "other sockets have every port from {first} to {last}")?;
+                write!(f, "every port from {first} to {last} is in use")?;
                 write_counts(f, holders)
             }
-            Self::EmptyList => f.write_str("there is nothing to listen on: the list is empty"),
+            Self::EmptyList => f.write_str("nothing to listen on: the list is empty"),
             Self::Conflict {
                 ip,
                 other,
@@ -171,81 +176,63 @@ impl fmt::Display for Cause {
                 overlap,
             } => {
                 let text = shown(text);
-                write!(f, "it cannot stand beside `{text}` of the same list")?;
+                write!(f, "conflicts with `{text}` in the same list")?;
                 match overlap {
                     Overlap::SameAddress => write!(f, ", which has {other}"),
-                    _ => write_overlap(f, *ip, other.ip(), *overlap),
+                    _ => write_overlap(f, *ip, *overlap),
                 }
             }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(
                 f,
-                "the system has none left of the ports that it gives, {} to {}; write one outside of them",
+                "no ephemeral port is free (range {}-{}); set a port outside the range",
                 range.start(),
                 range.end()
             ),
             Self::EphemeralPortsExhausted { range: None } => {
-                f.write_str("the system has none left of the ports that it gives; write a port")
+                f.write_str("no ephemeral port is free; set a port")
             }
             Self::PrivilegedPort {
+                port,
                 limit,
-                privilege: Privilege::Missing,
-                ..
-            } => match limit {
-                Some(limit) => write!(
-                    f,
-                    "ports below {limit} need a privilege that this process lacks; write a port from {limit} on, or grant it"
-                ),
-                None => write!(
-                    f,
-                    "ports below 1024 need a privilege by default, and this process lacks it; write a higher port, or grant it"
-                ),
-            },
-            Self::PrivilegedPort {
-                limit,
-                privilege: Privilege::InAnotherUserNamespace,
-                ..
-            } => match limit {
-                Some(limit) => write!(
-                    f,
-                    "ports below {limit} need a privilege that does not count in this process's user namespace, as in a rootless container; write a port from {limit} on"
-                ),
-                None => write!(
-                    f,
-                    "ports below 1024 need a privilege by default, which does not count in this process's user namespace, as in a rootless container; write a higher port"
-                ),
-            },
-            Self::RefusedByPolicy(policy) => {
-                f.write_str(match policy {
-                    Policy::SecurityModule => {
-                        "a security policy refuses it (Landlock, SELinux or AppArmor)"
+                privilege,
+            } => {
+                // If it cannot be read, the default of Linux is named.
+                let (by_default, limit) = match limit {
+                    Some(limit) => ("", *limit),
+                    None => (" by default", DEFAULT_PORT_START),
+                };
+                write!(f, "port {port} is privileged{by_default} (below {limit})")?;
+                f.write_str(match privilege {
+                    Privilege::Missing if HAS_CAPABILITIES => {
+                        " and this process lacks CAP_NET_BIND_SERVICE"
                     }
-                    Policy::SecurityModuleOrFilter => {
-                        "a security policy refuses it (Landlock, SELinux, AppArmor or a seccomp filter)"
-                    }
-                    Policy::Filter => "a filter refuses it (seccomp, or a BPF program)",
-                    Policy::Bpf => {
-                        "a BPF program refuses it, of this process's cgroup or of a security module"
+                    Privilege::Missing => " and this process is not root",
+                    Privilege::InAnotherUserNamespace => {
+                        ", and CAP_NET_BIND_SERVICE of this process's user namespace does not count, as in a rootless container"
                     }
                 })?;
-                f.write_str("; root would not help")
+                write!(f, "; use port {limit} or higher")
+            }
+            Self::RefusedByPolicy(policy) => {
+                write!(f, "denied by {}, even for root", refuser(*policy))
             }
             Self::Denied { .. } => {
                 f.write_str("permission denied: a missing privilege or a security policy")
             }
             Self::FamilyUnavailable { family, why } => write_unavailable(f, *family, *why),
             Self::TooManyOpenFiles { open } => {
-                f.write_str("no file descriptor is left for the socket")?;
+                f.write_str("no file descriptor is left")?;
                 match open {
                     Some(open) => write!(f, "; this process has {open} open"),
                     None => Ok(()),
                 }
             }
             Self::TooManyOpenFilesInSystem => {
-                f.write_str("the system has as many files open as it may have")
+                f.write_str("the system-wide limit of open files is reached")
             }
-            Self::OutOfMemory => f.write_str("the system has no memory for the socket"),
+            Self::OutOfMemory => f.write_str("the kernel has no memory for the socket"),
             Self::NoSuchDevice { name, known } => {
-                write!(f, "no interface to bind to is called `{}`", shown(name))?;
+                write!(f, "no interface is called `{}`", shown(name))?;
                 match known {
                     Some(known) => write!(f, "; {}", Listing(known)),
                     None => Ok(()),
@@ -253,11 +240,11 @@ impl fmt::Display for Cause {
             }
             Self::InvalidDevice { name } => write!(
                 f,
-                "`{}` can be the name of no interface; it has 1 to 15 bytes, and no `/`, NUL or white space",
+                "`{}` cannot be the name of an interface, which has 1 to 15 bytes and no `/`, NUL or white space",
                 shown(name)
             ),
             Self::UnsupportedOption { option } => {
-                write!(f, "this platform does not have the option `{option}`")
+                write!(f, "this platform does not support the option `{option}`")
             }
             Self::Other { step } => write!(f, "{step} failed"),
         }
@@ -272,26 +259,23 @@ fn write_in_use(
     more: usize,
 ) -> fmt::Result {
     if holders.is_empty() {
-        return write!(f, "another socket has port {port}");
+        return write!(f, "port {port} is in use by another socket");
     }
     // They are all certain, or none is.
-    let by = if holders.iter().all(Holder::is_certain) {
-        " by"
-    } else {
-        ", possibly by"
-    };
-    write!(f, "port {port} is in use{by} ")?;
+    let are_certain = holders.iter().all(Holder::is_certain);
+    let lead_in = if are_certain { ": " } else { "; possibly " };
+    write!(f, "port {port} is in use{lead_in}")?;
     let (first, rest) = holders.split_at(holders.len().min(3));
     for (n, holder) in first.iter().enumerate() {
-        let joint = if n == 0 { "" } else { ", and by " };
+        let joint = if n == 0 { "" } else { "; " };
         write!(f, "{joint}{holder}")?;
-        if holder.is_certain() {
-            write_overlap(f, ip, holder.addr().ip(), holder.overlap())?;
+        if are_certain {
+            write_overlap(f, ip, holder.overlap())?;
         }
     }
     match rest.len() + more {
         0 => Ok(()),
-        n => write!(f, ", and by {n} more"),
+        n => write!(f, "; and {n} more"),
     }
 }
 
@@ -313,22 +297,15 @@ fn write_counts(f: &mut fmt::Formatter<'_>, holders: &RangeHolders) -> fmt::Resu
     }
 }
 
-/// Writes why a socket on `other` is in the way of one on `ip`.
-fn write_overlap(
-    f: &mut fmt::Formatter<'_>,
-    ip: IpAddr,
-    other: IpAddr,
-    overlap: Overlap,
-) -> fmt::Result {
+/// Writes why another socket is in the way of one on `ip`.
+fn write_overlap(f: &mut fmt::Formatter<'_>, ip: IpAddr, overlap: Overlap) -> fmt::Result {
     let family = if ip.is_ipv4() { "IPv4" } else { "IPv6" };
     match overlap {
         Overlap::SameAddress => Ok(()),
-        Overlap::Covers => write!(f, ", which covers every {family} address"),
-        Overlap::CoversAsDualStack => f.write_str(", which is dual-stack and covers IPv4, too"),
-        Overlap::IsCovered => write!(f, ", and `{ip}` covers {other}"),
-        Overlap::IsCoveredByDualStack => {
-            write!(f, ", and the dual-stack `{ip}` covers IPv4, too")
-        }
+        Overlap::Covers => write!(f, ", which includes every {family} address"),
+        Overlap::CoversAsDualStack => f.write_str(", which is dual-stack and includes IPv4"),
+        Overlap::IsCovered => write!(f, ", which {ip} includes"),
+        Overlap::IsCoveredByDualStack => write!(f, ", which the dual-stack {ip} includes"),
     }
 }
 
@@ -339,49 +316,81 @@ fn write_unavailable(
 ) -> fmt::Result {
     match why {
         FamilyUnavailableReason::NoKernelSupport => {
-            write!(f, "the kernel of this system has no {family}")
+            write!(f, "the kernel does not support {family}")
         }
         FamilyUnavailableReason::Sysctl { interface } => write!(
             f,
-            "{family} is switched off by `net.ipv6.conf.{interface}.disable_ipv6`"
+            "{family} is disabled by `net.ipv6.conf.{interface}.disable_ipv6`"
         ),
         FamilyUnavailableReason::LoopbackDown => f.write_str("the loopback interface is down"),
         FamilyUnavailableReason::Sandbox => {
-            write!(f, "a sandbox keeps this process from {family} sockets")
+            write!(f, "a sandbox denies {family} sockets to this process")
         }
         FamilyUnavailableReason::Refused(policy) => {
-            write!(
-                f,
-                "{} refuses {family} sockets to this process",
-                refuser(policy)
-            )
+            let refuser = refuser_of_family(policy);
+            write!(f, "{refuser} denies {family} sockets to this process")
         }
         FamilyUnavailableReason::Unknown => write!(f, "this system has no {family}"),
     }
 }
 
-/// Names the mechanism that refused a socket.
+/// Names the mechanism that refused bind(2) or listen(2).
 fn refuser(policy: Policy) -> &'static str {
     match policy {
-        Policy::SecurityModule => "a security module (SELinux, AppArmor or another)",
+        Policy::SecurityModule => "a security module (Landlock, SELinux or AppArmor)",
         Policy::SecurityModuleOrFilter => {
-            "a security module (SELinux, AppArmor or another) or a seccomp filter"
+            "a security module (Landlock, SELinux or AppArmor) or a seccomp filter"
         }
-        Policy::Filter => "a filter (seccomp, or a BPF program)",
-        Policy::Bpf => "a BPF program of this process's cgroup, or of a security module,",
+        Policy::Filter => "a filter (seccomp or BPF)",
+        Policy::Bpf => "a BPF program (of this process's cgroup or of a security module)",
     }
 }
 
-/// A link-local address in each of its zones.
-struct Zoned<'a>(IpAddr, &'a [String]);
-
-impl fmt::Display for Zoned<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(ip, zones) = self;
-        for (n, zone) in zones.iter().take(8).enumerate() {
-            let joint = if n == 0 { "" } else { " or " };
-            write!(f, "{joint}`[{ip}%{}]`", shown(zone))?;
+/// Names the mechanism that refused socket(2), which Landlock does not.
+fn refuser_of_family(policy: Policy) -> &'static str {
+    match policy {
+        Policy::SecurityModule => "a security module (SELinux or AppArmor)",
+        Policy::SecurityModuleOrFilter => {
+            "a security module (SELinux or AppArmor) or a seccomp filter"
         }
-        Ok(())
+        Policy::Filter | Policy::Bpf => refuser(policy),
     }
+}
+
+/// Other systems let root bind every port, and nobody else a privileged one.
+const HAS_CAPABILITIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// The interfaces that have an address.
+struct Owners<'a>(&'a LocalAddr);
+
+impl fmt::Display for Owners<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, self.0.interfaces().map(Interface::name))
+    }
+}
+
+/// An address and the interfaces that have it.
+struct On<'a>(&'a LocalAddr);
+
+impl fmt::Display for On<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.0.ip(), Owners(self.0))
+    }
+}
+
+/// The names of interfaces.
+struct InterfaceList<'a>(&'a [String]);
+
+impl fmt::Display for InterfaceList<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_list(f, self.0.iter().map(String::as_str))
+    }
+}
+
+fn write_list<'a>(f: &mut fmt::Formatter<'_>, names: impl Iterator<Item = &'a str>) -> fmt::Result {
+    for (n, name) in names.take(8).enumerate() {
+        let joint = if n == 0 { "" } else { " and " };
+        write!(f, "{joint}{}", shown(name))?;
+    }
+    Ok(())
 }

@@ -255,165 +255,139 @@ impl Container {
 
 impl fmt::Display for Container {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.ends_elsewhere, self.marker) {
-            (true, None) => f.write_str("the other ends of its interfaces are elsewhere"),
-            (true, Some(marker)) => write!(
-                f,
-                "the other ends of its interfaces are elsewhere, and there is `{marker}`"
-            ),
-            (false, marker) => write!(
-                f,
-                "a process is behind its interfaces, and there is `{}`",
-                marker.unwrap_or_default()
-            ),
+        f.write_str(if self.ends_elsewhere {
+            "its interfaces lead to another network namespace"
+        } else {
+            "its interfaces are tun devices"
+        })?;
+        match self.marker {
+            Some(marker) => write!(f, ", and `{marker}` is set"),
+            None => Ok(()),
         }
     }
 }
 
 impl fmt::Display for WarningKind {
-    #[allow(clippy::too_many_lines)] // one arm a sentence
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (addr, why, is_routed) = match self {
+        match self {
             Self::NotListed {
                 addr,
                 why,
                 is_routed,
-            } => (addr, why, is_routed),
-            Self::LoopbackDown { ip } => {
-                return write!(
-                    f,
-                    "the loopback interface is down, so no client can connect to {ip}"
-                );
-            }
-            Self::NotThroughDevice { ip, device } => {
-                return write!(
-                    f,
-                    "the socket is bound to `{}`, through which no client can connect to {ip}",
-                    shown(device)
-                );
-            }
-            Self::NoAddress { family } => {
-                f.write_str("no interface of this network namespace has an ")?;
-                return match family {
-                    Some(family) => write!(
-                        f,
-                        "{family} address, so no client can connect over {family}"
-                    ),
-                    None => f.write_str("address, so no client can connect"),
-                };
-            }
-            Self::NoLocalRoute { ip } => {
-                return write!(
-                    f,
-                    "the interface of {ip} went down and took its local route along, so no client can connect"
-                );
-            }
-            Self::OtherNamespace { is_certain: true } => {
-                return f.write_str(
-                    "the socket was handed over and belongs to another network namespace, whose clients can connect",
-                );
-            }
-            Self::OtherNamespace { is_certain: false } => {
-                return f.write_str(
-                    "the socket was handed over, and whether it belongs to this network namespace cannot be read",
-                );
-            }
-            Self::SharingUnknown => {
-                return f.write_str(
-                    "another socket has the port, and whether it shares it (SO_REUSEPORT) cannot be read",
-                );
-            }
-            Self::ContainerLoopback(container) if container.is_pod() => {
-                return write!(
-                    f,
-                    "only the containers of this pod can connect ({container}); probes and Services connect to an \
-                     address of the pod; `*` accepts them, and opens the port to the pod network"
-                );
-            }
-            Self::ContainerLoopback(container) => {
-                return write!(
-                    f,
-                    "only processes in this container's network namespace can connect, its host cannot ({container}); \
-                     listen on `*` and publish the port to 127.0.0.1 of the host"
-                );
-            }
-            Self::PublishedPort(container) => {
-                return write!(
-                    f,
-                    "this is a container ({container}): a port that it publishes is open on every \
-                     address of the host, past its firewall, unless it is published to 127.0.0.1"
-                );
-            }
+            } => write_not_listed(f, addr, *why, *is_routed),
+            Self::LoopbackDown { ip } => write!(
+                f,
+                "the loopback interface is down, so no client can connect to {ip}"
+            ),
+            Self::NotThroughDevice { ip, device } => write!(
+                f,
+                "the socket is bound to `{}`, through which no client can connect to {ip}",
+                shown(device)
+            ),
+            Self::NoAddress { family: None } => f.write_str(
+                "no interface of this network namespace has an address, so no client can connect",
+            ),
+            Self::NoAddress {
+                family: Some(family),
+            } => write!(
+                f,
+                "no interface of this network namespace has an {family} address, so no client can connect over {family}"
+            ),
+            Self::NoLocalRoute { ip } => write!(
+                f,
+                "{ip} lost its local route when its interface went down, so no client can connect"
+            ),
+            Self::OtherNamespace { is_certain: true } => f.write_str(
+                "the inherited socket belongs to another network namespace, whose clients can connect",
+            ),
+            Self::OtherNamespace { is_certain: false } => f.write_str(
+                "the inherited socket may belong to another network namespace, which cannot be read",
+            ),
+            Self::SharingUnknown => f.write_str(
+                "another socket has the port, and whether it shares the port (SO_REUSEPORT) is unknown",
+            ),
+            Self::ContainerLoopback(container) if container.is_pod() => write!(
+                f,
+                "only containers of this pod can connect ({container}); `*` accepts probes and Services as well, and \
+                 opens the port to the pod network"
+            ),
+            Self::ContainerLoopback(container) => write!(
+                f,
+                "only this container can connect, its host cannot ({container}); listen on `*` and publish the port to \
+                 127.0.0.1 of the host"
+            ),
+            Self::PublishedPort(container) => write!(
+                f,
+                "this is a container ({container}); a published port is open on every address of the host, past its \
+                 firewall, unless it is published to 127.0.0.1"
+            ),
             Self::GlobalAddress {
                 ip,
                 interface,
                 more,
             } => {
-                let interface = interface.escape_debug();
-                write!(f, "{ip} of {interface} is exposed to the internet")?;
-                return match more {
+                write!(f, "{ip} on {} is exposed to the internet", shown(interface))?;
+                match more {
                     0 => Ok(()),
-                    1 => f.write_str(", and so is 1 more"),
-                    more => write!(f, ", and so are {more} more"),
-                };
+                    more => write!(f, ", and {more} more"),
+                }
             }
-            Self::LoopbackInterface { interface, .. } => {
-                return write!(
-                    f,
-                    "it is an address of {}, and other hosts get in all the same; only 127.0.0.0/8 and ::1 keep \
-                     them out",
-                    interface.escape_debug()
-                );
-            }
-            Self::InterfaceDown { interface, .. } => {
-                return write!(
-                    f,
-                    "{} is down or has no carrier; who does not reach this host by another interface cannot connect",
-                    interface.escape_debug()
-                );
-            }
-            Self::TemporaryAddress { interface, .. } => {
-                return write!(
-                    f,
-                    "it is a temporary address of {}, which is given up after hours or days",
-                    interface.escape_debug()
-                );
-            }
-            Self::RoutedLoopback { interface } => {
-                return write!(
-                    f,
-                    "`net.ipv4.conf.{}.route_localnet` is set, so other hosts can get in",
-                    interface.escape_debug()
-                );
-            }
-        };
-        let ip = addr.ip();
-        match addr.scope_id() {
-            None => write!(f, "no interface of this host has {ip}; ")?,
-            Some(_) => write!(f, "the interface of its zone does not have {ip}; ")?,
+            Self::LoopbackInterface { ip, interface } => write!(
+                f,
+                "other hosts can connect to {ip}, although it is on the loopback interface {}; only 127.0.0.0/8 and ::1 \
+                 are limited to this host",
+                shown(interface)
+            ),
+            Self::InterfaceDown { interface, .. } => write!(
+                f,
+                "{} is down or has no carrier, so only clients that reach this host through another interface can \
+                 connect",
+                shown(interface)
+            ),
+            Self::TemporaryAddress { ip, interface } => write!(
+                f,
+                "{ip} is a temporary address of {}, which expires after hours or days",
+                shown(interface)
+            ),
+            Self::RoutedLoopback { interface } => write!(
+                f,
+                "`net.ipv4.conf.{}.route_localnet` is set, so other hosts can connect",
+                shown(interface)
+            ),
         }
-        match why {
-            BindableReason::LocalRoute => {
-                return f.write_str("a local route makes it bindable and reachable");
-            }
-            BindableReason::Broadcast => {
-                return f.write_str(
-                    "it is a broadcast address, which the system binds and to which no TCP client can connect",
-                );
-            }
-            BindableReason::Freebind => f.write_str("the option `freebind`")?,
-            BindableReason::NonLocalBind => {
-                let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
-                write!(f, "`net.{family}.ip_nonlocal_bind`")?;
-            }
-            BindableReason::Unknown => f.write_str("something that does not show")?,
-        }
-        f.write_str(match is_routed {
-            Some(true) => " makes it bindable, and a local route makes it reachable",
-            Some(false) => {
-                " makes it bindable, and no client can connect until an interface has it or a local route covers it"
-            }
-            None => " makes it bindable, and whether a local route makes it reachable cannot be read",
-        })
     }
+}
+
+fn write_not_listed(
+    f: &mut fmt::Formatter<'_>,
+    addr: &ForeignAddr,
+    why: BindableReason,
+    is_routed: Option<bool>,
+) -> fmt::Result {
+    let ip = addr.ip();
+    match addr.scope_id() {
+        None => write!(f, "no interface of this host has {ip}; ")?,
+        Some(_) => write!(f, "the interface of its zone does not have {ip}; ")?,
+    }
+    match why {
+        BindableReason::LocalRoute => {
+            return f.write_str("a local route makes it bindable and reachable");
+        }
+        BindableReason::Broadcast => {
+            return f.write_str("it is a broadcast address, to which no TCP client can connect");
+        }
+        BindableReason::Freebind => f.write_str("it is bound by IP_FREEBIND")?,
+        BindableReason::NonLocalBind => {
+            let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+            write!(f, "`net.{family}.ip_nonlocal_bind` makes it bindable")?;
+        }
+        BindableReason::Unknown => f.write_str("why it can be bound is unknown")?,
+    }
+    f.write_str(match is_routed {
+        Some(true) => ", and a local route makes it reachable",
+        Some(false) => {
+            ", and no client can connect until an interface has it or a local route covers it"
+        }
+        None => ", and whether a local route makes it reachable is unknown",
+    })
 }

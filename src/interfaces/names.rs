@@ -22,19 +22,27 @@ pub(crate) struct Listing<'a>(pub(crate) &'a [String]);
 
 impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (first, rest) = self.0.split_at(self.0.len().min(8));
-        match first.len() {
-            0 => return f.write_str("there is none"),
-            1 => f.write_str("there is ")?,
-            _ => f.write_str("there are ")?,
+        match self.0.len() {
+            0 => f.write_str("there is none"),
+            1 => write!(f, "there is {}", Listed(self.0)),
+            _ => write!(f, "there are {}", Listed(self.0)),
         }
+    }
+}
+
+/// The first eight of some names or addresses, and how many more there are.
+pub(crate) struct Listed<'a>(pub(crate) &'a [String]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (first, rest) = self.0.split_at(self.0.len().min(8));
         for (n, name) in first.iter().enumerate() {
             let joint = if n == 0 { "" } else { ", " };
             write!(f, "{joint}`{}`", name.escape_debug())?;
         }
-        if !rest.is_empty() {
-            write!(f, " and {} more", rest.len())?;
+        match rest.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
         }
-        Ok(())
     }
 }

@@ -85,18 +85,18 @@ fn a_container_is_told_by_its_links_and_its_marker() {
         (
             tun,
             marker,
-            Some("a process is behind its interfaces, and there is `/run/.containerenv`"),
+            Some("its interfaces are tun devices, and `/run/.containerenv` is set"),
         ),
         (
             elsewhere.clone(),
             None,
-            Some("the other ends of its interfaces are elsewhere"),
+            Some("its interfaces lead to another network namespace"),
         ),
         (
             elsewhere.clone(),
             marker,
             Some(
-                "the other ends of its interfaces are elsewhere, and there is `/run/.containerenv`",
+                "its interfaces lead to another network namespace, and `/run/.containerenv` is set",
             ),
         ),
     ] {
@@ -145,7 +145,7 @@ fn each_warning_applies_where_it_should() {
     let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
-        "[::]:80: 203.0.113.7 of eth0 is exposed to the internet, and so is 1 more",
+        "[::]:80: 203.0.113.7 on eth0 is exposed to the internet, and 1 more",
     );
     // A device that does not let it in.
     assert!(on_device(Some("lo"), false).is_empty());
@@ -171,19 +171,19 @@ fn pod_is_reachable_from_its_other_containers() {
         let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);
         findings.iter().map(ToString::to_string).collect()
     };
-    let because = "the other ends of its interfaces are elsewhere";
+    let because = "its interfaces lead to another network namespace";
     assert_eq!(
         found("127.0.0.1", true),
         [format!(
-            "127.0.0.1:80: only the containers of this pod can connect ({because}); probes and Services connect to \
-             an address of the pod; `*` accepts them, and opens the port to the pod network"
+            "127.0.0.1:80: only containers of this pod can connect ({because}); `*` accepts probes and Services as \
+             well, and opens the port to the pod network"
         )]
     );
     assert_eq!(found("10.0.0.1", true), [""; 0]);
     assert_eq!(
         found("127.0.0.1", false),
         [format!(
-            "127.0.0.1:80: only processes in this container's network namespace can connect, its host cannot \
+            "127.0.0.1:80: only this container can connect, its host cannot \
              ({because}); listen on `*` and publish the port to 127.0.0.1 of the host"
         )]
     );

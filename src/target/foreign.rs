@@ -80,7 +80,11 @@ impl fmt::Display for ForeignAddr {
         write!(f, "; {}", self.reason())?;
         if f.alternate() {
             for (n, ip) in self.nearest().iter().enumerate() {
-                let joint = if n == 0 { "; the nearest here:" } else { "," };
+                let joint = if n == 0 {
+                    "; closest local addresses:"
+                } else {
+                    ","
+                };
                 write!(f, "{joint} {ip}")?;
             }
         }
@@ -180,25 +184,25 @@ impl fmt::Display for ForeignReason<'_> {
         match self {
             Self::LimitedBroadcast => f.write_str("it is the limited broadcast address"),
             Self::Multicast => f.write_str("it is a multicast address"),
-            Self::ThisNetwork => f.write_str("it is in 0.0.0.0/8, which is reserved"),
+            Self::ThisNetwork => f.write_str("it is in the reserved network 0.0.0.0/8"),
             Self::OtherZone { interface } => {
-                write!(f, "it is on {interface}, written `%{interface}`")
+                write!(f, "it is on {interface}, not on the interface of its zone")
             }
             Self::Peer { interface, addr } => write!(
                 f,
-                "it is the other end of the link {interface} ({})",
+                "it is the far end of the point-to-point link {interface} ({})",
                 addr.ip()
             ),
             Self::DirectedBroadcast { interface, addr } => write!(
                 f,
-                "it is the broadcast address of the subnet of {interface} ({addr})"
+                "it is the broadcast address of {interface}'s subnet ({addr})"
             ),
             Self::NetworkAddress { interface, addr } => {
                 let what = match addr.ip() {
                     IpAddr::V4(_) => "network address",
                     IpAddr::V6(_) => "subnet-router anycast address",
                 };
-                write!(f, "it is the {what} of the subnet of {interface} ({addr})")
+                write!(f, "it is the {what} of {interface}'s subnet ({addr})")
             }
             Self::SameSubnet { interface, addr } => {
                 write!(
@@ -206,7 +210,7 @@ impl fmt::Display for ForeignReason<'_> {
                     "it is in {interface}'s subnet ({addr}) but not assigned to this host"
                 )
             }
-            Self::Unrelated => f.write_str("it lies in no subnet of this host"),
+            Self::Unrelated => f.write_str("it is in none of this host's subnets"),
         }
     }
 }

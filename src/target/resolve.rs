@@ -11,7 +11,7 @@ use crate::addr::network::{
     Network, is_global, is_group_addr, loopback_networks, private_networks,
 };
 use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, shown};
-use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listing};
+use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listed, Listing};
 use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
 
@@ -592,7 +592,7 @@ pub enum ResolveErrorKind {
     },
     /// An interface has the name beside its own, by which it is not listed (`altname`, ip-link(8)).
     #[error(
-        "`{}` is another name of the interface `{interface}`; write `{interface}`",
+        "`{}` is an alternative name of the interface `{interface}`; write `{interface}`",
         shown(name),
         interface = shown(interface)
     )]
@@ -607,7 +607,7 @@ pub enum ResolveErrorKind {
     #[error(
         "the interface `{}`{} has no {}address{}{}",
         shown(interface),
-        if *running { "" } else { ", which is not running," },
+        if *running { "" } else { " (not running)" },
         FamilyPrefix(*family),
         // Those that it has are of many hosts.
         if family.is_none() && !known.is_empty() { " to listen on" } else { "" },
@@ -643,7 +643,7 @@ pub enum ResolveErrorKind {
         more: usize,
     },
     /// No address is known that the host would use to reach the outside (`_default_`).
-    #[error("this host has no {}address by which it reaches the outside", FamilyPrefix(*family))]
+    #[error("this host has no {}source address for a default route", FamilyPrefix(*family))]
     #[non_exhaustive]
     NoDefaultSource {
         /// The family asked for.
@@ -651,12 +651,10 @@ pub enum ResolveErrorKind {
     },
     /// The snapshot does not have the addresses that the host would use to reach the outside (`_default_`): they could not
     /// be read, or [`Interfaces::with_system_default_sources`] was not called.
-    #[error("the addresses by which this host reaches the outside are not known")]
+    #[error("the source addresses of this host's default routes are unknown")]
     DefaultSourcesUnknown,
     /// The text names several addresses where one is wanted.
-    #[error(
-        "it names {count} addresses and one is wanted; write one of them, or read it as a `ListenAddr`"
-    )]
+    #[error("it names {count} addresses where one is wanted; write one of them")]
     #[non_exhaustive]
     SeveralAddresses {
         /// How many.
@@ -664,7 +662,7 @@ pub enum ResolveErrorKind {
     },
     /// The system does not tell the index of the interface, which is its zone.
     #[error(
-        "the system does not tell the index of the interface `{}`",
+        "the system does not report the index of the interface `{}`",
         shown(interface)
     )]
     #[non_exhaustive]
@@ -676,7 +674,7 @@ pub enum ResolveErrorKind {
     ///
     /// [`BindOptions::lookup`]: crate::BindOptions::lookup
     #[error(
-        "no interface is called `{}`, and looking the name up failed; {}",
+        "no interface is called `{}`, and the DNS lookup failed; {}",
         shown(name),
         Listing(known)
     )]
@@ -691,7 +689,7 @@ pub enum ResolveErrorKind {
     },
     /// No interface has the name, and it was looked up and has no address, or none of the
     /// family asked for.
-    #[error("the name `{}` has no {}address to bind", shown(name), FamilyPrefix(*family))]
+    #[error("the name `{}` resolves to no {}address", shown(name), FamilyPrefix(*family))]
     #[non_exhaustive]
     NameWithoutAddress {
         /// The name.
@@ -740,14 +738,14 @@ impl fmt::Display for More {
     }
 }
 
-/// A clause that lists what there is instead, where there is anything.
+/// A clause that lists what there is instead, if there is anything.
 struct Others<'a>(&'a [String]);
 
 impl fmt::Display for Others<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [] => Ok(()),
-            others => write!(f, "; {}", Listing(others)),
+            others => write!(f, "; it has {}", Listed(others)),
         }
     }
 }

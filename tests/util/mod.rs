@@ -94,3 +94,24 @@ pub(crate) fn interfaces() -> impl Strategy<Value = Vec<Interface>> {
             .collect()
     })
 }
+
+/// Compares what was found with what is expected, row by row, and reports every row that is wrong.
+#[track_caller]
+pub(crate) fn assert_rows<T: PartialEq + std::fmt::Debug>(
+    rows: impl IntoIterator<Item = (String, T, T)>,
+) {
+    let wrong = rows
+        .into_iter()
+        .filter(|(_, found, expected)| found != expected);
+    let wrong: Vec<String> = wrong
+        .map(|(row, found, expected)| {
+            format!("{row}\n      found: {found:?}\n   expected: {expected:?}")
+        })
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} rows are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}

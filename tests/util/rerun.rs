@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 
 /// Says in the environment of the new process what it is to the test.
 const ROLE: &str = "BINDADDR_TEST_ROLE";
@@ -19,8 +20,19 @@ pub(crate) fn role() -> Option<String> {
     env::var(ROLE).ok()
 }
 
+/// The rows of tables that were found wrong in this process, which are reported together.
+static WRONG: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Reports a row of a table that is wrong, at the [end](done) of the test.
+pub(crate) fn wrong_row(row: String) {
+    WRONG.lock().expect("no thread panics in it").push(row);
+}
+
 /// Ends a test in its new process.
+#[track_caller]
 pub(crate) fn done() {
+    let wrong = WRONG.lock().expect("no thread panics in it").join("\n");
+    assert!(wrong.is_empty(), "these rows are not as expected:\n{wrong}");
     println!("{DONE}");
 }
 

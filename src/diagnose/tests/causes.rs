@@ -351,34 +351,34 @@ fn what_seldom_happens_has_its_sentence_too() {
                 ip: ip("fe80::9"),
                 candidates: Some(Vec::new()),
             },
-            "a link-local address needs its zone, and no interface of this host has fe80::9",
+            "a link-local address needs a zone, and no interface of this host has fe80::9",
         ),
         (
             Cause::ZoneRequired {
                 ip: ip("fe80::9"),
                 candidates: None,
             },
-            "a link-local address needs its zone; name its interface, as in `[fe80::1%eth0]`",
+            "a link-local address needs a zone, as in `[fe80::1%eth0]`",
         ),
         (
             conflict(Overlap::SameAddress),
-            "it cannot stand beside `0.0.0.0:80` of the same list, which has 0.0.0.0:80",
+            "conflicts with `0.0.0.0:80` in the same list, which has 0.0.0.0:80",
         ),
         (
             conflict(Overlap::Covers),
-            "it cannot stand beside `0.0.0.0:80` of the same list, which covers every IPv4 address",
+            "conflicts with `0.0.0.0:80` in the same list, which includes every IPv4 address",
         ),
         (
             Cause::UnsupportedOption { option: "freebind" },
-            "this platform does not have the option `freebind`",
+            "this platform does not support the option `freebind`",
         ),
         (
             Cause::TooManyOpenFiles { open: None },
-            "no file descriptor is left for the socket",
+            "no file descriptor is left",
         ),
         (
             Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
-            "a security policy refuses it (Landlock, SELinux, AppArmor or a seccomp filter); root would not help",
+            "denied by a security module (Landlock, SELinux or AppArmor) or a seccomp filter, even for root",
         ),
         (
             Cause::FamilyUnavailable {
@@ -393,7 +393,7 @@ fn what_seldom_happens_has_its_sentence_too() {
                 index: 9,
                 zones: vec!["eth0".into()],
             },
-            "no interface has the index 9; write `[fe80::9%eth0]`",
+            "no interface has index 9; fe80::9 is on eth0",
         ),
         (
             Cause::NoSuchZone {
@@ -401,16 +401,16 @@ fn what_seldom_happens_has_its_sentence_too() {
                 index: 9,
                 zones: Vec::new(),
             },
-            "no interface has the index 9",
+            "no interface has index 9",
         ),
-        (holders(0), "other sockets have every port from 80 to 84"),
+        (holders(0), "every port from 80 to 84 is in use"),
         (
             holders(3),
-            "other sockets have every port from 80 to 84: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1",
+            "every port from 80 to 84 is in use: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1",
         ),
         (
             holders(5),
-            "other sockets have every port from 80 to 84: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1, and 2 more have others",
+            "every port from 80 to 84 is in use: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1, and 2 more have others",
         ),
     ] {
         assert_eq!(cause.to_string(), sentence);
@@ -477,17 +477,17 @@ fn holder_distinguishes_process_uid_from_socket_uid() {
     for (process, sentence) in [
         (
             Some(process(Some(33), Some("nginx"))),
-            "`nginx` (pid 4711, uid 33) on 127.0.0.1",
+            "`nginx` (pid 4711, uid 33) listens on 127.0.0.1",
         ),
         (
             Some(process(None, Some("nginx"))),
-            "`nginx` (pid 4711) on 127.0.0.1",
+            "`nginx` (pid 4711) listens on 127.0.0.1",
         ),
         (
             Some(process(Some(33), None)),
-            "a process (pid 4711, uid 33) on 127.0.0.1",
+            "a process (pid 4711, uid 33) listens on 127.0.0.1",
         ),
-        (None, "a listener that uid 0 created on 127.0.0.1"),
+        (None, "a socket created by uid 0 listens on 127.0.0.1"),
     ] {
         assert_eq!(Holder::synthetic(0, 80, process).to_string(), sentence);
     }
@@ -510,7 +510,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
     };
     assert_eq!(
         said(slice::from_ref(&every), false),
-        "port 80 is in use, possibly by a listener that uid 33 created on [::]"
+        "port 80 is in use; possibly a socket created by uid 33 listens on [::]"
     );
     // One that surely has it is named alone.
     let same = SocketRow {
@@ -519,7 +519,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
     };
     assert_eq!(
         said(&[every.clone(), same], false),
-        "port 80 is in use by a listener that uid 34 created on 127.0.0.1"
+        "port 80 is in use: a socket created by uid 34 listens on 127.0.0.1"
     );
     let dual = SocketRow {
         only_v6: Some(false),
@@ -527,7 +527,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
     };
     assert_eq!(
         said(&[dual], true),
-        "port 80 is in use by a listener that uid 33 created on [::], which is dual-stack and covers IPv4, too"
+        "port 80 is in use: a socket created by uid 33 listens on [::], which is dual-stack and includes IPv4"
     );
 }
 
@@ -545,7 +545,7 @@ fn in_use_keeps_eight_holders() {
         panic!("{causes:?}");
     };
     assert_eq!((holders.len(), *more), (8, 92));
-    assert!(causes[0].to_string().ends_with(", and by 97 more"));
+    assert!(causes[0].to_string().ends_with("; and 97 more"));
 }
 
 #[test]
@@ -564,11 +564,15 @@ fn where_the_system_was_not_asked_an_error_has_a_kind() {
 fn every_hint_is_for_the_causes_that_it_helps() {
     use HintKind::{Configure, Inspect, Program};
 
-    let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process have it";
+    let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process use it";
     let later = "`BindOptions::freebind` binds an address that this host is given later";
     for (name, cause, _) in each() {
         let expected: &[(HintKind, &str)] = match name {
-            "not-on-this-host" | "gone" | "interface-down" | "no-carrier" => &[(Program, later)],
+            "not-on-this-host"
+            | "gone"
+            | "interface-down"
+            | "no-carrier"
+            | "routed-not-assigned" => &[(Program, later)],
             "duplicate" | "not-ready" => &[(
                 Inspect,
                 "`ip addr` shows whether the address is tentative or a duplicate",
@@ -577,10 +581,13 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 Inspect,
                 "`ip route show table local` shows what the kernel treats as local",
             )],
-            "in-vrf" => &[(
-                Configure,
-                "`ip vrf exec vrf0 COMMAND` runs the program in the VRF",
-            )],
+            "in-vrf" => &[
+                (
+                    Configure,
+                    "`ip vrf exec vrf0 COMMAND` runs the program in the VRF",
+                ),
+                (Program, "`BindOptions::device` binds the socket to `vrf0`"),
+            ],
             "in-use" => &[(
                 Inspect,
                 "`ss -antup 'sport = :80'`, run as root, shows which process has it",
@@ -598,11 +605,11 @@ fn every_hint_is_for_the_causes_that_it_helps() {
             )],
             "refused-by-policy" => &[(
                 Configure,
-                "`SocketBindDeny=`, `SystemCallFilter=` and a container's seccomp profile are such filters",
+                "`SocketBindDeny=` and `SystemCallFilter=` in a systemd unit and a container's seccomp profile are such filters",
             )],
             "too-many-open-files" => &[(
                 Configure,
-                "`ulimit -n` and `LimitNOFILE=` set how many a process may have",
+                "`ulimit -n` and `LimitNOFILE=` in a systemd unit set the limit",
             )],
             "family-unavailable" if cause.may_resolve_itself() => {
                 &[(Configure, "`ip link set lo up` brings it up")]
@@ -638,7 +645,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
     assert_eq!(
         texts_of(elsewhere),
         [
-            "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process have it"
+            "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process use it"
         ]
     );
     assert_eq!(texts_of(Cause::RefusedByPolicy(Policy::Filter)).len(), 1);
