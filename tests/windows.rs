@@ -25,7 +25,7 @@ fn the_error_of_winsock_is_kept() {
     assert_eq!(
         err.to_string(),
         format!(
-            "cannot listen on {addr}: another socket has port {}",
+            "cannot listen on {addr}: port {} is in use by another socket",
             addr.port()
         ),
     );
