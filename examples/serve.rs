@@ -37,10 +37,8 @@ fn main() -> ExitCode {
     match serve(&addrs, &options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("error: {err}");
-            for hint in err.hints() {
-                eprintln!("hint: {hint}");
-            }
+            // The sentence, and a line for each hint.
+            eprintln!("error: {err:?}");
             ExitCode::FAILURE
         }
     }

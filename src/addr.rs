@@ -68,8 +68,8 @@ use parse::PortRule;
 /// assert_eq!(err.kind(), ParseErrorKind::AmbiguousIpv6);
 /// assert_eq!(
 ///     err.to_string(),
-///     "invalid listen address \"::1:80\": it reads as the address `::1:80` without a port and \
-///      as `::1` with port 80; write `[::1:80]:8080` for the address or `[::1]:80` for port 80",
+///     "invalid listen address \"::1:80\": ambiguous: the address `::1:80` without a port, \
+///      or `::1` with port 80; write `[::1:80]:8080` for the address or `[::1]:80` for port 80",
 /// );
 /// ```
 ///

@@ -84,7 +84,7 @@ use socket::{group_of, probe};
 /// assert_eq!(
 ///     err.to_string(),
 ///     "cannot listen on 1 of 2 addresses: 127.0.0.1:8080: conflicts with `0.0.0.0:8080` in the \
-///      same list, which includes every IPv4 address",
+///      same list, which already includes 127.0.0.1; remove one of them",
 /// );
 /// ```
 pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {

@@ -38,7 +38,7 @@ pub use warning::{BindableReason, Container, Warning, WarningKind};
 ///
 /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
 /// assert_eq!(err.step(), Step::Bind);
-/// assert_eq!(err.step().to_string(), "binding the socket");
+/// assert_eq!(err.step().to_string(), "bind(2)");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -68,11 +68,11 @@ impl fmt::Display for Step {
             Self::Parse => "reading the text",
             Self::Resolve => "resolving the text",
             Self::Validate => "checking the address",
-            Self::Socket => "making the socket",
+            Self::Socket => "socket(2)",
             Self::Option(option) => return write!(f, "setting the option `{option}`"),
-            Self::Bind => "binding the socket",
-            Self::Listen => "listening",
-            Self::GetSockName => "asking for the port",
+            Self::Bind => "bind(2)",
+            Self::Listen => "listen(2)",
+            Self::GetSockName => "getsockname(2)",
         })
     }
 }

@@ -241,7 +241,7 @@ impl fmt::Display for Change {
             (ChangeKind::InterfaceReplaced { from, to }, interface) => write!(
                 f,
                 "{} was created again with index {to}, and the socket on {addr} is still bound to index {from}",
-                interface.unwrap_or_default()
+                interface.as_deref().unwrap_or("the interface")
             ),
         }
     }

@@ -220,9 +220,9 @@ fn a_range_takes_its_first_free_port() {
     assert_eq!(
         err.to_string(),
         format!(
-            "cannot listen on {range}: 127.0.0.1:{last}: every port from {first} to {last} is in use{}",
+            "cannot listen on {range}: 127.0.0.1:{last}: all ports {first}-{last} are in use{}",
             if cfg!(target_os = "linux") {
-                ": this process has 2"
+                ": this process holds 2"
             } else {
                 ""
             },
@@ -316,7 +316,7 @@ fn a_device_that_can_be_no_interface_is_refused() {
         assert_eq!(
             err.to_string(),
             format!(
-                "cannot listen on 127.0.0.1:0: `{shown}` cannot be the name of an interface, which has 1 to 15 bytes and no `/`, NUL or white space"
+                "cannot listen on 127.0.0.1:0: `{shown}` is not a valid interface name (1 to 15 bytes, without `/`, NUL or white space)"
             ),
         );
     }
@@ -337,7 +337,7 @@ fn an_option_is_set_or_refused() {
             assert_eq!(
                 err.to_string(),
                 format!(
-                    "cannot listen on 127.0.0.1:0: this platform does not support the option `{name}`"
+                    "cannot listen on 127.0.0.1:0: the server sets the socket option `{name}`, which this operating system does not support"
                 ),
             );
             assert_eq!(err.step(), Step::Option(name));

@@ -97,7 +97,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&list, 1),
             [format!(
-                "conflicts with `0.0.0.0:{port}` in the same list, which includes every IPv4 address"
+                "conflicts with `0.0.0.0:{port}` in the same list, which already includes 127.0.0.1; remove one of them"
             )]
         );
         let conflict = list.settings()[1].causes().next();
@@ -125,7 +125,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&list, 3),
             [format!(
-                "conflicts with `[::]:{port}` in the same list, which includes every IPv6 address"
+                "conflicts with `[::]:{port}` in the same list, which already includes ::1; remove one of them"
             )]
         );
         // It stands there already.
@@ -138,7 +138,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
         assert_eq!(
             problems(&alone, 1),
             [format!(
-                "conflicts with `[::]:{port}` in the same list, which is dual-stack and includes IPv4"
+                "conflicts with `[::]:{port}` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them"
             )]
         );
         if cfg!(unix) {
@@ -207,7 +207,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((problems(&found, 0), problems(&found, 1)), (vec![], vec![]));
         assert_eq!(
             problems(&found, 2),
-            ["every port from 4000 to 4002 is in use: this process has 3"]
+            ["all ports 4000-4002 are in use: this process holds 3"]
         );
         for text in ["127.0.0.1:4000-4010", "127.0.0.2:4000-4010"] {
             let bound = bind(text).unwrap();
@@ -238,7 +238,7 @@ fn a_range_has_the_port_that_would_be_taken() {
         let found = check(["localhost:4002-4003"]);
         assert_eq!(
             problems(&found, 0),
-            ["every port from 4002 to 4003 is in use: this process has 1"]
+            ["all ports 4002-4003 are in use: this process holds 1"]
         );
         assert!(bind("localhost:4002-4003").is_err());
         drop(other);
@@ -252,7 +252,9 @@ fn a_range_has_the_port_that_would_be_taken() {
         assert_eq!((addr(0), addr(1)), (4003, 4004));
         assert_eq!(
             problems(&found, 2),
-            ["conflicts with `127.0.0.1:4003` in the same list, which has 127.0.0.1:4003"]
+            [
+                "conflicts with `127.0.0.1:4003` in the same list: both bind 127.0.0.1:4003; remove one of them"
+            ]
         );
         // A range has room beside a server on its first port, whatever else is wrong.
         let err = bind("198.51.100.1:4000-4010").unwrap_err();
@@ -317,7 +319,7 @@ fn the_page_of_a_configuration() {
              \x20 198.51.100.7:80\n\
              \x20   warning: no interface of this host has 198.51.100.7; a local route makes it bindable and reachable\n\
              :8080\n\
-             \x20 error: invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost:8080` for this host only or `*:8080` for every address\n",
+             \x20 error: invalid listen address \":8080\": the host is empty (an unset environment variable?); write `localhost:8080` for this host only or `*:8080` for every address\n",
         );
         drop(server);
     });

@@ -83,7 +83,7 @@ eth0:80
   error    no interface of this host has 192.168.158.94; it is in eth0's subnet
            (192.168.71.67/16) but not assigned to this host; closest local
            address: 192.168.71.67
-  hint     `192.168.71.67:80` is the closest address of this host
+  hint     `192.168.71.67:80` is the closest local address
   hint     `0.0.0.0:80` listens on every IPv4 address of this host, which opens
            it to private networks
 ",
@@ -117,9 +117,9 @@ fn a_mistake_is_marked() {
         &["explain", "::1:80", "eth0", "--", "-localhost:80a"],
         "\
 ::1:80
-  error    invalid listen address \"::1:80\": it reads as the address `::1:80`
-           without a port and as `::1` with port 80; write `[::1:80]:8080` for
-           the address or `[::1]:80` for port 80
+  error    invalid listen address \"::1:80\": ambiguous: the address `::1:80`
+           without a port, or `::1` with port 80; write `[::1:80]:8080` for the
+           address or `[::1]:80` for port 80
            ::1:80
            ^^^^^^
 eth0
@@ -127,8 +127,8 @@ eth0
            eth0
            ^^^^
 -localhost:80a
-  error    invalid listen address \"-localhost:80a\": `80a` is not a port, which
-           is a number from 0 to 65535
+  error    invalid listen address \"-localhost:80a\": `80a` is not a port (a
+           number from 0 to 65535)
            -localhost:80a
                       ^^^
 ",
@@ -155,8 +155,7 @@ fn check_finds_what_does_not_fit_together() {
             format!(
                 "*:80 means every IPv4 and IPv6 address of this host binds [::]:80 open to private networks \
                  127.0.0.1:80 means this host only, by 127.0.0.1 binds 127.0.0.1:80 open to this host only \
-                 error conflicts with `*:80` in the same list, which is dual-stack and includes IPv4 \
-                 10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) binds 10.1.2.3:9000 \
+                 error conflicts with `*:80` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them 10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) binds 10.1.2.3:9000 \
                  open to private networks error port 9000 is in use: `{comm}` (pid {pid}, uid 0) \
                  listens on 0.0.0.0, which includes every IPv4 address"
             ),
@@ -248,17 +247,17 @@ fn check_reads_config_files() {
     .expect("it is written");
     std::fs::write(dir.join("empty.conf"), "# nothing\n").expect("it is written");
     let (_, stderr, code) = bindaddr_with("", &["check", "server.toml"]);
-    assert_eq!(stderr, "error: server.toml: there is no such file\n");
+    assert_eq!(stderr, "error: server.toml: no such file\n");
     assert_eq!(code, Some(1));
     std::fs::write(dir.join("escape.toml"), "listen = \"\x1b]0;x\x07\"\n").expect("it is written");
     for (name, told) in [
         (
             "odd.json",
-            "a value of `listen` is neither a text nor a port",
+            "`listen` must be a string, a port number, or an array of these",
         ),
         ("escape.toml", "escape.toml: line 1: invalid basic string"),
         ("empty.conf", "no listen address"),
-        ("missing.toml", "there is no such file"),
+        ("missing.toml", "no such file"),
     ] {
         let (_, stderr, code) = bindaddr_with("", &["check", &path(&dir.join(name))]);
         assert!(
@@ -270,11 +269,11 @@ fn check_reads_config_files() {
     for (args, told) in [
         (
             ["check", "--key", "nothing", &*json],
-            "server.json: no value of the key `nothing`\n",
+            "server.json: the key `nothing` is not in the file; name another with `--key`\n",
         ),
         (
             ["check", "--key", "listen", "./missing.toml"],
-            "./missing.toml: there is no such file\n",
+            "./missing.toml: no such file\n",
         ),
     ] {
         let (stdout, stderr, code) = bindaddr_with("", &args);
@@ -510,7 +509,7 @@ eth0:80
   http://192.168.71.67:80/  (eth0)
   http://[fd00::67]:80/  (eth0)
   open to  private networks
-  error    it is open to more than it may be
+  error    reachable from more than `--at-most` allows
 ",
             1,
         );
@@ -520,11 +519,11 @@ eth0:80
 localhost:8000-8010
   127.0.0.1:8000 from this host, through lo
   [::1]:8000 from this host, through lo
-  warning  the port is the first one from 8000 to 8010 that is free
+  warning  the port will be the first free one in 8000-8010
   open to  this host only
 127.0.0.1:0
   127.0.0.1:0 from this host, through lo
-  warning  the port is one that the system chooses
+  warning  port 0: the kernel chooses the port when the server starts
   open to  this host only
 ",
             0,
@@ -546,7 +545,7 @@ localhost:8000-8010
         ip("route add local 192.168.1.0/24 dev lo");
         let (code, stdout) = at_most("this-host", absent);
         assert_eq!(code, Some(1), "{stdout}");
-        let told = "-192.168.1.1:80\n  open to  private networks\n  error    it is open to more than it may be\n";
+        let told = "-192.168.1.1:80\n  open to  private networks\n  error    reachable from more than `--at-most` allows\n";
         assert!(stdout.contains(told), "{stdout}");
     });
 }
@@ -641,7 +640,7 @@ fn a_mistake_in_the_arguments_is_another_status() {
     ] {
         let (stdout, stderr, code) = bindaddr_with("", args);
         assert!(
-            stderr.contains("Usage") || stderr.contains("it is no number of seconds"),
+            stderr.contains("Usage") || stderr.contains("expected a number of seconds"),
             "{stderr}"
         );
         assert_eq!((stdout.as_str(), code), ("", Some(2)));

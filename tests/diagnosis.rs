@@ -427,6 +427,17 @@ fn local_route_missing() {
             "an IPv4 address that the table local blackholes",
             "10.0.0.1:80",
         );
+        // The address alone brings its route back, but does not push aside one that is in the way: so the sentence says
+        // neither, and the hint shows which of the two it is.
+        let again = || {
+            ip("addr del 10.0.0.1/24 dev eth0");
+            ip("addr add 10.0.0.1/24 dev eth0");
+            bind("10.0.0.1:80").is_ok()
+        };
+        assert!(!again());
+        ip("route del blackhole 10.0.0.1 table local");
+        ip("route del local 10.0.0.1 dev eth0 table local");
+        assert!(again());
     });
 }
 
@@ -736,7 +747,7 @@ fn in_use_by_another_user() {
         assert_eq!((holders[0].uid(), holders[0].pid()), (Some(65534), None));
         assert_eq!(
             texts_of_hints(&err),
-            ["`ss -antup 'sport = :80'`, run as root, shows which process has it"]
+            ["`ss -antup 'sport = :80'`, run as root, shows which process holds the port"]
         );
         return rerun::done();
     }
@@ -1034,7 +1045,7 @@ fn a_privilege_in_another_user_namespace() {
         assert_eq!(
             texts_of_hints(&err),
             [
-                "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process use it"
+                "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process bind the ports from 80 up"
             ]
         );
         assert!(!bindaddr::check(["127.0.0.1:80"]).is_ok());
@@ -1268,7 +1279,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
                 .unwrap_err()
                 .cause()
                 .to_string(),
-            "the zone of fe80::7 is eth0, but the socket is bound to `lo`"
+            "the server binds this socket to the interface lo, but the zone of fe80::7 is eth0"
         );
         // No interface has ::1 then.
         set("net/ipv6/conf/all/disable_ipv6", "1");

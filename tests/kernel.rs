@@ -118,7 +118,7 @@ fn addresses_of_others_are_told_apart() {
         assert_eq!(
             hints,
             [
-                "`192.168.71.67:80` is the closest address of this host",
+                "`192.168.71.67:80` is the closest local address",
                 "`0.0.0.0:80` listens on every IPv4 address of this host, which opens it to private networks",
                 "`BindOptions::freebind` binds an address that this host is given later",
             ],
@@ -310,7 +310,7 @@ fn cgroup_bound_device_is_reported() {
     if rerun::role().as_deref() == Some("bound-to-eth0") {
         assert_eq!(
             fails("[::1]:80").to_string(),
-            "cannot listen on [::1]:80: the cgroup of this process binds its sockets to `eth0`, which does not have ::1, which is on lo"
+            "cannot listen on [::1]:80: the cgroup of this process binds its sockets to eth0, which does not have ::1; ::1 is on lo"
         );
         // An option of the program's own comes last.
         let on_lo = BindOptions::new().device("lo").bind("0.0.0.0:80");
@@ -618,11 +618,11 @@ fn a_host_without_ipv6_loopback_has_localhost() {
         assert_fails(
             "127.0.0.1:80",
             Some(EADDRNOTAVAIL),
-            "this host has no 127.0.0.1 at present",
+            "no interface of this host has 127.0.0.1",
         );
         assert_eq!(
             fails("localhost:80").to_string(),
-            "cannot listen on localhost:80: 127.0.0.1:80: this host has no 127.0.0.1 at present",
+            "cannot listen on localhost:80: 127.0.0.1:80: no interface of this host has 127.0.0.1",
         );
     });
 }
@@ -655,7 +655,7 @@ fn the_limit_of_privileged_ports_is_read() {
             assert_eq!(
                 hints.last().map(bindaddr::diagnosis::Hint::text),
                 Some(&*format!(
-                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process use it"
+                    "`sysctl net.ipv4.ip_unprivileged_port_start={port}` lets every process bind the ports from {port} up"
                 )),
             );
             assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
@@ -681,7 +681,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
         assert_fails(
             "127.0.0.1:80",
             Some(EACCES),
-            "port 80 is privileged by default (below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher",
+            "port 80 is probably privileged (by default below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher",
         );
         return rerun::done();
     }
@@ -780,7 +780,7 @@ fn a_device_is_bound_to() {
         let err = on("eth1").bind("0.0.0.0:80").unwrap_err();
         assert_eq!(
             err.to_string(),
-            "cannot listen on 0.0.0.0:80: no interface is called `eth1`; there are `eth0`, `lo`, `far0`",
+            "cannot listen on 0.0.0.0:80: the server is set to use the interface `eth1`, which does not exist; there are `eth0`, `lo`, `far0`",
         );
         assert_eq!(
             (err.step(), err.raw_os_error()),
@@ -821,7 +821,7 @@ fn the_kernel_has_the_last_word() {
         assert_fails(
             "10.0.0.1:80",
             Some(EADDRNOTAVAIL),
-            "10.0.0.1 on eth0 is missing from the routing table `local`, which decides what bind(2) accepts",
+            "10.0.0.1 is on eth0, but the routing table `local` has no usable route to it",
         );
         assert!(!fails("10.0.0.1:80").is_transient());
     });

@@ -355,16 +355,15 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             for (settings, says) in [
                 (
                     ["0.0.0.0:80", "10.0.0.1:80"],
-                    "10.0.0.1:80: conflicts with `0.0.0.0:80` in the same list, which includes every IPv4 address",
+                    "10.0.0.1:80: conflicts with `0.0.0.0:80` in the same list, which already includes 10.0.0.1; remove one of them",
                 ),
                 (
                     ["10.0.0.1:80", "*:80"],
-                    "*:80: [::]:80: conflicts with `10.0.0.1:80` in the same list, which the dual-stack :: includes",
+                    "*:80: [::]:80: conflicts with `10.0.0.1:80` in the same list: the dual-stack :: already includes 10.0.0.1; remove one of them",
                 ),
                 (
                     ["[::]:80", "ipv4@lo:80"],
-                    "(1) ipv4@lo:80: 10.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and includes IPv4; (2) \
-                 ipv4@lo:80: 127.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and includes IPv4",
+                    "(1) ipv4@lo:80: 10.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 10.0.0.1; remove one of them; (2) ipv4@lo:80: 127.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them",
                 ),
             ] {
                 let err = fails(settings);
@@ -455,7 +454,7 @@ fn who_must_have_a_port_comes_first() {
         assert_eq!(
             err.to_string(),
             "cannot listen on 1 of 3 addresses: 127.0.0.1:8000-8001: 127.0.0.1:8000: \
-             conflicts with `127.0.0.1:8000` in the same list, which has 127.0.0.1:8000",
+             conflicts with `127.0.0.1:8000` in the same list: both bind 127.0.0.1:8000; remove one of them",
         );
     });
 }

@@ -295,7 +295,7 @@ fn a_host_alone_is_one_target() {
         ),
         (
             "-::1",
-            "invalid listen address \"-::1\": expected a host, which cannot be optional (`-`); write `::1`",
+            "invalid listen address \"-::1\": unexpected leading `-`; a host cannot be optional here; write `::1`",
         ),
         (
             ":::80",
@@ -307,15 +307,15 @@ fn a_host_alone_is_one_target() {
         ),
         (
             ":8080",
-            "invalid listen address \":8080\": the host is empty, as when a variable is unset; write `localhost` for this host only or `*` for every address",
+            "invalid listen address \":8080\": the host is empty (an unset environment variable?); write `localhost` for this host only or `*` for every address",
         ),
         (
             "ipv4@",
-            "invalid listen address \"ipv4@\": the host is empty, as when a variable is unset; write `ipv4@localhost` for this host only or `ipv4@*` for every address",
+            "invalid listen address \"ipv4@\": the host is empty (an unset environment variable?); write `ipv4@localhost` for this host only or `ipv4@*` for every address",
         ),
         (
             "2130706433",
-            "invalid listen address \"2130706433\": `2130706433` is a number; an IPv4 address has four decimal numbers, as in `127.0.0.1`",
+            "invalid listen address \"2130706433\": `2130706433` is not a complete IPv4 address; write all four numbers in decimal, as in `127.0.0.1`",
         ),
         (
             "eth0",

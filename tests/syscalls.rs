@@ -295,7 +295,8 @@ fn too_many_open_files_are_said_so() {
                 );
                 assert!(err.is_transient());
             }
-            let mut says = "cannot listen on 127.0.0.1:80: no file descriptor is left".to_owned();
+            let mut says =
+                "cannot listen on 127.0.0.1:80: the limit of open files is reached".to_owned();
             if features::counts_descriptors() {
                 let open = std::fs::metadata("/proc/self/fd").unwrap().len();
                 says = format!("{says}; this process has {open} open");
@@ -362,7 +363,7 @@ fn an_unexplained_error_keeps_its_step_and_source() {
             let err = bind("127.0.0.1:61242").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on 127.0.0.1:61242: setting the option `SO_REUSEADDR` failed",
+                "cannot listen on 127.0.0.1:61242: setting the option `SO_REUSEADDR` failed: Numerical argument out of domain (os error 33)",
             );
             assert_eq!(err.raw_os_error(), Some(33));
             assert!(matches!(err.cause(), Cause::Other { .. }));
@@ -379,7 +380,7 @@ fn a_policy_that_forbids_is_said_so() {
             let err = bind("127.0.0.1:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on 127.0.0.1:80: denied by a BPF program (of this process's cgroup or of a security module), even for root"
+                "cannot listen on 127.0.0.1:80: denied by a BPF program (of this process's cgroup or of a security module); running as root does not help"
             );
             assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
         },
@@ -420,7 +421,7 @@ fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
             let err = bind("198.51.100.1:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on 198.51.100.1:80: the kernel does not bind this address; the reason is unknown, because the interfaces cannot be read",
+                "cannot listen on 198.51.100.1:80: this address cannot be bound; the reason is unknown, because this host's interfaces cannot be read",
             );
             assert!(matches!(err.cause(), Cause::AddressUnavailable { .. }));
             assert_eq!(err.raw_os_error(), Some(99));
@@ -454,7 +455,7 @@ fn nothing_is_said_of_devices_that_cannot_be_read() {
             let device = BindOptions::new().device("v9");
             assert_eq!(
                 device.bind("127.0.0.1:0").unwrap_err().to_string(),
-                "cannot listen on 127.0.0.1:0: no interface is called `v9`",
+                "cannot listen on 127.0.0.1:0: the server is set to use the interface `v9`, which does not exist",
             );
         },
     );

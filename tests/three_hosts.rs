@@ -261,8 +261,13 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         let warnings = alone[0].warnings(&host);
         assert_eq!(
             warnings[0].kind().to_string(),
-            "fd00::1 lost its local route when its interface went down, so no client can connect"
+            "fd00::1 has no local route, so no client can connect; remove the address and add it again"
         );
+        // As it says.
+        ip("addr del fd00::1/64 dev eth0");
+        ip("addr add fd00::1/64 dev eth0 nodad");
+        assert_eq!(connects_each(&[alone.as_slice()[0].local_addr()]), [true]);
+        assert_eq!(alone[0].warnings(&Interfaces::system().unwrap()), []);
         // One that was added since has its route.
         ip("addr add fd99::1/64 dev eth0 nodad");
         let alone = bindaddr::bind("[fd99::1]:0").unwrap();
@@ -308,7 +313,9 @@ fn warnings_have_their_evidence_from_the_kernel() {
         );
         assert_eq!(
             found("*:5000"),
-            ["global-address [::]:5000: 2001:db8::1 on eth0 is exposed to the internet"],
+            [
+                "global-address [::]:5000: 2001:db8::1 on eth0 is a global address, so clients on the internet can connect unless a firewall blocks them"
+            ],
         );
         set("net/ipv4/conf/lo/route_localnet", "1");
         assert_eq!(found("localhost:5000"), [""; 0]);
@@ -317,7 +324,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
         assert_eq!(
             found("localhost:5000"),
             [
-                "routed-loopback 127.0.0.1:5000: `net.ipv4.conf.eth0.route_localnet` is set, so other hosts can connect"
+                "routed-loopback 127.0.0.1:5000: `net.ipv4.conf.eth0.route_localnet` is set, so other hosts may reach loopback addresses; set it to 0, or block 127.0.0.0/8 from outside"
             ],
         );
         // Through the device lo they do not.
@@ -347,22 +354,22 @@ fn warnings_have_their_evidence_from_the_kernel() {
         let [in_container] = <[String; 1]>::try_from(found("localhost:5000")).unwrap();
         // In a container of Docker, say, its marker follows.
         let evidence = "(its interfaces lead to another network namespace";
-        let begun = "container-loopback 127.0.0.1:5000: only this container can connect, its host \
-                     cannot ";
+        let begun = "container-loopback 127.0.0.1:5000: only this container can connect, not its \
+                     host ";
         assert!(
             in_container.starts_with(&format!("{begun}{evidence}")),
             "{in_container}"
         );
-        let mend = "); listen on `*` and publish the port to 127.0.0.1 of the host";
+        let mend = "); listen on `*` and publish the port to 127.0.0.1 on the host";
         assert!(in_container.ends_with(mend), "{in_container}");
         let [published] = <[String; 1]>::try_from(found("192.168.71.67:5000")).unwrap();
-        let begun = "published-port 192.168.71.67:5000: this is a container ";
+        let begun = "published-port 192.168.71.67:5000: running in a container ";
         assert!(
             published.starts_with(&format!("{begun}{evidence}")),
             "{published}"
         );
-        let rest = "); a published port is open on every address of the host, past its firewall, \
-                    unless it is published to 127.0.0.1";
+        let rest = "); if this port is published, it may be open on every address of the host and bypass \
+                    its firewall; publish it to 127.0.0.1 to keep it local";
         assert!(published.ends_with(rest), "{published}");
     });
 }

@@ -30,7 +30,7 @@ fn the_error_of_winsock_is_kept() {
         ),
     );
     let hints: Vec<_> = err.hints().iter().map(ToString::to_string).collect();
-    assert_eq!(hints, ["`netstat -ano` shows which process has it"]);
+    assert_eq!(hints, ["`netstat -ano` shows which process holds the port"]);
 
     // TEST-NET-2 (RFC 5737), which no host has.
     let err = bind("198.51.100.1:0").unwrap_err();

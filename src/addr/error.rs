@@ -343,14 +343,14 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         ),
         Kind::Url => f.write_str("expected an address, not a URL"),
         Kind::Path => write!(f, "unexpected path `{shown_part}`"),
-        Kind::UnixSocket => f.write_str("it is a Unix socket; only internet addresses are read here"),
-        Kind::EmptyHost => f.write_str("the host is empty, as when a variable is unset"),
+        Kind::UnixSocket => f.write_str("Unix sockets are not supported here; write an IP address and a port"),
+        Kind::EmptyHost => f.write_str("the host is empty (an unset environment variable?)"),
         Kind::UnknownFamily if part.contains(':') => f.write_str(
-            "`@` is preceded by something other than an address family; the families are `ipv4@` and `ipv6@`",
+            "unknown address family before `@`; expected `ipv4@` or `ipv6@`",
         ),
         Kind::UnknownFamily => write!(
             f,
-            "`{shown_part}@` is not an address family; the families are `ipv4@` and `ipv6@`"
+            "unknown address family `{shown_part}@`; expected `ipv4@` or `ipv6@`"
         ),
         Kind::FamilyMismatch => {
             write!(f, "`{shown_part}` is not of the family before the `@`")
@@ -362,21 +362,21 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         Kind::UnexpectedPort if part.is_empty() => f.write_str("expected a host without a port"),
         Kind::UnexpectedPort => write!(f, "expected a host without the port `{shown_part}`"),
         Kind::UnexpectedOptional if before.ends_with(['-', '@']) => f.write_str("a name cannot begin with `-`"),
-        Kind::UnexpectedOptional => f.write_str("expected a host, which cannot be optional (`-`)"),
+        Kind::UnexpectedOptional => f.write_str("unexpected leading `-`; a host cannot be optional here"),
         Kind::UnexpectedFamily => write!(f, "expected a host without the family `{shown_part}`"),
-        Kind::InvalidPort => write!(f, "`{shown_part}` is not a port, which is a number from 0 to 65535"),
+        Kind::InvalidPort => write!(f, "`{shown_part}` is not a port (a number from 0 to 65535)"),
         Kind::SignedPort => write!(f, "the port `{shown_part}` has a sign"),
         Kind::LeadingZeroPort => write!(f, "the port `{shown_part}` has leading zeros"),
         Kind::PortTooLarge => write!(f, "the port `{shown_part}` is too large; the largest is 65535"),
         Kind::ReversedRange => write!(f, "the port range `{shown_part}` ends before it starts"),
         Kind::RangeFromZero => write!(
             f,
-            "the port range `{shown_part}` starts at 0, which asks for any free port"
+            "the port range `{shown_part}` starts at 0; start at 1, or write port `0` alone for any free port"
         ),
         Kind::AmbiguousIpv6 => {
             let (ip, port) = part.rsplit_once(':').unwrap_or((part, ""));
             let port = without_zeros(port);
-            write!(f, "it reads as the address `{part}` without a port and as `{ip}` with port {port}")
+            write!(f, "ambiguous: the address `{part}` without a port, or `{ip}` with port {port}")
         }
         Kind::UnbracketedIpv6 => f.write_str("an IPv6 address with a port needs brackets"),
         Kind::UnclosedBracket => f.write_str("the `[` is never closed; an IPv6 address is written `[::1]:8080`"),
@@ -390,15 +390,15 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         }
         Kind::InvalidIpv6 => write!(
             f,
-            "`{shown_part}` is not an IPv6 address, which has up to eight groups as in `2001:db8::1`"
+            "`{shown_part}` is not an IPv6 address (eight groups, or fewer with one `::`, as in `2001:db8::1`)"
         ),
         Kind::InvalidIpv4 => write!(
             f,
-            "`{shown_part}` is not an IPv4 address, which has four numbers up to 255 as in `127.0.0.1`"
+            "`{shown_part}` is not an IPv4 address (four numbers up to 255, as in `127.0.0.1`)"
         ),
         Kind::LegacyIpv4 => write!(
             f,
-            "`{shown_part}` is a number; an IPv4 address has four decimal numbers, as in `127.0.0.1`"
+            "`{shown_part}` is not a complete IPv4 address; write all four numbers in decimal, as in `127.0.0.1`"
         ),
         Kind::LeadingZeroOctet => write!(
             f,
@@ -406,7 +406,7 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         ),
         Kind::TooManyColons => f.write_str("only IPv6 addresses have more than one `:`"),
         Kind::EmptyZone => f.write_str("the zone after `%` is empty; name an interface, as in `%eth0`"),
-        Kind::EncodedZone => f.write_str("`%25` is the spelling of `%` in a URL"),
+        Kind::EncodedZone => f.write_str("`%25` is URL encoding for `%`"),
         Kind::ZoneOutsideBrackets => f.write_str("the zone belongs inside the brackets, after the address"),
         Kind::ZoneNotLinkLocal => f.write_str("only link-local addresses have a zone"),
         Kind::ZoneTooLarge => write!(
@@ -423,7 +423,7 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             f,
             "`{shown_part}` is not a prefix length; the longest is 32 for IPv4 and 128 for IPv6"
         ),
-        Kind::HostBitsSet => write!(f, "`{shown_part}` has bits set after its prefix"),
+        Kind::HostBitsSet => write!(f, "`{shown_part}` has host bits set"),
         Kind::MappedNetwork => {
             f.write_str("no host has an address in an IPv4-mapped network; write the IPv4 network")
         }

@@ -41,8 +41,8 @@ use super::parse::{self, PortRule};
 /// let err = "127.0.0.1:-1,*:80,[::1]:65536".parse::<ListenAddrs>().unwrap_err();
 /// assert_eq!(
 ///     err.to_string(),
-///     "entry 1 of 3: invalid listen address \"127.0.0.1:-1\": the port `-1` has a sign; entry \
-///      3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; the largest is 65535",
+///     "(1) entry 1 of 3: invalid listen address \"127.0.0.1:-1\": the port `-1` has a sign; \
+///      (2) entry 3 of 3: invalid listen address \"[::1]:65536\": the port `65536` is too large; the largest is 65535",
 /// );
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -453,8 +453,12 @@ impl fmt::Display for ParseListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         for (n, error) in self.errors.iter().take(SHOWN).enumerate() {
-            let joint = if n == 0 { "" } else { "; " };
-            f.write_str(joint)?;
+            // The sentences have clauses, so that a semicolon does not tell them apart.
+            match (n, self.errors.len()) {
+                (_, 1) => {}
+                (0, _) => f.write_str("(1) ")?,
+                (n, _) => write!(f, "; ({}) ", n + 1)?,
+            }
             if self.entries > 1 {
                 write!(f, "entry {} of {}: ", error.index + 1, self.entries)?;
             }

@@ -202,10 +202,10 @@ fn replacement(
             "listens on every IPv6 address of this host"
         }
         IpAddr::V6(ip) if ip.is_unspecified() => "listens on every address of this host",
-        ip if ip.is_loopback() => "listens on the loopback address of this host",
-        ip if ip == attempt.addr.ip() && zone(attempt.addr) == 0 => "names the interface",
-        ip if ip == attempt.addr.ip() => "is that address on another link",
-        _ => "is the closest address of this host",
+        ip if ip.is_loopback() => "listens on loopback, for this host only",
+        ip if ip == attempt.addr.ip() && zone(attempt.addr) == 0 => "adds the zone",
+        ip if ip == attempt.addr.ip() => "has the zone of the interface that has the address",
+        _ => "is the closest local address",
     };
     let text = format!("`{setting}` {what}");
     let before = exposure_of(written, attempt.only_v6_option, device, host);
@@ -275,7 +275,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         | Cause::NoCarrier(_)
         | Cause::RoutedNotAssigned(_) => comes_later(),
         Cause::Duplicate(_) | Cause::NotReady(_) if linux => vec![inspect(
-            "`ip addr` shows whether the address is tentative or a duplicate",
+            "`ip addr` marks the address `tentative` or `dadfailed`",
         )],
         Cause::LocalRouteMissing(_) | Cause::NotTreatedAsLocal(_) if linux => {
             vec![inspect(TABLE_LOCAL)]
@@ -303,9 +303,9 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
                 && !evidence.sockets(attempt.protocol).is_searched =>
         {
             let all = match system {
-                System::Linux => "`ss -antup`, run as root, shows which processes have them",
-                System::Darwin => "`sudo lsof -nP -i` shows which processes have them",
-                System::Windows => "`netstat -ano` shows which processes have them",
+                System::Linux => "`ss -antup`, run as root, shows which processes hold the ports",
+                System::Darwin => "`sudo lsof -nP -i` shows which processes hold the ports",
+                System::Windows => "`netstat -ano` shows which processes hold the ports",
                 System::Unix => return Vec::new(),
             };
             vec![inspect(all)]
@@ -317,12 +317,12 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         {
             vec![inspect(match system {
                 System::Linux => format!(
-                    "`ss -antup 'sport = :{port}'`, run as root, shows which process has it"
+                    "`ss -antup 'sport = :{port}'`, run as root, shows which process holds the port"
                 ),
                 System::Darwin => {
-                    format!("`sudo lsof -nP -i :{port}` shows which process has it")
+                    format!("`sudo lsof -nP -i :{port}` shows which process holds the port")
                 }
-                System::Windows => "`netstat -ano` shows which process has it".to_owned(),
+                System::Windows => "`netstat -ano` shows which process holds the port".to_owned(),
                 System::Unix => return Vec::new(),
             })]
         }
@@ -359,16 +359,18 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
                             "`setcap cap_net_bind_service=+ep` on the program's file grants it",
                         ));
                     }
-                    hints.push(configure(format!("{lower} lets every process use it")));
+                    hints.push(configure(format!(
+                        "{lower} lets every process bind the ports from {port} up"
+                    )));
                     hints
                 }
                 Privilege::InAnotherUserNamespace => vec![configure(format!(
-                    "{lower} in this process's network namespace lets every process use it"
+                    "{lower} in this process's network namespace lets every process bind the ports from {port} up"
                 ))],
             }
         }
         Cause::Denied { step: Step::Bind } if linux => vec![configure(
-            "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE",
+            "a port below `net.ipv4.ip_unprivileged_port_start` needs CAP_NET_BIND_SERVICE; grant it, or use a higher port",
         )],
         Cause::Denied { step: Step::Bind } if system == System::Windows => vec![
             inspect(
@@ -382,10 +384,10 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             vec![configure("an Android app needs the permission `INTERNET`")]
         }
         Cause::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![configure(
-            "`SocketBindDeny=` and `SystemCallFilter=` in a systemd unit and a container's seccomp profile are such filters",
+            "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
         )],
         Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
-            "`ulimit -n` and `LimitNOFILE=` in a systemd unit set the limit",
+            "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",
         )],
         Cause::FamilyUnavailable {
             why: FamilyUnavailableReason::LoopbackDown,

@@ -131,7 +131,7 @@ fn another_loopback_address_is_an_alias_of_lo0() {
     let cause = || cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
     assert_eq!(
         cause().to_string(),
-        "this host has no 127.0.0.2 at present; it has 127.0.0.1/8"
+        "no interface of this host has 127.0.0.2; the loopback interface has only 127.0.0.1/8"
     );
     let alias = ["`ifconfig lo0 alias 127.0.0.2` adds it"];
     for system in ALL {
@@ -158,18 +158,18 @@ fn a_holder_is_looked_up_with_the_command_of_the_system() {
     for (system, one, all) in [
         (
             System::Linux,
-            "`ss -antup 'sport = :80'`, run as root, shows which process has it",
-            "`ss -antup`, run as root, shows which processes have them",
+            "`ss -antup 'sport = :80'`, run as root, shows which process holds the port",
+            "`ss -antup`, run as root, shows which processes hold the ports",
         ),
         (
             System::Darwin,
-            "`sudo lsof -nP -i :80` shows which process has it",
-            "`sudo lsof -nP -i` shows which processes have them",
+            "`sudo lsof -nP -i :80` shows which process holds the port",
+            "`sudo lsof -nP -i` shows which processes hold the ports",
         ),
         (
             System::Windows,
-            "`netstat -ano` shows which process has it",
-            "`netstat -ano` shows which processes have them",
+            "`netstat -ano` shows which process holds the port",
+            "`netstat -ano` shows which processes hold the ports",
         ),
     ] {
         assert_eq!(hints_on(system, in_use()), [one]);

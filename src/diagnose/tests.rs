@@ -111,7 +111,7 @@ fn an_address_in_a_vrf_names_it() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "192.168.71.67 on eth0 belongs to the VRF `vrf0`, and a socket outside of it cannot be bound to the address",
+        "192.168.71.67 on eth0 is in the VRF `vrf0`, and this socket is not",
     );
     assert!(matches!(cause, Cause::InVrf { vrf, .. } if vrf == "vrf0"));
     row(
@@ -120,7 +120,7 @@ fn an_address_in_a_vrf_names_it() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "2001:db8:1::10 on eth0 belongs to the VRF `vrf0`, and a socket outside of it cannot be bound to the address",
+        "2001:db8:1::10 on eth0 is in the VRF `vrf0`, and this socket is not",
     );
     // Of a socket that is bound to it this cannot be what is wrong.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
@@ -207,7 +207,7 @@ fn a_filter_without_seccomp_is_that_of_the_cgroup() {
         Step::Bind,
         EPERM,
         &evidence,
-        "denied by a BPF program (of this process's cgroup or of a security module), even for root",
+        "denied by a BPF program (of this process's cgroup or of a security module); running as root does not help",
     );
     assert!(matches!(cause, Cause::RefusedByPolicy(Policy::Bpf)));
 }
@@ -222,7 +222,7 @@ fn a_port_whose_holder_is_not_shown_is_told_as_such() {
         Step::Bind,
         EADDRINUSE,
         &evidence,
-        "port 80 is in use by a socket that the kernel does not list, such as one that is bound and does not listen",
+        "port 80 is in use by a socket that the kernel does not list (for example one that is bound but not listening)",
     );
     assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
@@ -289,11 +289,11 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
     };
     assert_eq!(
         said("192.168.71.67:80", &evidence),
-        "the device `vrf0` does not have 192.168.71.67, which is on eth0"
+        "the server binds this socket to the interface vrf0, which does not have 192.168.71.67; 192.168.71.67 is on eth0"
     );
     assert_eq!(
         said("127.0.0.2:80", &evidence),
-        "the device `vrf0` does not have 127.0.0.2, which is on lo"
+        "the server binds this socket to the interface vrf0, which does not have 127.0.0.2; 127.0.0.2 is on lo"
     );
     let inside = Evidence {
         links: [(2, link(2, "eth0", 3))].into(),
@@ -554,7 +554,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
     assert!(matches!(unread, Cause::PrivilegedPort { limit: None, .. }));
     assert_eq!(
         unread.to_string(),
-        "port 80 is privileged by default (below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
+        "port 80 is probably privileged (by default below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
     );
     assert!(matches!(because(None, None), Cause::Denied { .. }));
     assert!(is_policy(because(None, Some(Capability::Effective))));

@@ -311,7 +311,7 @@ pub enum Privilege {
 /// let cause = Cause::RefusedByPolicy(Policy::SecurityModule);
 /// assert_eq!(
 ///     cause.to_string(),
-///     "denied by a security module (Landlock, SELinux or AppArmor), even for root",
+///     "denied by a security module (Landlock, SELinux or AppArmor); running as root does not help",
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -483,9 +483,13 @@ impl SettingError {
         }
     }
 
-    /// Returns the causes as one sentence.
+    /// Returns the causes as one sentence. The error of the system is added only if no cause explains it.
     fn sentence(&self) -> String {
-        let causes: Vec<String> = self.causes.iter().map(ToString::to_string).collect();
+        let of_cause = |cause: &Cause| match (cause, &self.error) {
+            (Cause::Other { .. }, Some(error)) => format!("{cause}: {error}"),
+            _ => cause.to_string(),
+        };
+        let causes: Vec<String> = self.causes.iter().map(of_cause).collect();
         causes.join("; also, ")
     }
 }

@@ -30,16 +30,16 @@ impl fmt::Display for Cause {
             }
             Self::Gone(local) => {
                 let (ip, names) = (local.ip(), Owners(local));
-                write!(f, "no interface has {ip} any more; it was on {names} when the setting was resolved")
+                write!(f, "{ip} is no longer on {names}, where it was when the setting was resolved")
             }
             Self::RoutedNotAssigned(foreign) if foreign.ip().is_ipv4() => write!(
                 f,
-                "{} is local only by a route outside the routing table `local`, which bind(2) ignores; assign the address to an interface, or add the route to that table",
+                "{} has a local route, but not in the routing table `local`, the only one that bind(2) reads; add the route there, or assign the address to an interface",
                 foreign.ip()
             ),
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
-                "{} is local by a route, but no interface has it; assign it to an interface",
+                "{} has a local route, but bind(2) takes only IPv6 addresses of an interface; assign it to one",
                 foreign.ip()
             ),
             Self::OtherZone { ip, zones } => {
@@ -54,23 +54,23 @@ impl fmt::Display for Cause {
             } => {
                 let device = shown(device);
                 if *is_by_zone {
-                    write!(f, "the zone of {ip} is ")?;
+                    write!(f, "the server binds this socket to the interface {device}, but ")?;
                     return match interfaces.first() {
-                        Some(name) => write!(f, "{}, but the socket is bound to `{device}`", shown(name)),
-                        None => write!(f, "not `{device}`, which the socket is bound to"),
+                        Some(name) => write!(f, "the zone of {ip} is {}", shown(name)),
+                        None => write!(f, "{ip} has another zone"),
                     };
                 }
                 if *is_by_cgroup {
                     write!(
                         f,
-                        "the cgroup of this process binds its sockets to `{device}`, which does not have {ip}"
+                        "the cgroup of this process binds its sockets to {device}, which does not have {ip}"
                     )?;
                 } else {
-                    write!(f, "the device `{device}` does not have {ip}")?;
+                    write!(f, "the server binds this socket to the interface {device}, which does not have {ip}")?;
                 }
                 match interfaces[..] {
                     [] => Ok(()),
-                    _ => write!(f, ", which is on {}", InterfaceList(interfaces)),
+                    _ => write!(f, "; {ip} is on {}", InterfaceList(interfaces)),
                 }
             }
             Self::Tentative(local) => write!(
@@ -80,7 +80,7 @@ impl fmt::Display for Cause {
             ),
             Self::Duplicate(local) => write!(
                 f,
-                "{} is a duplicate: another host on the link has it; assign another address to one of them",
+                "{} failed duplicate address detection: another host on the link uses it; change the address of one of them",
                 On(local)
             ),
             Self::InterfaceDown(local) => {
@@ -94,32 +94,33 @@ impl fmt::Display for Cause {
             }
             Self::InVrf { addr, vrf } => write!(
                 f,
-                "{} belongs to the VRF `{}`, and a socket outside of it cannot be bound to the address",
+                "{} is in the VRF `{}`, and this socket is not",
                 On(addr),
                 shown(vrf)
             ),
             Self::LocalRouteMissing(local) => write!(
                 f,
-                "{} is missing from the routing table `local`, which decides what bind(2) accepts",
-                On(local)
+                "{} is on {}, but the routing table `local` has no usable route to it",
+                local.ip(),
+                Owners(local)
             ),
             Self::NotTreatedAsLocal(local) => {
                 write!(f, "{} is on {}, but the kernel does not treat it as local", local.ip(), Owners(local))
             }
             Self::LoopbackMissing { ip, has } if is_listed(*ip, has) => write!(
                 f,
-                "{ip} on the loopback interface is missing from the routing table `local`, which decides what bind(2) accepts"
+                "{ip} is on the loopback interface, but the routing table `local` has no usable route to it"
             ),
             Self::LoopbackMissing { ip, has } => {
-                write!(f, "this host has no {ip} at present")?;
+                write!(f, "no interface of this host has {ip}")?;
                 for (n, addr) in has.iter().take(3).enumerate() {
-                    let joint = if n == 0 { "; it has" } else { " and" };
+                    let joint = if n == 0 { "; the loopback interface has only" } else { " and" };
                     write!(f, "{joint} {addr}")?;
                 }
                 Ok(())
             }
             Self::AddressUnavailable { .. } => f.write_str(
-                "the kernel does not bind this address; the reason is unknown, because the interfaces cannot be read",
+                "this address cannot be bound; the reason is unknown, because this host's interfaces cannot be read",
             ),
             Self::ZoneRequired { ip, candidates } => {
                 f.write_str("a link-local address needs a zone")?;
@@ -138,7 +139,7 @@ impl fmt::Display for Cause {
             }
             Self::MappedOnV6Only { ip } => write!(
                 f,
-                "an IPv6-only socket cannot be bound to an IPv4-mapped address; the IPv4 address is {ip}"
+                "this server binds IPv6-only sockets, which cannot use an IPv4-mapped address (of {ip})"
             ),
             Self::Group(GroupAddr::Multicast) => f.write_str(
                 "no TCP client can connect to a multicast address; use an address of this host",
@@ -154,18 +155,18 @@ impl fmt::Display for Cause {
             } => write_in_use(f, *ip, *port, holders, *more),
             Self::InUseByUnknown { port } => write!(
                 f,
-                "port {port} is in use by a socket that the kernel does not list, such as one that is bound and does not listen"
+                "port {port} is in use by a socket that the kernel does not list (for example one that is bound but not listening)"
             ),
             Self::TimeWait { port } => write!(
                 f,
-                "port {port} is in use, and only connections in TIME_WAIT are seen on it; retry in a minute"
+                "port {port} is in use, apparently only by connections in TIME_WAIT; retry in a minute"
             ),
             Self::RangeInUse {
                 first,
                 last,
                 holders,
             } => {
-                write!(f, "every port from {first} to {last} is in use")?;
+                write!(f, "all ports {first}-{last} are in use")?;
                 write_counts(f, holders)
             }
             Self::EmptyList => f.write_str("nothing to listen on: the list is empty"),
@@ -175,12 +176,19 @@ impl fmt::Display for Cause {
                 text,
                 overlap,
             } => {
-                let text = shown(text);
-                write!(f, "conflicts with `{text}` in the same list")?;
+                write!(f, "conflicts with `{}` in the same list", shown(text))?;
                 match overlap {
-                    Overlap::SameAddress => write!(f, ", which has {other}"),
-                    _ => write_overlap(f, *ip, *overlap),
+                    Overlap::SameAddress => write!(f, ": both bind {other}")?,
+                    Overlap::Covers => write!(f, ", which already includes {ip}")?,
+                    Overlap::CoversAsDualStack => {
+                        write!(f, ", which is dual-stack and already includes {ip}")?;
+                    }
+                    Overlap::IsCovered => write!(f, ": {ip} already includes {}", other.ip())?,
+                    Overlap::IsCoveredByDualStack => {
+                        write!(f, ": the dual-stack {ip} already includes {}", other.ip())?;
+                    }
                 }
+                f.write_str("; remove one of them")
             }
             Self::EphemeralPortsExhausted { range: Some(range) } => write!(
                 f,
@@ -197,31 +205,31 @@ impl fmt::Display for Cause {
                 privilege,
             } => {
                 // If it cannot be read, the default of Linux is named.
-                let (by_default, limit) = match limit {
-                    Some(limit) => ("", *limit),
-                    None => (" by default", DEFAULT_PORT_START),
+                let (what, limit) = match limit {
+                    Some(limit) => ("privileged (below", *limit),
+                    None => ("probably privileged (by default below", DEFAULT_PORT_START),
                 };
-                write!(f, "port {port} is privileged{by_default} (below {limit})")?;
+                write!(f, "port {port} is {what} {limit})")?;
                 f.write_str(match privilege {
                     Privilege::Missing if HAS_CAPABILITIES => {
                         " and this process lacks CAP_NET_BIND_SERVICE"
                     }
                     Privilege::Missing => " and this process is not root",
                     Privilege::InAnotherUserNamespace => {
-                        ", and CAP_NET_BIND_SERVICE of this process's user namespace does not count, as in a rootless container"
+                        ", and CAP_NET_BIND_SERVICE in this process's user namespace does not apply to it (rootless container?)"
                     }
                 })?;
                 write!(f, "; use port {limit} or higher")
             }
             Self::RefusedByPolicy(policy) => {
-                write!(f, "denied by {}, even for root", refuser(*policy))
+                write!(f, "denied by {}; running as root does not help", refuser(*policy))
             }
             Self::Denied { .. } => {
                 f.write_str("permission denied: a missing privilege or a security policy")
             }
             Self::FamilyUnavailable { family, why } => write_unavailable(f, *family, *why),
             Self::TooManyOpenFiles { open } => {
-                f.write_str("no file descriptor is left")?;
+                f.write_str("the limit of open files is reached")?;
                 match open {
                     Some(open) => write!(f, "; this process has {open} open"),
                     None => Ok(()),
@@ -232,7 +240,7 @@ impl fmt::Display for Cause {
             }
             Self::OutOfMemory => f.write_str("the kernel has no memory for the socket"),
             Self::NoSuchDevice { name, known } => {
-                write!(f, "no interface is called `{}`", shown(name))?;
+                write!(f, "the server is set to use the interface `{}`, which does not exist", shown(name))?;
                 match known {
                     Some(known) => write!(f, "; {}", Listing(known)),
                     None => Ok(()),
@@ -240,11 +248,11 @@ impl fmt::Display for Cause {
             }
             Self::InvalidDevice { name } => write!(
                 f,
-                "`{}` cannot be the name of an interface, which has 1 to 15 bytes and no `/`, NUL or white space",
+                "`{}` is not a valid interface name (1 to 15 bytes, without `/`, NUL or white space)",
                 shown(name)
             ),
             Self::UnsupportedOption { option } => {
-                write!(f, "this platform does not support the option `{option}`")
+                write!(f, "the server sets the socket option `{option}`, which this operating system does not support")
             }
             Self::Other { step } => write!(f, "{step} failed"),
         }
@@ -286,14 +294,14 @@ fn write_counts(f: &mut fmt::Formatter<'_>, holders: &RangeHolders) -> fmt::Resu
     for (n, (holder, count)) in counts.iter().take(SHOWN).enumerate() {
         let joint = if n == 0 { ": " } else { ", " };
         match holder.who() {
-            Who::Process(process) => write!(f, "{joint}{process} has {count}")?,
-            Who::CreatedBy(uid) => write!(f, "{joint}uid {uid} created {count}")?,
-            Who::Unknown => write!(f, "{joint}{count} by unknown processes")?,
+            Who::Process(process) => write!(f, "{joint}{process} holds {count}")?,
+            Who::CreatedBy(uid) => write!(f, "{joint}sockets created by uid {uid} hold {count}")?,
+            Who::Unknown => write!(f, "{joint}unknown processes hold {count}")?,
         }
     }
     match counts.len().saturating_sub(SHOWN) + holders.more() {
         0 => Ok(()),
-        more => write!(f, ", and {more} more have others"),
+        more => write!(f, ", and {more} more hold others"),
     }
 }
 

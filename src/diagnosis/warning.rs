@@ -295,16 +295,16 @@ impl fmt::Display for WarningKind {
             ),
             Self::NoLocalRoute { ip } => write!(
                 f,
-                "{ip} lost its local route when its interface went down, so no client can connect"
+                "{ip} has no local route, so no client can connect; remove the address and add it again"
             ),
             Self::OtherNamespace { is_certain: true } => f.write_str(
                 "the inherited socket belongs to another network namespace, whose clients can connect",
             ),
             Self::OtherNamespace { is_certain: false } => f.write_str(
-                "the inherited socket may belong to another network namespace, which cannot be read",
+                "whether the inherited socket belongs to this network namespace is unknown",
             ),
             Self::SharingUnknown => f.write_str(
-                "another socket has the port, and whether it shares the port (SO_REUSEPORT) is unknown",
+                "another socket has the port; whether it shares the port (SO_REUSEPORT) is unknown, so binding may fail",
             ),
             Self::ContainerLoopback(container) if container.is_pod() => write!(
                 f,
@@ -313,24 +313,29 @@ impl fmt::Display for WarningKind {
             ),
             Self::ContainerLoopback(container) => write!(
                 f,
-                "only this container can connect, its host cannot ({container}); listen on `*` and publish the port to \
-                 127.0.0.1 of the host"
+                "only this container can connect, not its host ({container}); listen on `*` and publish the port to \
+                 127.0.0.1 on the host"
             ),
             Self::PublishedPort(container) => write!(
                 f,
-                "this is a container ({container}); a published port is open on every address of the host, past its \
-                 firewall, unless it is published to 127.0.0.1"
+                "running in a container ({container}); if this port is published, it may be open on every address of \
+                 the host and bypass its firewall; publish it to 127.0.0.1 to keep it local"
             ),
             Self::GlobalAddress {
                 ip,
                 interface,
                 more,
             } => {
-                write!(f, "{ip} on {} is exposed to the internet", shown(interface))?;
-                match more {
-                    0 => Ok(()),
-                    more => write!(f, ", and {more} more"),
-                }
+                let others = match more {
+                    0 => String::new(),
+                    more => format!(" ({more} more)"),
+                };
+                write!(
+                    f,
+                    "{ip} on {} is a global address{others}, so clients on the internet can connect unless a firewall \
+                     blocks them",
+                    shown(interface)
+                )
             }
             Self::LoopbackInterface { ip, interface } => write!(
                 f,
@@ -351,7 +356,8 @@ impl fmt::Display for WarningKind {
             ),
             Self::RoutedLoopback { interface } => write!(
                 f,
-                "`net.ipv4.conf.{}.route_localnet` is set, so other hosts can connect",
+                "`net.ipv4.conf.{}.route_localnet` is set, so other hosts may reach loopback addresses; set it to 0, or block \
+                 127.0.0.0/8 from outside",
                 shown(interface)
             ),
         }
@@ -381,7 +387,7 @@ fn write_not_listed(
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
             write!(f, "`net.{family}.ip_nonlocal_bind` makes it bindable")?;
         }
-        BindableReason::Unknown => f.write_str("why it can be bound is unknown")?,
+        BindableReason::Unknown => f.write_str("it can be bound for an unknown reason")?,
     }
     f.write_str(match is_routed {
         Some(true) => ", and a local route makes it reachable",

@@ -145,7 +145,7 @@ fn each_warning_applies_where_it_should() {
     let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
-        "[::]:80: 203.0.113.7 on eth0 is exposed to the internet, and 1 more",
+        "[::]:80: 203.0.113.7 on eth0 is a global address (1 more), so clients on the internet can connect unless a firewall blocks them",
     );
     // A device that does not let it in.
     assert!(on_device(Some("lo"), false).is_empty());
@@ -183,8 +183,8 @@ fn pod_is_reachable_from_its_other_containers() {
     assert_eq!(
         found("127.0.0.1", false),
         [format!(
-            "127.0.0.1:80: only this container can connect, its host cannot \
-             ({because}); listen on `*` and publish the port to 127.0.0.1 of the host"
+            "127.0.0.1:80: only this container can connect, not its host ({because}); listen on `*` and publish the \
+             port to 127.0.0.1 on the host"
         )]
     );
     assert_eq!(found("10.0.0.1", false).len(), 1);

@@ -7,7 +7,6 @@ use std::mem;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use super::{ChangeKind, Diff};
-use crate::addr::shown;
 use crate::bind::{
     FailedSocket, Goal, Listener, Listeners, Opener, Opening, OwnSocket, Rest, Verdict, explain,
 };
@@ -125,8 +124,7 @@ impl fmt::Display for Update {
             writeln!(f, "closed {addr}")?;
         }
         for error in &self.errors {
-            let text = shown(error.text());
-            writeln!(f, "cannot listen on {text}: {}", error.cause())?;
+            writeln!(f, "cannot listen on {error}")?;
         }
         Ok(())
     }

@@ -340,7 +340,7 @@ fn failures_and_checks_are_values() {
     assert_eq!(value["transient"], false);
     let failure = &value["errors"][0];
     assert_eq!(failure["addr"], addr.to_string());
-    assert_eq!(failure["step"], "binding the socket");
+    assert_eq!(failure["step"], "bind(2)");
     assert_eq!(failure["causes"][0]["name"], "in-use");
     if cfg!(target_os = "linux") {
         assert_eq!(failure["os_error"], 98);

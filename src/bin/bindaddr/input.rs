@@ -89,7 +89,7 @@ fn content_of(argument: &str) -> io::Result<String> {
         .find_map(|start| argument.strip_prefix(start));
     let is_open = argument == "/dev/stdin" || fd.is_some_and(|fd| fd.parse::<u32>().is_ok());
     if !fs::metadata(argument)?.is_file() && !is_open {
-        return Err(io::Error::other("it is not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     read_most(fs::File::open(argument)?)
 }
@@ -100,10 +100,7 @@ fn read_most(from: impl Read) -> io::Result<String> {
     if u64::try_from(read).is_ok_and(|read| read <= MOST) {
         Ok(content)
     } else {
-        Err(io::Error::other(format!(
-            "it has more than {} MiB",
-            MOST >> 20
-        )))
+        Err(io::Error::other(format!("larger than {} MiB", MOST >> 20)))
     }
 }
 
@@ -114,7 +111,7 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
     }
     let extension = Path::new(argument).extension().and_then(OsStr::to_str);
     let content = content_of(argument).map_err(|err| match err.kind() {
-        io::ErrorKind::NotFound => wrong(argument, "there is no such file"),
+        io::ErrorKind::NotFound => wrong(argument, "no such file"),
         _ => wrong(argument, err),
     })?;
     let config: Value = match extension {
@@ -127,18 +124,21 @@ pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
             let texts = lines.filter(|line| !line.trim().is_empty());
             let found = entries_of_each(texts)?;
             if found.is_empty() {
-                return Err(wrong(argument, "no listen address"));
+                return Err(wrong(argument, "it contains no listen address"));
             }
             return Ok(found);
         }
     };
     let mut found = Vec::new();
     if !collect(&config, key, &mut found) {
-        let what = format!("a value of `{key}` is neither a text nor a port");
+        let what = format!("`{key}` must be a string, a port number, or an array of these");
         return Err(wrong(argument, what));
     }
     if found.is_empty() {
-        return Err(wrong(argument, format!("no value of the key `{key}`")));
+        return Err(wrong(
+            argument,
+            format!("the key `{key}` is not in the file; name another with `--key`"),
+        ));
     }
     entries_of_each(found)
 }

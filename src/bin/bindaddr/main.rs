@@ -16,10 +16,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use output::Output;
 
-/// Says what listen settings mean on this host, and what is wrong with them.
+/// Shows what listen settings mean on this host, and what is wrong with them.
 ///
-/// The exit status is 0 where nothing is wrong, 1 where something is, and 2 for a mistake in the arguments. A text
-/// that begins with `-` stands behind `--`.
+/// The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the arguments are wrong. Put `--` before texts
+/// that start with `-`.
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Command {

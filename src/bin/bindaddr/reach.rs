@@ -50,7 +50,7 @@ pub(crate) fn tell(
                     output.line(Label::OpenTo, exposure)?;
                 }
                 if is_too_much {
-                    output.line(Label::Error, "it is open to more than it may be")?;
+                    output.line(Label::Error, "reachable from more than `--at-most` allows")?;
                 }
             }
             Err(problem) => output.line(Label::Error, problem)?,
@@ -87,9 +87,9 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
 fn of_port(text: &str) -> Option<String> {
     let ports = text.parse::<ListenAddr>().ok()?.ports();
     match (*ports.start(), *ports.end()) {
-        (0, _) => Some("the port is one that the system chooses".to_owned()),
+        (0, _) => Some("port 0: the kernel chooses the port when the server starts".to_owned()),
         (first, last) if first < last => Some(format!(
-            "the port is the first one from {first} to {last} that is free"
+            "the port will be the first free one in {first}-{last}"
         )),
         _ => None,
     }

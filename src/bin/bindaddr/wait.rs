@@ -14,10 +14,9 @@ use crate::output::{Label, Output};
 
 /// Reads a number of seconds, which may have a fraction.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text
-        .parse()
-        .map_err(|_| "it is no number of seconds".to_owned())?;
-    Duration::try_from_secs_f64(number).map_err(|err| err.to_string())
+    let number = text.parse().ok();
+    let seconds = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
+    seconds.ok_or_else(|| "expected a number of seconds from 0, such as 30 or 0.5".to_owned())
 }
 
 pub(crate) fn wait(

@@ -320,11 +320,11 @@ fn every_step_has_its_words() {
         (Step::Parse, "reading the text"),
         (Step::Resolve, "resolving the text"),
         (Step::Validate, "checking the address"),
-        (Step::Socket, "making the socket"),
+        (Step::Socket, "socket(2)"),
         (Step::Option("freebind"), "setting the option `freebind`"),
-        (Step::Bind, "binding the socket"),
-        (Step::Listen, "listening"),
-        (Step::GetSockName, "asking for the port"),
+        (Step::Bind, "bind(2)"),
+        (Step::Listen, "listen(2)"),
+        (Step::GetSockName, "getsockname(2)"),
     ];
     for (step, words) in steps {
         assert_eq!(step.to_string(), words);
@@ -362,23 +362,23 @@ fn what_seldom_happens_has_its_sentence_too() {
         ),
         (
             conflict(Overlap::SameAddress),
-            "conflicts with `0.0.0.0:80` in the same list, which has 0.0.0.0:80",
+            "conflicts with `0.0.0.0:80` in the same list: both bind 0.0.0.0:80; remove one of them",
         ),
         (
             conflict(Overlap::Covers),
-            "conflicts with `0.0.0.0:80` in the same list, which includes every IPv4 address",
+            "conflicts with `0.0.0.0:80` in the same list, which already includes 127.0.0.1; remove one of them",
         ),
         (
             Cause::UnsupportedOption { option: "freebind" },
-            "this platform does not support the option `freebind`",
+            "the server sets the socket option `freebind`, which this operating system does not support",
         ),
         (
             Cause::TooManyOpenFiles { open: None },
-            "no file descriptor is left",
+            "the limit of open files is reached",
         ),
         (
             Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
-            "denied by a security module (Landlock, SELinux or AppArmor) or a seccomp filter, even for root",
+            "denied by a security module (Landlock, SELinux or AppArmor) or a seccomp filter; running as root does not help",
         ),
         (
             Cause::FamilyUnavailable {
@@ -403,14 +403,14 @@ fn what_seldom_happens_has_its_sentence_too() {
             },
             "no interface has index 9",
         ),
-        (holders(0), "every port from 80 to 84 is in use"),
+        (holders(0), "all ports 80-84 are in use"),
         (
             holders(3),
-            "every port from 80 to 84 is in use: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1",
+            "all ports 80-84 are in use: sockets created by uid 1000 hold 1, sockets created by uid 1001 hold 1, sockets created by uid 1002 hold 1",
         ),
         (
             holders(5),
-            "every port from 80 to 84 is in use: uid 1000 created 1, uid 1001 created 1, uid 1002 created 1, and 2 more have others",
+            "all ports 80-84 are in use: sockets created by uid 1000 hold 1, sockets created by uid 1001 hold 1, sockets created by uid 1002 hold 1, and 2 more hold others",
         ),
     ] {
         assert_eq!(cause.to_string(), sentence);
@@ -564,7 +564,7 @@ fn where_the_system_was_not_asked_an_error_has_a_kind() {
 fn every_hint_is_for_the_causes_that_it_helps() {
     use HintKind::{Configure, Inspect, Program};
 
-    let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process use it";
+    let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process bind the ports from 80 up";
     let later = "`BindOptions::freebind` binds an address that this host is given later";
     for (name, cause, _) in each() {
         let expected: &[(HintKind, &str)] = match name {
@@ -575,7 +575,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
             | "routed-not-assigned" => &[(Program, later)],
             "duplicate" | "not-ready" => &[(
                 Inspect,
-                "`ip addr` shows whether the address is tentative or a duplicate",
+                "`ip addr` marks the address `tentative` or `dadfailed`",
             )],
             "local-route-missing" | "not-treated-as-local" => &[(
                 Inspect,
@@ -590,7 +590,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
             ],
             "in-use" => &[(
                 Inspect,
-                "`ss -antup 'sport = :80'`, run as root, shows which process has it",
+                "`ss -antup 'sport = :80'`, run as root, shows which process holds the port",
             )],
             "privileged-port" => &[
                 (
@@ -601,15 +601,15 @@ fn every_hint_is_for_the_causes_that_it_helps() {
             ],
             "denied" => &[(
                 Configure,
-                "ports below `net.ipv4.ip_unprivileged_port_start` need CAP_NET_BIND_SERVICE",
+                "a port below `net.ipv4.ip_unprivileged_port_start` needs CAP_NET_BIND_SERVICE; grant it, or use a higher port",
             )],
             "refused-by-policy" => &[(
                 Configure,
-                "`SocketBindDeny=` and `SystemCallFilter=` in a systemd unit and a container's seccomp profile are such filters",
+                "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
             )],
             "too-many-open-files" => &[(
                 Configure,
-                "`ulimit -n` and `LimitNOFILE=` in a systemd unit set the limit",
+                "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",
             )],
             "family-unavailable" if cause.may_resolve_itself() => {
                 &[(Configure, "`ip link set lo up` brings it up")]
@@ -645,7 +645,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
     assert_eq!(
         texts_of(elsewhere),
         [
-            "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process use it"
+            "`sysctl net.ipv4.ip_unprivileged_port_start=80` in this process's network namespace lets every process bind the ports from 80 up"
         ]
     );
     assert_eq!(texts_of(Cause::RefusedByPolicy(Policy::Filter)).len(), 1);
@@ -716,7 +716,7 @@ fn closest_address_precedes_wildcard() {
         [
             (
                 HintKind::Replace,
-                "`192.168.71.67:5000` is the closest address of this host".to_owned()
+                "`192.168.71.67:5000` is the closest local address".to_owned()
             ),
             (
                 HintKind::Widen,
@@ -744,7 +744,7 @@ fn closest_address_precedes_wildcard() {
         hints("[fd00::1]:8080", &["[2001:db8:1::10]:0"]),
         [(
             HintKind::Widen,
-            "`[2001:db8:1::10]:8080` is the closest address of this host, which opens it to the internet"
+            "`[2001:db8:1::10]:8080` is the closest local address, which opens it to the internet"
                 .to_owned()
         )]
     );
