@@ -191,8 +191,8 @@ fn check_finds_what_does_not_fit_together() {
 
 #[test]
 fn a_list_does_not_widen_by_being_taken_apart() {
-    let told = "127.0.0.1:80,443: invalid listen address \"443\": a port alone names every address, and after \
-                another address it may be meant for that one; write `127.0.0.1:443` for that address \
+    let told = "127.0.0.1:80,443: invalid listen address \"443\": ambiguous: a port alone means every \
+                address, or belongs to the entry before it; write `127.0.0.1:443` for that address \
                 or `*:443` for every address";
     for task in ["explain", "check", "reach", "wait"] {
         let (stdout, stderr, code) = bindaddr_with("", &[task, "127.0.0.1:80,443"]);
@@ -201,7 +201,7 @@ fn a_list_does_not_widen_by_being_taken_apart() {
     }
     let (_, stderr, code) = bindaddr_with("127.0.0.1:80 443\n", &["check", "-"]);
     assert!(
-        stderr.contains("a port alone names every address"),
+        stderr.contains("a port alone means every address"),
         "{stderr}"
     );
     assert_eq!(code, Some(1));

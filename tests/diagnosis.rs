@@ -395,6 +395,10 @@ fn interface_down_and_no_carrier() {
             "[2001:db8:1::10]:80",
         );
         assert!(matches!(err.cause(), Cause::InterfaceDown(_)));
+        assert_eq!(
+            texts_of_hints(&err)[0],
+            "`ip link set eth0 up` brings it up"
+        );
         ip("link set eth0 up");
         let err = row(
             "an IPv6 address of an interface without a carrier",
@@ -458,6 +462,14 @@ fn ipv6_switched_off() {
             _ => None,
         };
         assert_eq!(by(&err), Some("lo"));
+        let texts = texts_of_hints(&err);
+        assert_eq!(
+            texts[texts.len() - 1],
+            "`sysctl net.ipv6.conf.lo.disable_ipv6=0` enables IPv6"
+        );
+        set("net/ipv6/conf/lo/disable_ipv6", "0");
+        bind("[::1]:80").expect("as the hint says");
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
         // Another interface may have one.
         cable();
         let err = bind("[2001:db8::1]:80").unwrap_err();
@@ -491,6 +503,12 @@ fn ipv6_switched_off() {
             assert_eq!(err.hints()[0].kind(), HintKind::Replace);
         }
         bind("*:80").expect("IPv4 is there");
+        let err = bind("[::1]:80").unwrap_err();
+        let texts = texts_of_hints(&err);
+        assert_eq!(
+            texts[texts.len() - 1],
+            "`sysctl net.ipv6.conf.all.disable_ipv6=0` enables IPv6"
+        );
         set("net/ipv6/conf/all/disable_ipv6", "0");
         bind("[::1]:80").unwrap();
         ip("link set lo down");
@@ -1653,13 +1671,13 @@ fn notes_on_what_binds_and_is_odd() {
         ] {
             assert_eq!(
                 notes(freebind.bind(text).unwrap()),
-                [later(addr, "it is bound by IP_FREEBIND")]
+                [later(addr, "it was bound with IP_FREEBIND")]
             );
             // A target as well as a text.
             let target = bindaddr::BindTarget::parse(addr).unwrap();
             assert_eq!(
                 notes(freebind.bind((target, 81)).unwrap()),
-                [later(addr, "it is bound by IP_FREEBIND")]
+                [later(addr, "it was bound with IP_FREEBIND")]
             );
         }
         set("net/ipv4/ip_nonlocal_bind", "1");

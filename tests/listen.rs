@@ -748,9 +748,19 @@ fn a_name_is_as_long_as_dns_has_and_a_zone_as_an_interface() {
         assert!(text(longest).parse::<ListenAddr>().is_ok());
         let err = text(longest + 1).parse::<ListenAddr>().unwrap_err();
         assert_eq!(err.kind(), ParseErrorKind::NameTooLong);
-        let end = format!("has {} bytes, more than {what} can have", longest + 1);
+        let end = format!(
+            " is too long ({} bytes); {what} has at most {longest}",
+            longest + 1
+        );
         assert!(err.to_string().ends_with(&end), "{err}");
     }
+    // Behind a `%` that is URL-encoded it is a zone, too.
+    let encoded = format!("[fe80::1%25{}]:80", "a".repeat(longest_zone + 1));
+    let err = encoded.parse::<ListenAddr>().unwrap_err().to_string();
+    assert!(
+        err.ends_with(&format!("has at most {longest_zone}")),
+        "{err}"
+    );
 }
 
 #[test]

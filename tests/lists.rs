@@ -106,8 +106,8 @@ fn every_faulty_entry_is_told_with_its_place() {
     let err = ListenAddrs::parse_with_default_port("::1 8080", 80).unwrap_err();
     assert_eq!(
         err.to_string(),
-        "entry 2 of 2: invalid listen address \"8080\": a port alone names every address, and after another \
-         address it may be meant for that one; write `[::1]:8080` for that address or `*:8080` for every address"
+        "entry 2 of 2: invalid listen address \"8080\": ambiguous: a port alone means every address, or belongs to \
+         the entry before it; write `[::1]:8080` for that address or `*:8080` for every address"
     );
     // Each in a text of its own is no continuation of another.
     assert!(ListenAddrs::parse_each(["127.0.0.1:80", "443"]).is_ok());

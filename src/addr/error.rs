@@ -8,7 +8,7 @@ use std::ops::Range;
 mod suggestion;
 
 use super::ListenAddr;
-use super::parse::PortRule;
+use super::parse::{DNS_NAME_MAX, INTERFACE_NAME_MAX, PortRule};
 use crate::hint::{Hint, HintKind};
 
 /// A text that is not a listen address.
@@ -322,12 +322,18 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
     };
     match error.kind {
         Kind::Empty => f.write_str("it is empty"),
-        Kind::List => write!(f, "expected one address, and the `,` at byte {at} begins another"),
+        Kind::List => write!(
+            f,
+            "expected one address, and the `,` at byte {at} begins another"
+        ),
         Kind::PortAlone => f.write_str(
-            "a port alone names every address, and after another address it may be meant for that one",
+            "ambiguous: a port alone means every address, or belongs to the entry before it",
         ),
         Kind::WhiteSpace => write!(f, "unexpected white space at byte {at}"),
-        Kind::ControlCharacter => write!(f, "unexpected control character `{shown_part}` at byte {at}"),
+        Kind::ControlCharacter => write!(
+            f,
+            "unexpected control character `{shown_part}` at byte {at}"
+        ),
         Kind::NonAscii if before.contains('%') => write!(
             f,
             "`{shown_part}` at byte {at} is not ASCII; write the index of the zone"
@@ -343,11 +349,13 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         ),
         Kind::Url => f.write_str("expected an address, not a URL"),
         Kind::Path => write!(f, "unexpected path `{shown_part}`"),
-        Kind::UnixSocket => f.write_str("Unix sockets are not supported here; write an IP address and a port"),
+        Kind::UnixSocket => {
+            f.write_str("Unix sockets are not supported here; write an IP address and a port")
+        }
         Kind::EmptyHost => f.write_str("the host is empty (an unset environment variable?)"),
-        Kind::UnknownFamily if part.contains(':') => f.write_str(
-            "unknown address family before `@`; expected `ipv4@` or `ipv6@`",
-        ),
+        Kind::UnknownFamily if part.contains(':') => {
+            f.write_str("unknown address family before `@`; expected `ipv4@` or `ipv6@`")
+        }
         Kind::UnknownFamily => write!(
             f,
             "unknown address family `{shown_part}@`; expected `ipv4@` or `ipv6@`"
@@ -361,13 +369,20 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         Kind::EmptyPort => f.write_str("the port is empty"),
         Kind::UnexpectedPort if part.is_empty() => f.write_str("expected a host without a port"),
         Kind::UnexpectedPort => write!(f, "expected a host without the port `{shown_part}`"),
-        Kind::UnexpectedOptional if before.ends_with(['-', '@']) => f.write_str("a name cannot begin with `-`"),
-        Kind::UnexpectedOptional => f.write_str("unexpected leading `-`; a host cannot be optional here"),
+        Kind::UnexpectedOptional if before.ends_with(['-', '@']) => {
+            f.write_str("a name cannot begin with `-`")
+        }
+        Kind::UnexpectedOptional => {
+            f.write_str("unexpected leading `-`; a host cannot be optional here")
+        }
         Kind::UnexpectedFamily => write!(f, "expected a host without the family `{shown_part}`"),
         Kind::InvalidPort => write!(f, "`{shown_part}` is not a port (a number from 0 to 65535)"),
         Kind::SignedPort => write!(f, "the port `{shown_part}` has a sign"),
         Kind::LeadingZeroPort => write!(f, "the port `{shown_part}` has leading zeros"),
-        Kind::PortTooLarge => write!(f, "the port `{shown_part}` is too large; the largest is 65535"),
+        Kind::PortTooLarge => write!(
+            f,
+            "the port `{shown_part}` is too large; the largest is 65535"
+        ),
         Kind::ReversedRange => write!(f, "the port range `{shown_part}` ends before it starts"),
         Kind::RangeFromZero => write!(
             f,
@@ -376,17 +391,28 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         Kind::AmbiguousIpv6 => {
             let (ip, port) = part.rsplit_once(':').unwrap_or((part, ""));
             let port = without_zeros(port);
-            write!(f, "ambiguous: the address `{part}` without a port, or `{ip}` with port {port}")
+            write!(
+                f,
+                "ambiguous: the address `{part}` without a port, or `{ip}` with port {port}"
+            )
         }
         Kind::UnbracketedIpv6 => f.write_str("an IPv6 address with a port needs brackets"),
-        Kind::UnclosedBracket => f.write_str("the `[` is never closed; an IPv6 address is written `[::1]:8080`"),
+        Kind::UnclosedBracket => {
+            f.write_str("the `[` is never closed; an IPv6 address is written `[::1]:8080`")
+        }
         Kind::UnopenedBracket => write!(
             f,
             "unexpected `{part}` at byte {at}; brackets are written around an IPv6 address, as in `[::1]:8080`"
         ),
-        Kind::AfterBracket => write!(f, "expected a `:` and a port after the `]`, not `{shown_part}`"),
+        Kind::AfterBracket => write!(
+            f,
+            "expected a `:` and a port after the `]`, not `{shown_part}`"
+        ),
         Kind::NotIpv6InBrackets => {
-            write!(f, "brackets are for IPv6 addresses, and `{shown_part}` is not one")
+            write!(
+                f,
+                "brackets are for IPv6 addresses, and `{shown_part}` is not one"
+            )
         }
         Kind::InvalidIpv6 => write!(
             f,
@@ -405,20 +431,30 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             "`{shown_part}` has a leading zero, which some programs read as octal"
         ),
         Kind::TooManyColons => f.write_str("only IPv6 addresses have more than one `:`"),
-        Kind::EmptyZone => f.write_str("the zone after `%` is empty; name an interface, as in `%eth0`"),
+        Kind::EmptyZone => {
+            f.write_str("the zone after `%` is empty; name an interface, as in `%eth0`")
+        }
         Kind::EncodedZone => f.write_str("`%25` is URL encoding for `%`"),
-        Kind::ZoneOutsideBrackets => f.write_str("the zone belongs inside the brackets, after the address"),
+        Kind::ZoneOutsideBrackets => {
+            f.write_str("the zone belongs inside the brackets, after the address")
+        }
         Kind::ZoneNotLinkLocal => f.write_str("only link-local addresses have a zone"),
         Kind::ZoneTooLarge => write!(
             f,
             "`{shown_part}` is too large for an interface index; name the interface, as in `%eth0`"
         ),
-        Kind::NameTooLong => write!(
-            f,
-            "`{shown_part}` has {} bytes, more than {} can have",
-            part.len(),
-            if before.ends_with('%') { "the name of an interface" } else { "a name" }
-        ),
+        Kind::NameTooLong => {
+            let (what, longest) = if before.contains('%') {
+                ("the name of an interface", INTERFACE_NAME_MAX)
+            } else {
+                ("a name", DNS_NAME_MAX)
+            };
+            let len = part.len();
+            write!(
+                f,
+                "`{shown_part}` is too long ({len} bytes); {what} has at most {longest}"
+            )
+        }
         Kind::InvalidPrefixLength => write!(
             f,
             "`{shown_part}` is not a prefix length; the longest is 32 for IPv4 and 128 for IPv6"
@@ -427,7 +463,9 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
         Kind::MappedNetwork => {
             f.write_str("no host has an address in an IPv4-mapped network; write the IPv4 network")
         }
-        Kind::UnbracketedNetwork => f.write_str("an IPv6 network is written in brackets, with its prefix length"),
+        Kind::UnbracketedNetwork => {
+            f.write_str("an IPv6 network is written in brackets, with its prefix length")
+        }
         Kind::UnknownKeyword => write!(
             f,
             "unknown keyword `{shown_part}`; expected one of `_local_`, `_private_`, `_public_`, `_default_`"

@@ -9,7 +9,7 @@ use crate::addr::network::{Network, addr_bits};
 
 /// The longest name of an interface: `ALTIFNAMSIZ` less its NUL on Linux, where `IFNAMSIZ` holds for the
 /// first of its names alone (linux/if.h), and `IFNAMSIZ` elsewhere (netdevice(7)).
-const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
+pub(super) const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
     255
 } else if cfg!(any(target_os = "linux", target_os = "android")) {
     127
@@ -17,7 +17,7 @@ const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
     15
 };
 /// The longest DNS name in text form (RFC 1035, section 2.3.4).
-const DNS_NAME_MAX: usize = 253;
+pub(super) const DNS_NAME_MAX: usize = 253;
 
 /// The parts of a setting that the caller accepts, besides the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -270,6 +270,17 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
     };
     match cause {
         Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => comes_later(),
+        Cause::InterfaceDown(local) if linux => {
+            let bring_up = |interface: &Interface| {
+                configure(format!(
+                    "`ip link set {} up` brings it up",
+                    shown(interface.name())
+                ))
+            };
+            let mut hints: Vec<Hint> = local.interfaces().map(bring_up).collect();
+            hints.extend(comes_later());
+            hints
+        }
         Cause::Gone(_)
         | Cause::InterfaceDown(_)
         | Cause::NoCarrier(_)
@@ -389,6 +400,13 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
             "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",
         )],
+        // `default` is for interfaces that come later.
+        Cause::FamilyUnavailable {
+            family,
+            why: FamilyUnavailableReason::Sysctl { interface },
+        } if *interface != "default" => vec![configure(format!(
+            "`sysctl net.ipv6.conf.{interface}.disable_ipv6=0` enables {family}"
+        ))],
         Cause::FamilyUnavailable {
             why: FamilyUnavailableReason::LoopbackDown,
             ..

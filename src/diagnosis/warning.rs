@@ -382,7 +382,7 @@ fn write_not_listed(
         BindableReason::Broadcast => {
             return f.write_str("it is a broadcast address, to which no TCP client can connect");
         }
-        BindableReason::Freebind => f.write_str("it is bound by IP_FREEBIND")?,
+        BindableReason::Freebind => f.write_str("it was bound with IP_FREEBIND")?,
         BindableReason::NonLocalBind => {
             let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
             write!(f, "`net.{family}.ip_nonlocal_bind` makes it bindable")?;

@@ -568,11 +568,13 @@ fn every_hint_is_for_the_causes_that_it_helps() {
     let later = "`BindOptions::freebind` binds an address that this host is given later";
     for (name, cause, _) in each() {
         let expected: &[(HintKind, &str)] = match name {
-            "not-on-this-host"
-            | "gone"
-            | "interface-down"
-            | "no-carrier"
-            | "routed-not-assigned" => &[(Program, later)],
+            "not-on-this-host" | "gone" | "no-carrier" | "routed-not-assigned" => {
+                &[(Program, later)]
+            }
+            "interface-down" => &[
+                (Configure, "`ip link set eth0 up` brings it up"),
+                (Program, later),
+            ],
             "duplicate" | "not-ready" => &[(
                 Inspect,
                 "`ip addr` marks the address `tentative` or `dadfailed`",
