@@ -304,6 +304,11 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
             is_absence: cause.is_absence(),
         };
         assert_eq!(is_told, told, "{name}");
+        let sentence = cause.to_string();
+        assert!(
+            sentence.chars().count() <= 200,
+            "too long to read once: {sentence}"
+        );
         kinds.insert(std::mem::discriminant(&cause));
     }
     assert_eq!(kinds.len(), 40, "one of each");
