@@ -228,10 +228,10 @@ impl fmt::Display for Change {
                 )
             }
             (ChangeKind::Added, Some(interface)) => {
-                write!(f, "{addr} on {interface} can be opened")
+                write!(f, "{addr} on {interface} can be bound now")
             }
-            (ChangeKind::Added, None) => write!(f, "{addr} can be opened"),
-            (ChangeKind::Pending, _) => write!(f, "{addr} cannot be opened yet"),
+            (ChangeKind::Added, None) => write!(f, "{addr} can be bound now"),
+            (ChangeKind::Pending, _) => write!(f, "{addr} cannot be bound yet"),
             (ChangeKind::Removed, _) => {
                 write!(
                     f,
@@ -240,7 +240,7 @@ impl fmt::Display for Change {
             }
             (ChangeKind::InterfaceReplaced { from, to }, interface) => write!(
                 f,
-                "{} was created again with index {to}, and the socket on {addr} is still bound to index {from}",
+                "{} was recreated with index {to}, but the socket on {addr} is still bound to index {from}",
                 interface.as_deref().unwrap_or("the interface")
             ),
         }

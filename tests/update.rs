@@ -194,7 +194,7 @@ fn recreated_interface_is_replaced() {
         assert_eq!(
             changes[0].to_string(),
             format!(
-                "eth0 was created again with index {new}, and the socket on [fe80::77%{old}]:5000 is still bound \
+                "eth0 was recreated with index {new}, but the socket on [fe80::77%{old}]:5000 is still bound \
                  to index {old}"
             ),
         );
@@ -251,9 +251,9 @@ fn selector_follows_the_addresses_of_the_host() {
         assert_eq!(
             server.news(),
             [
-                "0: 10.0.0.2:5000 on eth0 can be opened",
-                "1: 10.66.0.1:5001 on far0 can be opened",
-                "2: 10.0.0.9:5002 on lo can be opened",
+                "0: 10.0.0.2:5000 on eth0 can be bound now",
+                "1: 10.66.0.1:5001 on far0 can be bound now",
+                "2: 10.0.0.9:5002 on lo can be bound now",
                 "0: the setting no longer includes 10.0.0.1:5000, but its socket is still open",
             ],
         );
@@ -281,7 +281,7 @@ fn selector_follows_the_addresses_of_the_host() {
         assert!(!connects(addr("10.0.0.2:5000")));
         // With an address again it is followed on.
         ip("addr add 10.0.0.7/24 dev eth0");
-        assert_eq!(server.news(), ["0: 10.0.0.7:5000 on eth0 can be opened"]);
+        assert_eq!(server.news(), ["0: 10.0.0.7:5000 on eth0 can be bound now"]);
         server.follow();
         assert!(connects(addr("10.0.0.7:5000")));
     });
@@ -434,8 +434,8 @@ fn missing_loopback_address_is_added_when_it_comes() {
         assert_eq!(
             server.news(),
             [
-                "0: [::1]:5000 on lo can be opened",
-                "1: [::1]:5001 on lo can be opened",
+                "0: [::1]:5000 on lo can be bound now",
+                "1: [::1]:5001 on lo can be bound now",
             ],
         );
         server.follow();
@@ -542,7 +542,7 @@ fn sockets_of_other_settings_are_kept() {
         server.follow();
         assert!(connects(addr("10.0.0.2:5000")) && connects(addr("127.0.0.1:5001")));
         ip("addr add 10.0.0.1/24 dev eth0");
-        assert_eq!(server.news(), ["1: 10.0.0.1:5000 on eth0 can be opened"]);
+        assert_eq!(server.news(), ["1: 10.0.0.1:5000 on eth0 can be bound now"]);
         ip("addr del 10.0.0.2/24 dev eth0");
         let changes = server.look();
         assert_eq!(
@@ -638,10 +638,10 @@ fn address_of_two_settings_is_one_socket() {
         let mut server = Server::start(settings);
         // Two settings name it, and it is opened once.
         ip("addr add 10.0.0.5/24 dev eth0");
-        assert_eq!(server.news(), ["2: 10.0.0.5:5000 on eth0 can be opened"]);
+        assert_eq!(server.news(), ["2: 10.0.0.5:5000 on eth0 can be bound now"]);
         server.follow();
         ip("addr add 10.0.0.9/24 dev eth0");
-        assert_eq!(server.news(), ["2: 10.0.0.9:5000 on eth0 can be opened"]);
+        assert_eq!(server.news(), ["2: 10.0.0.9:5000 on eth0 can be bound now"]);
         assert!(
             bindaddr::bind(settings[2]).is_err(),
             "the others are in its way"
@@ -682,8 +682,8 @@ fn usable_address_does_not_wait_for_a_tentative_one() {
         assert_eq!(
             server.news(),
             [
-                "0: 10.0.0.9:5000 on eth0 can be opened",
-                "0: [fd00::1]:5000 cannot be opened yet",
+                "0: 10.0.0.9:5000 on eth0 can be bound now",
+                "0: [fd00::1]:5000 cannot be bound yet",
             ],
         );
         server.follow();
@@ -716,7 +716,7 @@ fn interface_that_came_while_binding_waited_is_followed() {
             };
             assert_eq!(server.news(), [""; 0]);
             ip("addr add 10.0.0.9/24 dev eth0");
-            assert_eq!(server.news(), ["0: 10.0.0.9:5000 on eth0 can be opened"]);
+            assert_eq!(server.news(), ["0: 10.0.0.9:5000 on eth0 can be bound now"]);
             ip("link del eth0");
             link();
             ip("addr add fe80::77/64 dev eth0");
@@ -808,7 +808,7 @@ fn optional_zone_by_its_number_is_added() {
         ];
         let mut server = Server::start(settings);
         ip("addr add fe80::77/64 nodad dev eth0");
-        let told = format!("1: [fe80::77%{index}]:5000 on eth0 can be opened");
+        let told = format!("1: [fe80::77%{index}]:5000 on eth0 can be bound now");
         assert_eq!(server.news(), [told]);
         server.follow();
     });
@@ -830,8 +830,8 @@ fn settings_with_ports_of_their_own_share_nothing() {
         assert_eq!(
             server.news(),
             [
-                "0: 10.0.0.9:5000 on eth0 can be opened",
-                "1: 10.0.0.9:5001 on eth0 can be opened",
+                "0: 10.0.0.9:5000 on eth0 can be bound now",
+                "1: 10.0.0.9:5001 on eth0 can be bound now",
             ],
         );
         ip("addr add 10.7.0.1/24 dev far0");
@@ -911,7 +911,7 @@ mod watch {
             assert_eq!(
                 said,
                 [
-                    "10.0.1.1:5000 on far0 can be opened",
+                    "10.0.1.1:5000 on far0 can be bound now",
                     "the setting no longer includes 10.0.0.1:5000, but its socket is still open",
                 ],
             );

@@ -286,7 +286,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         | Cause::NoCarrier(_)
         | Cause::RoutedNotAssigned(_) => comes_later(),
         Cause::Duplicate(_) | Cause::NotReady(_) if linux => vec![inspect(
-            "`ip addr` marks the address `tentative` or `dadfailed`",
+            "`ip addr` shows whether the address is `tentative` or `dadfailed`",
         )],
         Cause::LocalRouteMissing(_) | Cause::NotTreatedAsLocal(_) if linux => {
             vec![inspect(TABLE_LOCAL)]

@@ -172,7 +172,10 @@ impl fmt::Display for Holder {
             (Who::Process(process), _) => write!(f, "{what} of {process} {does}")?,
             (Who::CreatedBy(uid), _) => write!(f, "{what} created by uid {uid} {does}")?,
             (Who::Unknown, SocketState::Connected) => {
-                write!(f, "a closed connection that the kernel still keeps {does}")?;
+                write!(
+                    f,
+                    "an orphaned connection (its process has closed it) {does}"
+                )?;
             }
             (Who::Unknown, _) => write!(f, "{what} {does}")?,
         }

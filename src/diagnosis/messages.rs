@@ -139,7 +139,7 @@ impl fmt::Display for Cause {
             }
             Self::MappedOnV6Only { ip } => write!(
                 f,
-                "this server binds IPv6-only sockets, which cannot use an IPv4-mapped address (of {ip})"
+                "this server's sockets are IPv6-only and cannot use an IPv4-mapped address; the IPv4 address is {ip}"
             ),
             Self::Group(GroupAddr::Multicast) => f.write_str(
                 "no TCP client can connect to a multicast address; use an address of this host",
@@ -216,7 +216,7 @@ impl fmt::Display for Cause {
                     }
                     Privilege::Missing => " and this process is not root",
                     Privilege::InAnotherUserNamespace => {
-                        ", and CAP_NET_BIND_SERVICE in this process's user namespace does not apply to it (rootless container?)"
+                        ", and this process has CAP_NET_BIND_SERVICE only in its own user namespace (rootless container?)"
                     }
                 })?;
                 write!(f, "; use port {limit} or higher")

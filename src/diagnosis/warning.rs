@@ -298,7 +298,7 @@ impl fmt::Display for WarningKind {
                 "{ip} has no local route, so no client can connect; remove the address and add it again"
             ),
             Self::OtherNamespace { is_certain: true } => f.write_str(
-                "the inherited socket belongs to another network namespace, whose clients can connect",
+                "the inherited socket is in another network namespace, so only clients that reach that namespace can connect",
             ),
             Self::OtherNamespace { is_certain: false } => f.write_str(
                 "whether the inherited socket belongs to this network namespace is unknown",
@@ -308,8 +308,8 @@ impl fmt::Display for WarningKind {
             ),
             Self::ContainerLoopback(container) if container.is_pod() => write!(
                 f,
-                "only containers of this pod can connect ({container}); `*` accepts probes and Services as well, and \
-                 opens the port to the pod network"
+                "only containers of this pod can connect ({container}); listen on `*` to let probes and Services \
+                 connect, which opens the port to the pod network"
             ),
             Self::ContainerLoopback(container) => write!(
                 f,
@@ -328,7 +328,8 @@ impl fmt::Display for WarningKind {
             } => {
                 let others = match more {
                     0 => String::new(),
-                    more => format!(" ({more} more)"),
+                    1 => ", as is 1 other".to_owned(),
+                    more => format!(", as are {more} others"),
                 };
                 write!(
                     f,

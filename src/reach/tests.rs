@@ -145,7 +145,7 @@ fn each_warning_applies_where_it_should() {
     let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
-        "[::]:80: 203.0.113.7 on eth0 is a global address (1 more), so clients on the internet can connect unless a firewall blocks them",
+        "[::]:80: 203.0.113.7 on eth0 is a global address, as is 1 other, so clients on the internet can connect unless a firewall blocks them",
     );
     // A device that does not let it in.
     assert!(on_device(Some("lo"), false).is_empty());
@@ -175,8 +175,7 @@ fn pod_is_reachable_from_its_other_containers() {
     assert_eq!(
         found("127.0.0.1", true),
         [format!(
-            "127.0.0.1:80: only containers of this pod can connect ({because}); `*` accepts probes and Services as \
-             well, and opens the port to the pod network"
+            "127.0.0.1:80: only containers of this pod can connect ({because}); listen on `*` to let probes and Services connect, which opens the port to the pod network"
         )]
     );
     assert_eq!(found("10.0.0.1", true), [""; 0]);

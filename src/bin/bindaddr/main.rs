@@ -18,8 +18,8 @@ use output::Output;
 
 /// Shows what listen settings mean on this host, and what is wrong with them.
 ///
-/// The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the arguments are wrong. Put `--` before texts
-/// that start with `-`.
+/// The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the arguments are wrong. Put `--` before
+/// addresses that start with `-`.
 #[derive(Parser)]
 #[command(version, max_term_width = 80)]
 struct Command {
@@ -29,7 +29,7 @@ struct Command {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Explain texts: what each means here, what would be bound, what is wrong.
+    /// Explain listen addresses: what each means here, what would be bound, what is wrong.
     Explain {
         /// Listen addresses such as `0.0.0.0:8080`, `eth0:80` or `localhost:0`.
         #[arg(required = true)]
@@ -39,8 +39,8 @@ enum Task {
     },
     /// Check the settings of a server together, before a restart.
     ///
-    /// A file that ends in `.toml` or `.json` is a config file, of which the values of a key are taken; any other
-    /// has listen addresses, and `#` before a remark. `-` is the standard input.
+    /// From a `.toml` or `.json` file, the values of `--key` are read; any other file lists listen addresses, with `#`
+    /// for comments. `-` is the standard input.
     Check {
         /// Files, or listen addresses themselves.
         #[arg(required = true, value_name = "FILE|TEXT")]
@@ -57,7 +57,7 @@ enum Task {
         #[arg(long)]
         json: bool,
     },
-    /// Tell who could connect, and by which addresses.
+    /// Show who could connect, and to which addresses.
     Reach {
         /// Listen addresses.
         #[arg(required = true)]
@@ -65,14 +65,14 @@ enum Task {
         /// Write URLs of this scheme.
         #[arg(long, value_parser = scheme)]
         scheme: Option<String>,
-        /// Fail where more than these could connect.
+        /// Fail if clients beyond WHO could connect.
         #[arg(long, value_name = "WHO")]
         at_most: Option<AtMost>,
         /// Write JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Wait until texts can be bound, as at boot, and let go of them again.
+    /// Wait until listen addresses can be bound, for example at boot, and close them again.
     Wait {
         /// Listen addresses.
         #[arg(required = true)]
@@ -116,13 +116,16 @@ impl ValueEnum for AtMost {
     }
 
     fn to_possible_value(&self) -> Option<PossibleValue> {
-        let name = match self.0 {
-            Exposure::ThisHost => "this-host",
-            Exposure::Link => "link",
-            Exposure::Private => "private",
-            _ => "shared",
+        let (name, clients) = match self.0 {
+            Exposure::ThisHost => ("this-host", "processes on this host"),
+            Exposure::Link => ("link", "hosts on the same link"),
+            Exposure::Private => ("private", "hosts in private networks"),
+            _ => (
+                "shared",
+                "hosts behind the same carrier-grade NAT (100.64.0.0/10)",
+            ),
         };
-        Some(PossibleValue::new(name).help(self.0.to_string()))
+        Some(PossibleValue::new(name).help(clients))
     }
 }
 

@@ -582,7 +582,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
             ],
             "duplicate" | "not-ready" => &[(
                 Inspect,
-                "`ip addr` marks the address `tentative` or `dadfailed`",
+                "`ip addr` shows whether the address is `tentative` or `dadfailed`",
             )],
             "local-route-missing" | "not-treated-as-local" => &[(
                 Inspect,
