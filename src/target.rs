@@ -366,7 +366,7 @@ impl GroupCheck {
         }
     }
 
-    /// Decides on an address that an interface has, which may be a group all the same (`autojoin`, ip-address(8)).
+    /// Decides on an address that an interface has, which may even be a multicast address (`autojoin`, ip-address(8)).
     pub(crate) fn of_listed(ip: IpAddr) -> Self {
         match ip {
             _ if ip.is_multicast() => Self::Group(GroupAddr::Multicast),

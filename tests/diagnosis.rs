@@ -397,9 +397,19 @@ fn interface_down_and_no_carrier() {
         assert!(matches!(err.cause(), Cause::InterfaceDown(_)));
         assert_eq!(
             texts_of_hints(&err)[0],
-            "`ip link set eth0 up` brings it up"
+            "`ip link set dev eth0 up` brings it up"
         );
-        ip("link set eth0 up");
+        // Not a command that the name of an interface has written.
+        ip("link set eth0 name a;reboot");
+        let err = bind("[2001:db8:1::10]:80").unwrap_err();
+        assert!(matches!(err.cause(), Cause::InterfaceDown(_)));
+        assert!(
+            texts_of_hints(&err)
+                .iter()
+                .all(|text| !text.contains("reboot"))
+        );
+        ip("link set a;reboot name eth0");
+        ip("link set dev eth0 up");
         let err = row(
             "an IPv6 address of an interface without a carrier",
             "[2001:db8:1::10]:80",
@@ -465,7 +475,7 @@ fn ipv6_switched_off() {
         let texts = texts_of_hints(&err);
         assert_eq!(
             texts[texts.len() - 1],
-            "`sysctl net.ipv6.conf.lo.disable_ipv6=0` enables IPv6"
+            "`sysctl net.ipv6.conf.lo.disable_ipv6=0` enables IPv6 on lo"
         );
         set("net/ipv6/conf/lo/disable_ipv6", "0");
         bind("[::1]:80").expect("as the hint says");
@@ -507,7 +517,7 @@ fn ipv6_switched_off() {
         let texts = texts_of_hints(&err);
         assert_eq!(
             texts[texts.len() - 1],
-            "`sysctl net.ipv6.conf.all.disable_ipv6=0` enables IPv6"
+            "`sysctl net.ipv6.conf.all.disable_ipv6=0` enables IPv6 on every interface"
         );
         set("net/ipv6/conf/all/disable_ipv6", "0");
         bind("[::1]:80").unwrap();

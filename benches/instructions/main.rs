@@ -51,7 +51,7 @@ fn of_size(task: &str, size: usize, times: usize) {
             let open = plan.bind().expect("free ports");
             repeat(times, || plan.diff(black_box(&open)));
         }
-        // Of a config that was written anew.
+        // The same sockets, from a config with other texts.
         "diff-other-text" => {
             let open = bindaddr::bind(each(&|_| "127.0.0.1:0".to_owned())).expect("free ports");
             let plan = plan(&each(&|_| "ipv4@localhost:1-65535".to_owned()));

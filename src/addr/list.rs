@@ -453,7 +453,7 @@ impl fmt::Display for ParseListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         for (n, error) in self.errors.iter().take(SHOWN).enumerate() {
-            // The sentences have clauses, so that a semicolon does not tell them apart.
+            // A sentence may have a semicolon of its own, so the sentences are numbered.
             match (n, self.errors.len()) {
                 (_, 1) => {}
                 (0, _) => f.write_str("(1) ")?,

@@ -271,13 +271,16 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
     match cause {
         Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => comes_later(),
         Cause::InterfaceDown(local) if linux => {
-            let bring_up = |interface: &Interface| {
-                configure(format!(
-                    "`ip link set {} up` brings it up",
-                    shown(interface.name())
-                ))
+            let is_down = |interface: &&Interface| {
+                let link = interface
+                    .index()
+                    .and_then(|index| evidence.links.get(&index));
+                link.is_none_or(|link| !link.up)
             };
-            let mut hints: Vec<Hint> = local.interfaces().map(bring_up).collect();
+            let names = local.interfaces().filter(is_down).map(Interface::name);
+            let names = names.filter(|name| is_safe_in_command(name));
+            let bring_up = |name| configure(format!("`ip link set dev {name} up` brings it up"));
+            let mut hints: Vec<Hint> = names.map(bring_up).collect();
             hints.extend(comes_later());
             hints
         }
@@ -299,16 +302,16 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         {
             vec![configure(format!("`ifconfig lo0 alias {ip}` adds it"))]
         }
-        Cause::InVrf { vrf, .. } if linux => vec![
-            configure(format!(
-                "`ip vrf exec {} COMMAND` runs the program in the VRF",
-                shown(vrf)
-            )),
-            Hint::new(
-                HintKind::Program,
-                format!("`BindOptions::device` binds the socket to `{}`", shown(vrf)),
-            ),
-        ],
+        Cause::InVrf { vrf, .. } if linux => {
+            let exec = is_safe_in_command(vrf).then(|| {
+                configure(format!(
+                    "`ip vrf exec {vrf} COMMAND` runs the program in the VRF"
+                ))
+            });
+            let device = format!("`BindOptions::device` binds the socket to `{}`", shown(vrf));
+            let device = Hint::new(HintKind::Program, device);
+            exec.into_iter().chain([device]).collect()
+        }
         Cause::RangeInUse { holders, .. }
             if holders.first().iter().any(|holder| holder.pid().is_none())
                 && !evidence.sockets(attempt.protocol).is_searched =>
@@ -404,9 +407,15 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         Cause::FamilyUnavailable {
             family,
             why: FamilyUnavailableReason::Sysctl { interface },
-        } if *interface != "default" => vec![configure(format!(
-            "`sysctl net.ipv6.conf.{interface}.disable_ipv6=0` enables {family}"
-        ))],
+        } if *interface != "default" => {
+            let place = match *interface {
+                "all" => "every interface",
+                interface => interface,
+            };
+            vec![configure(format!(
+                "`sysctl net.ipv6.conf.{interface}.disable_ipv6=0` enables {family} on {place}"
+            ))]
+        }
         Cause::FamilyUnavailable {
             why: FamilyUnavailableReason::LoopbackDown,
             ..
@@ -427,6 +436,13 @@ fn may_come(reason: ForeignReason<'_>) -> bool {
             | ForeignReason::SameSubnet { .. }
             | ForeignReason::Unrelated
     )
+}
+
+/// Returns `true` if the name of an interface can be pasted into a shell. The kernel takes `;` and `$(…)` as well
+/// (`dev_valid_name` in net/core/dev.c), and whoever may name an interface must not write the operator's commands.
+fn is_safe_in_command(name: &str) -> bool {
+    let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b);
+    !name.starts_with('-') && name.bytes().all(is_safe)
 }
 
 const TABLE_LOCAL: &str = "`ip route show table local` shows what the kernel treats as local";

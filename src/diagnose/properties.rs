@@ -12,10 +12,10 @@ use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::sys::{Capability, Ipv6Switch, Link, LinkKind, Process, SocketRow, SocketState};
 use crate::target::Protocol;
 
-/// What Linux takes for the name of an interface, or of a process, all the same.
+/// A name that a terminal must not get as it is.
 const ODD_NAME: &str = "\u{1b}[2J\n\u{202e}";
 
-/// A kernel that tells nothing.
+/// A kernel that answers nothing.
 pub(super) struct Nobody;
 
 impl AddrProbe for Nobody {

@@ -239,7 +239,7 @@ impl Container {
         self.pod
     }
 
-    /// Tells whether every interface to the outside is one end of a link whose other end is in
+    /// Returns `true` if every interface to the outside is one end of a link whose other end is in
     /// another network namespace, as that of a container is.
     #[must_use]
     pub fn ends_elsewhere(&self) -> bool {

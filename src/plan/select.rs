@@ -118,7 +118,7 @@ impl AddrSelection {
     }
 }
 
-/// Tells whether a name is none of DNS: the last label is `localhost` (RFC 6761, section
+/// Returns `true` if a name is not a DNS name: the last label is `localhost` (RFC 6761, section
 /// 6.3), or a number in any writing, which resolvers take for an address.
 fn is_never_looked_up(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);

@@ -62,7 +62,7 @@ use super::Protocol;
 /// let options = BindOptions::new().activation(activation.clone());
 /// let listeners = options.bind("127.0.0.1:0")?;
 /// for addr in activation.unused() {
-///     eprintln!("warning: {addr} was handed over, and no setting stands for it");
+///     eprintln!("warning: no setting uses the inherited socket {addr}");
 /// }
 /// # assert_eq!((activation.unused().count(), listeners.as_slice().len()), (0, 1));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

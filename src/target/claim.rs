@@ -56,8 +56,8 @@ pub(crate) struct Claim {
 
 /// The interface that a socket is bound to, so that two of them can be compared.
 ///
-/// A name has no index where there is no such interface, or where that cannot be read; a number stands for it, the same
-/// for the same name of a list.
+/// A name has no index where there is no such interface, or where that cannot be read. A number takes its place, the
+/// same for the same name of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DeviceIndex {
     /// It is bound to none.

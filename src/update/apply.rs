@@ -41,7 +41,8 @@ pub enum Apply {
 
 /// What [`Plan::apply`] has done.
 ///
-/// The [`Display`](fmt::Display) form has a line for each socket that was opened, closed or could not be opened.
+/// The [`Display`](fmt::Display) form has a line for each socket that was opened or closed, and for each of the
+/// [errors](Self::errors). It leaves out the [pending](Self::pending) sockets.
 #[derive(Debug, Default)]
 #[must_use = "dropping it resets the connections of closed sockets that were not accepted yet"]
 pub struct Update {

@@ -577,7 +577,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 &[(Program, later)]
             }
             "interface-down" => &[
-                (Configure, "`ip link set eth0 up` brings it up"),
+                (Configure, "`ip link set dev eth0 up` brings it up"),
                 (Program, later),
             ],
             "duplicate" | "not-ready" => &[(
@@ -663,6 +663,23 @@ fn every_hint_is_for_the_causes_that_it_helps() {
         Cause::TooManyOpenFiles { open: Some(64) },
     ];
     assert_eq!(hints_of(&twice, &Evidence::default()).len(), 1);
+}
+
+#[test]
+fn no_command_has_a_name_that_a_shell_would_read() {
+    let in_vrf = |vrf: &str| Cause::InVrf {
+        addr: local("192.168.71.67"),
+        vrf: vrf.into(),
+    };
+    for (vrf, hints) in [
+        ("vrf-1.2", 2),
+        ("a;reboot", 1),
+        ("$(id)", 1),
+        ("-n", 1),
+        ("a`b", 1),
+    ] {
+        assert_eq!(texts_of(in_vrf(vrf)).len(), hints, "no command has `{vrf}`");
+    }
 }
 
 #[test]
