@@ -8,6 +8,8 @@ mod socket;
 mod options;
 // The sockets that are open.
 mod listener;
+// Own sockets that new ones replace.
+mod outgoing;
 // Who could connect to a plan.
 mod planned;
 // Retries while an address is missing.
@@ -23,6 +25,8 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
+use socket2::Socket;
+
 use crate::addr::Host;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
 use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings, entry_at};
@@ -33,6 +37,7 @@ pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
 pub use listener::{Listener, Listeners, StdSocket};
 pub(crate) use listener::{OwnSocket, Rest};
 pub use options::BindOptions;
+pub(crate) use outgoing::{Finished, Outgoing};
 pub(crate) use socket::Goal;
 use socket::{group_of, probe};
 
@@ -163,7 +168,7 @@ impl Unopened {
 }
 
 /// Plans the settings and opens their sockets, once.
-fn bind_settings<S: OwnSocket>(
+fn bind_settings<S: From<Socket>>(
     options: &Options,
     settings: &Settings<'_>,
     protocol: Protocol,
@@ -175,12 +180,13 @@ fn bind_settings<S: OwnSocket>(
     if let Some(addr) = plain {
         match open_plain(options, protocol, addr, GroupCheck::of_literal(addr.ip())) {
             Ok((local_addr, socket)) => {
-                let freebind = options.freebind;
+                let is_port_bound = addr.port() != 0;
                 return Ok(Listeners::of_one(
                     socket.into(),
                     local_addr,
                     protocol,
-                    freebind,
+                    is_port_bound,
+                    options,
                 ));
             }
             Err(failure) => tried = Some(failure),
@@ -215,8 +221,11 @@ fn open_draft(
         opened,
         mut failed,
         left_out,
+        lost: _,
     } = match tried {
-        None => Opener::new(&plan.options, protocol, goal).open(&plan.sockets),
+        None => {
+            Opener::new(&plan.options, protocol, goal, &Outgoing::new(protocol)).open(&plan.sockets)
+        }
         Some(tried) => Opening {
             failed: vec![tried],
             ..Opening::default()

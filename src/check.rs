@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::addr::shown;
-use crate::bind::{BindOptions, Goal, OpenedSocket, Opener, Opening, Verdict, explain};
+use crate::bind::{BindOptions, Goal, OpenedSocket, Opener, Opening, Outgoing, Verdict, explain};
 use crate::diagnose;
 use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
@@ -141,8 +141,13 @@ fn check_plan(
     protocol: Protocol,
     host: Option<&Interfaces>,
 ) -> Check {
-    let Opening { opened, failed, .. } =
-        Opener::new(&plan.options, protocol, Goal::Check).open(&plan.sockets);
+    let Opening { opened, failed, .. } = Opener::new(
+        &plan.options,
+        protocol,
+        Goal::Check,
+        &Outgoing::new(protocol),
+    )
+    .open(&plan.sockets);
     // A socket of a range failed on another port than the planned one.
     let sockets = plan.sockets.iter();
     let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));

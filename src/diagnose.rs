@@ -138,7 +138,7 @@ pub(crate) fn causes(attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Cause> {
     }
     let came_to_others = matches!(
         errno,
-        Some((Step::Bind, Errno::InUse) | (Step::Listen | Step::GetSockName, _))
+        Some((Step::Bind, Errno::InUse) | (Step::Listen | Step::GetSockName | Step::Register, _))
     );
     if came_to_others {
         return causes;

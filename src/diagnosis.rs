@@ -60,6 +60,8 @@ pub enum Step {
     Listen,
     /// Asking for the port that was given, getsockname(2).
     GetSockName,
+    /// Handing the socket to the runtime that waits for its connections.
+    Register,
 }
 
 impl fmt::Display for Step {
@@ -73,6 +75,7 @@ impl fmt::Display for Step {
             Self::Bind => "bind(2)",
             Self::Listen => "listen(2)",
             Self::GetSockName => "getsockname(2)",
+            Self::Register => "registering the socket with the runtime",
         })
     }
 }

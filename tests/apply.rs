@@ -13,9 +13,10 @@ use bindaddr::update::{Apply, Change, ChangeKind, Diff, StdSocket};
 use bindaddr::{BindError, BindOptions, Interfaces, Listener, Listeners, Plan};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
+use util::ip as parse_ip;
 use util::netns::{connects, in_namespace, ip};
-use util::sandbox;
+use util::{rerun, sandbox};
 
 /// How many pairs of lists are tried; more by `BINDADDR_APPLY_LISTS`.
 const LISTS: u32 = 1000;
@@ -216,13 +217,15 @@ fn ends_as_a_new_bind<S: StdSocket + std::os::fd::AsFd + std::fmt::Debug>(
             );
         }
         (Ok(update), _) => prop_assert!(false, "{update}{fresh:?}\nafter {}", show(&diff)),
-        // Nothing new overlaps with what is to be closed.
         (Err(err), Ok(_)) => {
             let mut texts = err.errors().map(SettingError::text);
             let is_about_range = texts.any(has_several_ports);
+            // No UDP socket is opened beside one that is to be closed.
+            let is_udp_overlap = !case.is_tcp && diff.to_close().next().is_some();
             prop_assert!(
-                is_about_range || diff.to_close().next().is_some(),
-                "{err:#}"
+                is_about_range || is_udp_overlap,
+                "{err:#}\nafter {}",
+                show(&diff)
             );
         }
         (Err(_), Err(_)) if diff.to_close().next().is_some() => {}
@@ -380,24 +383,198 @@ fn apply_returns_unaccepted_connections() {
     });
 }
 
+/// Returns `true` if a socket of this user that sets `SO_REUSEPORT` can be bound to `addr`.
+fn can_be_joined(addr: SocketAddr) -> bool {
+    let joining = Socket::new(Domain::for_address(addr), Type::STREAM, None).expect("a socket");
+    joining.set_reuse_port(true).expect("a socket");
+    joining.bind(&addr.into()).is_ok()
+}
+
+/// Texts on one port, each of which overlaps with each other.
+const OVERLAPPING: [&str; 7] = [
+    "127.0.0.1:5000",
+    "0.0.0.0:5000",
+    "[::]:5000",
+    "*:5000",
+    "ipv6@*:5000",
+    "[::1]:5000",
+    "localhost:5000",
+];
+
 #[test]
-fn apply_refuses_overlap_with_a_socket_to_close() {
-    in_namespace("apply_refuses_overlap_with_a_socket_to_close", || {
+fn apply_opens_a_socket_beside_one_that_overlaps() {
+    in_namespace("apply_opens_a_socket_beside_one_that_overlaps", || {
+        for (old, new) in OVERLAPPING
+            .iter()
+            .flat_map(|old| OVERLAPPING.map(|new| (*old, new)))
+        {
+            for mode in [Apply::AllOrNone, Apply::BestEffort] {
+                let mut open = listen(old);
+                let update = plan(new).apply(&mut open, mode).unwrap();
+                let row = format!("{old} → {new}: {update}");
+                assert!(update.errors().is_empty(), "{row}");
+                assert!(update.interrupted().is_empty(), "{row}");
+                assert!(plan(new).diff(&open).is_empty(), "{row}");
+                for listener in &open {
+                    let mut addr = listener.local_addr();
+                    if addr.ip().is_unspecified() {
+                        addr = SocketAddr::new(
+                            match addr {
+                                SocketAddr::V4(_) => [127, 0, 0, 1].into(),
+                                SocketAddr::V6(_) => parse_ip("::1"),
+                            },
+                            5000,
+                        );
+                    }
+                    assert!(is_served(addr, &open), "{row}");
+                    // The kernel keeps its mark where both wildcards are open.
+                    let is_dual_stack = listener.local_addr().ip().is_unspecified()
+                        && listener.local_addr().is_ipv6()
+                        && !format!("{listener:#}").contains("IPv6 only");
+                    if !is_dual_stack {
+                        assert!(!can_be_joined(addr), "{row}");
+                    }
+                }
+                let reuse = open
+                    .iter()
+                    .map(|one| SockRef::from(one.as_std()).reuse_port().unwrap());
+                assert!(reuse.into_iter().all(|reuse| !reuse), "{row}");
+            }
+        }
+    });
+}
+
+#[test]
+fn failed_apply_ends_the_sharing_of_ports() {
+    in_namespace("failed_apply_ends_the_sharing_of_ports", || {
         let mut open = listen("127.0.0.1:5000");
+        let err = plan("0.0.0.0:5000, 198.51.100.1:80")
+            .apply(&mut open, Apply::AllOrNone)
+            .unwrap_err();
+        assert_eq!(err.errors().count(), 1, "{err}");
+        assert!(is_served("127.0.0.1:5000".parse().unwrap(), &open));
+        assert!(!SockRef::from(open[0].as_std()).reuse_port().unwrap());
+        assert!(!can_be_joined("127.0.0.1:5000".parse().unwrap()));
+    });
+}
+
+/// Another server of this user that shares its port is not joined.
+#[test]
+fn apply_joins_no_other_server() {
+    in_namespace("apply_joins_no_other_server", || {
+        let sharing = BindOptions::new().reuse_port(true);
+        let _other = sharing.bind("127.0.0.2:5000").unwrap();
+        for mode in [Apply::AllOrNone, Apply::BestEffort] {
+            let mut open = listen("127.0.0.1:5000");
+            let result = plan("0.0.0.0:5000").apply(&mut open, mode);
+            let err = match result {
+                Err(err) => err.to_string(),
+                Ok(update) => update.to_string(),
+            };
+            let expected = "port 5000 is in use: ";
+            let other = "this process listens on 127.0.0.2, which 0.0.0.0 includes";
+            assert!(err.contains(expected) && err.contains(other), "{err}");
+        }
+    });
+}
+
+/// Gives an open socket to another user, as if the server had dropped its privileges since. Returns `false` if this user
+/// may not.
+fn give_away(open: &Listeners) -> bool {
+    std::os::unix::fs::fchown(open[0].as_std(), Some(65534), None).is_ok()
+}
+
+#[test]
+fn apply_stops_a_socket_of_another_owner_first() {
+    in_namespace("apply_stops_a_socket_of_another_owner_first", || {
+        for mode in [Apply::AllOrNone, Apply::BestEffort] {
+            let mut open = listen("127.0.0.1:5000");
+            if !give_away(&open) {
+                let test = "apply_stops_a_socket_of_another_owner_first";
+                rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+                return;
+            }
+            let mut client = TcpStream::connect("127.0.0.1:5000").unwrap();
+            let mut update = plan("0.0.0.0:5000").apply(&mut open, mode).unwrap();
+            assert_eq!(
+                update.to_string(),
+                "opened 0.0.0.0:5000\nclosed 127.0.0.1:5000, which stopped listening a moment before\n"
+            );
+            assert_eq!(update.interrupted(), update.closed());
+            let (mut served, _) = update.drained().pop().expect("it was waiting");
+            served.write_all(b"!").unwrap();
+            client.read_exact(&mut [0]).unwrap();
+            assert!(is_served("127.0.0.1:5000".parse().unwrap(), &open));
+        }
+    });
+}
+
+#[test]
+fn failed_apply_resumes_a_stopped_socket() {
+    in_namespace("failed_apply_resumes_a_stopped_socket", || {
+        let mut open = listen("127.0.0.1:5000");
+        if !give_away(&open) {
+            let test = "failed_apply_resumes_a_stopped_socket";
+            rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+            return;
+        }
+        // It does not listen, so the table of listening sockets does not have it.
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let addr: SocketAddr = "127.0.0.2:5000".parse().unwrap();
+        other.bind(&addr.into()).unwrap();
         let err = plan("0.0.0.0:5000")
             .apply(&mut open, Apply::AllOrNone)
             .unwrap_err();
         assert_eq!(err.cause().name(), "in-use");
         assert!(is_served("127.0.0.1:5000".parse().unwrap(), &open));
-        let update = plan("0.0.0.0:5000")
-            .apply(&mut open, Apply::BestEffort)
-            .unwrap();
+        // Another failure stops nothing.
+        let client = TcpStream::connect("127.0.0.1:5000").unwrap();
+        let failing = plan("0.0.0.0:5000, 198.51.100.1:80");
+        assert!(failing.apply(&mut open, Apply::AllOrNone).is_err());
+        let (_, peer) = open[0].as_std().accept().unwrap();
+        assert_eq!(peer, client.local_addr().unwrap());
+        // Without its port it could not listen again.
+        let mut open = listen("127.0.0.1:0");
+        let port = open[0].local_addr().port();
+        assert!(give_away(&open));
+        let moving = plan(&format!("0.0.0.0:{port}"));
+        assert!(moving.apply(&mut open, Apply::AllOrNone).is_err());
+        assert!(is_served(open[0].local_addr(), &open));
+    });
+}
+
+#[test]
+fn apply_refuses_udp_overlap_with_a_socket_to_close() {
+    in_namespace("apply_refuses_udp_overlap_with_a_socket_to_close", || {
+        let mut open = bindaddr::bind_udp("127.0.0.1:5000").unwrap();
+        let plan = plan("0.0.0.0:5000");
+        let err = plan.apply_udp(&mut open, Apply::AllOrNone).unwrap_err();
+        assert_eq!(err.cause().name(), "in-use");
+        assert_eq!(open.len(), 1);
+        let update = plan.apply_udp(&mut open, Apply::BestEffort).unwrap();
         assert_eq!((update.opened().len(), update.closed().len()), (1, 1));
-        // Nobody else can join the port.
-        let joining = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        joining.set_reuse_port(true).unwrap();
-        let addr: SocketAddr = "127.0.0.1:5000".parse().unwrap();
-        assert!(joining.bind(&addr.into()).is_err());
+    });
+}
+
+#[test]
+fn apply_sets_a_changed_backlog() {
+    in_namespace("apply_sets_a_changed_backlog", || {
+        let backlog = |of: u32| {
+            BindOptions::new()
+                .backlog(of)
+                .plan("127.0.0.1:5000")
+                .unwrap()
+        };
+        let mut open = backlog(7).bind().unwrap();
+        let waiting = || {
+            // The column Send-Q of a listening socket is its backlog, ss(8).
+            let output = std::process::Command::new("ss").args(["-Hltn"]).output();
+            let text = String::from_utf8(output.unwrap().stdout).unwrap();
+            text.split_whitespace().nth(2).unwrap().to_owned()
+        };
+        assert_eq!(waiting(), "7");
+        let update = backlog(9).apply(&mut open, Apply::AllOrNone).unwrap();
+        assert_eq!((update.kept(), waiting()), (1, "9".to_owned()));
     });
 }
 

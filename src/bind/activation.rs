@@ -1,12 +1,9 @@
 //! Takes the sockets that a service manager has opened, where they fit (feature `socket-activation`).
 
-#[cfg(unix)]
-use std::{fs, os::fd::OwnedFd};
-
 use socket2::Socket;
 use std::net::SocketAddr;
 
-use super::socket::{BoundSocket, SocketSpec, StepError, at, set_device};
+use super::socket::{BoundSocket, Identity, SocketSpec, StepError, at, set_device};
 use crate::diagnosis::Step;
 use crate::sys::{Activation, InheritedSocket, Namespace, Protocol, device_of};
 use crate::target::zone;
@@ -86,18 +83,12 @@ fn is_on_device(socket: &Socket, device: Option<&str>) -> bool {
 }
 
 /// Finds out whether a socket is of this network namespace.
-#[cfg(unix)]
 fn namespace_of(socket: &Socket, protocol: Protocol, port: u16) -> Namespace {
-    use std::os::unix::fs::MetadataExt as _;
-
-    let copy = socket.try_clone().map(OwnedFd::from).map(fs::File::from);
-    match copy.and_then(|copy| copy.metadata()) {
-        Ok(metadata) => Namespace::of(protocol, port, metadata.ino()),
-        Err(_) => Namespace::Unknown,
+    if !cfg!(unix) {
+        return Namespace::This;
     }
-}
-
-#[cfg(not(unix))]
-fn namespace_of(_: &Socket, _: Protocol, _: u16) -> Namespace {
-    Namespace::This
+    match Identity::of(socket) {
+        Some(identity) => Namespace::of(protocol, port, identity.inode),
+        None => Namespace::Unknown,
+    }
 }

@@ -8,9 +8,10 @@ use socket2::Socket;
 
 #[cfg(feature = "socket-activation")]
 use super::activation;
+use super::outgoing::{Outgoing, Way};
 use super::socket::{
     Absent, BoundSocket, Goal, SocketSpec, StepError, absent, bound_device, free_port, group_of,
-    listen, probe,
+    listen, probe, set_reuse_port,
 };
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
@@ -28,6 +29,8 @@ pub(crate) struct Opening {
     pub(crate) failed: Vec<FailedSocket>,
     /// What the host lacks, and the setting or the list does without.
     pub(crate) left_out: Vec<PlannedSocket>,
+    /// The outgoing sockets that have stopped for new ones and cannot listen again.
+    pub(crate) lost: Vec<(SocketAddr, io::Error)>,
 }
 
 impl Opening {
@@ -35,6 +38,7 @@ impl Opening {
         self.opened.append(&mut other.opened);
         self.failed.append(&mut other.failed);
         self.left_out.append(&mut other.left_out);
+        self.lost.append(&mut other.lost);
     }
 }
 
@@ -52,6 +56,7 @@ pub(crate) struct OpenedSocket {
     pub(crate) device_index: DeviceIndex,
     /// Whether a service manager opened it.
     pub(crate) is_inherited: bool,
+    pub(crate) backlog: Option<u32>,
     pub(crate) protocol: Protocol,
     /// Whether another socket has the port, and the kernel was not asked if it shares it.
     pub(crate) is_sharing_unknown: bool,
@@ -81,6 +86,11 @@ impl FailedSocket {
             reason,
             no_port_left: false,
         }
+    }
+
+    /// Creates the failure of a socket that the server's runtime cannot have.
+    pub(crate) fn unconverted(planned: PlannedSocket, error: io::Error) -> Self {
+        Self::new(planned, Failure::System(Step::Register, error))
     }
 
     pub(crate) fn is_in_use(&self) -> bool {
@@ -148,10 +158,17 @@ pub(crate) struct Opener<'p> {
     open: Neighbours,
     /// Those that this attempt has opened.
     opened: Neighbours,
+    /// Those that are to be closed.
+    outgoing: &'p Outgoing<'p>,
 }
 
 impl<'p> Opener<'p> {
-    pub(crate) fn new(options: &'p Options, protocol: Protocol, goal: Goal) -> Self {
+    pub(crate) fn new(
+        options: &'p Options,
+        protocol: Protocol,
+        goal: Goal,
+        outgoing: &'p Outgoing<'p>,
+    ) -> Self {
         Self {
             options,
             protocol,
@@ -159,6 +176,7 @@ impl<'p> Opener<'p> {
             is_single: false,
             open: Neighbours::default(),
             opened: Neighbours::default(),
+            outgoing,
         }
     }
 
@@ -177,7 +195,13 @@ impl<'p> Opener<'p> {
         let has_ranges = sockets.iter().any(PlannedSocket::is_range);
         self.is_single = sockets.len() == 1;
         self.opened = Neighbours::default();
-        for sockets in in_opening_order(sockets) {
+        let mut order = in_opening_order(sockets);
+        // An open socket stops once all that can be opened beside it are.
+        order.sort_by_key(|sockets| {
+            let mut sockets = sockets.iter();
+            sockets.any(|socket| self.outgoing.way_for(socket) == Way::Stop)
+        });
+        for sockets in order {
             let mut tried = self.try_entry(sockets, goal);
             let has_failed = !tried.failed.iter().all(FailedSocket::is_skipped);
             if has_failed && goal == Goal::Listen {
@@ -199,7 +223,24 @@ impl<'p> Opener<'p> {
                 self.listen(&mut opening);
             }
         }
+        let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
+        if !are_open || opening.opened.is_empty() {
+            opening.lost = self.outgoing.resume();
+        }
+        self.end_sharing(&opening);
         opening
+    }
+
+    /// Ends the sharing of ports with outgoing sockets, so that nothing can join them any more.
+    fn end_sharing(&self, opening: &Opening) {
+        if !self.outgoing.is_sharing() {
+            return;
+        }
+        let opened = opening.opened.iter();
+        for socket in opened.filter_map(|opened| opened.socket.as_ref()) {
+            let _ = set_reuse_port(socket, self.options.reuse_port);
+        }
+        self.outgoing.end_sharing();
     }
 
     /// Makes the sockets listen, all of them or none.
@@ -420,6 +461,7 @@ impl Opener<'_> {
             device: None,
             device_index: planned.entry.device_index,
             is_inherited: false,
+            backlog: self.options.backlog,
             protocol: self.protocol,
             is_sharing_unknown: false,
         };
@@ -451,6 +493,21 @@ impl Opener<'_> {
                 });
             }
             None => {}
+        }
+        match self.outgoing.way_for(planned) {
+            Way::Free | Way::InUse => {}
+            Way::Share => {
+                self.outgoing.share(planned);
+                spec.reuse_port = true;
+            }
+            // Nothing stops for a check, so the kernel cannot be asked.
+            Way::Stop if goal == Goal::Check => {
+                return Ok(OpenedSocket {
+                    is_sharing_unknown: true,
+                    ..opened(planned.addr, Namespace::This, None)
+                });
+            }
+            Way::Stop => self.outgoing.stop(planned),
         }
         if goal == Goal::Check && spec.reuse_port {
             // Of UDP it would join the group of a running server at once, and get its datagrams. Of TCP it would leave

@@ -1,22 +1,24 @@
 //! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual state.
 
 use std::collections::{HashMap, HashSet};
+use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{SockRef, Socket};
 
-use super::socket::bound_device;
+use super::socket::{bound_device, listen};
 use super::{Opened, OpenedSocket};
 use crate::addr::shown;
 use crate::diagnose::{self, Namespace};
 use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
-use crate::plan::{Duplicate, Plan, PlannedSocket};
+use crate::plan::{Duplicate, Options, Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
 use crate::sys::device_of;
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
@@ -54,8 +56,11 @@ pub struct Listener<S = TcpListener> {
     device_index: DeviceIndex,
     /// Whether it is the IPv4 wildcard that replaces a dual-stack one.
     is_ipv4_instead: bool,
-    /// Whether a service manager opened it, and has it as well.
-    is_inherited: bool,
+    /// Whether another process has it as well: the service manager that opened it, or one that it was passed to.
+    is_shared: AtomicBool,
+    /// Whether it was bound to its port, and not to port 0.
+    is_port_bound: bool,
+    backlog: Option<u32>,
     position: Position,
     /// Its index among the sockets of the setting.
     place: usize,
@@ -113,9 +118,43 @@ impl<S> Listener<S> {
         self.freebind
     }
 
-    /// Returns `true` if a service manager opened it, and has it as well.
-    pub(crate) fn is_inherited(&self) -> bool {
-        self.is_inherited
+    /// Returns `true` if another process has it as well, so that closing it here does not free its port.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` if it was bound to its port, and not to port 0. The kernel keeps the port then when it stops
+    /// listening.
+    pub(crate) fn is_port_bound(&self) -> bool {
+        self.is_port_bound
+    }
+
+    pub(crate) fn backlog(&self) -> Option<u32> {
+        self.backlog
+    }
+
+    /// Converts the socket.
+    pub(crate) fn convert<T, E>(
+        self,
+        convert: impl FnOnce(S) -> Result<T, E>,
+    ) -> Result<Listener<T>, E> {
+        Ok(Listener {
+            socket: convert(self.socket)?,
+            local_addr: self.local_addr,
+            namespace: self.namespace,
+            only_v6: self.only_v6,
+            protocol: self.protocol,
+            freebind: self.freebind,
+            device: self.device,
+            device_index: self.device_index,
+            is_ipv4_instead: self.is_ipv4_instead,
+            is_shared: self.is_shared,
+            is_port_bound: self.is_port_bound,
+            backlog: self.backlog,
+            position: self.position,
+            place: self.place,
+            text: self.text,
+        })
     }
 
     /// Returns the text of the setting that it was opened for, if it is known.
@@ -210,8 +249,37 @@ impl<S: StdSocket> Listener<S> {
     }
 }
 
+impl OpenedSocket {
+    /// Returns the listener of a socket that is open; `None` if it is not.
+    pub(crate) fn into_listener<S: OwnSocket>(self) -> Option<io::Result<Listener<S>>> {
+        Some(Listener::of(self)?.convert(S::from_socket))
+    }
+}
+
 impl<S> Listener<S> {
-    /// Accepts the connections that are waiting, which block as those of accept(2) do. Adds them to `waiting`.
+    /// Sets how many connections may wait, by listen(2) again if it was another number.
+    pub(crate) fn set_backlog(&mut self, backlog: Option<u32>) -> io::Result<()>
+    where
+        S: OwnSocket,
+    {
+        if self.backlog == backlog || self.is_shared() {
+            return Ok(());
+        }
+        let set = listen(&self.sock_ref(), self.protocol, backlog);
+        set.map_err(|(_, error)| error)?;
+        self.backlog = backlog;
+        Ok(())
+    }
+
+    /// Borrows the socket as what sets options on it.
+    pub(crate) fn sock_ref(&self) -> SockRef<'_>
+    where
+        S: OwnSocket,
+    {
+        self.socket.sock_ref()
+    }
+
+    /// Accepts the connections that are waiting. Adds them to `waiting`.
     ///
     /// # Errors
     ///
@@ -223,20 +291,37 @@ impl<S> Listener<S> {
     where
         S: OwnSocket,
     {
-        self.socket.set_nonblocking(true)?;
-        // It listens until it is closed, so clients may come without end.
-        for _ in 0..LONGEST_QUEUE {
-            match self.socket.accept_one() {
-                Ok(connection) => waiting.push(connection),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                // The client has gone by now.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
+        match self.protocol {
+            Protocol::Tcp => accept_waiting(&self.sock_ref(), waiting),
+            Protocol::Udp => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// Accepts the connections that wait at a listening socket, which block as those of accept(2) do, and leaves it
+/// non-blocking. Adds them to `waiting`.
+pub(super) fn accept_waiting(
+    socket: &Socket,
+    waiting: &mut Vec<(TcpStream, SocketAddr)>,
+) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    // It listens until it is closed, so clients may come without end.
+    for _ in 0..LONGEST_QUEUE {
+        match socket.accept() {
+            Ok((client, peer)) => {
+                // The BSDs let it inherit that of the listener.
+                client.set_nonblocking(false)?;
+                let peer = peer.as_socket().ok_or(io::ErrorKind::InvalidData)?;
+                waiting.push((client.into(), peer));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            // The client has gone by now.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl<S: StdSocket> fmt::Display for Listener<S> {
@@ -395,24 +480,31 @@ impl sealed::Sealed for UdpSocket {
 /// How many connections wait at most: the default of `net.core.somaxconn` of Linux since 5.4.
 const LONGEST_QUEUE: usize = 4096;
 
-/// What this crate does with a std socket, beyond its public bounds.
-pub(crate) trait OwnSocket: StdSocket + From<Socket> {
-    /// Accepts a connection; a UDP socket has none.
-    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)>;
+/// What a [`Listener`] of this crate's own opening holds.
+pub(crate) trait OwnSocket: Sized {
+    /// Converts a socket that is bound, and listens if it is of TCP.
+    fn from_socket(socket: Socket) -> io::Result<Self>;
+
+    fn sock_ref(&self) -> SockRef<'_>;
 }
 
 impl OwnSocket for TcpListener {
-    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (client, peer) = self.accept()?;
-        // The BSDs let it inherit that of the listener.
-        client.set_nonblocking(false)?;
-        Ok((client, peer))
+    fn from_socket(socket: Socket) -> io::Result<Self> {
+        Ok(socket.into())
+    }
+
+    fn sock_ref(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
 impl OwnSocket for UdpSocket {
-    fn accept_one(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        Err(io::ErrorKind::WouldBlock.into())
+    fn from_socket(socket: Socket) -> io::Result<Self> {
+        Ok(socket.into())
+    }
+
+    fn sock_ref(&self) -> SockRef<'_> {
+        self.into()
     }
 }
 
@@ -505,8 +597,12 @@ impl<S> Listeners<S> {
         socket: S,
         local_addr: SocketAddr,
         protocol: Protocol,
-        freebind: bool,
+        is_port_bound: bool,
+        options: &Options,
     ) -> Self {
+        let Options {
+            freebind, backlog, ..
+        } = *options;
         let listener = Listener {
             socket,
             local_addr,
@@ -517,7 +613,9 @@ impl<S> Listeners<S> {
             device: None,
             device_index: DeviceIndex::None,
             is_ipv4_instead: false,
-            is_inherited: false,
+            is_shared: false.into(),
+            is_port_bound,
+            backlog,
             position: Position::default(),
             place: 0,
             text: None,
@@ -608,11 +706,12 @@ impl<S> Listeners<S> {
     /// Converts the sockets of the engine, all of which are open.
     pub(super) fn of(opened: Opened) -> Self
     where
-        S: OwnSocket,
+        S: From<Socket>,
     {
         let sockets = opened.sockets.into_iter();
+        let listeners = sockets.filter_map(Listener::of);
         Self {
-            listeners: in_order(sockets.filter_map(Listener::of).collect()),
+            listeners: in_order(listeners.map(Listener::into_own).collect()),
             rest: opened.rest,
         }
     }
@@ -624,14 +723,17 @@ fn in_order<S>(mut listeners: Vec<Listener<S>>) -> Vec<Listener<S>> {
     listeners
 }
 
-impl<S> Listener<S> {
-    pub(crate) fn of(opened: OpenedSocket) -> Option<Self>
-    where
-        S: OwnSocket,
-    {
+impl Listener<Socket> {
+    fn into_own<S: From<Socket>>(self) -> Listener<S> {
+        let Ok(own) = self.convert(|socket| Ok::<S, Infallible>(socket.into()));
+        own
+    }
+
+    /// Creates the listener of a socket of the engine; `None` if that is not open.
+    pub(crate) fn of(opened: OpenedSocket) -> Option<Self> {
         let entry = &opened.planned.entry;
         Some(Self {
-            socket: opened.socket?.into(),
+            socket: opened.socket?,
             local_addr: opened.local_addr,
             namespace: opened.namespace,
             only_v6: opened.planned.only_v6,
@@ -640,7 +742,9 @@ impl<S> Listener<S> {
             device: entry.device.clone(),
             device_index: opened.device_index,
             is_ipv4_instead: opened.planned.is_ipv4_instead(),
-            is_inherited: opened.is_inherited,
+            is_shared: opened.is_inherited.into(),
+            is_port_bound: opened.planned.addr.port() != 0,
+            backlog: opened.backlog,
             position: entry.position,
             place: opened.planned.place,
             text: Some(entry.text.clone()),

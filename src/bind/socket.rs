@@ -109,7 +109,7 @@ impl<'a> SocketSpec<'a> {
             only_v6.map_err(at(Step::Option("only_v6")))?;
         }
         if self.reuse_port {
-            set_reuse_port(&socket).map_err(at(Step::Option("reuse_port")))?;
+            set_reuse_port(&socket, true).map_err(at(Step::Option("reuse_port")))?;
         }
         if self.freebind {
             set_freebind(&socket, addr).map_err(at(Step::Option("freebind")))?;
@@ -254,6 +254,33 @@ pub(super) fn bound_device(
     device().unwrap_or_else(|_| option.map(str::to_owned))
 }
 
+/// What fstat(2) reports of a socket.
+pub(super) struct Identity {
+    pub(super) inode: u64,
+    /// The user who created it.
+    pub(super) owner: u32,
+}
+
+impl Identity {
+    /// Reads it; `None` if it cannot be read.
+    #[cfg(unix)]
+    pub(super) fn of(socket: &Socket) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+
+        let copy = std::os::fd::OwnedFd::from(socket.try_clone().ok()?);
+        let metadata = std::fs::File::from(copy).metadata().ok()?;
+        Some(Self {
+            inode: metadata.ino(),
+            owner: metadata.uid(),
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn of(_: &Socket) -> Option<Self> {
+        None
+    }
+}
+
 /// Adds the step to an error.
 pub(super) fn at(step: Step) -> impl Fn(io::Error) -> StepError {
     move |error| (step, error)
@@ -269,15 +296,15 @@ pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 ))]
-fn set_reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
+pub(super) fn set_reuse_port(socket: &Socket, reuse: bool) -> io::Result<()> {
+    socket.set_reuse_port(reuse)
 }
 
 #[cfg(not(all(
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 )))]
-fn set_reuse_port(_: &Socket) -> io::Result<()> {
+pub(super) fn set_reuse_port(_: &Socket, _: bool) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 

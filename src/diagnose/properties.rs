@@ -219,6 +219,7 @@ impl Draw<'_> {
             Step::Bind,
             Step::Listen,
             Step::GetSockName,
+            Step::Register,
         ]);
         let code = match self.below(6) {
             0 => i32::from(self.below(64)),

@@ -201,11 +201,15 @@ impl PlannedSocket {
         BindTarget::of_socket(self.addr, self.only_v6, host)
     }
 
+    /// Returns what it claims of its port.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim::of_socket(self.addr, self.only_v6).on_device(self.entry.device_index)
+    }
+
     /// Returns what it claims of its port; `None` if others may share it, or its interface does not exist.
     pub(crate) fn exclusive_claim(&self) -> Option<Claim> {
-        let device = self.entry.device_index;
-        let is_open = !self.entry.shares_port && !matches!(device, DeviceIndex::Missing(_));
-        is_open.then(|| Claim::of_socket(self.addr, self.only_v6).on_device(device))
+        let is_missing = matches!(self.entry.device_index, DeviceIndex::Missing(_));
+        (!self.entry.shares_port && !is_missing).then(|| self.claim())
     }
 
     /// Returns what makes two sockets of a plan the same one.

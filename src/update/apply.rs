@@ -1,6 +1,6 @@
 //! Makes the open sockets those of a plan: [`Plan::apply`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -8,11 +8,12 @@ use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use super::{ChangeKind, Diff};
 use crate::bind::{
-    FailedSocket, Goal, Listener, Listeners, Opener, Opening, OwnSocket, Rest, Verdict, explain,
+    FailedSocket, Finished, Goal, Listener, Listeners, Opener, Opening, Outgoing, OwnSocket, Rest,
+    Verdict, explain,
 };
-use crate::diagnosis::{BindError, SettingError};
+use crate::diagnosis::{BindError, Diagnosis, Position, SettingError, Step};
 use crate::plan::{Claims, Plan, PlannedSocket, in_opening_order};
-use crate::target::{Claim, DeviceIndex, Protocol};
+use crate::target::Protocol;
 
 /// What [`Plan::apply`] does if a socket cannot be opened.
 ///
@@ -53,6 +54,8 @@ pub struct Update {
     pending: Vec<SettingError>,
     drained: Vec<(TcpStream, SocketAddr)>,
     drain_error: Option<io::Error>,
+    interrupted: Vec<SocketAddr>,
+    open_elsewhere: Vec<SocketAddr>,
 }
 
 impl Update {
@@ -70,8 +73,8 @@ impl Update {
 
     /// Returns the addresses of the sockets that were closed.
     ///
-    /// A socket stays open as long as anything else has a descriptor of it: the service manager that handed it over, or a
-    /// clone, which is non-blocking from now on.
+    /// A socket stays open as long as anything else has a descriptor of it: another process
+    /// ([`open_elsewhere`](Self::open_elsewhere)), or a clone, which is non-blocking from now on.
     #[must_use]
     pub fn closed(&self) -> &[SocketAddr] {
         &self.closed
@@ -106,13 +109,38 @@ impl Update {
         self.drain_error.as_ref()
     }
 
+    /// Returns the addresses of closed sockets that did not accept connections for a moment before the new ones did.
+    ///
+    /// A new socket that overlaps with an old one listens beside it (see [`Plan::apply`]). Where the system does not
+    /// allow that, the old one stops listening just before the new one is bound.
+    #[must_use]
+    pub fn interrupted(&self) -> &[SocketAddr] {
+        &self.interrupted
+    }
+
+    /// Returns the addresses of closed sockets that another process has open as well: the service manager that handed them
+    /// over, or a process that they were passed to. Their ports are not free.
+    #[must_use]
+    pub fn open_elsewhere(&self) -> &[SocketAddr] {
+        &self.open_elsewhere
+    }
+
     fn close<S: OwnSocket>(&mut self, listener: &Listener<S>) {
-        self.closed.push(listener.local_addr());
-        // The service manager still holds an inherited socket, so its queue is not lost.
-        if !listener.is_inherited() {
+        let addr = listener.local_addr();
+        self.closed.push(addr);
+        // The queue of a shared socket is not lost.
+        if listener.is_shared() {
+            self.open_elsewhere.push(addr);
+        } else {
             let drained = listener.accept_waiting(&mut self.drained);
             self.drain_error = self.drain_error.take().or(drained.err());
         }
+    }
+
+    /// Closes a socket that has stopped listening, and was drained before.
+    fn close_stopped<S>(&mut self, listener: &Listener<S>) {
+        self.closed.push(listener.local_addr());
+        self.interrupted.push(listener.local_addr());
     }
 }
 
@@ -122,7 +150,16 @@ impl fmt::Display for Update {
             writeln!(f, "opened {addr}")?;
         }
         for addr in &self.closed {
-            writeln!(f, "closed {addr}")?;
+            let note = match () {
+                () if self.open_elsewhere.contains(addr) => {
+                    ", which another process has open as well"
+                }
+                () if self.interrupted.contains(addr) => {
+                    ", which stopped listening a moment before"
+                }
+                () => "",
+            };
+            writeln!(f, "closed {addr}{note}")?;
         }
         for error in &self.errors {
             writeln!(f, "cannot listen on {error}")?;
@@ -135,12 +172,21 @@ impl Plan {
     /// Makes the open TCP listeners those of the plan: opens what is missing, and closes what the plan does not have.
     ///
     /// Sockets that are both open and planned, as [`diff`](Self::diff) compares them, stay open with their accept queue.
-    /// Their [position](Listener::position) becomes that of the setting in this plan; `reuse_port`, the backlog and
-    /// whether they block stay as they are. New sockets are opened before old ones are closed. It does not
+    /// Their [position](Listener::position) and [backlog](crate::BindOptions::backlog) become those of this plan;
+    /// `reuse_port` and whether they block stay as they are. New sockets listen before old ones are closed. It does not
     /// [wait](crate::BindOptions::wait).
     ///
-    /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with `127.0.0.1:80`. For
-    /// [`Apply::AllOrNone`] the port is in use then, and [`Apply::BestEffort`] closes the old socket first.
+    /// # Platform notes
+    ///
+    /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with `127.0.0.1:80`.
+    ///
+    /// - Linux and Android: both listen until the old one is closed, by `SO_REUSEPORT` on both, so no client is refused.
+    ///   If the old one belongs to another user, as after a privilege drop, it stops listening just before the new one is
+    ///   bound, and listens again if that fails ([`Update::interrupted`]). If the port was the kernel's choice or another process
+    ///   has the old one as well, the port is in use. While both listen, another process of this user that
+    ///   sets `SO_REUSEPORT` could bind the port as well; where wildcards of both families are open, it could also do so
+    ///   later, because the kernel keeps a mark.
+    /// - Elsewhere: with [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old socket first.
     ///
     /// # Errors
     ///
@@ -172,6 +218,10 @@ impl Plan {
     /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP. Datagrams that are waiting in
     /// a socket that is closed are lost.
     ///
+    /// No UDP socket is opened beside an old one that overlaps with it: with `SO_REUSEPORT` Linux might let it overlap
+    /// with another server as well. With [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old
+    /// socket first.
+    ///
     /// # Errors
     ///
     /// As for [`apply`](Self::apply).
@@ -184,125 +234,254 @@ impl Plan {
     }
 }
 
+/// What an update opens, before it closes anything.
+pub(crate) struct Preparation<S> {
+    diff: Diff,
+    opened: Vec<(PlannedSocket, Listener<S>)>,
+    left_out: Vec<PlannedSocket>,
+    skipped: Vec<SettingError>,
+    errors: Vec<SettingError>,
+    pending: Vec<SettingError>,
+    /// What became of the sockets to close.
+    outgone: Finished,
+}
+
 fn apply<S: OwnSocket>(
     plan: &Plan,
     protocol: Protocol,
     listeners: &mut Listeners<S>,
     mode: Apply,
 ) -> Result<Update, BindError> {
-    match mode {
-        Apply::AllOrNone => apply_all(plan, protocol, listeners),
-        Apply::BestEffort => Ok(apply_what_can_be(plan, protocol, listeners)),
+    let mut update = Update::default();
+    if mode == Apply::BestEffort {
+        update.release(plan, protocol, listeners);
+    }
+    let prepared = Preparation::new(plan, protocol, listeners, mode)?;
+    prepared.commit(plan, listeners, &mut update);
+    Ok(update)
+}
+
+impl Update {
+    /// Closes the sockets that are in the way of new ones, where both cannot be open at once.
+    pub(crate) fn release<S: OwnSocket>(
+        &mut self,
+        plan: &Plan,
+        protocol: Protocol,
+        listeners: &mut Listeners<S>,
+    ) {
+        if Outgoing::is_supported(protocol) {
+            return;
+        }
+        let overlapping = overlapping(protocol, listeners, &plan.diff(listeners));
+        for old in listeners.extract(&overlapping) {
+            self.close(&old);
+        }
     }
 }
 
-fn apply_all<S: OwnSocket>(
-    plan: &Plan,
-    protocol: Protocol,
-    listeners: &mut Listeners<S>,
-) -> Result<Update, BindError> {
-    let mut released = HashSet::new();
-    let mut rounds = 0;
-    loop {
-        let diff = plan.diff_without(listeners, &released);
-        // What is pending is tried as well: the kernel has the last word, as for `bind`.
-        let missing = diff.changes.iter().filter(|change| change.open.is_none());
-        let missing = missing.filter_map(|change| change.planned.as_ref());
-        let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
-        new.sort_by_key(|socket| (socket.entry.number, socket.place));
-        new.dedup_by_key(|socket| (socket.entry.number, socket.place));
-        let mut opening = opener_beside(plan, protocol, &diff).open(&new);
-        let failed = mem::take(&mut opening.failed);
-        let in_the_way = entries_to_release(&failed, &diff);
-        if !in_the_way.is_empty() {
-            // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
-            rounds += 1;
-            released.extend(in_the_way);
-            if rounds > FEW_ROUNDS {
-                released.extend(flexible(&diff).map(|socket| socket.entry.number));
+impl<S: OwnSocket> Preparation<S> {
+    /// Opens the sockets of a plan that are missing, beside those that are open.
+    pub(crate) fn new(
+        plan: &Plan,
+        protocol: Protocol,
+        listeners: &Listeners<S>,
+        mode: Apply,
+    ) -> Result<Self, BindError> {
+        match mode {
+            Apply::AllOrNone => Self::of_all(plan, protocol, listeners),
+            Apply::BestEffort => Ok(Self::of_what_can_be(plan, protocol, listeners)),
+        }
+    }
+
+    fn of_all(
+        plan: &Plan,
+        protocol: Protocol,
+        listeners: &Listeners<S>,
+    ) -> Result<Self, BindError> {
+        let mut released = HashSet::new();
+        let mut rounds = 0;
+        loop {
+            let diff = plan.diff_without(listeners, &released);
+            // What is pending is tried as well: the kernel has the last word, as for `bind`.
+            let missing = diff.changes.iter().filter(|change| change.open.is_none());
+            let missing = missing.filter_map(|change| change.planned.as_ref());
+            let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
+            new.sort_by_key(|socket| (socket.entry.number, socket.place));
+            new.dedup_by_key(|socket| (socket.entry.number, socket.place));
+            let outgoing = outgoing(protocol, listeners, &diff);
+            let mut opener = opener_beside(plan, protocol, &diff, &outgoing);
+            let mut opening = opener.open(&new);
+            let failed = mem::take(&mut opening.failed);
+            let in_the_way = entries_to_release(&failed, &diff);
+            if !in_the_way.is_empty() && opening.lost.is_empty() {
+                // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
+                rounds += 1;
+                released.extend(in_the_way);
+                if rounds > FEW_ROUNDS {
+                    released.extend(flexible(&diff).map(|socket| socket.entry.number));
+                }
+                continue;
             }
-            continue;
+            let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
+            let lost = mem::take(&mut opening.lost);
+            let (mut opened, unconverted) = convert(&mut opening);
+            let failed = failed.into_iter().chain(unconverted).collect();
+            let failed = explain(plan, protocol, failed, None);
+            let has_any = !opened.is_empty() || diff.kept().next().is_some();
+            let verdict = Verdict::of(plan, Vec::new(), failed, are_open && has_any);
+            if verdict.errors.is_empty() {
+                return Ok(Self {
+                    opened,
+                    left_out: opening.left_out,
+                    skipped: verdict.skipped,
+                    errors: Vec::new(),
+                    pending: Vec::new(),
+                    outgone: outgoing.finish(),
+                    diff,
+                });
+            }
+            opened.clear();
+            let mut errors = verdict.errors;
+            // Those that were converted in vain were bound when an old one had stopped.
+            errors.extend(
+                outgoing
+                    .resume()
+                    .into_iter()
+                    .chain(lost)
+                    .map(|(addr, error)| listen_error(addr, error)),
+            );
+            outgoing.finish().shared.clear_marks();
+            return Err(BindError::new(protocol, plan.entries.len(), errors));
         }
+    }
+
+    fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {
+        let diff = plan.diff(listeners);
+        let changes = diff.changes.iter();
+        let pending = changes.filter(|change| change.kind() == ChangeKind::Pending);
+        let pending: Vec<&PlannedSocket> = pending
+            .filter_map(|change| change.planned.as_ref())
+            .collect();
+        let outgoing = outgoing(protocol, listeners, &diff);
+        let mut opener = opener_beside(plan, protocol, &diff, &outgoing);
+        let mut opening = Opening::default();
+        let new: Vec<PlannedSocket> = diff.to_open().cloned().collect();
+        for sockets in in_opening_order(&new) {
+            // Those on one port that is not known yet belong together.
+            let together = match sockets[0].fixed_port() {
+                Some(_) => 1,
+                None => sockets.len(),
+            };
+            for sockets in sockets.chunks(together) {
+                let one = open_what_can_be(&mut opener, sockets);
+                // A range avoids what has failed as well, or it would be moved off the port by each update.
+                let fixed = one.failed.iter().map(|failed| &failed.planned);
+                for socket in fixed.filter(|socket| socket.fixed_port().is_some()) {
+                    opener.add_open(socket, socket.addr.port());
+                }
+                opening.append(one);
+            }
+        }
+        for socket in &pending {
+            opening.append(opener.open(&[(*socket).clone()]));
+        }
+        let failed = mem::take(&mut opening.failed);
+        let lost = mem::take(&mut opening.lost);
+        let (opened, unconverted) = convert(&mut opening);
+        let failed = failed.into_iter().chain(unconverted).collect();
         let failed = explain(plan, protocol, failed, None);
-        let opened = &opening.opened;
-        let has_any = !opened.is_empty() || diff.kept().next().is_some();
-        let are_open = has_any && opened.iter().all(|opened| opened.socket.is_some());
-        let verdict = Verdict::of(plan, Vec::new(), failed, are_open);
-        if !verdict.errors.is_empty() {
-            let entries = plan.entries.len();
-            return Err(BindError::new(protocol, entries, verdict.errors));
-        }
-        let mut update = Update::default();
-        commit(
-            plan,
-            listeners,
-            &diff,
-            opening,
-            verdict.skipped,
-            &mut update,
+        // Whatever failed, the others are open.
+        let verdict = Verdict::of(plan, Vec::new(), failed, true);
+        let pending: HashSet<_> = pending
+            .into_iter()
+            .map(|socket| (socket.position(), socket.addr))
+            .collect();
+        let is_pending = |error: &SettingError| {
+            let addr = error.addr();
+            addr.is_some_and(|addr| pending.contains(&(error.position(), addr)))
+        };
+        let skipped = verdict.skipped;
+        let (mut pending, mut errors): (Vec<_>, Vec<_>) =
+            verdict.errors.into_iter().partition(is_pending);
+        let of_pending = skipped.iter().filter(|error| is_pending(error));
+        pending.extend(of_pending.cloned());
+        errors.extend(
+            lost.into_iter()
+                .map(|(addr, error)| listen_error(addr, error)),
         );
-        return Ok(update);
+        Self {
+            opened,
+            left_out: opening.left_out,
+            skipped,
+            errors,
+            pending,
+            outgone: outgoing.finish(),
+            diff,
+        }
+    }
+
+    /// Closes what the plan does not have, and puts what was opened beside what is kept.
+    pub(crate) fn commit(self, plan: &Plan, listeners: &mut Listeners<S>, update: &mut Update) {
+        let mut old: Vec<Option<Listener<S>>> = listeners.take().into_iter().map(Some).collect();
+        let mut open = Vec::with_capacity(old.len() + self.opened.len());
+        let mut planned = Vec::with_capacity(open.capacity());
+        update.drained.extend(self.outgone.drained);
+        update.errors.extend(self.errors);
+        update.pending.extend(self.pending);
+        for change in &self.diff.changes {
+            let index = change.open;
+            let Some((index, mut listener)) = index.and_then(|at| Some((at, old[at].take()?)))
+            else {
+                continue;
+            };
+            match &change.planned {
+                Some(socket) if !change.is_to_close() => {
+                    listener.set_planned(socket);
+                    planned.push(socket.clone());
+                    let set = listener.set_backlog(plan.options.backlog);
+                    let error = set.map_err(|error| listen_error(listener.local_addr(), error));
+                    update.errors.extend(error.err());
+                    open.push(listener);
+                    update.kept += 1;
+                }
+                _ if self.outgone.stopped.contains(&index) => update.close_stopped(&listener),
+                _ => update.close(&listener),
+            }
+        }
+        for (socket, listener) in self.opened {
+            update.opened.push(listener.local_addr());
+            planned.push(socket);
+            open.push(listener);
+        }
+        let rest = Rest::of(plan, self.skipped, &planned, self.left_out);
+        listeners.replace(open, rest);
+        self.outgone.shared.clear_marks();
     }
 }
 
 /// How often a port is given up that was found to be in the way.
 const FEW_ROUNDS: usize = 3;
 
-fn apply_what_can_be<S: OwnSocket>(
-    plan: &Plan,
-    protocol: Protocol,
-    listeners: &mut Listeners<S>,
-) -> Update {
-    let mut update = Update::default();
-    let overlapping = overlapping(listeners, &plan.diff(listeners));
-    for old in listeners.extract(&overlapping) {
-        update.close(&old);
-    }
-    let diff = plan.diff(listeners);
-    let changes = diff.changes.iter();
-    let pending = changes.filter(|change| change.kind() == ChangeKind::Pending);
-    let pending: Vec<&PlannedSocket> = pending
-        .filter_map(|change| change.planned.as_ref())
-        .collect();
-    let mut opener = opener_beside(plan, protocol, &diff);
-    let mut opening = Opening::default();
-    let new: Vec<PlannedSocket> = diff.to_open().cloned().collect();
-    for sockets in in_opening_order(&new) {
-        // Those on one port that is not known yet belong together.
-        let together = match sockets[0].fixed_port() {
-            Some(_) => 1,
-            None => sockets.len(),
-        };
-        for sockets in sockets.chunks(together) {
-            let one = open_what_can_be(&mut opener, sockets);
-            // A range avoids what has failed as well, or it would be moved off the port by each update.
-            let fixed = one.failed.iter().map(|failed| &failed.planned);
-            for socket in fixed.filter(|socket| socket.fixed_port().is_some()) {
-                opener.add_open(socket, socket.addr.port());
-            }
-            opening.append(one);
+/// Converts the sockets that are open, each with what was planned. Returns those that could not be as well.
+fn convert<S: OwnSocket>(
+    opening: &mut Opening,
+) -> (Vec<(PlannedSocket, Listener<S>)>, Vec<FailedSocket>) {
+    let (mut converted, mut failed) = (Vec::new(), Vec::new());
+    for opened in mem::take(&mut opening.opened) {
+        let planned = opened.planned.clone();
+        match opened.into_listener() {
+            None => {}
+            Some(Ok(listener)) => converted.push((planned, listener)),
+            Some(Err(error)) => failed.push(FailedSocket::unconverted(planned, error)),
         }
     }
-    for socket in &pending {
-        opening.append(opener.open(&[(*socket).clone()]));
-    }
-    let failed = explain(plan, protocol, mem::take(&mut opening.failed), None);
-    // Whatever failed, the others are open.
-    let verdict = Verdict::of(plan, Vec::new(), failed, true);
-    let pending: HashSet<_> = pending
-        .into_iter()
-        .map(|socket| (socket.position(), socket.addr))
-        .collect();
-    let is_pending = |error: &SettingError| {
-        let addr = error.addr();
-        addr.is_some_and(|addr| pending.contains(&(error.position(), addr)))
-    };
-    let skipped = verdict.skipped;
-    (update.pending, update.errors) = verdict.errors.into_iter().partition(is_pending);
-    let of_pending = skipped.iter().filter(|error| is_pending(error));
-    update.pending.extend(of_pending.cloned());
-    commit(plan, listeners, &diff, opening, skipped, &mut update);
-    update
+    (converted, failed)
+}
+
+/// Returns the error of an open socket that cannot listen again.
+fn listen_error(addr: SocketAddr, error: io::Error) -> SettingError {
+    let lost = SettingError::new(Some(addr), Step::Listen, Diagnosis::default(), Some(error));
+    lost.at(Position::default(), addr.to_string().into())
 }
 
 /// Opens sockets that are on one port, without those that fail for another reason than the port.
@@ -324,83 +503,47 @@ fn open_what_can_be(opener: &mut Opener<'_>, sockets: &[PlannedSocket]) -> Openi
     }
 }
 
-/// Closes what the plan does not have, and puts what was opened beside what is kept.
-fn commit<S: OwnSocket>(
-    plan: &Plan,
-    listeners: &mut Listeners<S>,
+/// Returns what opens sockets beside those that are kept, and beside those that are to be closed.
+fn opener_beside<'p>(
+    plan: &'p Plan,
+    protocol: Protocol,
     diff: &Diff,
-    opening: Opening,
-    skipped: Vec<SettingError>,
-    update: &mut Update,
-) {
-    let mut old: Vec<Option<Listener<S>>> = listeners.take().into_iter().map(Some).collect();
-    let mut open = Vec::with_capacity(old.len() + opening.opened.len());
-    let mut planned = Vec::with_capacity(open.capacity());
-    for change in &diff.changes {
-        let Some(mut listener) = change.open.and_then(|index| old[index].take()) else {
-            continue;
-        };
-        match &change.planned {
-            Some(socket) if !change.is_to_close() => {
-                listener.set_planned(socket);
-                planned.push(socket.clone());
-                open.push(listener);
-                update.kept += 1;
-            }
-            _ => update.close(&listener),
-        }
-    }
-    for opened in opening.opened {
-        update.opened.push(opened.local_addr);
-        planned.push(opened.planned.clone());
-        open.extend(Listener::of(opened));
-    }
-    let rest = Rest::of(plan, skipped, &planned, opening.left_out);
-    listeners.replace(open, rest);
-}
-
-/// Returns what opens sockets beside those that are kept.
-fn opener_beside<'p>(plan: &'p Plan, protocol: Protocol, diff: &Diff) -> Opener<'p> {
-    let mut opener = Opener::new(&plan.options, protocol, Goal::Listen);
+    outgoing: &'p Outgoing<'p>,
+) -> Opener<'p> {
+    let mut opener = Opener::new(&plan.options, protocol, Goal::Listen, outgoing);
     for socket in diff.kept() {
         opener.add_open(socket, socket.addr.port());
     }
     opener
 }
 
-/// Returns the sockets to close that are in the way of new ones, by index.
-fn overlapping<S>(listeners: &Listeners<S>, diff: &Diff) -> HashSet<usize> {
-    // Two interfaces whose indices cannot be compared may be one.
-    let comparable = |claim: Claim| match claim.device() {
-        DeviceIndex::None | DeviceIndex::Known(_) => claim,
-        DeviceIndex::Missing(_) | DeviceIndex::Unknown(_) => claim.without_device(),
-    };
-    let mut claims = Claims::default();
-    let mut by_port: HashMap<u16, Vec<(usize, Claim)>> = HashMap::new();
+/// Returns the sockets that are to be closed.
+fn outgoing<'l, S: OwnSocket>(
+    protocol: Protocol,
+    listeners: &'l Listeners<S>,
+    diff: &Diff,
+) -> Outgoing<'l> {
+    let mut outgoing = Outgoing::new(protocol);
     for index in diff.to_close() {
-        let old = &listeners[index];
-        // Closing an inherited one frees no port.
-        if !old.is_inherited() {
-            let (claim, port) = (comparable(old.claim()), old.local_addr().port());
-            claims.add(index, claim, port);
-            by_port.entry(port).or_default().push((index, claim));
-        }
+        outgoing.add(index, &listeners[index]);
     }
-    let mut found = HashSet::new();
-    for socket in diff.to_open() {
-        // A range can take another port.
-        let Some(port) = socket.fixed_port() else {
-            continue;
-        };
-        let claim = Claim::of_socket(socket.addr, socket.only_v6);
-        let claim = comparable(claim.on_device(socket.entry.device_index));
-        if claims.conflict(claim, port).is_some() {
-            let olds = by_port.get(&port).into_iter().flatten();
-            let in_the_way = olds.filter(|(_, old)| claim.overlap(*old).is_some());
-            found.extend(in_the_way.map(|(index, _)| *index));
-        }
-    }
-    found
+    outgoing
+}
+
+/// Returns the sockets to close that are in the way of new ones, by index.
+fn overlapping<S: OwnSocket>(
+    protocol: Protocol,
+    listeners: &Listeners<S>,
+    diff: &Diff,
+) -> HashSet<usize> {
+    let outgoing = outgoing(protocol, listeners, diff);
+    // A range can take another port.
+    let fixed = diff
+        .to_open()
+        .filter(|socket| socket.fixed_port().is_some());
+    fixed
+        .flat_map(|socket| outgoing.in_the_way_of(socket))
+        .collect()
 }
 
 /// Returns the entries that kept a port although they may use another one, and whose port is in the way of a socket that

@@ -330,6 +330,7 @@ fn every_step_has_its_words() {
         (Step::Bind, "bind(2)"),
         (Step::Listen, "listen(2)"),
         (Step::GetSockName, "getsockname(2)"),
+        (Step::Register, "registering the socket with the runtime"),
     ];
     for (step, words) in steps {
         assert_eq!(step.to_string(), words);

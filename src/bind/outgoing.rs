@@ -1,0 +1,292 @@
+//! Own sockets that are to be closed, beside which new ones are opened: [`Outgoing`].
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::mem;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use socket2::{Domain, SockRef, Socket, Type};
+
+use super::Listener;
+use super::listener::{OwnSocket, accept_waiting};
+use super::socket::{Identity, SocketSpec, listen, set_reuse_port};
+use crate::plan::{Claims, PlannedSocket};
+use crate::sys::{self, SocketFilter, SocketRow};
+use crate::target::{Claim, DeviceIndex, Protocol};
+
+/// Own TCP sockets that are to be closed, on whose ports new ones may listen before that.
+///
+/// Linux lets a socket listen beside a listening one that overlaps with it if both have `SO_REUSEPORT` and the same owner
+/// (`inet_bind_conflict` of `net/ipv4/inet_connection_sock.c`). So the old one accepts connections until the new one does.
+/// The option is set for as long as sockets are being opened. By it the new socket could also listen beside one of
+/// another process that has the option, so the kernel's table is read first. If there is one, the option is not set, and
+/// bind(2) reports the port as in use. If that cannot be read, or if the owners differ, as after a privilege drop, the old
+/// socket stops listening just before the new one is bound, and listens again if that fails.
+pub(crate) struct Outgoing<'l> {
+    protocol: Protocol,
+    sockets: Vec<OutgoingSocket<'l>>,
+    /// By the index in `sockets`.
+    claims: Claims,
+    by_port: HashMap<u16, Vec<usize>>,
+    /// The owner of new sockets; `None` if it cannot be read.
+    new_owner: OnceCell<Option<u32>>,
+    /// What listens on a port; `None` if it cannot be read.
+    listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
+    /// What was accepted of sockets before they stopped.
+    drained: RefCell<Vec<(TcpStream, SocketAddr)>>,
+    /// The ports that were shared, each with the device of the new socket.
+    shared: RefCell<HashSet<(u16, Option<String>)>>,
+}
+
+struct OutgoingSocket<'l> {
+    /// Its index among the open sockets.
+    index: usize,
+    socket: SockRef<'l>,
+    local_addr: SocketAddr,
+    claim: Claim,
+    backlog: Option<u32>,
+    /// Whether the port stays bound when it stops listening.
+    is_port_bound: bool,
+    /// `None` if it cannot be read.
+    identity: Option<Identity>,
+    /// What `SO_REUSEPORT` was before it was set.
+    reuse_port_before: Cell<Option<bool>>,
+    is_stopped: Cell<bool>,
+}
+
+/// How a new socket can be opened beside the outgoing ones.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// None is in its way.
+    Free,
+    /// With `SO_REUSEPORT`.
+    Share,
+    /// Those in its way have to stop first.
+    Stop,
+    /// A socket that is not outgoing is in its way.
+    InUse,
+}
+
+impl<'l> Outgoing<'l> {
+    pub(crate) fn new(protocol: Protocol) -> Self {
+        Self {
+            protocol,
+            sockets: Vec::new(),
+            claims: Claims::default(),
+            by_port: HashMap::new(),
+            new_owner: OnceCell::new(),
+            listening: RefCell::default(),
+            drained: RefCell::default(),
+            shared: RefCell::default(),
+        }
+    }
+
+    /// Returns `true` if sockets of a protocol can be opened beside outgoing ones on this system.
+    ///
+    /// Of UDP sockets with `SO_REUSEPORT` Linux compares a new one with the first only (`udp_lib_lport_inuse` of
+    /// net/ipv4/udp.c), so it might take the address of another process.
+    pub(crate) fn is_supported(protocol: Protocol) -> bool {
+        cfg!(any(target_os = "linux", target_os = "android")) && protocol == Protocol::Tcp
+    }
+
+    /// Adds an open socket, unless something else has it as well: closing it would not free its port, and stopping it
+    /// would stop it there.
+    pub(crate) fn add<S: OwnSocket>(&mut self, index: usize, listener: &'l Listener<S>) {
+        if listener.is_shared() {
+            return;
+        }
+        let claim = comparable(listener.claim());
+        let port = listener.local_addr().port();
+        let at = self.sockets.len();
+        self.claims.add(at, claim, port);
+        self.by_port.entry(port).or_default().push(at);
+        self.sockets.push(OutgoingSocket {
+            index,
+            identity: Identity::of(&listener.sock_ref()),
+            socket: listener.sock_ref(),
+            local_addr: listener.local_addr(),
+            claim,
+            backlog: listener.backlog(),
+            is_port_bound: listener.is_port_bound(),
+            reuse_port_before: Cell::new(None),
+            is_stopped: Cell::new(false),
+        });
+    }
+
+    /// Returns the sockets that are in the way of a planned one.
+    fn in_the_way(&self, planned: &PlannedSocket) -> impl Iterator<Item = &OutgoingSocket<'l>> {
+        let claim = comparable(planned.claim());
+        let port = planned.addr.port();
+        let has_any = self.claims.conflict(claim, port).is_some();
+        let on_port = self.by_port.get(&port).filter(|_| has_any);
+        let on_port = on_port.into_iter().flatten().map(|at| &self.sockets[*at]);
+        on_port.filter(move |old| claim.overlap(old.claim).is_some())
+    }
+
+    /// Returns the sockets that are in the way of a planned one, by their index among the open ones.
+    pub(crate) fn in_the_way_of(&self, planned: &PlannedSocket) -> Vec<usize> {
+        self.in_the_way(planned).map(|old| old.index).collect()
+    }
+
+    /// Decides how the planned socket can be opened.
+    pub(super) fn way_for(&self, planned: &PlannedSocket) -> Way {
+        let mut in_the_way = self.in_the_way(planned).peekable();
+        if in_the_way.peek().is_none() {
+            return Way::Free;
+        }
+        if !Self::is_supported(self.protocol) {
+            return Way::InUse;
+        }
+        let owner = self.owner_of_new_sockets();
+        let may_share = in_the_way.all(|old| {
+            let old = old.identity.as_ref();
+            old.map(|old| old.owner)
+                .zip(owner)
+                .is_some_and(|(old, new)| old == new)
+        });
+        match self.is_only_outgoing(planned) {
+            Some(false) => Way::InUse,
+            Some(true) if may_share => Way::Share,
+            Some(true) | None => Way::Stop,
+        }
+    }
+
+    /// Returns `true` if nothing else listens where the planned socket would; `None` if that cannot be read.
+    fn is_only_outgoing(&self, planned: &PlannedSocket) -> Option<bool> {
+        let port = planned.addr.port();
+        let mut listening = self.listening.borrow_mut();
+        let rows = listening.entry(port).or_insert_with(|| {
+            let filter = SocketFilter::AcceptClients;
+            sys::sockets(Protocol::Tcp, filter, port).ok()
+        });
+        let own = self.by_port.get(&port).into_iter().flatten();
+        let own: Option<HashSet<u64>> = own
+            .map(|at| Some(self.sockets[*at].identity.as_ref()?.inode))
+            .collect();
+        let own = own?;
+        let claim = comparable(planned.claim());
+        let is_other = |row: &SocketRow| {
+            let device = DeviceIndex::of(row.device.unwrap_or(0));
+            let other = Claim::new(row.ip, row.only_v6.unwrap_or(false), device);
+            !own.contains(&row.inode) && claim.overlap(other).is_some()
+        };
+        Some(!rows.as_ref()?.iter().any(is_other))
+    }
+
+    /// Lets new sockets share the port of those that are in the way of the planned one.
+    pub(super) fn share(&self, planned: &PlannedSocket) {
+        for old in self.in_the_way(planned) {
+            if old.reuse_port_before.get().is_none() {
+                let before = old.socket.reuse_port().unwrap_or(false);
+                // If it fails the port is in use, and bind(2) says so.
+                if set_reuse_port(&old.socket, true).is_ok() {
+                    old.reuse_port_before.set(Some(before));
+                }
+            }
+        }
+        let place = (planned.addr.port(), planned.device().map(str::to_owned));
+        self.shared.borrow_mut().insert(place);
+    }
+
+    /// Stops those that are in the way of the planned socket. What waits in their queues is accepted before.
+    pub(super) fn stop(&self, planned: &PlannedSocket) {
+        for old in self.in_the_way(planned) {
+            // Without its port it could not listen again.
+            if old.is_stopped.get() || !old.is_port_bound {
+                continue;
+            }
+            let _ = accept_waiting(&old.socket, &mut self.drained.borrow_mut());
+            old.is_stopped
+                .set(old.socket.shutdown(Shutdown::Read).is_ok());
+        }
+    }
+
+    /// Makes those listen again that have stopped, because the new sockets could not be opened. Returns why one cannot.
+    pub(crate) fn resume(&self) -> Vec<(SocketAddr, io::Error)> {
+        let stopped = self.sockets.iter().filter(|old| old.is_stopped.take());
+        let failed = stopped.filter_map(|old| {
+            let (_, error) = listen(&old.socket, Protocol::Tcp, old.backlog).err()?;
+            Some((old.local_addr, error))
+        });
+        failed.collect()
+    }
+
+    pub(super) fn is_sharing(&self) -> bool {
+        !self.shared.borrow().is_empty()
+    }
+
+    /// Takes the option from outgoing sockets, once all new ones listen.
+    pub(super) fn end_sharing(&self) {
+        for old in &self.sockets {
+            if let Some(before) = old.reuse_port_before.take() {
+                let _ = set_reuse_port(&old.socket, before);
+            }
+        }
+        // The new ones listen as well now.
+        self.listening.borrow_mut().clear();
+    }
+
+    /// Ends the opening of new sockets.
+    pub(crate) fn finish(mut self) -> Finished {
+        let stopped = self.sockets.iter().filter(|old| old.is_stopped.get());
+        Finished {
+            stopped: stopped.map(|old| old.index).collect(),
+            drained: mem::take(self.drained.get_mut()),
+            shared: SharedPorts(mem::take(self.shared.get_mut())),
+        }
+    }
+
+    fn owner_of_new_sockets(&self) -> Option<u32> {
+        *self.new_owner.get_or_init(|| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+            Identity::of(&socket).map(|identity| identity.owner)
+        })
+    }
+}
+
+/// What became of outgoing sockets while new ones were opened.
+pub(crate) struct Finished {
+    /// Those that have stopped listening, by their index among the open sockets.
+    pub(crate) stopped: HashSet<usize>,
+    /// What was accepted of them.
+    pub(crate) drained: Vec<(TcpStream, SocketAddr)>,
+    pub(crate) shared: SharedPorts,
+}
+
+/// The ports that were shared, each with the device of the new socket.
+pub(crate) struct SharedPorts(HashSet<(u16, Option<String>)>);
+
+impl SharedPorts {
+    /// Clears the kernel's mark that sockets share a port, once those are closed that were to be. By the mark another
+    /// socket of this user with `SO_REUSEPORT` could still join it, although no socket on it has the option any more.
+    ///
+    /// bind(2) of a socket without the option clears it (`inet_csk_update_fastreuse` of `net/ipv4/inet_connection_sock.c`),
+    /// on an address beside which the others are open. Those of documentation (RFC 5737, RFC 3849) overlap with wildcards
+    /// alone; where wildcards of both families are open, the mark stays.
+    pub(crate) fn clear_marks(&self) {
+        for (port, device) in &self.0 {
+            let is_cleared = |ip: &str| {
+                let spec = SocketSpec {
+                    protocol: Protocol::Tcp,
+                    addr: SocketAddr::new(ip.parse().expect("an address"), *port),
+                    only_v6: true,
+                    freebind: true,
+                    device: device.as_deref(),
+                    reuse_port: false,
+                    nonblocking: false,
+                };
+                spec.bind().is_ok()
+            };
+            let _ = ["192.0.2.1", "2001:db8::1"].into_iter().any(is_cleared);
+        }
+    }
+}
+
+/// Returns a claim that can be compared: two interfaces whose indices cannot be may be one.
+fn comparable(claim: Claim) -> Claim {
+    match claim.device() {
+        DeviceIndex::None | DeviceIndex::Known(_) => claim,
+        DeviceIndex::Missing(_) | DeviceIndex::Unknown(_) => claim.without_device(),
+    }
+}
