@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::hint::black_box;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use bindaddr::interfaces::Interface;
@@ -55,6 +55,7 @@ fn main() {
             },
         );
     }
+    pair_accept();
     pair_index(100, ROUNDS);
     pair_index(10_000, 301);
     pair_index(100_000, 51);
@@ -96,6 +97,37 @@ fn main() {
         1,
         || drop(bindaddr::bind(black_box("[::1]:4712"))),
         || drop(by_hand(black_box("[::1]:4712"))),
+    );
+}
+
+/// Accepts connections of a client on loopback, by the acceptor and by tokio's listener.
+fn pair_accept() {
+    const TIMES: u32 = 20;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.expect("a runtime");
+    let bound = || bindaddr::bind("127.0.0.1:0").expect("a free port");
+    let (acceptor, listener) = runtime.block_on(async {
+        let acceptor = bindaddr::accept::Acceptor::new(bound()).expect("sockets");
+        (acceptor, bound().into_tokio().expect("sockets"))
+    });
+    let ours = acceptor.local_addrs()[0];
+    let peers = listener[0].local_addr().expect("it is bound");
+    let acceptor = std::cell::RefCell::new(acceptor);
+    // The client ends the connection, so that its port is not used up here.
+    let connect = |addr| drop(TcpStream::connect(addr).expect("it listens"));
+    pair(
+        "accept a connection, tokio's listener",
+        TIMES,
+        || {
+            connect(ours);
+            drop(runtime.block_on(acceptor.borrow_mut().accept()));
+        },
+        || {
+            connect(peers);
+            drop(runtime.block_on(listener[0].accept()));
+        },
     );
 }
 

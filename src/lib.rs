@@ -61,7 +61,8 @@
 //! None is on by default.
 //!
 //! - `serde`: listen addresses in config files, reports as values.
-//! - `tokio`: tokio's listeners and sockets, and waiting without blocking a thread.
+//! - `tokio`: tokio's listeners and sockets, an acceptor over all of them, and waiting without blocking a thread.
+//! - `axum`: the acceptor is what `axum::serve` takes.
 //! - `socket-activation`: sockets that a service manager hands over.
 //! - `watch`: notifications when the host's addresses change.
 //! - `cli`: the command `bindaddr`.
@@ -74,6 +75,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 // CONTRIBUTING.md has a drawing of their dependencies.
+#[cfg(feature = "tokio")]
+pub mod accept;
 pub mod addr;
 mod bind;
 pub mod check;

@@ -18,6 +18,8 @@ use crate::diagnosis::Position;
 use crate::interfaces::{Interface, Interfaces};
 use crate::plan::{IfAbsent, Plan, PlannedSocket};
 use crate::target::{BindTarget, DeviceIndex, zone};
+#[cfg(feature = "tokio")]
+pub(crate) use apply::Preparation;
 pub use apply::{Apply, Update};
 use matching::{Found, Matched, Matching, match_sockets};
 

@@ -695,6 +695,21 @@ impl<S> Listeners<S> {
         self.rest = rest;
     }
 
+    /// Converts the sockets; those that are left are closed if one cannot be.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn convert<T>(
+        self,
+        mut convert: impl FnMut(S) -> io::Result<T>,
+    ) -> io::Result<Listeners<T>> {
+        let listeners = self.listeners.into_iter();
+        Ok(Listeners {
+            listeners: listeners
+                .map(|listener| listener.convert(&mut convert))
+                .collect::<io::Result<_>>()?,
+            rest: self.rest,
+        })
+    }
+
     /// Takes out the sockets at some indices.
     pub(crate) fn extract(&mut self, indices: &HashSet<usize>) -> Vec<Listener<S>> {
         let all = mem::take(&mut self.listeners).into_iter().enumerate();

@@ -4,8 +4,21 @@ use std::io;
 use std::net::{TcpListener, UdpSocket};
 
 use ::tokio::net;
+use socket2::{SockRef, Socket};
 
+use super::listener::OwnSocket;
 use super::{Listener, Listeners};
+
+impl OwnSocket for net::TcpListener {
+    fn from_socket(socket: Socket) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Self::from_std(socket.into())
+    }
+
+    fn sock_ref(&self) -> SockRef<'_> {
+        self.into()
+    }
+}
 
 impl Listener {
     /// Converts into tokio's listener, non-blocking.

@@ -109,6 +109,12 @@ impl Update {
         self.drain_error.as_ref()
     }
 
+    /// Adds why a connection of a closed socket could not be handed on.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn add_drain_error(&mut self, error: io::Error) {
+        self.drain_error.get_or_insert(error);
+    }
+
     /// Returns the addresses of closed sockets that did not accept connections for a moment before the new ones did.
     ///
     /// A new socket that overlaps with an old one listens beside it (see [`Plan::apply`]). Where the system does not

@@ -1,9 +1,15 @@
 //! What the servers have in common: a config file, and who may be let in.
 
 use anyhow::{Context, bail};
+#[cfg(unix)]
+use bindaddr::accept::Handle;
 use bindaddr::update::StdSocket;
-use bindaddr::{Exposure, Interfaces, ListenAddrs, Listeners};
+#[cfg(unix)]
+use bindaddr::update::{Apply, Update};
+use bindaddr::{BindOptions, Exposure, Interfaces, ListenAddrs, Listeners, Plan};
 use serde::Deserialize;
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 
 /// The config file of a server.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,26 +33,21 @@ impl Config {
         Ok(toml::from_str(&std::fs::read_to_string(path)?)?)
     }
 
-    /// Prints who can connect, and refuses to go on where others can and no token is set.
+    /// Plans the sockets. Refuses if others than this host could connect and no token is set, before a port is open.
     ///
     /// # Errors
     ///
-    /// That refusal, and that the interfaces cannot be read.
-    pub fn guard<S: StdSocket>(
-        &self,
-        listeners: &Listeners<S>,
-        scheme: &str,
-    ) -> anyhow::Result<()> {
-        let host = Interfaces::system()?.with_system_default_sources();
-        let exposure = listeners.exposure(&host);
+    /// That refusal, what is wrong with the setting, and that the interfaces cannot be read.
+    pub fn plan(&self) -> anyhow::Result<Plan> {
+        let plan = BindOptions::new().plan(&self.listen)?;
+        let exposure = plan.exposure(&Interfaces::system()?);
         if exposure > Exposure::ThisHost && self.token.is_none() {
             bail!("set a token: {} is open to {exposure}", self.listen);
         }
-        print!("{}", listeners.reach(&host).banner(scheme));
-        Ok(())
+        Ok(plan)
     }
 
-    /// Tells whether a client is let in that sends `authorization`.
+    /// Returns `true` if a client is let in that sends `authorization`.
     #[must_use]
     pub fn admits(&self, authorization: Option<&[u8]>) -> bool {
         let Some(token) = &self.token else {
@@ -54,4 +55,38 @@ impl Config {
         };
         authorization.and_then(|sent| sent.strip_prefix(b"Bearer ")) == Some(token.as_bytes())
     }
+}
+
+/// Prints who can connect.
+///
+/// # Errors
+///
+/// That the interfaces cannot be read.
+pub fn announce<S: StdSocket>(listeners: &Listeners<S>, scheme: &str) -> anyhow::Result<()> {
+    let host = Interfaces::system()?.with_system_default_sources();
+    print!("{}", listeners.reach(&host).banner(scheme));
+    Ok(())
+}
+
+/// Reads the config again on each SIGHUP, and opens and closes sockets as it says. A mistake leaves them as they are.
+///
+/// # Errors
+///
+/// That the signal cannot be received.
+#[cfg(unix)]
+pub async fn reload_on_hangup(handle: Handle) -> anyhow::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    while hangup.recv().await.is_some() {
+        match reload(&handle).await {
+            Ok(update) => print!("{update}"),
+            Err(error) => eprintln!("Error: {error:#}"),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+async fn reload(handle: &Handle) -> anyhow::Result<Update> {
+    let plan = Config::load()?.plan()?;
+    Ok(handle.apply(&plan, Apply::AllOrNone).await?)
 }

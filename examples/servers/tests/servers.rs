@@ -124,7 +124,7 @@ fn refuses_what_is_wrong(exe: &str) {
         ),
         (
             "missing",
-            "listen = \"198.51.100.1:0\"\n",
+            "listen = \"198.51.100.1:0\"\ntoken = \"secret\"\n",
             "no interface of this host has 198.51.100.1",
         ),
     ] {
@@ -141,6 +141,42 @@ fn refuses_what_is_wrong(exe: &str) {
     }
 }
 
+/// Reads a line of the server that begins with `start`, and returns the rest.
+fn line(server: &mut Server, start: &str) -> String {
+    loop {
+        let mut line = String::new();
+        assert_ne!(server.stdout.read_line(&mut line).unwrap(), 0, "{start}");
+        if let Some(rest) = line.trim_end().strip_prefix(start) {
+            return rest.to_owned();
+        }
+    }
+}
+
+/// A SIGHUP opens and closes sockets, and a mistake in the config changes nothing.
+#[cfg(unix)]
+fn reloads(exe: &str) {
+    let hang_up = |server: &Server, config: &str| {
+        // It writes the file that the server reads.
+        let _ = command(exe, "reload", config);
+        let pid = server.process.id().to_string();
+        let status = Command::new("kill").args(["-HUP", &pid]).status();
+        assert!(status.expect("kill is there").success());
+    };
+    let ok = ("Hello\n".to_owned(), "200".to_owned());
+    let (mut server, urls) = start(exe, "reload", "listen = \"127.0.0.1:0\"\n", 1);
+    assert_eq!(curl(&urls[0], None), ok);
+    hang_up(&server, "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n");
+    let opened = line(&mut server, "opened ");
+    assert_eq!(
+        (curl(&urls[0], None), curl(&opened, None)),
+        (ok.clone(), ok.clone())
+    );
+    hang_up(&server, "listen = [\"127.0.0.1:0\", \"::1:80\"]\n");
+    hang_up(&server, "listen = \"127.0.0.1:0\"\n");
+    assert_eq!(line(&mut server, "closed "), opened);
+    assert_eq!(curl(&urls[0], None), ok);
+}
+
 #[test]
 fn threads() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_threads"));
@@ -149,11 +185,15 @@ fn threads() {
 #[test]
 fn axum() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_axum"));
+    #[cfg(unix)]
+    reloads(env!("CARGO_BIN_EXE_axum"));
 }
 
 #[test]
 fn hyper() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_hyper"));
+    #[cfg(unix)]
+    reloads(env!("CARGO_BIN_EXE_hyper"));
 }
 
 #[test]

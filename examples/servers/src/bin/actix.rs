@@ -3,12 +3,12 @@
 use actix_web::http::header::{self, HeaderValue};
 use actix_web::web::{self, Data};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
-use bindaddr_servers::Config;
+use bindaddr_servers::{Config, announce};
 
 fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind(&config.listen)?;
-    config.guard(&listeners, "http")?;
+    let listeners = config.plan()?.bind()?;
+    announce(&listeners, "http")?;
     let config = Data::new(config);
     let app = move || {
         App::new()

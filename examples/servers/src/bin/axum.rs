@@ -1,16 +1,18 @@
-//! axum, on every listener.
+//! axum, on one acceptor over all listeners, which SIGHUP changes.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::routing::get;
-use bindaddr_servers::Config;
-use tokio::task::JoinSet;
+use bindaddr::accept::Acceptor;
+#[cfg(unix)]
+use bindaddr_servers::reload_on_hangup;
+use bindaddr_servers::{Config, announce};
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind(&config.listen)?;
-    config.guard(&listeners, "http")?;
+    let listeners = config.plan()?.bind()?;
+    announce(&listeners, "http")?;
     let app = Router::new().route(
         "/",
         get(async move |headers: HeaderMap| {
@@ -22,12 +24,8 @@ async fn main() -> anyhow::Result<()> {
             }
         }),
     );
-    let mut servers = JoinSet::new();
-    for listener in listeners.into_tokio()? {
-        servers.spawn(axum::serve(listener, app.clone()).into_future());
-    }
-    while let Some(ended) = servers.join_next().await {
-        ended??;
-    }
-    Ok(())
+    let acceptor = Acceptor::new(listeners)?;
+    #[cfg(unix)]
+    tokio::spawn(reload_on_hangup(acceptor.handle()));
+    Ok(axum::serve(acceptor, app).await?)
 }

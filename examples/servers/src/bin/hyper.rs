@@ -1,11 +1,13 @@
-//! hyper, on every listener.
+//! hyper, on one acceptor over all listeners, which SIGHUP changes.
 
 use std::convert::Infallible;
 use std::future::ready;
 use std::sync::Arc;
-use std::time::Duration;
 
-use bindaddr_servers::Config;
+use bindaddr::accept::Acceptor;
+#[cfg(unix)]
+use bindaddr_servers::reload_on_hangup;
+use bindaddr_servers::{Config, announce};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{self, HeaderValue};
@@ -13,30 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Arc::new(Config::load()?);
-    let listeners = bindaddr::bind(&config.listen)?;
-    config.guard(&listeners, "http")?;
-    let accepting: JoinSet<()> = listeners
-        .into_tokio()?
-        .into_iter()
-        .map(|listener| accept(listener, config.clone()))
-        .collect();
-    accepting.join_all().await;
-    Ok(())
-}
-
-async fn accept(listener: TcpListener, config: Arc<Config>) {
+    let listeners = config.plan()?.bind()?;
+    announce(&listeners, "http")?;
+    let mut acceptor = Acceptor::new(listeners)?;
+    #[cfg(unix)]
+    tokio::spawn(reload_on_hangup(acceptor.handle()));
     loop {
-        let Ok((client, _)) = listener.accept().await else {
-            // Where descriptors are short, others need time to close theirs.
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
-        };
+        let (client, _) = acceptor.accept().await;
         let config = config.clone();
         let answering =
             service_fn(move |request| ready(Ok::<_, Infallible>(answer(&request, &config))));

@@ -4,12 +4,12 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
-use bindaddr_servers::Config;
+use bindaddr_servers::{Config, announce};
 
 fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = bindaddr::bind(&config.listen)?;
-    config.guard(&listeners, "http")?;
+    let listeners = config.plan()?.bind()?;
+    announce(&listeners, "http")?;
     thread::scope(|scope| {
         for listener in listeners {
             let config = &config;

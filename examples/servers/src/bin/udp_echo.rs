@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use bindaddr_servers::Config;
+use bindaddr_servers::{Config, announce};
 use tokio::net::UdpSocket;
 use tokio::task::JoinSet;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let config = Arc::new(Config::load()?);
-    let sockets = bindaddr::bind_udp(&config.listen)?;
-    config.guard(&sockets, "udp")?;
+    let sockets = config.plan()?.bind_udp()?;
+    announce(&sockets, "udp")?;
     let echoing: JoinSet<()> = sockets
         .into_tokio()?
         .into_iter()

@@ -1,0 +1,520 @@
+//! Accepts connections on all listeners of a server: [`Acceptor`], and the [`Handle`] that changes them meanwhile
+//! (feature `tokio`).
+
+// What `axum::serve` takes.
+#[cfg(feature = "axum")]
+mod axum;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::net;
+use tokio::runtime;
+use tokio::time::{Sleep, sleep};
+
+use crate::bind::{Listener, Listeners};
+use crate::diagnosis::BindError;
+use crate::plan::Plan;
+use crate::target::Protocol;
+use crate::update::{Apply, Preparation, Update};
+
+#[cfg(feature = "axum")]
+pub use self::axum::Peer;
+
+/// Accepts connections on all listeners of a server, for frameworks that take one.
+///
+/// [`accept`](Self::accept) returns connections of all sockets in turn, so that a busy one starves no other. It never
+/// fails: a connection that its client has given up is left out, and while connections cannot be accepted, for example
+/// because the process has no descriptor left, it retries after a pause. As a [`Stream`] it yields the same connections,
+/// and ends once it is [stopped](Handle::stop).
+///
+/// A [`Handle`] opens and closes sockets while the acceptor is being served, without losing a connection.
+///
+/// Dropping the acceptor closes its sockets.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// use bindaddr::accept::Acceptor;
+///
+/// let mut acceptor = Acceptor::new(bindaddr::bind("localhost:0")?)?;
+/// let client = tokio::net::TcpStream::connect(acceptor.local_addrs()[0]).await?;
+/// let (_stream, peer) = acceptor.accept().await;
+/// assert_eq!(peer, client.local_addr()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Acceptor {
+    shared: Arc<Shared>,
+    /// The index of the socket that is polled first.
+    next: usize,
+    retry: Retry,
+    is_canonical: bool,
+    on_error: Option<Box<OnError>>,
+}
+
+type OnError = dyn FnMut(&io::Error) + Send + Sync;
+
+/// Changes the sockets of an [`Acceptor`], whatever serves it. It can be cloned.
+///
+/// It works as well while nothing polls the acceptor, as when a server has reached its limit of connections.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+/// # runtime.block_on(async {
+/// use bindaddr::BindOptions;
+/// use bindaddr::accept::Acceptor;
+/// use bindaddr::update::Apply;
+///
+/// let options = BindOptions::new();
+/// let mut acceptor = Acceptor::new(options.bind("127.0.0.1:0")?)?;
+/// let handle = acceptor.handle();
+/// let server = tokio::spawn(async move {
+///     loop {
+///         let (stream, _) = acceptor.accept().await;
+///         drop(stream);
+///     }
+/// });
+///
+/// // The config was read again.
+/// let plan = options.plan("127.0.0.1:0, localhost:0")?;
+/// let update = handle.apply(&plan, Apply::AllOrNone).await?;
+/// assert_eq!(update.kept(), 1);
+/// # server.abort();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Handle(Arc<Shared>);
+
+/// Why a [`Handle`] could not change the sockets of its acceptor.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HandleError {
+    /// The sockets of the plan cannot be opened; the acceptor has those that it had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The acceptor was dropped or stopped, and has no sockets any more.
+    #[error("the acceptor has stopped")]
+    Stopped,
+    /// The runtime does not give a socket back.
+    #[error("cannot take the sockets from the runtime")]
+    Runtime(#[source] io::Error),
+}
+
+/// What the acceptor and its handles have in common.
+struct Shared {
+    state: RwLock<State>,
+    inbox: Mutex<Inbox>,
+    /// Whether there is anything in the inbox.
+    has_ready: AtomicBool,
+    /// How often sockets were changed.
+    changes: AtomicUsize,
+    /// Held by an update, so that a second one waits.
+    turn: tokio::sync::Mutex<()>,
+    /// The runtime of the sockets: an update may come from another one.
+    runtime: runtime::Handle,
+}
+
+struct State {
+    listeners: Listeners<net::TcpListener>,
+    is_stopped: bool,
+}
+
+/// What the acceptor gets from updates.
+#[derive(Default)]
+struct Inbox {
+    /// Connections that were accepted of sockets before those were closed.
+    ready: VecDeque<(net::TcpStream, SocketAddr)>,
+    /// That of the task that waits for a connection.
+    waker: Option<Waker>,
+}
+
+impl Acceptor {
+    /// Creates the acceptor of some listeners, and makes them non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where the runtime cannot have a socket.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime with its I/O driver.
+    pub fn new(listeners: Listeners) -> io::Result<Self> {
+        let listeners = listeners.convert(|socket| {
+            socket.set_nonblocking(true)?;
+            net::TcpListener::from_std(socket)
+        })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                state: RwLock::new(State {
+                    listeners,
+                    is_stopped: false,
+                }),
+                inbox: Mutex::default(),
+                has_ready: AtomicBool::new(false),
+                changes: AtomicUsize::new(0),
+                turn: tokio::sync::Mutex::new(()),
+                runtime: runtime::Handle::current(),
+            }),
+            next: 0,
+            retry: Retry::default(),
+            is_canonical: true,
+            on_error: None,
+        })
+    }
+
+    /// Sets whether the address of an IPv4 client that connected to a dual-stack socket is returned as IPv4, and not as
+    /// the IPv4-mapped `::ffff:192.0.2.1`. It is by default, because lists of allowed addresses have IPv4 addresses.
+    ///
+    /// The [`peer_addr`](tokio::net::TcpStream::peer_addr) of the connection stays IPv4-mapped.
+    #[must_use]
+    pub fn canonical_peers(mut self, canonical: bool) -> Self {
+        self.is_canonical = canonical;
+        self
+    }
+
+    /// Sets a callback for the errors by which connections cannot be accepted for a while, such as a lack of descriptors.
+    /// It is called once for each pause, and is for a log.
+    #[must_use]
+    pub fn on_error(mut self, callback: impl FnMut(&io::Error) + Send + Sync + 'static) -> Self {
+        self.on_error = Some(Box::new(callback));
+        self
+    }
+
+    /// Waits for a connection, and returns it with the address of its client.
+    ///
+    /// After [`Handle::stop`] it returns the connections that were accepted before, and then waits forever.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses no connection.
+    pub async fn accept(&mut self) -> (net::TcpStream, SocketAddr) {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// Polls for a connection, as [`accept`](Self::accept) waits for one.
+    pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(net::TcpStream, SocketAddr)> {
+        loop {
+            let changes = self.shared.changes.load(Ordering::Acquire);
+            if let Some(ready) = self.shared.pop_ready() {
+                return Poll::Ready(ready);
+            }
+            if self.retry.poll_pause(cx).is_ready() {
+                if let Poll::Ready((stream, peer)) = self.poll_sockets(cx) {
+                    let peer = if self.is_canonical {
+                        canonical(peer)
+                    } else {
+                        peer
+                    };
+                    return Poll::Ready((stream, peer));
+                }
+            }
+            self.shared.set_waker(cx.waker());
+            // An update in between has woken no task.
+            if self.shared.changes.load(Ordering::Acquire) == changes {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Polls each socket, from the next one on.
+    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Poll<(net::TcpStream, SocketAddr)> {
+        let mut failed = None;
+        {
+            let state = self.shared.read();
+            let count = state.listeners.len();
+            for offset in 0..count {
+                let index = (self.next + offset) % count;
+                match poll_socket(state.listeners[index].as_std(), cx) {
+                    Poll::Ready(Ok(accepted)) => {
+                        self.next = index + 1;
+                        self.retry.reset();
+                        return Poll::Ready(accepted);
+                    }
+                    Poll::Ready(Err(error)) => failed = Some(error),
+                    Poll::Pending => {}
+                }
+            }
+        }
+        if let Some(error) = failed {
+            if let Some(on_error) = &mut self.on_error {
+                on_error(&error);
+            }
+            // Polled once, so that it wakes the task.
+            self.retry.pause();
+            let _ = self.retry.poll_pause(cx);
+        }
+        Poll::Pending
+    }
+
+    /// Returns the addresses of the sockets that are open at present.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.shared.local_addrs()
+    }
+
+    /// Returns a handle that changes the sockets while the acceptor is being served.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle(self.shared.clone())
+    }
+}
+
+/// Polls a socket, and leaves out the connections that their clients have given up.
+fn poll_socket(
+    socket: &net::TcpListener,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<(net::TcpStream, SocketAddr)>> {
+    loop {
+        match ready!(socket.poll_accept(cx)) {
+            // accept(2): these are errors of the connection, and the next one may be well.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionAborted
+                        | io::ErrorKind::ConnectionReset
+                        | io::ErrorKind::ConnectionRefused
+                        | io::ErrorKind::HostUnreachable
+                        | io::ErrorKind::NetworkUnreachable
+                        | io::ErrorKind::NetworkDown
+                        | io::ErrorKind::Interrupted
+                ) => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
+
+/// Returns an IPv4-mapped address as IPv4.
+fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::new(ip.into(), addr.port()),
+            None => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}
+
+/// The pauses while no connection can be accepted.
+#[derive(Default)]
+struct Retry {
+    pause: Option<Pin<Box<Sleep>>>,
+    last: Option<Duration>,
+}
+
+impl Retry {
+    /// The first pause, which doubles up to the longest.
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// Starts a pause.
+    fn pause(&mut self) {
+        let next = self.last.map_or(Self::FIRST, |last| 2 * last);
+        let next = next.min(Self::LONGEST);
+        self.last = Some(next);
+        self.pause = Some(Box::pin(sleep(next)));
+    }
+
+    /// Polls for the end of a pause; it is ready if there is none.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(pause) = &mut self.pause {
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        Poll::Ready(())
+    }
+
+    fn reset(&mut self) {
+        self.last = None;
+    }
+}
+
+impl Stream for Acceptor {
+    type Item = io::Result<net::TcpStream>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        match self.poll_accept(cx) {
+            Poll::Ready((stream, _)) => Poll::Ready(Some(Ok(stream))),
+            Poll::Pending if self.shared.read().is_stopped => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        let mut state = self.shared.write();
+        state.is_stopped = true;
+        state.listeners = Listeners::default();
+        *self.shared.inbox() = Inbox::default();
+    }
+}
+
+impl fmt::Debug for Acceptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addrs = self.local_addrs();
+        f.debug_tuple("Acceptor").field(&addrs).finish()
+    }
+}
+
+impl Handle {
+    /// Makes the sockets of the acceptor those of a plan, as [`Plan::apply`] does. Connections that were not accepted of
+    /// sockets that are closed are returned by the acceptor.
+    ///
+    /// A second update waits for the first. The sockets are opened on the thread of the caller, by system calls that do
+    /// not wait; the causes of a failure are read there as well.
+    ///
+    /// # Errors
+    ///
+    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] if the acceptor was dropped or stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// An update that has begun is completed in one step.
+    pub async fn apply(&self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
+        let _turn = self.0.turn.lock().await;
+        self.0.apply(plan, mode)
+    }
+
+    /// Stops the acceptor, and returns its listeners with what waits in their queues, for a restart. They are
+    /// non-blocking.
+    ///
+    /// The acceptor still returns the connections that it has accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`HandleError::Stopped`] if the acceptor was dropped or stopped before.
+    pub fn stop(&self) -> Result<Listeners, HandleError> {
+        let listeners = {
+            let mut state = self.0.write();
+            if state.is_stopped {
+                return Err(HandleError::Stopped);
+            }
+            state.is_stopped = true;
+            std::mem::take(&mut state.listeners)
+        };
+        self.0.wake();
+        let listeners = listeners.convert(net::TcpListener::into_std);
+        listeners.map_err(HandleError::Runtime)
+    }
+
+    /// Returns the addresses of the sockets that are open at present.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.0.local_addrs()
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let addrs = self.local_addrs();
+        f.debug_tuple("Handle").field(&addrs).finish()
+    }
+}
+
+impl Shared {
+    // A thread that panicked while it had a lock has left the state whole: what may panic is not done under one.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens what is missing while the acceptor goes on, and then replaces the sockets in one step.
+    fn apply(&self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
+        let _runtime = self.runtime.enter();
+        let mut update = Update::default();
+        if mode == Apply::BestEffort {
+            let mut state = self.write();
+            update.release(plan, Protocol::Tcp, &mut state.listeners);
+        }
+        let prepared = {
+            let state = self.read();
+            if state.is_stopped {
+                return Err(HandleError::Stopped);
+            }
+            Preparation::new(plan, Protocol::Tcp, &state.listeners, mode)?
+        };
+        {
+            let mut state = self.write();
+            // Its sockets may be those of another process by now.
+            if state.is_stopped {
+                return Err(HandleError::Stopped);
+            }
+            prepared.commit(plan, &mut state.listeners, &mut update);
+            for (stream, peer) in update.drained() {
+                match registered(stream) {
+                    Ok(stream) => self.inbox().ready.push_back((stream, peer)),
+                    Err(error) => update.add_drain_error(error),
+                }
+            }
+        }
+        self.wake();
+        Ok(update)
+    }
+
+    /// Wakes the task of the acceptor after a change.
+    fn wake(&self) {
+        let mut inbox = self.inbox();
+        self.has_ready
+            .store(!inbox.ready.is_empty(), Ordering::Release);
+        self.changes.fetch_add(1, Ordering::Release);
+        let waker = inbox.waker.take();
+        drop(inbox);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn pop_ready(&self) -> Option<(net::TcpStream, SocketAddr)> {
+        if !self.has_ready.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut inbox = self.inbox();
+        let ready = inbox.ready.pop_front();
+        self.has_ready
+            .store(!inbox.ready.is_empty(), Ordering::Release);
+        ready
+    }
+
+    fn set_waker(&self, waker: &Waker) {
+        let mut inbox = self.inbox();
+        match &mut inbox.waker {
+            Some(own) if own.will_wake(waker) => {}
+            own => *own = Some(waker.clone()),
+        }
+    }
+
+    fn local_addrs(&self) -> Vec<SocketAddr> {
+        let state = self.read();
+        state.listeners.iter().map(Listener::local_addr).collect()
+    }
+}
+
+/// Hands a connection to the runtime.
+fn registered(stream: TcpStream) -> io::Result<net::TcpStream> {
+    stream.set_nonblocking(true)?;
+    net::TcpStream::from_std(stream)
+}

@@ -1,0 +1,399 @@
+//! `Acceptor` and its `Handle`: one acceptor over all sockets, which change while it is being served.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::collections::HashSet;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
+
+use bindaddr::accept::{Acceptor, Handle, HandleError};
+use bindaddr::update::Apply;
+use bindaddr::{BindOptions, Listeners, Plan};
+use futures_core::Stream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::time::timeout;
+use util::netns::{connects, in_namespace};
+use util::sandbox;
+
+fn runtime() -> Runtime {
+    let mut builder = Builder::new_current_thread();
+    builder.enable_all().build().expect("a runtime")
+}
+
+fn listen(text: &str) -> Listeners {
+    bindaddr::bind(text).expect("free ports")
+}
+
+fn plan(text: &str) -> Plan {
+    BindOptions::new().plan(text).expect("a plan")
+}
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+fn client(of: &str) -> TcpStream {
+    TcpStream::connect(of).expect("a socket listens")
+}
+
+/// Returns `true` if a future is ready when it is polled once.
+fn is_ready(future: impl Future) -> bool {
+    let mut cx = Context::from_waker(Waker::noop());
+    pin!(future).poll(&mut cx).is_ready()
+}
+
+/// Waits for a connection, a minute at most.
+async fn accept(acceptor: &mut Acceptor) -> SocketAddr {
+    let accepted = timeout(Duration::from_secs(60), acceptor.accept()).await;
+    accepted.expect("a client has connected").1
+}
+
+#[test]
+fn acceptor_takes_turns() {
+    in_namespace("acceptor_takes_turns", || {
+        runtime().block_on(async {
+            let texts = ["127.0.0.1:5000", "127.0.0.2:5000", "[::1]:5000"];
+            let mut acceptor = Acceptor::new(listen(&texts.join(", "))).unwrap();
+            assert_eq!(acceptor.local_addrs(), texts.map(addr));
+            let clients: Vec<TcpStream> = texts
+                .iter()
+                .flat_map(|text| (0..20).map(|_| client(text)))
+                .collect();
+            let mut counts = std::collections::BTreeMap::new();
+            for n in 1..=clients.len() {
+                let (stream, _) = acceptor.accept().await;
+                *counts.entry(stream.local_addr().unwrap()).or_insert(0) += 1;
+                let (least, most) = (counts.values().min(), counts.values().max());
+                // The first poll of a socket may find that it is not known to be ready yet.
+                let lead = most.unwrap()
+                    - if counts.len() == 3 {
+                        *least.unwrap()
+                    } else {
+                        0
+                    };
+                assert!(lead <= 2, "after {n}: {counts:?}");
+            }
+            assert!(counts.values().all(|count| *count == 20), "{counts:?}");
+        });
+    });
+}
+
+#[test]
+fn dropped_accept_loses_no_connection() {
+    in_namespace("dropped_accept_loses_no_connection", || {
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("localhost:5000")).unwrap();
+            let clients = thread::spawn(|| {
+                let texts = ["127.0.0.1:5000", "[::1]:5000"].into_iter().cycle();
+                let clients = texts.take(1000).map(client);
+                clients.collect::<Vec<TcpStream>>()
+            });
+            let mut peers = HashSet::new();
+            let mut dropped = 0;
+            while peers.len() < 1000 {
+                // It is dropped as often as it is not ready.
+                let mut accept = Box::pin(acceptor.accept());
+                let polled = poll_fn(|cx| Poll::Ready(accept.as_mut().poll(cx))).await;
+                drop(accept);
+                match polled {
+                    Poll::Ready((_, peer)) => assert!(peers.insert(peer)),
+                    Poll::Pending => {
+                        dropped += 1;
+                        tokio::time::sleep(Duration::from_micros(50)).await;
+                    }
+                }
+            }
+            let own = clients.join().unwrap();
+            let own: HashSet<SocketAddr> =
+                own.iter().map(|one| one.local_addr().unwrap()).collect();
+            assert_eq!(peers, own);
+            assert!(dropped > 0);
+        });
+    });
+}
+
+#[test]
+fn accept_returns_canonical_peers() {
+    in_namespace("accept_returns_canonical_peers", || {
+        runtime().block_on(async {
+            for is_canonical in [true, false] {
+                let acceptor = Acceptor::new(listen("*:5000")).unwrap();
+                let mut acceptor = acceptor.canonical_peers(is_canonical);
+                let _client = client("127.0.0.1:5000");
+                assert_eq!(accept(&mut acceptor).await.is_ipv4(), is_canonical);
+                let _client = client("[::1]:5000");
+                assert!(accept(&mut acceptor).await.is_ipv6());
+            }
+        });
+    });
+}
+
+#[test]
+fn handle_changes_sockets_while_accept_waits() {
+    in_namespace("handle_changes_sockets_while_accept_waits", || {
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let handle = acceptor.handle();
+            let server = tokio::spawn(async move { accept(&mut acceptor).await });
+            tokio::task::yield_now().await;
+            let plan = plan("127.0.0.2:5001");
+            let update = handle.apply(&plan, Apply::AllOrNone).await.unwrap();
+            assert_eq!((update.opened().len(), update.closed().len()), (1, 1));
+            assert_eq!(handle.local_addrs(), [addr("127.0.0.2:5001")]);
+            let client = client("127.0.0.2:5001");
+            assert_eq!(server.await.unwrap(), client.local_addr().unwrap());
+        });
+    });
+}
+
+#[test]
+fn handle_changes_sockets_while_nothing_polls() {
+    in_namespace("handle_changes_sockets_while_nothing_polls", || {
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let handle = acceptor.handle();
+            let clients: Vec<TcpStream> = (0..5).map(|_| client("127.0.0.1:5000")).collect();
+            let wider = plan("0.0.0.0:5000");
+            let _ = handle.apply(&wider, Apply::AllOrNone).await.unwrap();
+            // The port that is not planned is free at once.
+            let _ = handle
+                .apply(&plan("127.0.0.1:5001"), Apply::AllOrNone)
+                .await
+                .unwrap();
+            assert!(!connects(addr("127.0.0.1:5000")));
+            let mut peers = HashSet::new();
+            for _ in &clients {
+                let (stream, peer) = acceptor.accept().await;
+                assert_eq!(stream.local_addr().unwrap(), addr("127.0.0.1:5000"));
+                assert!(peers.insert(peer));
+            }
+            assert!(!is_ready(acceptor.accept()));
+            // A failure changes nothing.
+            let err = handle
+                .apply(&plan("198.51.100.1:80"), Apply::AllOrNone)
+                .await;
+            assert!(matches!(err, Err(HandleError::Bind(_))), "{err:?}");
+            assert_eq!(acceptor.local_addrs(), [addr("127.0.0.1:5001")]);
+        });
+    });
+}
+
+#[test]
+fn handle_stop_returns_the_listeners() {
+    in_namespace("handle_stop_returns_the_listeners", || {
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let handle = acceptor.handle();
+            let waiting = client("127.0.0.1:5000");
+            let listeners = handle.stop().unwrap();
+            assert!(!is_ready(acceptor.accept()), "it is left in the queue");
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(matches!(
+                Pin::new(&mut acceptor).poll_next(&mut cx),
+                Poll::Ready(None)
+            ));
+            let (_, peer) = listeners[0].as_std().accept().unwrap();
+            assert_eq!(peer, waiting.local_addr().unwrap());
+            assert!(matches!(handle.stop(), Err(HandleError::Stopped)));
+            let plan = plan("127.0.0.1:5001");
+            let err = handle.apply(&plan, Apply::AllOrNone).await.unwrap_err();
+            assert_eq!(err.to_string(), "the acceptor has stopped");
+            assert!(!connects(addr("127.0.0.1:5001")));
+        });
+    });
+}
+
+#[test]
+fn handle_outlives_the_acceptor() {
+    in_namespace("handle_outlives_the_acceptor", || {
+        runtime().block_on(async {
+            let acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let handle = acceptor.handle();
+            drop(acceptor);
+            assert!(!connects(addr("127.0.0.1:5000")));
+            assert!(handle.local_addrs().is_empty());
+            for mode in [Apply::AllOrNone, Apply::BestEffort] {
+                let result = handle.apply(&plan("127.0.0.1:5000"), mode).await;
+                assert!(matches!(result, Err(HandleError::Stopped)), "{result:?}");
+            }
+        });
+    });
+}
+
+/// Polls the stream of an acceptor.
+async fn next(acceptor: &mut Acceptor) -> Option<io::Result<tokio::net::TcpStream>> {
+    poll_fn(|cx| Pin::new(&mut *acceptor).poll_next(cx)).await
+}
+
+#[test]
+fn acceptor_is_a_stream_that_ends_when_it_is_stopped() {
+    in_namespace("acceptor_is_a_stream_that_ends_when_it_is_stopped", || {
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let handle = acceptor.handle();
+            let _client = client("127.0.0.1:5000");
+            assert!(next(&mut acceptor).await.unwrap().is_ok());
+            let server = tokio::spawn(async move { next(&mut acceptor).await.is_none() });
+            tokio::task::yield_now().await;
+            handle.stop().unwrap();
+            assert!(server.await.unwrap());
+        });
+    });
+}
+
+#[test]
+fn acceptor_goes_on_after_a_lack_of_descriptors() {
+    in_namespace("acceptor_goes_on_after_a_lack_of_descriptors", || {
+        runtime().block_on(async {
+            let errors = Arc::new(Mutex::new(Vec::new()));
+            let seen = errors.clone();
+            let acceptor = Acceptor::new(listen("127.0.0.1:5000, 127.0.0.1:5001")).unwrap();
+            let mut acceptor = acceptor.on_error(move |error: &io::Error| {
+                seen.lock().unwrap().push(error.raw_os_error());
+            });
+            let handle = acceptor.handle();
+            let waiting = client("127.0.0.1:5000");
+            sandbox::limit_descriptors(60);
+            let mut files: Vec<std::fs::File> =
+                std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+            let pause = Duration::from_millis(300);
+            assert!(timeout(pause, acceptor.accept()).await.is_err());
+            let count = errors.lock().unwrap().len();
+            assert!((1..100).contains(&count), "it pauses: {count}");
+            assert_eq!(errors.lock().unwrap()[0], Some(24));
+            // What needs no descriptor is done meanwhile.
+            let plan = plan("127.0.0.1:5000");
+            let update = handle.apply(&plan, Apply::AllOrNone);
+            assert_eq!(update.await.unwrap().closed(), [addr("127.0.0.1:5001")]);
+            files.clear();
+            assert_eq!(accept(&mut acceptor).await, waiting.local_addr().unwrap());
+        });
+    });
+}
+
+/// Handles on threads of their own change the sockets, while clients connect to the one that stays.
+#[test]
+fn updates_from_many_threads_lose_no_connection() {
+    in_namespace("updates_from_many_threads_lose_no_connection", || {
+        const THREADS: usize = 4;
+        let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
+            let before = files();
+            let is_over = Arc::new(AtomicBool::new(false));
+            let connected = Arc::new(AtomicUsize::new(0));
+            let updating: Vec<_> = (0..THREADS)
+                .map(|thread| {
+                    let handle: Handle = acceptor.handle();
+                    thread::spawn(move || {
+                        runtime().block_on(async {
+                            for n in 0..2500 {
+                                // Among others, moves to an overlapping address and back.
+                                let text = match n % 3 {
+                                    0 => "0.0.0.0:5000".to_owned(),
+                                    1 => format!("127.0.0.1:5000, 127.0.0.2:{}", 6000 + thread),
+                                    _ => "127.0.0.1:5000".to_owned(),
+                                };
+                                let plan = plan(&text);
+                                let _ = handle.apply(&plan, Apply::AllOrNone).await.unwrap();
+                            }
+                        });
+                    })
+                })
+                .collect();
+            let (over, count) = (is_over.clone(), connected.clone());
+            let connecting = thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    match TcpStream::connect("127.0.0.1:5000") {
+                        Ok(_) => count.fetch_add(1, Ordering::Relaxed),
+                        // Its handshake was with the socket that was being closed.
+                        Err(err) if err.kind() == io::ErrorKind::ConnectionReset => 0,
+                        Err(err) => panic!("{err}"),
+                    };
+                }
+            });
+            while !updating.iter().all(thread::JoinHandle::is_finished) {
+                let _ = timeout(Duration::from_millis(20), acceptor.accept()).await;
+            }
+            for one in updating {
+                one.join().unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            connecting.join().expect("no client was refused");
+            while timeout(Duration::from_millis(200), acceptor.accept())
+                .await
+                .is_ok()
+            {}
+            assert!(connected.load(Ordering::Relaxed) > 100);
+            let last = plan("127.0.0.1:5000");
+            let _ = acceptor
+                .handle()
+                .apply(&last, Apply::AllOrNone)
+                .await
+                .unwrap();
+            assert_eq!(files(), before, "nothing is left open");
+        });
+    });
+}
+
+#[cfg(feature = "axum")]
+#[test]
+fn axum_serves_an_acceptor() {
+    use std::io::{Read as _, Write as _};
+
+    use axum::Router;
+    use axum::extract::ConnectInfo;
+    use axum::routing::get;
+    use axum::serve::ListenerExt as _;
+    use bindaddr::accept::Peer;
+
+    in_namespace("axum_serves_an_acceptor", || {
+        fn ask(text: &str) -> (String, SocketAddr) {
+            let mut client = client(text);
+            let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            client.write_all(request.as_bytes()).unwrap();
+            let peer = client.local_addr().unwrap();
+            let mut response = String::new();
+            client.read_to_string(&mut response).unwrap();
+            (response.lines().last().unwrap().to_owned(), peer)
+        }
+        runtime().block_on(async {
+            let own = get(|ConnectInfo(peer): ConnectInfo<Peer>| async move { peer.to_string() });
+            let std =
+                get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() });
+            let acceptor = Acceptor::new(listen("*:5000, localhost:5001")).unwrap();
+            let handle = acceptor.handle();
+            let app = Router::new().route("/", own);
+            let app = app.into_make_service_with_connect_info::<Peer>();
+            tokio::spawn(axum::serve(acceptor, app).into_future());
+            let tapped = Acceptor::new(listen("localhost:5003"))
+                .unwrap()
+                .tap_io(|_| {});
+            let app = Router::new().route("/", std);
+            let app = app.into_make_service_with_connect_info::<SocketAddr>();
+            tokio::spawn(axum::serve(tapped, app).into_future());
+            let ask = |text: &'static str| tokio::task::spawn_blocking(move || ask(text));
+            for text in [
+                "127.0.0.1:5000",
+                "[::1]:5000",
+                "127.0.0.1:5001",
+                "[::1]:5003",
+            ] {
+                let (body, peer) = ask(text).await.unwrap();
+                assert_eq!(body, peer.to_string(), "{text}");
+            }
+            let plan = plan("*:5000, localhost:5002");
+            let _ = handle.apply(&plan, Apply::AllOrNone).await.unwrap();
+            let (body, peer) = ask("[::1]:5002").await.unwrap();
+            assert_eq!(body, peer.to_string());
+        });
+    });
+}
