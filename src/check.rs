@@ -133,7 +133,7 @@ fn check_settings(options: &BindOptions, settings: &Settings<'_>, protocol: Prot
     )
 }
 
-/// Opens the sockets of a plan without listening, and sorts what came of it by entry.
+/// Opens the sockets of a plan without listening.
 fn check_plan(
     plan: &Plan,
     errors: Vec<SettingError>,
@@ -141,59 +141,9 @@ fn check_plan(
     protocol: Protocol,
     host: Option<&Interfaces>,
 ) -> Check {
-    let Opening { opened, failed, .. } = Opener::new(
-        &plan.options,
-        protocol,
-        Goal::Check,
-        &Outgoing::new(protocol),
-    )
-    .open(&plan.sockets);
-    // A socket of a range failed on another port than the planned one.
-    let sockets = plan.sockets.iter();
-    let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));
-    let places: HashMap<(Position, SocketAddr), usize> = sockets
-        .map(|socket| ((socket.position(), socket.addr), socket.place))
-        .collect();
-    let failed = explain(plan, protocol, failed, host);
-    let verdict = Verdict::of(plan, errors, failed, !opened.is_empty());
-    let mut settings: Vec<CheckedSetting> = texts
-        .into_iter()
-        .map(|(position, text)| CheckedSetting::new(position, text.to_string()))
-        .collect();
-    let at = |settings: &[CheckedSetting], position: Position| {
-        settings
-            .binary_search_by_key(&position, |setting| setting.position)
-            .ok()
-    };
-    for opened in &opened {
-        if let Some(at) = at(&settings, opened.planned.position()) {
-            settings[at].add_opened(opened, host);
-        }
-    }
-    for error in verdict.errors {
-        let Some(at) = at(&settings, error.position()) else {
-            continue; // The list is empty.
-        };
-        let place = error.addr().and_then(|addr| {
-            let place = places.get(&(error.position(), addr))?;
-            Some((addr, *place))
-        });
-        match place {
-            Some((addr, place)) => settings[at].add_to_socket(error, addr, place, host),
-            None => settings[at].errors.push(error),
-        }
-    }
-    for skipped in verdict.skipped {
-        if let Some(at) = at(&settings, skipped.position()) {
-            settings[at].skipped.push(skipped);
-        }
-    }
-    for duplicate in &plan.duplicates {
-        if let Some(at) = at(&settings, duplicate.position()) {
-            settings[at].duplicates.push(duplicate.addr());
-        }
-    }
-    Check { settings }
+    let outgoing = Outgoing::new(protocol);
+    let opening = Opener::new(&plan.options, protocol, Goal::Check, &outgoing).open(&plan.sockets);
+    Check::of(plan, errors, texts, protocol, host, opening)
 }
 
 /// The result of a [`check`].
@@ -214,6 +164,64 @@ pub struct Check {
 }
 
 impl Check {
+    /// Sorts what came of opening the sockets of a plan by entry.
+    pub(crate) fn of(
+        plan: &Plan,
+        errors: Vec<SettingError>,
+        texts: Vec<(Position, std::sync::Arc<str>)>,
+        protocol: Protocol,
+        host: Option<&Interfaces>,
+        opening: Opening,
+    ) -> Self {
+        let Opening { opened, failed, .. } = opening;
+        // A socket of a range failed on another port than the planned one.
+        let sockets = plan.sockets.iter();
+        let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));
+        let places: HashMap<(Position, SocketAddr), usize> = sockets
+            .map(|socket| ((socket.position(), socket.addr), socket.place))
+            .collect();
+        let failed = explain(plan, protocol, failed, host);
+        let verdict = Verdict::of(plan, errors, failed, !opened.is_empty());
+        let mut settings: Vec<CheckedSetting> = texts
+            .into_iter()
+            .map(|(position, text)| CheckedSetting::new(position, text.to_string()))
+            .collect();
+        let at = |settings: &[CheckedSetting], position: Position| {
+            settings
+                .binary_search_by_key(&position, |setting| setting.position)
+                .ok()
+        };
+        for opened in &opened {
+            if let Some(at) = at(&settings, opened.planned.position()) {
+                settings[at].add_opened(opened, host);
+            }
+        }
+        for error in verdict.errors {
+            let Some(at) = at(&settings, error.position()) else {
+                continue; // The list is empty.
+            };
+            let place = error.addr().and_then(|addr| {
+                let place = places.get(&(error.position(), addr))?;
+                Some((addr, *place))
+            });
+            match place {
+                Some((addr, place)) => settings[at].add_to_socket(error, addr, place, host),
+                None => settings[at].errors.push(error),
+            }
+        }
+        for skipped in verdict.skipped {
+            if let Some(at) = at(&settings, skipped.position()) {
+                settings[at].skipped.push(skipped);
+            }
+        }
+        for duplicate in &plan.duplicates {
+            if let Some(at) = at(&settings, duplicate.position()) {
+                settings[at].duplicates.push(duplicate.addr());
+            }
+        }
+        Self { settings }
+    }
+
     /// Returns `true` if there is no error, and something to listen on: if [`bind`](crate::bind()) would succeed.
     #[must_use]
     pub fn is_ok(&self) -> bool {

@@ -24,8 +24,8 @@ use crate::diagnosis::{
 use crate::interfaces::Interfaces;
 use crate::target::{Claim, DeviceIndex, Endpoint, Overlap, ResolveErrorKind, SnapshotCache};
 pub(crate) use claims::Claims;
-pub use options::WaitProgress;
-pub(crate) use options::{OnWait, Options};
+pub(crate) use options::{BeforeBind, OnWait, Options};
+pub use options::{UnboundSocket, WaitProgress};
 pub use select::AddrSelection;
 pub(crate) use select::Resolver;
 use select::endpoints_of;
@@ -265,6 +265,7 @@ impl Draft {
             device: device.map(str::to_owned),
             device_index: DeviceIndex::None,
             only_v6: options.only_v6,
+            splits_families: options.splits_families,
             shares_port: options.reuse_port,
             endpoints: Vec::new(),
             host: None,

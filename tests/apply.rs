@@ -147,6 +147,7 @@ fn sockets<S: StdSocket>(plan: &Plan, open: &Listeners<S>) -> BTreeSet<String> {
 /// The operations of one protocol.
 struct Kind<S> {
     bind: fn(&Plan) -> Result<Listeners<S>, BindError>,
+    check: fn(&Plan, &Listeners<S>) -> bindaddr::check::Check,
     apply: fn(&Plan, &mut Listeners<S>, Apply) -> Result<bindaddr::update::Update, BindError>,
 }
 
@@ -178,7 +179,21 @@ fn ends_as_a_new_bind<S: StdSocket + std::os::fd::AsFd + std::fmt::Debug>(
     }
     let before: Vec<String> = open.iter().map(|one| format!("{one:#}")).collect();
     let diff = new.diff(&open);
+    let check = (kind.check)(&new, &open);
+    let unchanged: Vec<String> = open.iter().map(|one| format!("{one:#}")).collect();
+    prop_assert_eq!(&before, &unchanged);
     let result = (kind.apply)(&new, &mut open, case.mode);
+    if case.mode == Apply::AllOrNone {
+        let sentence = result.as_ref().err().map(ToString::to_string);
+        prop_assert_eq!(
+            check.is_ok(),
+            result.is_ok(),
+            "{}{:?}\nafter {}",
+            check,
+            sentence,
+            show(&diff)
+        );
+    }
     match &result {
         Ok(update) if update.errors().is_empty() => {
             let left = new.diff(&open);
@@ -288,10 +303,12 @@ fn apply_ends_as_a_new_bind() {
         };
         let tcp = Kind {
             bind: Plan::bind,
+            check: Plan::check_beside,
             apply: Plan::apply,
         };
         let udp = Kind {
             bind: Plan::bind_udp,
+            check: Plan::check_udp_beside,
             apply: Plan::apply_udp,
         };
         let result = TestRunner::new(config).run(&cases(), |case| {

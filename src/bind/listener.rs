@@ -271,6 +271,26 @@ impl<S> Listener<S> {
         Ok(())
     }
 
+    /// Describes it as what a check would open.
+    pub(crate) fn as_checked(&self, planned: &PlannedSocket) -> OpenedSocket
+    where
+        S: OwnSocket,
+    {
+        let device = || device_of(&self.sock_ref());
+        OpenedSocket {
+            planned: planned.clone(),
+            local_addr: self.local_addr,
+            namespace: self.namespace,
+            socket: None,
+            device: bound_device(device, self.local_addr, self.device.as_deref()),
+            device_index: self.device_index,
+            is_inherited: self.is_shared(),
+            backlog: self.backlog,
+            protocol: self.protocol,
+            is_sharing_unknown: false,
+        }
+    }
+
     /// Borrows the socket as what sets options on it.
     pub(crate) fn sock_ref(&self) -> SockRef<'_>
     where

@@ -10,7 +10,8 @@ use super::{Listeners, Unopened, bind_settings, wait};
 use crate::diagnosis::BindError;
 use crate::interfaces::Interfaces;
 use crate::plan::{
-    AddrSelection, Draft, OnWait, Options, Plan, Resolver, Settings, ToSettings, WaitProgress,
+    AddrSelection, BeforeBind, Draft, OnWait, Options, Plan, Resolver, Settings, ToSettings,
+    UnboundSocket, WaitProgress,
 };
 #[cfg(feature = "socket-activation")]
 use crate::sys::Activation;
@@ -249,13 +250,133 @@ impl BindOptions {
         self
     }
 
+    /// Sets whether a wildcard of both families, `*` or `[::]`, is opened as two sockets, one for IPv4 and one for IPv6,
+    /// and not as one dual-stack socket.
+    ///
+    /// A dual-stack socket reports its IPv4 clients as `::ffff:192.0.2.1`, which lists of allowed IPv4 addresses do not
+    /// match.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindOptions;
+    /// let plan = BindOptions::new().split_families(true).plan("*:8080")?;
+    /// let addrs: Vec<String> = plan.sockets().iter().map(ToString::to_string).collect();
+    /// assert_eq!(addrs, ["0.0.0.0:8080", "[::]:8080"]);
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn split_families(mut self, split: bool) -> Self {
+        self.0.splits_families = split;
+        self
+    }
+
+    /// Sets whether TCP connections send small segments at once (`TCP_NODELAY`, tcp(7)). It is set on the listener, from
+    /// which they inherit it.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android. It is ignored for UDP.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(target_os = "linux")] {
+    /// # use bindaddr::BindOptions;
+    /// let listeners = BindOptions::new().nodelay(true).bind("127.0.0.1:0")?;
+    /// let client = std::net::TcpStream::connect(listeners[0].local_addr())?;
+    /// assert!(listeners[0].as_std().accept()?.0.nodelay()?);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.0.nodelay = nodelay;
+        self
+    }
+
+    /// Sets after how long without data TCP connections are probed (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, tcp(7)), in whole
+    /// seconds. It is set on the listener, from which they inherit it.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android. It is ignored for UDP.
+    #[must_use]
+    pub fn keepalive(mut self, idle: Duration) -> Self {
+        self.0.keepalive = Some(idle);
+        self
+    }
+
+    /// Sets whether TCP sockets accept Multipath TCP (RFC 8684, `IPPROTO_MPTCP`). Clients without it connect by TCP.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux since 5.6, unless the sysctl `net.mptcp.enabled` is 0, and Android. It is ignored for UDP.
+    #[must_use]
+    pub fn mptcp(mut self, mptcp: bool) -> Self {
+        self.0.mptcp = mptcp;
+        self
+    }
+
+    /// Sets a callback that is called with each socket right before bind(2), also in a
+    /// [`check`](crate::BindOptions::check), for options that this crate does not know: buffer sizes, `TCP_FASTOPEN`,
+    /// `IP_TOS`, `SO_MARK`.
+    ///
+    /// `IPV6_V6ONLY` and the interface are read again afterwards, and it is an error if the callback has changed them,
+    /// because they decide who can connect. An inherited socket is bound already, and the callback is not called.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new().before_bind(|socket| {
+    ///     // socket2::SockRef::from(socket) sets options on it.
+    ///     println!("about to bind {}", socket.addr());
+    ///     Ok(())
+    /// });
+    /// options.bind("127.0.0.1:0")?;
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn before_bind(
+        mut self,
+        callback: impl Fn(&UnboundSocket<'_>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.0.before_bind = Some(BeforeBind(Arc::new(callback)));
+        self
+    }
+
+    /// Sets whether binding [waits](Self::wait) for a port that is in use as well, as when an old process is about to
+    /// end. It is tried four times a second.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use bindaddr::BindOptions;
+    ///
+    /// let old = bindaddr::bind("127.0.0.1:0")?;
+    /// let addr = old[0].local_addr();
+    /// std::thread::spawn(move || drop(old));
+    /// let options = BindOptions::new().wait(Duration::from_secs(30)).wait_for_port(true);
+    /// options.bind(addr)?;
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn wait_for_port(mut self, wait: bool) -> Self {
+        self.0.waits_for_port = wait;
+        self
+    }
+
     /// Sets how long to keep trying while what fails may come with time.
     ///
     /// That is an address or an interface that is not there yet, as at boot, an IPv6 address
     /// that is still tentative, an interface that is down or has no carrier, and connections
     /// of a server that is gone. What waiting cannot fix fails at once: a port that
-    /// another server has, a missing privilege, a mistake in the text. The default is not to
-    /// wait.
+    /// another server has (but see [`wait_for_port`](Self::wait_for_port)), a missing privilege, a mistake in the text.
+    /// The default is not to wait.
     ///
     /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
     /// as the last try took. While an address or a device is missing, only that is probed. The

@@ -267,15 +267,8 @@ impl SharedPorts {
     pub(crate) fn clear_marks(&self) {
         for (port, device) in &self.0 {
             let is_cleared = |ip: &str| {
-                let spec = SocketSpec {
-                    protocol: Protocol::Tcp,
-                    addr: SocketAddr::new(ip.parse().expect("an address"), *port),
-                    only_v6: true,
-                    freebind: true,
-                    device: device.as_deref(),
-                    reuse_port: false,
-                    nonblocking: false,
-                };
+                let addr = SocketAddr::new(ip.parse().expect("an address"), *port);
+                let spec = SocketSpec::plain(Protocol::Tcp, addr, true, device.as_deref());
                 spec.bind().is_ok()
             };
             let _ = ["192.0.2.1", "2001:db8::1"].into_iter().any(is_cleared);

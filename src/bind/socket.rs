@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
 
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::addr::is_link_scoped;
 use crate::diagnose::{Namespace, System};
 use crate::diagnosis::Step;
-use crate::plan::{Entry, IfAbsent, Options, PlannedSocket};
+use crate::plan::{BeforeBind, Entry, IfAbsent, Options, PlannedSocket, UnboundSocket};
 use crate::sys::{device_of, is_broadcast, lowest_is_broadcast};
 use crate::target::{GroupAddr, GroupCheck, Protocol, is_scoped};
 
@@ -36,6 +37,10 @@ pub(super) struct SocketSpec<'a> {
     pub(super) device: Option<&'a str>,
     pub(super) reuse_port: bool,
     pub(super) nonblocking: bool,
+    pub(super) mptcp: bool,
+    pub(super) nodelay: bool,
+    pub(super) keepalive: Option<Duration>,
+    pub(super) before_bind: Option<&'a BeforeBind>,
 }
 
 /// A socket that has its address.
@@ -68,6 +73,33 @@ impl<'a> SocketSpec<'a> {
             device: options.device.as_deref(),
             reuse_port: options.reuse_port,
             nonblocking: options.nonblocking,
+            mptcp: options.mptcp,
+            nodelay: options.nodelay,
+            keepalive: options.keepalive,
+            before_bind: options.before_bind.as_ref(),
+        }
+    }
+
+    /// A socket with no options but these, which is closed at once.
+    pub(super) fn plain(
+        protocol: Protocol,
+        addr: SocketAddr,
+        freebind: bool,
+        device: Option<&'a str>,
+    ) -> Self {
+        Self {
+            protocol,
+            addr,
+            only_v6: true,
+            freebind,
+            device,
+            // With SO_REUSEPORT it could get the port of a server that set it, too.
+            reuse_port: false,
+            nonblocking: false,
+            mptcp: false,
+            nodelay: false,
+            keepalive: None,
+            before_bind: None,
         }
     }
 
@@ -98,8 +130,7 @@ impl<'a> SocketSpec<'a> {
     /// Creates, configures and binds the socket.
     pub(super) fn bind(&self) -> Result<Socket, StepError> {
         let addr = self.addr;
-        let socket = Socket::new(Domain::for_address(addr), type_of(self.protocol), None)
-            .map_err(at(Step::Socket))?;
+        let socket = self.socket()?;
         if cfg!(unix) && self.protocol == Protocol::Tcp {
             let reuse_address = socket.set_reuse_address(true);
             reuse_address.map_err(at(Step::Option("SO_REUSEADDR")))?;
@@ -121,6 +152,12 @@ impl<'a> SocketSpec<'a> {
             let nonblocking = socket.set_nonblocking(true);
             nonblocking.map_err(at(Step::Option("nonblocking")))?;
         }
+        if self.protocol == Protocol::Tcp {
+            self.set_inherited(&socket)?;
+        }
+        if let Some(before_bind) = self.before_bind {
+            return self.bind_after(before_bind, socket);
+        }
         if self.device.is_none() {
             socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
             return Ok(socket);
@@ -135,6 +172,87 @@ impl<'a> SocketSpec<'a> {
             Err((Step::Validate, io::ErrorKind::InvalidInput.into()))
         }
     }
+}
+
+impl SocketSpec<'_> {
+    /// Creates the socket.
+    fn socket(&self) -> Result<Socket, StepError> {
+        let domain = Domain::for_address(self.addr);
+        let kind = type_of(self.protocol);
+        if !self.mptcp || self.protocol == Protocol::Udp {
+            return Socket::new(domain, kind, None).map_err(at(Step::Socket));
+        }
+        // What fails with TCP as well is not for the lack of MPTCP.
+        new_mptcp(domain).or_else(|_| {
+            Socket::new(domain, kind, None).map_err(at(Step::Socket))?;
+            let unsupported = io::ErrorKind::Unsupported.into();
+            Err((Step::Option("mptcp"), unsupported))
+        })
+    }
+
+    /// Sets what connections inherit from a listening socket.
+    fn set_inherited(&self, socket: &Socket) -> Result<(), StepError> {
+        let is_inherited = cfg!(any(target_os = "linux", target_os = "android"));
+        let set = |is_set: bool, option, set: &dyn Fn() -> io::Result<()>| match is_set {
+            false => Ok(()),
+            true if is_inherited => set().map_err(at(Step::Option(option))),
+            true => Err((Step::Option(option), io::ErrorKind::Unsupported.into())),
+        };
+        set(self.nodelay, "nodelay", &|| socket.set_tcp_nodelay(true))?;
+        let keepalive = self.keepalive.unwrap_or_default();
+        set(self.keepalive.is_some(), "keepalive", &|| {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(keepalive))
+        })
+    }
+
+    /// Binds the socket after the callback, which may set any option but those that decide who can connect.
+    fn bind_after(&self, before_bind: &BeforeBind, socket: Socket) -> Result<Socket, StepError> {
+        const STEP: Step = Step::Option("before_bind");
+        let device = device_of(&socket).map_err(at(Step::Option("device")))?;
+        let unbound = UnboundSocket {
+            socket: handle_of(&socket),
+            addr: self.addr,
+        };
+        (before_bind.0)(&unbound).map_err(at(STEP))?;
+        let changed = |option: &str| {
+            let text = format!("the callback has changed {option}");
+            (STEP, io::Error::new(io::ErrorKind::InvalidInput, text))
+        };
+        if self.addr.is_ipv6() && socket.only_v6().map_err(at(STEP))? != self.only_v6 {
+            return Err(changed("IPV6_V6ONLY"));
+        }
+        if device_of(&socket).map_err(at(STEP))? != device {
+            return Err(changed("the interface, which is the option `device`"));
+        }
+        let addr = SockAddr::from(self.addr);
+        socket.bind(&addr).map_err(at(Step::Bind))?;
+        let is_replaced = self.device.is_some()
+            && device_of(&socket).map_err(at(Step::Option("device")))? != device;
+        if is_replaced {
+            return Err((Step::Validate, io::ErrorKind::InvalidInput.into()));
+        }
+        Ok(socket)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn new_mptcp(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM, Some(socket2::Protocol::MPTCP))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn new_mptcp(_: Domain) -> io::Result<Socket> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(unix)]
+fn handle_of(socket: &Socket) -> std::os::fd::BorrowedFd<'_> {
+    std::os::fd::AsFd::as_fd(socket)
+}
+
+#[cfg(windows)]
+fn handle_of(socket: &Socket) -> std::os::windows::io::BorrowedSocket<'_> {
+    std::os::windows::io::AsSocket::as_socket(socket)
 }
 
 /// Makes a TCP socket listen.
@@ -162,16 +280,7 @@ pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
     };
     let mut addr = addr;
     addr.set_port(0);
-    let spec = SocketSpec {
-        protocol,
-        addr,
-        only_v6: true,
-        freebind: entry.freebind,
-        device: entry.device.as_deref(),
-        // With SO_REUSEPORT it could get the port of a server that set it, too.
-        reuse_port: false,
-        nonblocking: false,
-    };
+    let spec = SocketSpec::plain(protocol, addr, entry.freebind, entry.device.as_deref());
     spec.bind().map(drop)
 }
 

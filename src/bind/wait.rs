@@ -11,6 +11,8 @@ use crate::plan::{Options, WaitProgress};
 /// The pause after the first attempt, which doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause while a port is in use.
+const PORT_PAUSE: Duration = Duration::from_millis(250);
 /// How long only the missing addresses are probed.
 const WHOLE_ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -87,7 +89,7 @@ impl<'a> Attempts<'a> {
             self.tried = Instant::now();
             self.has_paused = false;
             match attempt() {
-                Err(unopened) if may_resolve_itself(&unopened.error) => unopened,
+                Err(unopened) if may_resolve_itself(&unopened.error, self.options) => unopened,
                 result => return Advance::Done(result.map_err(|unopened| unopened.error)),
             }
         };
@@ -121,6 +123,13 @@ impl<'a> Attempts<'a> {
             self.pause
         } else {
             self.pause.max(self.tried.elapsed())
+        };
+        // Its holder is looked for with each attempt, among all processes.
+        let mut causes = error.errors().flat_map(SettingError::causes);
+        let pause = if causes.any(is_in_use) {
+            pause.max(PORT_PAUSE)
+        } else {
+            pause
         };
         self.pause = (2 * self.pause).min(LONGEST_PAUSE);
         self.has_paused = true;
@@ -168,7 +177,14 @@ fn is_missing(error: &SettingError) -> bool {
     )
 }
 
-fn may_resolve_itself(error: &BindError) -> bool {
+fn may_resolve_itself(error: &BindError, options: &Options) -> bool {
     let mut causes = error.errors().flat_map(SettingError::causes);
-    causes.all(Cause::may_resolve_itself)
+    causes.all(|cause| cause.may_resolve_itself() || options.waits_for_port && is_in_use(cause))
+}
+
+fn is_in_use(cause: &Cause) -> bool {
+    matches!(
+        cause,
+        Cause::InUse { .. } | Cause::InUseByUnknown { .. } | Cause::RangeInUse { .. }
+    )
 }

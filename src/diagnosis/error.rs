@@ -385,9 +385,9 @@ impl SettingError {
             step,
             causes: causes.into(),
             hints: diagnosis.hints.into(),
-            // An option that the platform lacks is not an error of the system.
+            // An option that the platform lacks is not an error of the system; one of the program's own callback is.
             error: error
-                .filter(|error| error.raw_os_error().is_some())
+                .filter(|error| error.raw_os_error().is_some() || error.get_ref().is_some())
                 .map(Arc::new),
         }
     }

@@ -1,6 +1,8 @@
 //! The options of a plan and of its sockets, as plain data: [`Options`].
 
 use std::fmt;
+use std::io;
+use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +22,12 @@ pub(crate) struct Options {
     pub(crate) freebind: bool,
     pub(crate) nonblocking: bool,
     pub(crate) device: Option<String>,
+    pub(crate) mptcp: bool,
+    pub(crate) nodelay: bool,
+    pub(crate) keepalive: Option<Duration>,
+    pub(crate) before_bind: Option<BeforeBind>,
+    pub(crate) splits_families: bool,
+    pub(crate) waits_for_port: bool,
     pub(crate) wait: Duration,
     pub(crate) on_wait: Option<OnWait>,
     pub(crate) selection: AddrSelection,
@@ -39,6 +47,53 @@ impl Options {
     #[allow(clippy::unused_self)] // as with the feature
     pub(crate) fn has_inherited_sockets(&self) -> bool {
         false
+    }
+}
+
+/// A callback that is called with each socket before bind(2).
+#[derive(Clone)]
+pub(crate) struct BeforeBind(pub(crate) Arc<UnboundCallback>);
+
+type UnboundCallback = dyn Fn(&UnboundSocket<'_>) -> io::Result<()> + Send + Sync;
+
+impl fmt::Debug for BeforeBind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BeforeBind")
+    }
+}
+
+/// A socket that is not bound yet: what [`BindOptions::before_bind`](crate::BindOptions::before_bind) passes to its
+/// callback. It lends its descriptor (`AsFd`; on Windows `AsSocket`).
+#[derive(Clone, Copy, Debug)]
+pub struct UnboundSocket<'a> {
+    pub(crate) socket: SocketHandle<'a>,
+    pub(crate) addr: SocketAddr,
+}
+
+#[cfg(unix)]
+pub(crate) type SocketHandle<'a> = std::os::fd::BorrowedFd<'a>;
+#[cfg(windows)]
+pub(crate) type SocketHandle<'a> = std::os::windows::io::BorrowedSocket<'a>;
+
+impl UnboundSocket<'_> {
+    /// Returns the address that it will be bound to; port 0 is of the kernel's choice.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+}
+
+#[cfg(unix)]
+impl std::os::fd::AsFd for UnboundSocket<'_> {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.socket
+    }
+}
+
+#[cfg(windows)]
+impl std::os::windows::io::AsSocket for UnboundSocket<'_> {
+    fn as_socket(&self) -> std::os::windows::io::BorrowedSocket<'_> {
+        self.socket
     }
 }
 

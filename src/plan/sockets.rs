@@ -13,6 +13,7 @@ use crate::target::{BindTarget, Claim, DeviceIndex, Endpoint, GroupCheck, Wildca
 
 /// One entry of the settings: what its sockets have in common.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is an option of the entry
 pub(crate) struct Entry {
     /// Its number among all entries.
     pub(crate) number: usize,
@@ -26,6 +27,8 @@ pub(crate) struct Entry {
     pub(crate) device_index: DeviceIndex,
     /// The option `only_v6`, by which `[::]` names IPv6 alone.
     pub(crate) only_v6: bool,
+    /// The option `split_families`, by which a dual-stack wildcard is two sockets.
+    pub(crate) splits_families: bool,
     /// Whether other sockets may have its ports as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
     /// What it resolves to.
@@ -236,6 +239,17 @@ pub(super) fn sockets_of(entry: &Arc<Entry>) -> Vec<PlannedSocket> {
     let mut planned = Vec::with_capacity(entry.endpoints.len());
     for endpoint in &entry.endpoints {
         match *endpoint {
+            Endpoint::Any(wildcard) if is_split(entry, wildcard) => {
+                planned.push(PlannedSocket::any(entry, Wildcard::Ipv4));
+                let ipv6 = PlannedSocket::any(entry, Wildcard::Ipv6);
+                planned.push(match wildcard {
+                    Wildcard::All => PlannedSocket {
+                        if_absent: IfAbsent::Skip,
+                        ..ipv6
+                    },
+                    _ => ipv6,
+                });
+            }
             Endpoint::Any(wildcard) => planned.push(PlannedSocket::any(entry, wildcard)),
             Endpoint::Localhost => {
                 let [ipv4, ipv6] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
@@ -257,6 +271,16 @@ pub(super) fn sockets_of(entry: &Arc<Entry>) -> Vec<PlannedSocket> {
         socket.place = place;
     }
     planned
+}
+
+/// Returns `true` if a wildcard of both families is opened as two sockets.
+fn is_split(entry: &Entry, wildcard: Wildcard) -> bool {
+    let is_both = match wildcard {
+        Wildcard::All => true,
+        Wildcard::DualStack => !entry.only_v6,
+        Wildcard::Ipv4 | Wildcard::Ipv6 => false,
+    };
+    is_both && entry.splits_families
 }
 
 /// An address that two entries yield, and which is opened once.

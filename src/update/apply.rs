@@ -11,7 +11,9 @@ use crate::bind::{
     FailedSocket, Finished, Goal, Listener, Listeners, Opener, Opening, Outgoing, OwnSocket, Rest,
     Verdict, explain,
 };
+use crate::check::Check;
 use crate::diagnosis::{BindError, Diagnosis, Position, SettingError, Step};
+use crate::interfaces::Interfaces;
 use crate::plan::{Claims, Plan, PlannedSocket, in_opening_order};
 use crate::target::Protocol;
 
@@ -304,61 +306,38 @@ impl<S: OwnSocket> Preparation<S> {
         protocol: Protocol,
         listeners: &Listeners<S>,
     ) -> Result<Self, BindError> {
-        let mut released = HashSet::new();
-        let mut rounds = 0;
-        loop {
-            let diff = plan.diff_without(listeners, &released);
-            // What is pending is tried as well: the kernel has the last word, as for `bind`.
-            let missing = diff.changes.iter().filter(|change| change.open.is_none());
-            let missing = missing.filter_map(|change| change.planned.as_ref());
-            let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
-            new.sort_by_key(|socket| (socket.entry.number, socket.place));
-            new.dedup_by_key(|socket| (socket.entry.number, socket.place));
-            let outgoing = outgoing(protocol, listeners, &diff);
-            let mut opener = opener_beside(plan, protocol, &diff, &outgoing);
-            let mut opening = opener.open(&new);
-            let failed = mem::take(&mut opening.failed);
-            let in_the_way = entries_to_release(&failed, &diff);
-            if !in_the_way.is_empty() && opening.lost.is_empty() {
-                // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
-                rounds += 1;
-                released.extend(in_the_way);
-                if rounds > FEW_ROUNDS {
-                    released.extend(flexible(&diff).map(|socket| socket.entry.number));
-                }
-                continue;
-            }
-            let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
-            let lost = mem::take(&mut opening.lost);
-            let (mut opened, unconverted) = convert(&mut opening);
-            let failed = failed.into_iter().chain(unconverted).collect();
-            let failed = explain(plan, protocol, failed, None);
-            let has_any = !opened.is_empty() || diff.kept().next().is_some();
-            let verdict = Verdict::of(plan, Vec::new(), failed, are_open && has_any);
-            if verdict.errors.is_empty() {
-                return Ok(Self {
-                    opened,
-                    left_out: opening.left_out,
-                    skipped: verdict.skipped,
-                    errors: Vec::new(),
-                    pending: Vec::new(),
-                    outgone: outgoing.finish(),
-                    diff,
-                });
-            }
-            opened.clear();
-            let mut errors = verdict.errors;
-            // Those that were converted in vain were bound when an old one had stopped.
-            errors.extend(
-                outgoing
-                    .resume()
-                    .into_iter()
-                    .chain(lost)
-                    .map(|(addr, error)| listen_error(addr, error)),
-            );
-            outgoing.finish().shared.clear_marks();
-            return Err(BindError::new(protocol, plan.entries.len(), errors));
+        let Missing {
+            diff,
+            outgoing,
+            mut opening,
+        } = Missing::open(plan, protocol, listeners, Goal::Listen);
+        let failed = mem::take(&mut opening.failed);
+        let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
+        let lost = mem::take(&mut opening.lost);
+        let (opened, unconverted) = convert(&mut opening);
+        let failed = failed.into_iter().chain(unconverted).collect();
+        let failed = explain(plan, protocol, failed, None);
+        let has_any = !opened.is_empty() || diff.kept().next().is_some();
+        let verdict = Verdict::of(plan, Vec::new(), failed, are_open && has_any);
+        if verdict.errors.is_empty() {
+            return Ok(Self {
+                opened,
+                left_out: opening.left_out,
+                skipped: verdict.skipped,
+                errors: Vec::new(),
+                pending: Vec::new(),
+                outgone: outgoing.finish(),
+                diff,
+            });
         }
+        drop(opened);
+        // Those that could not be converted were bound after an old one had stopped.
+        let lost = lost.into_iter().chain(outgoing.resume());
+        let lost = lost.map(|(addr, error)| listen_error(addr, error));
+        let mut errors = verdict.errors;
+        errors.extend(lost);
+        outgoing.finish().shared.clear_marks();
+        Err(BindError::new(protocol, plan.entries.len(), errors))
     }
 
     fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {
@@ -369,7 +348,7 @@ impl<S: OwnSocket> Preparation<S> {
             .filter_map(|change| change.planned.as_ref())
             .collect();
         let outgoing = outgoing(protocol, listeners, &diff);
-        let mut opener = opener_beside(plan, protocol, &diff, &outgoing);
+        let mut opener = opener_beside(plan, protocol, &diff, Goal::Listen, &outgoing);
         let mut opening = Opening::default();
         let new: Vec<PlannedSocket> = diff.to_open().cloned().collect();
         for sockets in in_opening_order(&new) {
@@ -465,6 +444,108 @@ impl<S: OwnSocket> Preparation<S> {
     }
 }
 
+/// What came of opening all sockets of a plan that are missing.
+struct Missing<'l> {
+    diff: Diff,
+    outgoing: Outgoing<'l>,
+    opening: Opening,
+}
+
+impl<'l> Missing<'l> {
+    /// Opens them beside those that are kept, all or none.
+    fn open<S: OwnSocket>(
+        plan: &Plan,
+        protocol: Protocol,
+        listeners: &'l Listeners<S>,
+        goal: Goal,
+    ) -> Self {
+        let mut released = HashSet::new();
+        let mut rounds = 0;
+        loop {
+            let diff = plan.diff_without(listeners, &released);
+            // What is pending is tried as well: the kernel has the last word, as for `bind`.
+            let missing = diff.changes.iter().filter(|change| change.open.is_none());
+            let missing = missing.filter_map(|change| change.planned.as_ref());
+            let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
+            new.sort_by_key(|socket| (socket.entry.number, socket.place));
+            new.dedup_by_key(|socket| (socket.entry.number, socket.place));
+            let outgoing = outgoing(protocol, listeners, &diff);
+            let opening = opener_beside(plan, protocol, &diff, goal, &outgoing).open(&new);
+            let in_the_way = entries_to_release(&opening.failed, &diff);
+            if in_the_way.is_empty() || !opening.lost.is_empty() {
+                return Self {
+                    diff,
+                    outgoing,
+                    opening,
+                };
+            }
+            // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
+            outgoing.finish().shared.clear_marks();
+            rounds += 1;
+            released.extend(in_the_way);
+            if rounds > FEW_ROUNDS {
+                released.extend(flexible(&diff).map(|socket| socket.entry.number));
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Reports what [`apply`](Self::apply) with [`Apply::AllOrNone`] would run into beside the open TCP listeners, as
+    /// [`check`](Self::check) does for [`bind`](Self::bind). The listeners are in no socket's way, whether they are kept or
+    /// would be closed.
+    ///
+    /// It is for a config that is read again: a mistake is reported before anything changes. Where a socket is to be opened
+    /// beside one that overlaps with it, both have `SO_REUSEPORT` while the kernel is asked, as in `apply`; if that is not
+    /// possible, the warning is [`SharingUnknown`](crate::diagnosis::WarningKind::SharingUnknown).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::BindOptions;
+    ///
+    /// let options = BindOptions::new();
+    /// let listeners = options.bind("127.0.0.1:0")?;
+    /// let plan = options.plan(listeners[0].local_addr())?;
+    /// assert!(!plan.check().is_ok(), "the port is in use");
+    /// assert!(plan.check_beside(&listeners).is_ok());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn check_beside(&self, open: &Listeners) -> Check {
+        check_beside(self, Protocol::Tcp, open)
+    }
+
+    /// Reports what [`apply_udp`](Self::apply_udp) with [`Apply::AllOrNone`] would run into beside the open UDP sockets.
+    #[must_use]
+    pub fn check_udp_beside(&self, open: &Listeners<UdpSocket>) -> Check {
+        check_beside(self, Protocol::Udp, open)
+    }
+}
+
+fn check_beside<S: OwnSocket>(plan: &Plan, protocol: Protocol, open: &Listeners<S>) -> Check {
+    let Missing {
+        diff,
+        outgoing,
+        mut opening,
+    } = Missing::open(plan, protocol, open, Goal::Check);
+    outgoing.finish().shared.clear_marks();
+    let kept = diff.changes.iter().filter(|change| !change.is_to_close());
+    let kept = kept.filter_map(|change| Some((change.planned.as_ref()?, &open[change.open?])));
+    opening
+        .opened
+        .extend(kept.map(|(planned, listener)| listener.as_checked(planned)));
+    let host = Interfaces::system().ok();
+    Check::of(
+        plan,
+        Vec::new(),
+        plan.texts(),
+        protocol,
+        host.as_ref(),
+        opening,
+    )
+}
+
 /// How often a port is given up that was found to be in the way.
 const FEW_ROUNDS: usize = 3;
 
@@ -514,9 +595,10 @@ fn opener_beside<'p>(
     plan: &'p Plan,
     protocol: Protocol,
     diff: &Diff,
+    goal: Goal,
     outgoing: &'p Outgoing<'p>,
 ) -> Opener<'p> {
-    let mut opener = Opener::new(&plan.options, protocol, Goal::Listen, outgoing);
+    let mut opener = Opener::new(&plan.options, protocol, goal, outgoing);
     for socket in diff.kept() {
         opener.add_open(socket, socket.addr.port());
     }

@@ -1,0 +1,198 @@
+//! Options that are set on each socket, asked of the sockets and of their connections.
+#![cfg(target_os = "linux")]
+
+mod util;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bindaddr::{BindOptions, Cause};
+use socket2::{Protocol, SockRef};
+use util::netns::{in_namespace, set};
+
+fn addr(text: &str) -> SocketAddr {
+    text.parse().expect("an address")
+}
+
+#[test]
+fn before_bind_sets_any_option() {
+    in_namespace("before_bind_sets_any_option", || {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let options = BindOptions::new().before_bind(move |socket| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            assert_eq!(socket.addr().port(), 5000);
+            let socket = SockRef::from(socket);
+            assert_eq!(
+                socket.local_addr()?.as_socket().map(|addr| addr.port()),
+                Some(0)
+            );
+            socket.set_recv_buffer_size(12_345)
+        });
+        // One literal, a list, UDP.
+        for text in ["127.0.0.1:5000", "localhost:5000"] {
+            for listener in options.bind(text).unwrap() {
+                let socket = SockRef::from(listener.as_std());
+                assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 12_345);
+            }
+        }
+        let udp = options.bind_udp("127.0.0.1:5000").unwrap();
+        assert_eq!(
+            SockRef::from(udp[0].as_std()).recv_buffer_size().unwrap(),
+            2 * 12_345
+        );
+        assert_eq!(calls.load(Ordering::Relaxed), 4);
+        assert!(options.check("127.0.0.1:5000").is_ok());
+        assert_eq!(calls.load(Ordering::Relaxed), 5);
+    });
+}
+
+#[test]
+fn before_bind_fails_with_its_own_error() {
+    in_namespace("before_bind_fails_with_its_own_error", || {
+        let options =
+            BindOptions::new().before_bind(|_| Err(io::Error::other("no mark for this socket")));
+        let err = options.bind("127.0.0.1:5000").unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "cannot listen on 127.0.0.1:5000: setting the option `before_bind` failed: no mark for this socket"
+        );
+        let source = std::error::Error::source(&err).expect("that of the callback");
+        assert_eq!(source.to_string(), "no mark for this socket");
+        let check = options.check("127.0.0.1:5000");
+        assert!(matches!(
+            check.settings()[0].causes().next(),
+            Some(Cause::Other { .. })
+        ));
+    });
+}
+
+#[test]
+fn before_bind_widens_nothing() {
+    in_namespace("before_bind_widens_nothing", || {
+        let both = BindOptions::new()
+            .only_v6(true)
+            .before_bind(|socket| SockRef::from(socket).set_only_v6(false));
+        let device = |options: BindOptions, name: Option<&'static str>| {
+            options.before_bind(move |socket| {
+                SockRef::from(socket).bind_device(name.map(str::as_bytes))
+            })
+        };
+        let on_lo = || BindOptions::new().device("lo");
+        for (options, text) in [
+            (both, "[::]:5000"),
+            (device(on_lo(), None), "0.0.0.0:5000"),
+            (device(BindOptions::new(), Some("lo")), "0.0.0.0:5000"),
+        ] {
+            let err = options.bind(text).unwrap_err();
+            let source = std::error::Error::source(&err).expect("what it has changed");
+            assert!(
+                source.to_string().starts_with("the callback has changed "),
+                "{source}"
+            );
+            assert!(!options.check(text).is_ok());
+        }
+        assert!(device(on_lo(), Some("lo")).bind("0.0.0.0:5000").is_ok());
+    });
+}
+
+#[test]
+fn connections_inherit_nodelay_and_keepalive() {
+    in_namespace("connections_inherit_nodelay_and_keepalive", || {
+        let options = BindOptions::new()
+            .nodelay(true)
+            .keepalive(Duration::from_secs(77));
+        for text in ["127.0.0.1:5000", "[::1]:5000, 127.0.0.2:5000"] {
+            for listener in options.bind(text).unwrap() {
+                let _client = TcpStream::connect(listener.local_addr()).unwrap();
+                let (stream, _) = listener.as_std().accept().unwrap();
+                let socket = SockRef::from(&stream);
+                assert!(stream.nodelay().unwrap() && socket.keepalive().unwrap());
+                let idle = socket.tcp_keepalive_time().unwrap();
+                assert_eq!(idle, Duration::from_secs(77));
+            }
+        }
+        options.bind_udp("127.0.0.1:5000").unwrap();
+    });
+}
+
+#[test]
+fn mptcp_is_the_protocol_or_an_error() {
+    in_namespace("mptcp_is_the_protocol_or_an_error", || {
+        let options = BindOptions::new().mptcp(true);
+        let is_supported = std::fs::exists("/proc/sys/net/mptcp/enabled").unwrap();
+        if is_supported {
+            let open = options.bind("127.0.0.1:5000").unwrap();
+            let protocol = SockRef::from(open[0].as_std()).protocol().unwrap();
+            assert_eq!(protocol, Some(Protocol::MPTCP));
+            TcpStream::connect("127.0.0.1:5000").expect("by TCP");
+            set("net/mptcp/enabled", "0");
+        } else {
+            eprintln!("this kernel has no MPTCP");
+        }
+        let err = options.bind("127.0.0.1:5001").unwrap_err();
+        assert_eq!(err.cause().name(), "unsupported-option", "{err}");
+        options.bind_udp("127.0.0.1:5001").unwrap();
+    });
+}
+
+#[test]
+fn split_families_report_ipv4_peers_as_ipv4() {
+    in_namespace("split_families_report_ipv4_peers_as_ipv4", || {
+        let options = BindOptions::new().split_families(true);
+        for text in ["*:5000", "5000", "[::]:5000"] {
+            let open = options.bind(text).unwrap();
+            let addrs: Vec<SocketAddr> = open.iter().map(bindaddr::Listener::local_addr).collect();
+            assert_eq!(addrs, ["0.0.0.0:5000", "[::]:5000"].map(addr), "{text}");
+            let _client = TcpStream::connect("127.0.0.1:5000").unwrap();
+            assert!(open[0].as_std().accept().unwrap().1.is_ipv4());
+            let _client = TcpStream::connect("[::1]:5000").unwrap();
+            assert!(open[1].as_std().accept().unwrap().1.is_ipv6());
+            assert!(options.plan(text).unwrap().diff(&open).is_empty());
+        }
+        for text in ["0.0.0.0:5000", "ipv6@*:5000", "ipv4@*:5000"] {
+            assert_eq!(options.bind(text).unwrap().len(), 1, "{text}");
+        }
+        assert_eq!(options.only_v6(true).bind("[::]:5000").unwrap().len(), 1);
+        // One port for both.
+        let options = BindOptions::new().split_families(true);
+        let open = options.bind("*:0").unwrap();
+        assert_eq!((open.len(), open.port().is_some()), (2, true));
+    });
+}
+
+#[test]
+fn binding_waits_for_a_port_on_request() {
+    in_namespace("binding_waits_for_a_port_on_request", || {
+        let old = TcpListener::bind("127.0.0.1:5000").unwrap();
+        let waiting = BindOptions::new().wait(Duration::from_secs(60));
+        let begun = Instant::now();
+        let err = waiting.bind("127.0.0.1:5000").unwrap_err();
+        assert_eq!(err.cause().name(), "in-use");
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "it does not wait"
+        );
+        let attempts = Arc::new(AtomicUsize::new(0));
+        let (seen, held) = (attempts.clone(), std::sync::Mutex::new(Some(old)));
+        let waiting = waiting.wait_for_port(true).on_wait(move |progress| {
+            assert_eq!(progress.error().cause().name(), "in-use");
+            // The old server ends after the third attempt.
+            if seen.fetch_add(1, Ordering::Relaxed) == 2 {
+                held.lock().unwrap().take();
+            }
+            std::ops::ControlFlow::Continue(())
+        });
+        waiting.bind("127.0.0.1:5000, 127.0.0.1:5001").unwrap();
+        assert_eq!(attempts.load(Ordering::Relaxed), 3);
+        // Another cause ends the waiting.
+        let begun = Instant::now();
+        let _old = TcpListener::bind("127.0.0.1:5000").unwrap();
+        let err = waiting.bind("127.0.0.1:5000, 224.0.0.1:5001").unwrap_err();
+        assert_eq!(err.errors().count(), 2);
+        assert!(begun.elapsed() < Duration::from_secs(30));
+    });
+}
