@@ -21,15 +21,18 @@ mod activation;
 #[cfg(feature = "tokio")]
 mod tokio;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use socket2::Socket;
 
 use crate::addr::Host;
+use crate::diagnose::Errno;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
-use crate::plan::{Draft, Entry, Options, Plan, Setting, Settings, ToSettings, entry_at};
+use crate::plan::{
+    Draft, Entry, Options, Plan, PlannedSocket, Setting, Settings, ToSettings, entry_at,
+};
 use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
 use engine::open_plain;
@@ -146,6 +149,86 @@ impl Plan {
     pub fn bind_udp(&self) -> Result<Listeners<UdpSocket>, BindError> {
         let bind = || bind_plan(self, Protocol::Udp);
         Ok(Listeners::of(wait::keep_trying(&self.options, bind)?))
+    }
+}
+
+impl Plan {
+    /// Binds a TCP listener and a UDP socket for each socket of the plan, those of an entry on the same port, all of them or
+    /// none. It is for DNS, QUIC and others that are served by both.
+    ///
+    /// Where an entry may have several ports, another one is tried if only one of the protocols can have it.
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`] that names the [`Cause`] of every socket of the protocol that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let plan = bindaddr::BindOptions::new().plan("localhost:0")?;
+    /// let (tcp, udp) = plan.bind_tcp_and_udp()?;
+    /// assert_eq!(tcp.port(), udp.port());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    pub fn bind_tcp_and_udp(&self) -> Result<(Listeners, Listeners<UdpSocket>), BindError> {
+        wait::keep_trying(&self.options, || bind_both(self))
+    }
+}
+
+fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened> {
+    let mut left = plan.clone();
+    let mut tries_left = 16;
+    loop {
+        // First, because it has no connections that would be reset if TCP fails.
+        let udp = bind_plan(&left, Protocol::Udp)?;
+        let ports: HashMap<usize, u16> = udp
+            .sockets
+            .iter()
+            .map(|opened| (opened.planned.entry.number, opened.local_addr.port()))
+            .collect();
+        let on_same_port = plan.map_sockets(|socket| match ports.get(&socket.entry.number) {
+            Some(port) => socket.fixed_to(*port),
+            None => socket.clone(),
+        });
+        let unopened = match bind_plan(&on_same_port, Protocol::Tcp) {
+            Ok(tcp) => return Ok((Listeners::of(tcp), Listeners::of(udp))),
+            Err(unopened) => unopened,
+        };
+        // The kernel chooses another port the next time, and a range goes on after the one that failed.
+        let failed: HashSet<Position> = unopened
+            .error
+            .errors()
+            .map(SettingError::position)
+            .collect();
+        let mut others = Vec::with_capacity(left.sockets.len());
+        for socket in &left.sockets {
+            let other = match ports.get(&socket.entry.number) {
+                Some(port) if failed.contains(&socket.position()) && socket.is_range() => {
+                    socket.after_port(*port)
+                }
+                _ => Some(socket.clone()),
+            };
+            others.extend(other);
+        }
+        let may_have_another = |socket: &PlannedSocket| {
+            !failed.contains(&socket.position()) || socket.fixed_port().is_none()
+        };
+        // A range ends by itself.
+        let is_range =
+            |socket: &PlannedSocket| failed.contains(&socket.position()) && socket.is_range();
+        tries_left -= u32::from(!left.sockets.iter().any(is_range));
+        let is_exhausted = others.len() < left.sockets.len() || tries_left == 0;
+        let is_in_use = |error: &SettingError| {
+            let errno = error.io_error().map(Errno::of);
+            error.step() == Step::Bind && errno == Some(Errno::InUse)
+        };
+        if is_exhausted
+            || !unopened.error.errors().all(is_in_use)
+            || !left.sockets.iter().all(may_have_another)
+        {
+            return Err(unopened);
+        }
+        left.sockets = others;
     }
 }
 

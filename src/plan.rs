@@ -13,6 +13,7 @@ mod options;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -145,6 +146,14 @@ impl Plan {
         draft.into_plan()
     }
 
+    /// Returns the same plan with other ports to try.
+    pub(crate) fn map_sockets(&self, map: impl Fn(&PlannedSocket) -> PlannedSocket) -> Self {
+        Self {
+            sockets: self.sockets.iter().map(map).collect(),
+            ..self.clone()
+        }
+    }
+
     /// Returns the texts of the entries.
     pub(crate) fn texts(&self) -> Vec<(Position, Arc<str>)> {
         let entries = self.entries.iter();
@@ -181,14 +190,18 @@ pub(crate) fn entry_at(entries: &[Arc<Entry>], position: Position) -> Option<&En
 }
 
 /// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go around
-/// it, then those that take any free port.
-pub(crate) fn in_opening_order(sockets: &[PlannedSocket]) -> Vec<&[PlannedSocket]> {
+/// it, then those that take any free port. Those of all entries that share that port are together.
+pub(crate) fn in_opening_order(sockets: &[PlannedSocket]) -> Vec<Cow<'_, [PlannedSocket]>> {
     let is_alike = |one: &PlannedSocket, other: &PlannedSocket| {
         one.entry.number == other.entry.number && one.ports() == other.ports()
     };
-    let mut order: Vec<&[PlannedSocket]> = sockets.chunk_by(is_alike).collect();
+    let (sharing, mut order): (Vec<&[PlannedSocket]>, Vec<&[PlannedSocket]>) = sockets
+        .chunk_by(is_alike)
+        .partition(|sockets| sockets[0].is_on_shared_free_port());
     order.sort_by_key(|sockets| (sockets[0].fixed_port().is_none(), !sockets[0].is_range()));
-    order
+    let order = order.into_iter().map(Cow::Borrowed);
+    let sharing = (!sharing.is_empty()).then(|| Cow::Owned(sharing.concat()));
+    order.chain(sharing).collect()
 }
 
 impl Draft {
@@ -266,6 +279,7 @@ impl Draft {
             device_index: DeviceIndex::None,
             only_v6: options.only_v6,
             splits_families: options.splits_families,
+            one_port: options.one_port,
             shares_port: options.reuse_port,
             endpoints: Vec::new(),
             host: None,
@@ -372,8 +386,8 @@ impl Draft {
         self.plan.duplicates = merge_sockets(&mut self.plan.sockets);
         let mut claims = Claims::default();
         let mut claimed: Vec<&PlannedSocket> = Vec::new();
-        let fixed = |socket: &&PlannedSocket| socket.fixed_port().is_some();
-        for socket in self.plan.sockets.iter().filter(fixed) {
+        let common = |socket: &&PlannedSocket| socket.common_port().is_some();
+        for socket in self.plan.sockets.iter().filter(common) {
             let Some(claim) = socket.exclusive_claim() else {
                 continue;
             };

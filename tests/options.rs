@@ -3,13 +3,15 @@
 
 mod util;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use bindaddr::{BindOptions, Cause};
+use bindaddr::update::Apply;
+use bindaddr::{BindOptions, Cause, Listeners};
 use socket2::{Protocol, SockRef};
 use util::netns::{in_namespace, set};
 
@@ -194,5 +196,120 @@ fn binding_waits_for_a_port_on_request() {
         let err = waiting.bind("127.0.0.1:5000, 224.0.0.1:5001").unwrap_err();
         assert_eq!(err.errors().count(), 2);
         assert!(begun.elapsed() < Duration::from_secs(30));
+    });
+}
+
+fn ports(listeners: &Listeners) -> Vec<u16> {
+    let ports = listeners.iter().map(|one| one.local_addr().port());
+    ports.collect()
+}
+
+#[test]
+fn one_port_is_shared_by_all_entries() {
+    in_namespace("one_port_is_shared_by_all_entries", || {
+        let options = BindOptions::new().one_port(true);
+        let list = "127.0.0.1:0, 127.0.0.3:5000-5001, localhost:0, 127.0.0.2:0";
+        for _ in 0..50 {
+            let open = options.bind(list).unwrap();
+            let found = ports(&open);
+            assert_eq!(found.len(), 4, "127.0.0.1 is listed twice");
+            assert_eq!(found[1], 5000);
+            assert!(
+                found
+                    .iter()
+                    .enumerate()
+                    .all(|(n, port)| n == 1 || *port == found[0])
+            );
+        }
+        // Without it each entry has its own.
+        let open = bindaddr::bind("127.0.0.1:0, 127.0.0.2:0").unwrap();
+        assert_eq!(open.port(), None);
+        // What excludes each other on one port is refused.
+        let err = options.bind("0.0.0.0:0, 127.0.0.1:0").unwrap_err();
+        assert_eq!(err.cause().name(), "conflict");
+        assert_eq!(options.bind("0.0.0.0:0, [::]:0").unwrap().len(), 2);
+        // An update keeps it, also for an entry that is new.
+        for mode in [Apply::AllOrNone, Apply::BestEffort] {
+            let mut open = options.bind("127.0.0.1:0, 127.0.0.2:0").unwrap();
+            let before = ports(&open)[0];
+            let plan = options
+                .plan("127.0.0.4:0, 127.0.0.2:0, 127.0.0.1:0")
+                .unwrap();
+            let update = plan.apply(&mut open, mode).unwrap();
+            assert_eq!((update.kept(), ports(&open)), (2, vec![before; 3]));
+            assert!(plan.diff(&open).is_empty());
+            // All move where another socket has it.
+            let _other = TcpListener::bind(("127.0.0.5", before)).unwrap();
+            let plan = options.plan("127.0.0.5:0, 127.0.0.1:0").unwrap();
+            let result = plan.apply(&mut open, mode);
+            if mode == Apply::AllOrNone {
+                assert_eq!(result.unwrap().kept(), 0);
+                assert!(open.port().is_some_and(|port| port != before));
+            }
+            // With nothing open, too.
+            let mut open = Listeners::default();
+            let _ = plan.apply(&mut open, mode).unwrap();
+            assert_eq!((open.len(), open.port().is_some()), (2, true));
+        }
+    });
+}
+
+#[test]
+fn random_ports_of_a_range_differ() {
+    in_namespace("random_ports_of_a_range_differ", || {
+        let options = BindOptions::new().random_ports(true);
+        let found: HashSet<u16> = (0..20)
+            .map(|_| ports(&options.bind("127.0.0.1:20000-40000").unwrap())[0])
+            .collect();
+        assert!(found.len() > 15, "{found:?}");
+        // Each is tried.
+        let _held = bindaddr::bind("127.0.0.1:5000, 127.0.0.1:5002").unwrap();
+        for _ in 0..20 {
+            assert_eq!(ports(&options.bind("127.0.0.1:5000-5002").unwrap()), [5001]);
+        }
+        let _all = bindaddr::bind("127.0.0.1:5001").unwrap();
+        let err = options.bind("127.0.0.1:5000-5002").unwrap_err();
+        assert_eq!(err.cause().name(), "range-in-use");
+    });
+}
+
+#[test]
+fn tcp_and_udp_are_bound_on_the_same_ports() {
+    in_namespace("tcp_and_udp_are_bound_on_the_same_ports", || {
+        let bind = |text: &str| BindOptions::new().plan(text)?.bind_tcp_and_udp();
+        for text in [
+            "127.0.0.1:5000",
+            "localhost:0, 127.0.0.2:0, 127.0.0.3:5000-5003",
+            "*:0",
+        ] {
+            let (tcp, udp) = bind(text).unwrap();
+            let addrs: Vec<SocketAddr> = udp.iter().map(bindaddr::Listener::local_addr).collect();
+            assert!(
+                tcp.iter().map(bindaddr::Listener::local_addr).eq(addrs),
+                "{text}"
+            );
+        }
+        // A range goes on where one of the protocols cannot have a port.
+        let _tcp = TcpListener::bind("127.0.0.1:5000").unwrap();
+        let _udp = std::net::UdpSocket::bind("127.0.0.1:5001").unwrap();
+        let (tcp, udp) = bind("127.0.0.1:5000-5002").unwrap();
+        assert_eq!((tcp.port(), udp.port()), (Some(5002), Some(5002)));
+        let err = bind("127.0.0.1:5000-5001").unwrap_err();
+        assert!(err.to_string().contains("127.0.0.1:5000"), "{err}");
+        assert_eq!(bind("127.0.0.1:5000").unwrap_err().cause().name(), "in-use");
+        let err = bind("127.0.0.1:5001").unwrap_err();
+        assert!(
+            err.to_string().contains("UDP") || err.cause().name() == "in-use",
+            "{err}"
+        );
+        // Port 0 finds one that is free for both, where UDP alone would find few.
+        set("net/ipv4/ip_local_port_range", "40000 40003");
+        let _busy: Vec<TcpListener> = [40000, 40001, 40002]
+            .map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap())
+            .into();
+        let found: Vec<Option<u16>> = (0..10)
+            .filter_map(|_| Some(bind("127.0.0.1:0").ok()?.0.port()))
+            .collect();
+        assert!(!found.is_empty() && found.iter().all(|port| *port == Some(40003)));
     });
 }

@@ -1,6 +1,7 @@
 //! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check()) alike.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
 
@@ -202,7 +203,7 @@ impl<'p> Opener<'p> {
             sockets.any(|socket| self.outgoing.way_for(socket) == Way::Stop)
         });
         for sockets in order {
-            let mut tried = self.try_entry(sockets, goal);
+            let mut tried = self.try_entry(&sockets, goal);
             let has_failed = !tried.failed.iter().all(FailedSocket::is_skipped);
             if has_failed && goal == Goal::Listen {
                 goal = Goal::Check;
@@ -364,7 +365,13 @@ impl Opener<'_> {
     fn try_range(&self, sockets: &[PlannedSocket], goal: Goal) -> Opening {
         let mut in_use = None;
         let mut in_plan = None;
-        for port in sockets[0].ports() {
+        let mut ports: Vec<u16> = sockets[0].ports().collect();
+        if self.options.random_ports {
+            // Its keys are random.
+            let state = RandomState::new();
+            ports.sort_by_cached_key(|port| state.hash_one(port));
+        }
+        for port in ports {
             let conflict = |neighbours: &Neighbours| neighbours.conflict(sockets, port);
             let conflict = conflict(&self.open).or_else(|| conflict(&self.opened));
             if let Some((socket, reason)) = conflict {

@@ -271,6 +271,38 @@ impl BindOptions {
         self
     }
 
+    /// Sets whether all entries with port 0 share one port, which the kernel chooses, as the addresses of one entry do.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindOptions;
+    /// let listeners = BindOptions::new().one_port(true).bind("127.0.0.1:0, -[::1]:0")?;
+    /// assert!(listeners.port().is_some());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn one_port(mut self, one: bool) -> Self {
+        self.0.one_port = one;
+        self
+    }
+
+    /// Sets whether the ports of a range are tried in random order, and not from the first to the last.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use bindaddr::BindOptions;
+    /// let listeners = BindOptions::new().random_ports(true).bind("127.0.0.1:20000-29999")?;
+    /// assert!((20000..30000).contains(&listeners[0].local_addr().port()));
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    #[must_use]
+    pub fn random_ports(mut self, random: bool) -> Self {
+        self.0.random_ports = random;
+        self
+    }
+
     /// Sets whether TCP connections send small segments at once (`TCP_NODELAY`, tcp(7)). It is set on the listener, from
     /// which they inherit it.
     ///

@@ -27,6 +27,8 @@ pub(crate) struct Options {
     pub(crate) keepalive: Option<Duration>,
     pub(crate) before_bind: Option<BeforeBind>,
     pub(crate) splits_families: bool,
+    pub(crate) one_port: bool,
+    pub(crate) random_ports: bool,
     pub(crate) waits_for_port: bool,
     pub(crate) wait: Duration,
     pub(crate) on_wait: Option<OnWait>,

@@ -29,6 +29,8 @@ pub(crate) struct Entry {
     pub(crate) only_v6: bool,
     /// The option `split_families`, by which a dual-stack wildcard is two sockets.
     pub(crate) splits_families: bool,
+    /// The option `one_port`, by which entries on port 0 share the port that the kernel chooses.
+    pub(crate) one_port: bool,
     /// Whether other sockets may have its ports as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
     /// What it resolves to.
@@ -45,6 +47,11 @@ impl Entry {
     /// Returns `true` if its host is the name of an interface or one in DNS.
     pub(crate) fn has_name(&self) -> bool {
         matches!(self.written.host(), Host::Name(_))
+    }
+
+    /// Returns `true` if it shares a port of the kernel's choice with all other such entries.
+    pub(crate) fn shares_free_port(&self) -> bool {
+        self.one_port && *self.written.ports().end() == 0
     }
 
     /// Returns `true` if its addresses are those of a name in DNS.
@@ -152,6 +159,16 @@ impl PlannedSocket {
         }
     }
 
+    /// Returns the same socket with the ports of its range that follow `port`; `None` if there is none.
+    pub(crate) fn after_port(&self, port: u16) -> Option<Self> {
+        let next = port.checked_add(1)?;
+        let ports = next..=*self.ports.end();
+        (self.is_range() && !ports.is_empty()).then(|| Self {
+            ports,
+            ..self.on_port(next)
+        })
+    }
+
     pub(crate) fn is_range(&self) -> bool {
         self.ports.start() < self.ports.end()
     }
@@ -160,6 +177,18 @@ impl PlannedSocket {
     pub(crate) fn fixed_port(&self) -> Option<u16> {
         let port = *self.ports.start();
         (port != 0 && !self.is_range()).then_some(port)
+    }
+
+    /// Returns `true` if it shares a port of the kernel's choice, which is not known yet.
+    pub(crate) fn is_on_shared_free_port(&self) -> bool {
+        self.entry.shares_free_port() && *self.ports.end() == 0
+    }
+
+    /// Returns the port, 0 if it is one of the kernel's choice that all such entries share; `None` if other sockets of
+    /// the plan may have another one.
+    pub(crate) fn common_port(&self) -> Option<u16> {
+        let shared = self.is_on_shared_free_port().then_some(0);
+        self.fixed_port().or(shared)
     }
 
     /// Returns the address to bind. Its port is 0 where the kernel chooses it, and the first one of a range.
@@ -335,7 +364,7 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
     let mut owners = HashMap::new();
     for socket in sockets
         .iter()
-        .filter(|socket| socket.fixed_port().is_some())
+        .filter(|socket| socket.common_port().is_some())
     {
         // Of entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
         // before one that does not.
@@ -355,7 +384,7 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
         let Some((_, number, kept_by)) = owners.get(&socket.identity()).copied() else {
             return true;
         };
-        let is_kept = number == socket.entry.number || socket.fixed_port().is_none();
+        let is_kept = number == socket.entry.number || socket.common_port().is_none();
         if !is_kept {
             duplicates.push(Duplicate {
                 position: socket.entry.position,
@@ -371,7 +400,7 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
 /// Makes dual-stack wildcards IPv6-only beside an IPv4 wildcard on the same port and device, so that both can be opened.
 fn leave_ipv4_to_ipv4_wildcards(sockets: &mut [PlannedSocket]) {
     let place = |socket: &PlannedSocket| {
-        let port = socket.fixed_port()?;
+        let port = socket.common_port()?;
         let is_wildcard = socket.addr.ip().is_unspecified();
         is_wildcard.then_some((port, socket.entry.device_index))
     };

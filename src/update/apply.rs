@@ -482,6 +482,13 @@ impl<'l> Missing<'l> {
             // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
             outgoing.finish().shared.clear_marks();
             rounds += 1;
+            let is_shared = |socket: &&PlannedSocket| socket.entry.shares_free_port();
+            let shared = flexible(&diff).filter(is_shared);
+            let shared: HashSet<usize> = shared.map(|socket| socket.entry.number).collect();
+            // Entries that share a port give it up together.
+            if in_the_way.iter().any(|number| shared.contains(number)) {
+                released.extend(shared);
+            }
             released.extend(in_the_way);
             if rounds > FEW_ROUNDS {
                 released.extend(flexible(&diff).map(|socket| socket.entry.number));

@@ -76,10 +76,30 @@ pub(super) fn match_sockets<'o, S>(
         end => end,
     };
     entries.sort_by_key(|(_, sockets)| end(sockets));
+    // The port of the kernel's choice that all such entries share.
+    let mut shared_port = None;
     for wanted in [Wanted::SameEntry, Wanted::SameText, Wanted::Any] {
         entries.retain(|(first, sockets)| {
-            let is_released = released.contains(&sockets[0].entry.number);
-            is_released || !matcher.keep_port(*first, sockets, wanted)
+            if released.contains(&sockets[0].entry.number) {
+                return true;
+            }
+            if !sockets[0].is_on_shared_free_port() {
+                return matcher.keep_port(*first, sockets, wanted).is_none();
+            }
+            match shared_port {
+                Some(port) => matcher.set_port(*first, sockets, port),
+                None => shared_port = matcher.keep_port(*first, sockets, wanted),
+            }
+            shared_port.is_none()
+        });
+    }
+    if let Some(port) = shared_port {
+        entries.retain(|(first, sockets)| {
+            let is_sharing = sockets[0].is_on_shared_free_port();
+            if is_sharing {
+                matcher.set_port(*first, sockets, port);
+            }
+            !is_sharing
         });
     }
     for (first, sockets) in entries {
@@ -129,9 +149,13 @@ impl<'o, S> Matcher<'o, S> {
         }
     }
 
-    /// Keeps an open port for the sockets of an entry, the first of which is at `first`. Returns `false` if there is
-    /// none.
-    fn keep_port(&mut self, first: usize, sockets: &'o [PlannedSocket], wanted: Wanted) -> bool {
+    /// Keeps an open port for the sockets of an entry, the first of which is at `first`, and returns it.
+    fn keep_port(
+        &mut self,
+        first: usize,
+        sockets: &'o [PlannedSocket],
+        wanted: Wanted,
+    ) -> Option<u16> {
         let socket = &sockets[0];
         let port = match wanted {
             Wanted::SameEntry => {
@@ -160,7 +184,7 @@ impl<'o, S> Matcher<'o, S> {
         if let Some(port) = port {
             self.set_port(first, sockets, port);
         }
-        port.is_some()
+        port
     }
 
     /// Returns `true` if an entry has an open socket on `port`, and nothing else of the plan is in its way there.
