@@ -4,6 +4,12 @@
 // What `axum::serve` takes.
 #[cfg(feature = "axum")]
 mod axum;
+// What following a host reports.
+#[cfg(feature = "watch")]
+mod event;
+// Follows the addresses of the host.
+#[cfg(feature = "watch")]
+mod follow;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -19,6 +25,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::net;
 use tokio::runtime;
+use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep};
 
 use crate::bind::{Listener, Listeners};
@@ -29,6 +36,8 @@ use crate::update::{Apply, Preparation, Update};
 
 #[cfg(feature = "axum")]
 pub use self::axum::Peer;
+#[cfg(feature = "watch")]
+pub use self::event::Event;
 
 /// Accepts connections on all listeners of a server, for frameworks that take one.
 ///
@@ -129,6 +138,10 @@ struct Shared {
     turn: tokio::sync::Mutex<()>,
     /// The runtime of the sockets: an update may come from another one.
     runtime: runtime::Handle,
+    /// The plan that is followed.
+    followed: Mutex<Option<Plan>>,
+    /// The task that follows it.
+    task: Mutex<Option<AbortHandle>>,
 }
 
 struct State {
@@ -171,6 +184,8 @@ impl Acceptor {
                 changes: AtomicUsize::new(0),
                 turn: tokio::sync::Mutex::new(()),
                 runtime: runtime::Handle::current(),
+                followed: Mutex::default(),
+                task: Mutex::default(),
             }),
             next: 0,
             retry: Retry::default(),
@@ -359,6 +374,7 @@ impl Stream for Acceptor {
 
 impl Drop for Acceptor {
     fn drop(&mut self) {
+        self.shared.end_task();
         let mut state = self.shared.write();
         state.is_stopped = true;
         state.listeners = Listeners::default();
@@ -389,7 +405,11 @@ impl Handle {
     /// An update that has begun is completed in one step.
     pub async fn apply(&self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
         let _turn = self.0.turn.lock().await;
-        self.0.apply(plan, mode)
+        let update = self.0.apply(plan, mode)?;
+        if let Some(followed) = &mut *self.0.followed() {
+            followed.clone_from(plan);
+        }
+        Ok(update)
     }
 
     /// Stops the acceptor, and returns its listeners with what waits in their queues, for a restart. They are
@@ -409,6 +429,7 @@ impl Handle {
             state.is_stopped = true;
             std::mem::take(&mut state.listeners)
         };
+        self.0.end_task();
         self.0.wake();
         let listeners = listeners.convert(net::TcpListener::into_std);
         listeners.map_err(HandleError::Runtime)
@@ -440,6 +461,21 @@ impl Shared {
 
     fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn followed(&self) -> MutexGuard<'_, Option<Plan>> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn task(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the task that follows the host.
+    fn end_task(&self) {
+        if let Some(task) = self.task().take() {
+            task.abort();
+        }
     }
 
     /// Opens what is missing while the acceptor goes on, and then replaces the sockets in one step.
