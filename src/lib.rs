@@ -64,6 +64,7 @@
 //! - `tokio`: tokio's listeners and sockets, an acceptor over all of them, and waiting without blocking a thread.
 //! - `axum`: the acceptor is what `axum::serve` takes.
 //! - `socket-activation`: sockets that a service manager hands over.
+//! - `restart`: sockets that this process hands over to the one that replaces it.
 //! - `watch`: notifications when the host's addresses change.
 //! - `cli`: the command `bindaddr`.
 //!
@@ -86,6 +87,8 @@ mod hint;
 pub mod interfaces;
 pub mod plan;
 pub mod reach;
+#[cfg(all(feature = "restart", unix))]
+pub mod restart;
 #[cfg(feature = "serde")]
 mod serde;
 mod sys;

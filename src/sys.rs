@@ -57,6 +57,8 @@ use std::io;
 pub use activation::Activation;
 #[cfg(feature = "socket-activation")]
 pub(crate) use activation::InheritedSocket;
+#[cfg(all(unix, feature = "restart"))]
+pub(crate) use activation::READY;
 pub(crate) use container::{container_marker, is_pod};
 pub(crate) use errno::Errno;
 pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};

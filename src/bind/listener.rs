@@ -123,6 +123,12 @@ impl<S> Listener<S> {
         self.is_shared.load(Ordering::Relaxed)
     }
 
+    /// Notes that another process gets it as well.
+    #[cfg(all(feature = "restart", unix))]
+    pub(crate) fn set_shared(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
     /// Returns `true` if it was bound to its port, and not to port 0. The kernel keeps the port then when it stops
     /// listening.
     pub(crate) fn is_port_bound(&self) -> bool {
@@ -246,13 +252,6 @@ impl<S: StdSocket> Listener<S> {
             device: self.device(),
             namespace: self.namespace,
         }
-    }
-}
-
-impl OpenedSocket {
-    /// Returns the listener of a socket that is open; `None` if it is not.
-    pub(crate) fn into_listener<S: OwnSocket>(self) -> Option<io::Result<Listener<S>>> {
-        Some(Listener::of(self)?.convert(S::from_socket))
     }
 }
 
@@ -744,9 +743,8 @@ impl<S> Listeners<S> {
         S: From<Socket>,
     {
         let sockets = opened.sockets.into_iter();
-        let listeners = sockets.filter_map(Listener::of);
         Self {
-            listeners: in_order(listeners.map(Listener::into_own).collect()),
+            listeners: in_order(sockets.filter_map(OpenedSocket::into_own).collect()),
             rest: opened.rest,
         }
     }
@@ -758,30 +756,37 @@ fn in_order<S>(mut listeners: Vec<Listener<S>>) -> Vec<Listener<S>> {
     listeners
 }
 
-impl Listener<Socket> {
-    fn into_own<S: From<Socket>>(self) -> Listener<S> {
-        let Ok(own) = self.convert(|socket| Ok::<S, Infallible>(socket.into()));
-        own
+impl OpenedSocket {
+    /// Returns the listener of a socket that is open; `None` if it is not.
+    fn into_own<S: From<Socket>>(self) -> Option<Listener<S>> {
+        let convert = |socket: Socket| Ok::<S, Infallible>(socket.into());
+        let Ok(own) = self.listener()?.convert(convert);
+        Some(own)
     }
 
-    /// Creates the listener of a socket of the engine; `None` if that is not open.
-    pub(crate) fn of(opened: OpenedSocket) -> Option<Self> {
-        let entry = &opened.planned.entry;
-        Some(Self {
-            socket: opened.socket?,
-            local_addr: opened.local_addr,
-            namespace: opened.namespace,
-            only_v6: opened.planned.only_v6,
-            protocol: opened.protocol,
+    /// Returns the listener of a socket that is open, as the server holds it; `None` if it is not.
+    pub(crate) fn into_listener<S: OwnSocket>(self) -> Option<io::Result<Listener<S>>> {
+        Some(self.listener()?.convert(S::from_socket))
+    }
+
+    /// Returns the listener of a socket that is open; `None` if it is not.
+    fn listener(self) -> Option<Listener<Socket>> {
+        let entry = &self.planned.entry;
+        Some(Listener {
+            socket: self.socket?,
+            local_addr: self.local_addr,
+            namespace: self.namespace,
+            only_v6: self.planned.only_v6,
+            protocol: self.protocol,
             freebind: entry.freebind,
             device: entry.device.clone(),
-            device_index: opened.device_index,
-            is_ipv4_instead: opened.planned.is_ipv4_instead(),
-            is_shared: opened.is_inherited.into(),
-            is_port_bound: opened.planned.addr.port() != 0,
-            backlog: opened.backlog,
+            device_index: self.device_index,
+            is_ipv4_instead: self.planned.is_ipv4_instead(),
+            is_shared: self.is_inherited.into(),
+            is_port_bound: self.planned.addr.port() != 0,
+            backlog: self.backlog,
             position: entry.position,
-            place: opened.planned.place,
+            place: self.planned.place,
             text: Some(entry.text.clone()),
         })
     }

@@ -343,7 +343,7 @@ impl BindOptions {
     ///
     /// # Platform notes
     ///
-    /// Linux since 5.6, unless the sysctl `net.mptcp.enabled` is 0, and Android. It is ignored for UDP.
+    /// Linux since 5.6, unless the sysctl `net.mptcp.enabled` is 0. It is ignored for UDP.
     #[must_use]
     pub fn mptcp(mut self, mptcp: bool) -> Self {
         self.0.mptcp = mptcp;

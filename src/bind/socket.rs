@@ -235,12 +235,12 @@ impl SocketSpec<'_> {
     }
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(target_os = "linux")]
 fn new_mptcp(domain: Domain) -> io::Result<Socket> {
     Socket::new(domain, Type::STREAM, Some(socket2::Protocol::MPTCP))
 }
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[cfg(not(target_os = "linux"))]
 fn new_mptcp(_: Domain) -> io::Result<Socket> {
     Err(io::ErrorKind::Unsupported.into())
 }

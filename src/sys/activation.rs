@@ -70,14 +70,60 @@ use super::Protocol;
 #[derive(Clone, Default)]
 pub struct Activation(Option<Arc<HandedOver>>);
 
+/// The name of a descriptor that has none (`sd_listen_fds_with_names(3)`).
+const UNNAMED: &str = "unknown";
+
+/// The name under which a process that is replaced hands over what it waits on.
+#[cfg(unix)]
+pub(crate) const READY: &str = "bindaddr-ready";
+
+#[derive(Default)]
 struct HandedOver {
     sockets: Vec<InheritedSocket>,
-    /// Sockets that are neither a TCP listener nor a UDP socket.
+    /// Sockets that are neither a TCP listener nor a UDP socket, each with its name.
     #[cfg(unix)]
-    others: Mutex<Vec<OwnedFd>>,
+    others: Mutex<Vec<(String, OwnedFd)>>,
+    /// What tells the process before this one that this one is ready.
+    #[cfg(unix)]
+    ready: Mutex<Option<OwnedFd>>,
+}
+
+impl HandedOver {
+    fn add(&mut self, name: &str, socket: Socket) {
+        let addr = socket.local_addr().map(|addr| addr.as_socket());
+        match (protocol_of(&socket), addr) {
+            (Some(protocol), Ok(Some(addr))) => self.sockets.push(InheritedSocket {
+                name: name.to_owned(),
+                socket,
+                protocol,
+                addr,
+                used: AtomicBool::new(false),
+            }),
+            #[cfg(unix)]
+            _ => self.add_other(name, socket.into()),
+            #[cfg(not(unix))]
+            _ => {}
+        }
+    }
+
+    #[cfg(unix)]
+    fn add_other(&mut self, name: &str, other: OwnedFd) {
+        // A thread that panicked while it had the lock has left both whole.
+        if name == READY {
+            let ready = self.ready.get_mut();
+            *ready.unwrap_or_else(PoisonError::into_inner) = Some(other);
+        } else {
+            let others = self.others.get_mut();
+            others
+                .unwrap_or_else(PoisonError::into_inner)
+                .push((name.to_owned(), other));
+        }
+    }
 }
 
 pub(crate) struct InheritedSocket {
+    #[cfg_attr(not(unix), allow(dead_code))]
+    name: String,
     socket: Socket,
     protocol: Protocol,
     addr: SocketAddr,
@@ -115,40 +161,54 @@ impl Activation {
                 return Ok(Self::default());
             }
         }
+        // listenfd leaves it, as another library may read it.
+        let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+        let mut names = names.split(':').filter(|name| !name.is_empty());
         let mut fds = ListenFd::from_env();
-        let mut sockets = Vec::new();
-        #[cfg(unix)]
-        let mut others = Vec::new();
+        let mut handed = HandedOver::default();
         for n in 0..fds.len() {
+            let name = names.next().unwrap_or(UNNAMED);
             // listenfd checks the type of the socket only.
             let stream = fds.take_tcp_listener(n).ok().flatten().map(Socket::from);
             let datagram = || fds.take_udp_socket(n).ok().flatten().map(Socket::from);
-            let Some(socket) = stream.or_else(datagram) else {
-                #[cfg(unix)]
-                others.extend(take_other(&mut fds, n));
+            if let Some(socket) = stream.or_else(datagram) {
+                handed.add(name, socket);
                 continue;
-            };
-            match (
-                protocol_of(&socket),
-                socket.local_addr().map(|addr| addr.as_socket()),
-            ) {
-                (Some(protocol), Ok(Some(addr))) => sockets.push(InheritedSocket {
-                    socket,
-                    protocol,
-                    addr,
-                    used: AtomicBool::new(false),
-                }),
-                #[cfg(unix)]
-                _ => others.push(socket.into()),
-                #[cfg(not(unix))]
-                _ => {}
+            }
+            #[cfg(unix)]
+            if let Some(other) = take_other(&mut fds, n) {
+                handed.add_other(name, other);
             }
         }
-        Ok(Self(Some(Arc::new(HandedOver {
-            sockets,
-            #[cfg(unix)]
-            others: Mutex::new(others),
-        }))))
+        Ok(Self(Some(Arc::new(handed))))
+    }
+
+    /// Takes sockets that were handed over in another way than by the environment, each with a name.
+    ///
+    /// # Platform notes
+    ///
+    /// Unix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Activation, BindOptions};
+    ///
+    /// let socket = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let addr = socket.local_addr()?;
+    /// let activation = Activation::from_sockets([("web".to_owned(), socket.into())]);
+    /// let listeners = BindOptions::new().activation(activation).bind(addr)?;
+    /// assert_eq!(listeners.len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(unix)]
+    #[must_use]
+    pub fn from_sockets(sockets: impl IntoIterator<Item = (String, OwnedFd)>) -> Self {
+        let mut handed = HandedOver::default();
+        for (name, socket) in sockets {
+            handed.add(&name, socket.into());
+        }
+        Self(Some(Arc::new(handed)))
     }
 
     /// Returns `true` if no socket was handed over.
@@ -191,22 +251,98 @@ impl Activation {
     /// ```
     #[cfg(unix)]
     pub fn take_rest(&self) -> io::Result<Vec<OwnedFd>> {
+        self.take_unused(|_| true)
+    }
+
+    /// Takes the sockets of a name (`FileDescriptorName=`, systemd.socket(5)) that no setting has used so far, in the order
+    /// in which they were handed over, those of other kinds last. Those without a name are called `unknown`.
+    ///
+    /// # Errors
+    ///
+    /// The system's, where a descriptor cannot be duplicated.
+    ///
+    /// # Platform notes
+    ///
+    /// Unix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::unix::net::UnixListener;
+    ///
+    /// let activation = bindaddr::Activation::from_env()?;
+    /// for socket in activation.take("control")? {
+    ///     println!("{:?}", UnixListener::from(socket));
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[cfg(unix)]
+    pub fn take(&self, name: &str) -> io::Result<Vec<OwnedFd>> {
+        self.take_unused(|own| own == name)
+    }
+
+    #[cfg(unix)]
+    fn take_unused(&self, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<OwnedFd>> {
         let Some(inner) = &self.0 else {
             return Ok(Vec::new());
         };
-        let is_unused = |handed: &&InheritedSocket| !handed.used.load(Ordering::Relaxed);
-        let unused: Vec<&InheritedSocket> = inner.sockets.iter().filter(is_unused).collect();
+        let unused = inner.sockets.iter();
+        let unused: Vec<&InheritedSocket> = unused
+            .filter(|handed| !handed.used.load(Ordering::Relaxed) && is_wanted(&handed.name))
+            .collect();
         let copies = unused.iter().map(|handed| handed.socket.try_clone());
         let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
         // None counts as taken before all of them could be.
-        let mut rest: Vec<OwnedFd> = copies.into_iter().map(OwnedFd::from).collect();
+        let mut taken: Vec<OwnedFd> = copies.into_iter().map(OwnedFd::from).collect();
         for handed in unused {
             handed.used.store(true, Ordering::Relaxed);
         }
         // A thread that panicked while it had the lock has left the list whole.
-        let others = inner.others.lock();
-        rest.append(&mut others.unwrap_or_else(PoisonError::into_inner));
-        Ok(rest)
+        let mut others = inner.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let (wanted, left) = std::mem::take(&mut *others)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(name, _)| is_wanted(name));
+        *others = left;
+        taken.extend(wanted.into_iter().map(|(_, other)| other));
+        Ok(taken)
+    }
+
+    /// Tells the process before this one, if there is one that waits
+    /// ([`Successor::wait_until_ready`](crate::restart::Successor::wait_until_ready)), that this one accepts connections.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the other process has ended.
+    ///
+    /// # Platform notes
+    ///
+    /// Unix.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Activation, BindOptions};
+    ///
+    /// let activation = Activation::from_env()?;
+    /// let listeners = BindOptions::new().activation(activation.clone()).bind("127.0.0.1:0")?;
+    /// activation.notify_ready()?;
+    /// # let _ = listeners;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(all(unix, feature = "restart"))]
+    pub fn notify_ready(&self) -> io::Result<()> {
+        use std::io::Write as _;
+
+        let Some(inner) = &self.0 else {
+            return Ok(());
+        };
+        let ready = inner
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let ready = ready.map(std::os::unix::net::UnixStream::from);
+        ready.map_or(Ok(()), |mut ready| ready.write_all(b"1"))
     }
 
     /// Iterates over the addresses of the sockets that no setting has used so far, not even in a list that failed.
