@@ -66,7 +66,7 @@ pub enum SuccessorError {
     /// It was not ready in time.
     #[error("the new process was not ready in time")]
     TimedOut,
-    /// It cannot be heard of.
+    /// The system does not let this process wait.
     #[error("cannot wait for the new process")]
     Io(#[source] io::Error),
 }
@@ -132,7 +132,7 @@ impl Handover {
         mapped.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 
-    /// Spawns the process that replaces this one, with the sockets and with what it says that it is ready by
+    /// Spawns the process that replaces this one, with the sockets and with what it reports that it is ready by
     /// ([`Activation::notify_ready`](crate::Activation::notify_ready)).
     ///
     /// # Errors
@@ -197,7 +197,7 @@ fn set_variables(command: &mut Command, names: &[String]) {
 }
 
 impl Successor {
-    /// Waits until the process says that it accepts connections.
+    /// Waits until the process reports that it accepts connections.
     ///
     /// # Errors
     ///

@@ -560,6 +560,37 @@ fn failed_apply_resumes_a_stopped_socket() {
     });
 }
 
+/// What has stopped for a socket that is open now is not resumed because of another one.
+#[test]
+fn best_effort_resumes_only_what_is_not_replaced() {
+    in_namespace("best_effort_resumes_only_what_is_not_replaced", || {
+        let mut open = listen("127.0.0.1:5000, 127.0.0.1:5001");
+        if !give_away(&open) {
+            let test = "best_effort_resumes_only_what_is_not_replaced";
+            rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+            return;
+        }
+        std::os::unix::fs::fchown(open[1].as_std(), Some(65534), None).unwrap();
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let addr: SocketAddr = "127.0.0.2:5001".parse().unwrap();
+        other.bind(&addr.into()).unwrap();
+        let _waiting = TcpStream::connect("127.0.0.1:5000").unwrap();
+        let plan = plan("0.0.0.0:5000, 0.0.0.0:5001");
+        let mut update = plan.apply(&mut open, Apply::BestEffort).unwrap();
+        let stopped: SocketAddr = "127.0.0.1:5000".parse().unwrap();
+        assert_eq!(
+            (update.interrupted(), update.closed().len()),
+            (&[stopped][..], 2)
+        );
+        assert_eq!(update.errors().len(), 1, "{update}");
+        assert!(update.drain_error().is_none(), "{update:?}");
+        assert_eq!(
+            (update.drained().len(), addrs(&open)),
+            (1, vec!["0.0.0.0:5000".to_owned()])
+        );
+    });
+}
+
 #[test]
 fn apply_refuses_udp_overlap_with_a_socket_to_close() {
     in_namespace("apply_refuses_udp_overlap_with_a_socket_to_close", || {

@@ -225,7 +225,9 @@ impl<'p> Opener<'p> {
             }
         }
         let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
-        if !are_open || opening.opened.is_empty() {
+        if are_open && !opening.opened.is_empty() {
+            self.outgoing.set_replaced();
+        } else {
             opening.lost = self.outgoing.resume();
         }
         self.end_sharing(&opening);

@@ -53,6 +53,8 @@ struct OutgoingSocket<'l> {
     /// What `SO_REUSEPORT` was before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
+    /// Whether the sockets are open that it has stopped for.
+    is_replaced: Cell<bool>,
 }
 
 /// How a new socket can be opened beside the outgoing ones.
@@ -85,7 +87,7 @@ impl<'l> Outgoing<'l> {
     /// Returns `true` if sockets of a protocol can be opened beside outgoing ones on this system.
     ///
     /// Of UDP sockets with `SO_REUSEPORT` Linux compares a new one with the first only (`udp_lib_lport_inuse` of
-    /// net/ipv4/udp.c), so it might take the address of another process.
+    /// `net/ipv4/udp.c`), so it might take the address of another process.
     pub(crate) fn is_supported(protocol: Protocol) -> bool {
         cfg!(any(target_os = "linux", target_os = "android")) && protocol == Protocol::Tcp
     }
@@ -111,6 +113,7 @@ impl<'l> Outgoing<'l> {
             is_port_bound: listener.is_port_bound(),
             reuse_port_before: Cell::new(None),
             is_stopped: Cell::new(false),
+            is_replaced: Cell::new(false),
         });
     }
 
@@ -202,9 +205,29 @@ impl<'l> Outgoing<'l> {
         }
     }
 
-    /// Makes those listen again that have stopped, because the new sockets could not be opened. Returns why one cannot.
-    pub(crate) fn resume(&self) -> Vec<(SocketAddr, io::Error)> {
-        let stopped = self.sockets.iter().filter(|old| old.is_stopped.take());
+    /// Notes that the sockets are open that those have stopped for.
+    pub(super) fn set_replaced(&self) {
+        for old in self.sockets.iter().filter(|old| old.is_stopped.get()) {
+            old.is_replaced.set(true);
+        }
+    }
+
+    /// Makes those listen again that have stopped for sockets which could not be opened. Returns why one cannot.
+    pub(super) fn resume(&self) -> Vec<(SocketAddr, io::Error)> {
+        self.resume_if(|old| !old.is_replaced.get())
+    }
+
+    /// Makes all those listen again that have stopped, because the new sockets are closed. Returns why one cannot.
+    pub(crate) fn resume_all(&self) -> Vec<(SocketAddr, io::Error)> {
+        self.resume_if(|_| true)
+    }
+
+    fn resume_if(
+        &self,
+        is_wanted: fn(&OutgoingSocket<'_>) -> bool,
+    ) -> Vec<(SocketAddr, io::Error)> {
+        let stopped = self.sockets.iter().filter(|old| is_wanted(old));
+        let stopped = stopped.filter(|old| old.is_stopped.take());
         let failed = stopped.filter_map(|old| {
             let (_, error) = listen(&old.socket, Protocol::Tcp, old.backlog).err()?;
             Some((old.local_addr, error))

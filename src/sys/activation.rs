@@ -73,7 +73,7 @@ pub struct Activation(Option<Arc<HandedOver>>);
 /// The name of a descriptor that has none (`sd_listen_fds_with_names(3)`).
 const UNNAMED: &str = "unknown";
 
-/// The name under which a process that is replaced hands over what it waits on.
+/// The name of the descriptor through which a process reports to the previous one that it is ready.
 #[cfg(unix)]
 pub(crate) const READY: &str = "bindaddr-ready";
 
@@ -83,7 +83,7 @@ struct HandedOver {
     /// Sockets that are neither a TCP listener nor a UDP socket, each with its name.
     #[cfg(unix)]
     others: Mutex<Vec<(String, OwnedFd)>>,
-    /// What tells the process before this one that this one is ready.
+    /// Where to report to the previous process that this one is ready.
     #[cfg(unix)]
     ready: Mutex<Option<OwnedFd>>,
 }
@@ -307,8 +307,8 @@ impl Activation {
         Ok(taken)
     }
 
-    /// Tells the process before this one, if there is one that waits
-    /// ([`Successor::wait_until_ready`](crate::restart::Successor::wait_until_ready)), that this one accepts connections.
+    /// Reports to the previous process, if one [waits](crate::restart::Successor::wait_until_ready), that this one accepts
+    /// connections.
     ///
     /// # Errors
     ///

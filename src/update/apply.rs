@@ -189,7 +189,8 @@ impl Plan {
     /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with `127.0.0.1:80`.
     ///
     /// - Linux and Android: both listen until the old one is closed, by `SO_REUSEPORT` on both, so no client is refused.
-    ///   If the old one belongs to another user, as after a privilege drop, it stops listening just before the new one is
+    ///   If the old one belongs to another user, as after a privilege drop, or the kernel's table of listening sockets
+    ///   cannot be read, it stops listening just before the new one is
     ///   bound, and listens again if that fails ([`Update::interrupted`]). If the port was the kernel's choice or another process
     ///   has the old one as well, the port is in use. While both listen, another process of this user that
     ///   sets `SO_REUSEPORT` could bind the port as well; where wildcards of both families are open, it could also do so
@@ -199,7 +200,8 @@ impl Plan {
     /// # Errors
     ///
     /// With [`Apply::AllOrNone`] a [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed, or
-    /// that nothing would be left open. What was open stays open then, and accepts clients. With [`Apply::BestEffort`] none:
+    /// that nothing would be left open. What was open stays open then, and accepts clients; only of a socket that had to
+    /// stop for a moment, the connections that waited in its queue are reset. With [`Apply::BestEffort`] none:
     /// the causes are in [`Update::errors`].
     ///
     /// # Examples
@@ -332,7 +334,7 @@ impl<S: OwnSocket> Preparation<S> {
         }
         drop(opened);
         // Those that could not be converted were bound after an old one had stopped.
-        let lost = lost.into_iter().chain(outgoing.resume());
+        let lost = lost.into_iter().chain(outgoing.resume_all());
         let lost = lost.map(|(addr, error)| listen_error(addr, error));
         let mut errors = verdict.errors;
         errors.extend(lost);
