@@ -22,6 +22,7 @@ mod activation;
 mod tokio;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
@@ -35,8 +36,8 @@ use crate::plan::{
 };
 use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
-use engine::open_plain;
 pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
+use engine::{listen_all, open_plain};
 pub use listener::{Listener, Listeners, StdSocket};
 pub(crate) use listener::{OwnSocket, Rest};
 pub use options::BindOptions;
@@ -153,6 +154,37 @@ impl Plan {
 }
 
 impl Plan {
+    /// Binds TCP sockets as [`bind`](Self::bind) does, without listen(2): for a server that binds as root, drops its
+    /// privileges, and then [listens](Bound::listen). It does not [wait](BindOptions::wait).
+    ///
+    /// Until it listens, a socket does not reserve its port: on Unix another process that sets `SO_REUSEADDR` can bind it
+    /// and listen first, and then listen(2) fails here.
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`] that names the [`Cause`] of every socket that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let bound = bindaddr::BindOptions::new().plan("localhost:0")?.bind_without_listening()?;
+    /// // The server drops its privileges here.
+    /// let listeners = bound.listen()?;
+    /// assert!(std::net::TcpStream::connect(listeners[0].local_addr()).is_ok());
+    /// # Ok::<(), bindaddr::BindError>(())
+    /// ```
+    pub fn bind_without_listening(&self) -> Result<Bound, BindError> {
+        let outgoing = Outgoing::new(Protocol::Tcp);
+        let opener = Opener::new(&self.options, Protocol::Tcp, Goal::Listen, &outgoing);
+        let opening = opener.without_listening().open(&self.sockets);
+        let entries = self.entries.len();
+        let opened = opened_of(self, Vec::new(), entries, Protocol::Tcp, opening);
+        Ok(Bound {
+            plan: self.clone(),
+            opened: opened.map_err(|unopened| unopened.error)?,
+        })
+    }
+
     /// Binds a TCP listener and a UDP socket for each socket of the plan, those of an entry on the same port, all of them or
     /// none. It is for DNS, QUIC and others that are served by both.
     ///
@@ -172,6 +204,65 @@ impl Plan {
     /// ```
     pub fn bind_tcp_and_udp(&self) -> Result<(Listeners, Listeners<UdpSocket>), BindError> {
         wait::keep_trying(&self.options, || bind_both(self))
+    }
+}
+
+/// TCP sockets that are bound and do not listen yet: those of [`Plan::bind_without_listening`].
+///
+/// # Examples
+///
+/// ```
+/// use std::net::TcpStream;
+///
+/// let bound = bindaddr::BindOptions::new().plan("127.0.0.1:0")?.bind_without_listening()?;
+/// let addr = bound.local_addrs()[0];
+/// assert!(TcpStream::connect(addr).is_err());
+/// let listeners = bound.listen()?;
+/// assert!(TcpStream::connect(addr).is_ok());
+/// # Ok::<(), bindaddr::BindError>(())
+/// ```
+#[must_use = "dropping it closes the sockets"]
+pub struct Bound {
+    plan: Plan,
+    opened: Opened,
+}
+
+impl Bound {
+    /// Returns the addresses of the sockets.
+    #[must_use]
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        let opened = self.opened.sockets.iter();
+        opened.map(|opened| opened.local_addr).collect()
+    }
+
+    /// Listens on all sockets, or on none.
+    ///
+    /// # Errors
+    ///
+    /// A [`BindError`] that names the [`Cause`], such as a port on which another process listens by now.
+    pub fn listen(self) -> Result<Listeners, BindError> {
+        let Opened { sockets, rest } = self.opened;
+        let mut opening = Opening {
+            opened: sockets,
+            ..Opening::default()
+        };
+        listen_all(&mut opening, Protocol::Tcp);
+        if opening.failed.is_empty() {
+            let sockets = opening.opened;
+            return Ok(Listeners::of(Opened { sockets, rest }));
+        }
+        let errors = explain(&self.plan, Protocol::Tcp, opening.failed, None);
+        Err(BindError::new(
+            Protocol::Tcp,
+            self.plan.entries.len(),
+            errors,
+        ))
+    }
+}
+
+impl fmt::Debug for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Bound").field(&self.local_addrs()).finish()
     }
 }
 
@@ -300,20 +391,33 @@ fn open_draft(
     } else {
         Goal::Check
     };
-    let Opening {
-        opened,
-        mut failed,
-        left_out,
-        lost: _,
-    } = match tried {
+    let opening = match tried {
         None => {
-            Opener::new(&plan.options, protocol, goal, &Outgoing::new(protocol)).open(&plan.sockets)
+            let outgoing = Outgoing::new(protocol);
+            Opener::new(&plan.options, protocol, goal, &outgoing).open(&plan.sockets)
         }
         Some(tried) => Opening {
             failed: vec![tried],
             ..Opening::default()
         },
     };
+    opened_of(plan, errors, entries, protocol, opening)
+}
+
+/// Decides whether what came of opening the sockets of a plan is all that is wanted.
+fn opened_of(
+    plan: &Plan,
+    errors: Vec<SettingError>,
+    entries: usize,
+    protocol: Protocol,
+    opening: Opening,
+) -> Result<Opened, Unopened> {
+    let Opening {
+        opened,
+        mut failed,
+        left_out,
+        lost: _,
+    } = opening;
     let are_open = !opened.is_empty() && opened.iter().all(|opened| opened.socket.is_some());
     // An entry that is wrong by itself has its error already.
     let wrong: HashSet<Position> = errors.iter().map(SettingError::position).collect();

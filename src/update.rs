@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::shown;
-pub use crate::bind::StdSocket;
+pub use crate::bind::{Bound, StdSocket};
 use crate::bind::{Listener, Listeners};
 use crate::diagnose::Namespace;
 use crate::diagnosis::Position;

@@ -313,3 +313,34 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
         assert!(!found.is_empty() && found.iter().all(|port| *port == Some(40003)));
     });
 }
+
+#[test]
+fn bound_sockets_listen_later() {
+    in_namespace("bound_sockets_listen_later", || {
+        let bound = |text: &str| BindOptions::new().plan(text)?.bind_without_listening();
+        let sockets = bound("127.0.0.1:80, [::1]:80, -198.51.100.1:80").unwrap();
+        assert_eq!(
+            sockets.local_addrs(),
+            ["127.0.0.1:80", "[::1]:80"].map(addr)
+        );
+        assert!(TcpStream::connect("127.0.0.1:80").is_err());
+        let open = sockets.listen().unwrap();
+        assert_eq!((open.len(), open.skipped().len()), (2, 1));
+        TcpStream::connect("[::1]:80").unwrap();
+        // Another server was faster, and none of them listens.
+        let sockets = bound("127.0.0.1:81, 127.0.0.1:82").unwrap();
+        let _other = TcpListener::bind("127.0.0.1:82").unwrap();
+        let err = sockets.listen().unwrap_err();
+        assert_eq!(
+            err.to_string(),
+            "cannot listen on 1 of 2 addresses: 127.0.0.1:82: port 82 is in use: this process \
+             listens on 127.0.0.1"
+        );
+        assert!(TcpStream::connect("127.0.0.1:81").is_err());
+        assert_eq!(bound("127.0.0.1:82").unwrap_err().cause().name(), "in-use");
+        assert_eq!(
+            bound("198.51.100.1:80").unwrap_err().cause().name(),
+            "not-on-this-host"
+        );
+    });
+}

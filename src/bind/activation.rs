@@ -3,7 +3,9 @@
 use socket2::Socket;
 use std::net::SocketAddr;
 
-use super::socket::{BoundSocket, Identity, SocketSpec, StepError, at, set_device};
+#[cfg(unix)]
+use super::socket::Identity;
+use super::socket::{BoundSocket, SocketSpec, StepError, at, set_device};
 use crate::diagnosis::Step;
 use crate::sys::{Activation, InheritedSocket, Namespace, Protocol, device_of};
 use crate::target::zone;
@@ -83,12 +85,15 @@ fn is_on_device(socket: &Socket, device: Option<&str>) -> bool {
 }
 
 /// Finds out whether a socket is of this network namespace.
+#[cfg(unix)]
 fn namespace_of(socket: &Socket, protocol: Protocol, port: u16) -> Namespace {
-    if !cfg!(unix) {
-        return Namespace::This;
-    }
     match Identity::of(socket) {
         Some(identity) => Namespace::of(protocol, port, identity.inode),
         None => Namespace::Unknown,
     }
+}
+
+#[cfg(not(unix))]
+fn namespace_of(_: &Socket, _: Protocol, _: u16) -> Namespace {
+    Namespace::This
 }

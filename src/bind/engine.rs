@@ -155,6 +155,8 @@ pub(crate) struct Opener<'p> {
     goal: Goal,
     /// Whether there is one socket, which listens at once.
     is_single: bool,
+    /// Whether the sockets listen once all of them are bound.
+    listens: bool,
     /// The sockets that are open already.
     open: Neighbours,
     /// Those that this attempt has opened.
@@ -175,9 +177,18 @@ impl<'p> Opener<'p> {
             protocol,
             goal,
             is_single: false,
+            listens: true,
             open: Neighbours::default(),
             opened: Neighbours::default(),
             outgoing,
+        }
+    }
+
+    /// Binds the sockets only.
+    pub(super) fn without_listening(self) -> Self {
+        Self {
+            listens: false,
+            ..self
         }
     }
 
@@ -194,7 +205,7 @@ impl<'p> Opener<'p> {
         let mut opening = Opening::default();
         let mut goal = self.goal;
         let has_ranges = sockets.iter().any(PlannedSocket::is_range);
-        self.is_single = sockets.len() == 1;
+        self.is_single = self.listens && sockets.len() == 1;
         self.opened = Neighbours::default();
         let mut order = in_opening_order(sockets);
         // An open socket stops once all that can be opened beside it are.
@@ -220,8 +231,8 @@ impl<'p> Opener<'p> {
         }
         if goal == Goal::Listen {
             read_device_indexes(&mut opening.opened);
-            if !self.is_single {
-                self.listen(&mut opening);
+            if self.listens && !self.is_single {
+                listen_all(&mut opening, self.protocol);
             }
         }
         let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
@@ -245,21 +256,21 @@ impl<'p> Opener<'p> {
         }
         self.outgoing.end_sharing();
     }
+}
 
-    /// Makes the sockets listen, all of them or none.
-    fn listen(&self, opening: &mut Opening) {
-        let failed = opening.opened.iter().find_map(|opened| {
-            // A service manager hands over what listens already.
-            let socket = opened.socket.as_ref().filter(|_| !opened.is_inherited)?;
-            let (step, error) = listen(socket, self.protocol, self.options.backlog).err()?;
-            let planned = opened.planned.on_port(opened.local_addr.port());
-            Some(FailedSocket::new(planned, Failure::System(step, error)))
-        });
-        if let Some(failed) = failed {
-            let opened = opening.opened.iter_mut();
-            opened.for_each(|opened| opened.socket = None);
-            opening.failed.push(failed);
-        }
+/// Makes sockets that are bound listen, all of them or none.
+pub(super) fn listen_all(opening: &mut Opening, protocol: Protocol) {
+    let failed = opening.opened.iter().find_map(|opened| {
+        // A service manager hands over what listens already.
+        let socket = opened.socket.as_ref().filter(|_| !opened.is_inherited)?;
+        let (step, error) = listen(socket, protocol, opened.backlog).err()?;
+        let planned = opened.planned.on_port(opened.local_addr.port());
+        Some(FailedSocket::new(planned, Failure::System(step, error)))
+    });
+    if let Some(failed) = failed {
+        let opened = opening.opened.iter_mut();
+        opened.for_each(|opened| opened.socket = None);
+        opening.failed.push(failed);
     }
 }
 

@@ -10,7 +10,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Listener;
 use super::listener::{OwnSocket, accept_waiting};
-use super::socket::{Identity, SocketSpec, listen, set_reuse_port};
+use super::socket::{Identity, SocketSpec, has_reuse_port, listen, set_reuse_port};
 use crate::plan::{Claims, PlannedSocket};
 use crate::sys::{self, SocketFilter, SocketRow};
 use crate::target::{Claim, DeviceIndex, Protocol};
@@ -181,7 +181,7 @@ impl<'l> Outgoing<'l> {
     pub(super) fn share(&self, planned: &PlannedSocket) {
         for old in self.in_the_way(planned) {
             if old.reuse_port_before.get().is_none() {
-                let before = old.socket.reuse_port().unwrap_or(false);
+                let before = has_reuse_port(&old.socket);
                 // If it fails the port is in use, and bind(2) says so.
                 if set_reuse_port(&old.socket, true).is_ok() {
                     old.reuse_port_before.set(Some(before));

@@ -405,6 +405,22 @@ pub(super) fn local_addr(socket: &Socket) -> io::Result<SocketAddr> {
     unix,
     not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
 ))]
+pub(super) fn has_reuse_port(socket: &Socket) -> bool {
+    socket.reuse_port().unwrap_or(false)
+}
+
+#[cfg(not(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+)))]
+pub(super) fn has_reuse_port(_: &Socket) -> bool {
+    false
+}
+
+#[cfg(all(
+    unix,
+    not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+))]
 pub(super) fn set_reuse_port(socket: &Socket, reuse: bool) -> io::Result<()> {
     socket.set_reuse_port(reuse)
 }

@@ -203,6 +203,11 @@ impl Host {
         host
     }
 
+    /// Returns the process of the host, in whose namespace others can run.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Joins this namespace and the host's by a cable: `here` is its end here, `there` the other.
     pub(crate) fn cable(&mut self, here: &str, there: &str) {
         let pid = self.process.id();
