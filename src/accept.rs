@@ -227,18 +227,17 @@ impl Acceptor {
     pub fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<(net::TcpStream, SocketAddr)> {
         loop {
             let changes = self.shared.changes.load(Ordering::Acquire);
-            if let Some(ready) = self.shared.pop_ready() {
-                return Poll::Ready(ready);
+            let mut accepted = self.shared.pop_ready();
+            if accepted.is_none() && self.retry.poll_pause(cx).is_ready() {
+                accepted = self.poll_sockets(cx);
             }
-            if self.retry.poll_pause(cx).is_ready() {
-                if let Poll::Ready((stream, peer)) = self.poll_sockets(cx) {
-                    let peer = if self.is_canonical {
-                        canonical(peer)
-                    } else {
-                        peer
-                    };
-                    return Poll::Ready((stream, peer));
-                }
+            if let Some((stream, peer)) = accepted {
+                let peer = if self.is_canonical {
+                    canonical(peer)
+                } else {
+                    peer
+                };
+                return Poll::Ready((stream, peer));
             }
             self.shared.set_waker(cx.waker());
             // An update in between has woken no task.
@@ -248,8 +247,9 @@ impl Acceptor {
         }
     }
 
-    /// Polls each socket, from the next one on.
-    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Poll<(net::TcpStream, SocketAddr)> {
+    /// Polls each socket, from the next one on, and returns the first connection. If there is none, the task is woken
+    /// later.
+    fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Option<(net::TcpStream, SocketAddr)> {
         let mut failed = None;
         {
             let state = self.shared.read();
@@ -260,7 +260,7 @@ impl Acceptor {
                     Poll::Ready(Ok(accepted)) => {
                         self.next = index + 1;
                         self.retry.reset();
-                        return Poll::Ready(accepted);
+                        return Some(accepted);
                     }
                     Poll::Ready(Err(error)) => failed = Some(error),
                     Poll::Pending => {}
@@ -275,7 +275,7 @@ impl Acceptor {
             self.retry.pause();
             let _ = self.retry.poll_pause(cx);
         }
-        Poll::Pending
+        None
     }
 
     /// Returns the addresses of the sockets that are open at present.

@@ -203,7 +203,7 @@ impl Successor {
     ///
     /// A [`SuccessorError`]: it has ended, or is not ready in time. The sockets of this process are as they were then.
     pub fn wait_until_ready(&mut self, timeout: Duration) -> Result<(), SuccessorError> {
-        // Zero would be no timeout.
+        // std rejects a timeout of zero.
         let timeout = timeout.max(Duration::from_millis(1));
         self.ready
             .set_read_timeout(Some(timeout))

@@ -131,6 +131,15 @@ fn accept_returns_canonical_peers() {
                 assert_eq!(accept(&mut acceptor).await.is_ipv4(), is_canonical);
                 let _client = client("[::1]:5000");
                 assert!(accept(&mut acceptor).await.is_ipv6());
+                // Of one that was accepted when its socket was closed as well.
+                let _client = client("127.0.0.1:5000");
+                let other = plan("127.0.0.1:5001");
+                let _ = acceptor
+                    .handle()
+                    .apply(&other, Apply::AllOrNone)
+                    .await
+                    .unwrap();
+                assert_eq!(accept(&mut acceptor).await.is_ipv4(), is_canonical);
             }
         });
     });

@@ -432,3 +432,21 @@ fn socket_of_another_namespace_is_exposed_globally() {
     }
     rerun::done();
 }
+
+#[test]
+fn empty_name_keeps_its_place() {
+    let test = "empty_name_keeps_its_place";
+    if rerun::role().is_some() {
+        let activation = Activation::from_env().unwrap();
+        let addrs: Vec<SocketAddr> = activation.unused().collect();
+        let named = activation.take("control").unwrap();
+        assert_eq!(named.len(), 1);
+        let socket = TcpListener::from(named.into_iter().next().unwrap());
+        assert_eq!(socket.local_addr().unwrap(), addrs[1]);
+        assert_eq!(activation.take("unknown").unwrap().len(), 1);
+        return rerun::done();
+    }
+    let sockets = vec![listener("127.0.0.1:0").0, listener("127.0.0.1:0").0];
+    let variables = "LISTEN_PID=$$ LISTEN_FDNAMES=:control";
+    hand_over_as(test, sockets, "child", variables, &[]);
+}

@@ -308,7 +308,7 @@ fn follower_ends_with_the_acceptor() {
             ip("addr add 10.0.0.2/24 dev eth0");
             sleep(Duration::from_millis(50)).await;
             assert!(!connects(addr("10.0.0.2:5000")));
-            // Stopped, its listeners are somebody else's.
+            // After a stop the caller has the listeners.
             let server = Server::start("ipv4@eth0:5000");
             let listeners: Listeners = server.acceptor.handle().stop().unwrap();
             ip("addr del 10.0.0.2/24 dev eth0");

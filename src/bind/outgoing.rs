@@ -48,13 +48,20 @@ struct OutgoingSocket<'l> {
     backlog: Option<u32>,
     /// Whether the port stays bound when it stops listening.
     is_port_bound: bool,
-    /// `None` if it cannot be read.
-    identity: Option<Identity>,
+    /// Read when it is in the way of another; `None` if it cannot be read.
+    identity: OnceCell<Option<Identity>>,
     /// What `SO_REUSEPORT` was before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
     /// Whether the sockets are open that it has stopped for.
     is_replaced: Cell<bool>,
+}
+
+impl OutgoingSocket<'_> {
+    fn identity(&self) -> Option<&Identity> {
+        let identity = self.identity.get_or_init(|| Identity::of(&self.socket));
+        identity.as_ref()
+    }
 }
 
 /// How a new socket can be opened beside the outgoing ones.
@@ -105,7 +112,7 @@ impl<'l> Outgoing<'l> {
         self.by_port.entry(port).or_default().push(at);
         self.sockets.push(OutgoingSocket {
             index,
-            identity: Identity::of(&listener.sock_ref()),
+            identity: OnceCell::new(),
             socket: listener.sock_ref(),
             local_addr: listener.local_addr(),
             claim,
@@ -143,7 +150,7 @@ impl<'l> Outgoing<'l> {
         }
         let owner = self.owner_of_new_sockets();
         let may_share = in_the_way.all(|old| {
-            let old = old.identity.as_ref();
+            let old = old.identity();
             old.map(|old| old.owner)
                 .zip(owner)
                 .is_some_and(|(old, new)| old == new)
@@ -165,7 +172,7 @@ impl<'l> Outgoing<'l> {
         });
         let own = self.by_port.get(&port).into_iter().flatten();
         let own: Option<HashSet<u64>> = own
-            .map(|at| Some(self.sockets[*at].identity.as_ref()?.inode))
+            .map(|at| Some(self.sockets[*at].identity()?.inode))
             .collect();
         let own = own?;
         let claim = comparable(planned.claim());

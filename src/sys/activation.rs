@@ -163,11 +163,13 @@ impl Activation {
         }
         // listenfd leaves it, as another library may read it.
         let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
-        let mut names = names.split(':').filter(|name| !name.is_empty());
+        let mut names = names.split(':');
         let mut fds = ListenFd::from_env();
         let mut handed = HandedOver::default();
         for n in 0..fds.len() {
-            let name = names.next().unwrap_or(UNNAMED);
+            // An empty one has its place, too.
+            let name = names.next().filter(|name| !name.is_empty());
+            let name = name.unwrap_or(UNNAMED);
             // listenfd checks the type of the socket only.
             let stream = fds.take_tcp_listener(n).ok().flatten().map(Socket::from);
             let datagram = || fds.take_udp_socket(n).ok().flatten().map(Socket::from);

@@ -190,9 +190,9 @@ impl Plan {
     ///
     /// - Linux and Android: both listen until the old one is closed, by `SO_REUSEPORT` on both, so no client is refused.
     ///   If the old one belongs to another user, as after a privilege drop, or the kernel's table of listening sockets
-    ///   cannot be read, it stops listening just before the new one is
-    ///   bound, and listens again if that fails ([`Update::interrupted`]). If the port was the kernel's choice or another process
-    ///   has the old one as well, the port is in use. While both listen, another process of this user that
+    ///   cannot be read, it stops listening just before the new one is bound, and listens again if that fails
+    ///   ([`Update::interrupted`]); an old one that was bound to port 0 would lose its port, so there the port is in use. It
+    ///   also is if another process has the old socket as well. While both listen, another process of this user that
     ///   sets `SO_REUSEPORT` could bind the port as well; where wildcards of both families are open, it could also do so
     ///   later, because the kernel keeps a mark.
     /// - Elsewhere: with [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old socket first.
