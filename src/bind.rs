@@ -6,8 +6,16 @@ mod engine;
 mod socket;
 // The options.
 mod options;
-// The sockets that are open.
+// An open socket.
 mod listener;
+// All that are open.
+mod listeners;
+// Which of them are those of a plan.
+mod matching;
+// Those of a plan that are not open.
+mod missing;
+// Whether they could be opened now.
+mod prospects;
 // Own sockets that new ones replace.
 mod outgoing;
 // Who could connect to a plan.
@@ -15,7 +23,7 @@ mod planned;
 // Retries while an address is missing.
 mod wait;
 // Sockets that a service manager has opened.
-#[cfg(feature = "socket-activation")]
+#[cfg_attr(not(feature = "socket-activation"), path = "bind/no_activation.rs")]
 mod activation;
 // Sockets of tokio.
 #[cfg(feature = "tokio")]
@@ -23,7 +31,7 @@ mod tokio;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -36,12 +44,19 @@ use crate::plan::{
 };
 use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
+pub(crate) use activation::Inherited;
 pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
 use engine::{listen_all, open_plain};
-pub use listener::{Listener, Listeners, StdSocket};
-pub(crate) use listener::{OwnSocket, Rest};
+use listener::OpenState;
+pub(crate) use listener::OwnSocket;
+pub use listener::{Listener, StdSocket};
+pub use listeners::Listeners;
+pub(crate) use listeners::Rest;
+pub(crate) use matching::{Found, Matched, Matching, match_sockets};
+pub(crate) use missing::{Missing, opener_beside, outgoing};
 pub use options::BindOptions;
 pub(crate) use outgoing::{Finished, Outgoing};
+pub(crate) use prospects::is_reachable;
 pub(crate) use socket::Goal;
 use socket::{group_of, probe};
 
@@ -174,9 +189,7 @@ impl Plan {
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
     pub fn bind_without_listening(&self) -> Result<Bound, BindError> {
-        let outgoing = Outgoing::new(Protocol::Tcp);
-        let opener = Opener::new(&self.options, Protocol::Tcp, Goal::Listen, &outgoing);
-        let opening = opener.without_listening().open(&self.sockets);
+        let opening = open_plan(self, Protocol::Tcp, Goal::Listen, false);
         let entries = self.entries.len();
         let opened = opened_of(self, Vec::new(), entries, Protocol::Tcp, opening);
         Ok(Bound {
@@ -355,13 +368,8 @@ fn bind_settings<S: From<Socket>>(
         match open_plain(options, protocol, addr, GroupCheck::of_literal(addr.ip())) {
             Ok((local_addr, socket)) => {
                 let is_port_bound = addr.port() != 0;
-                return Ok(Listeners::of_one(
-                    socket.into(),
-                    local_addr,
-                    protocol,
-                    is_port_bound,
-                    options,
-                ));
+                let state = OpenState::of_addr(local_addr, protocol, is_port_bound, options);
+                return Ok(Listeners::of_one(socket.into(), state));
             }
             Err(failure) => tried = Some(failure),
         }
@@ -392,16 +400,29 @@ fn open_draft(
         Goal::Check
     };
     let opening = match tried {
-        None => {
-            let outgoing = Outgoing::new(protocol);
-            Opener::new(&plan.options, protocol, goal, &outgoing).open(&plan.sockets)
-        }
+        None => open_plan(plan, protocol, goal, true),
         Some(tried) => Opening {
             failed: vec![tried],
             ..Opening::default()
         },
     };
     opened_of(plan, errors, entries, protocol, opening)
+}
+
+/// Opens the sockets of a plan, all or none. Those that were handed over are taken where they fit.
+pub(crate) fn open_plan(plan: &Plan, protocol: Protocol, goal: Goal, listens: bool) -> Opening {
+    if plan.options.has_inherited_sockets() {
+        let none = Listeners::<TcpListener>::default();
+        return Missing::open(plan, protocol, &none, goal, listens).opening;
+    }
+    let outgoing = Outgoing::new(protocol);
+    let opener = Opener::new(&plan.options, protocol, goal, &outgoing);
+    let mut opener = if listens {
+        opener
+    } else {
+        opener.without_listening()
+    };
+    opener.open(&plan.sockets)
 }
 
 /// Decides whether what came of opening the sockets of a plan is all that is wanted.
@@ -417,6 +438,7 @@ fn opened_of(
         mut failed,
         left_out,
         lost: _,
+        served,
     } = opening;
     let are_open = !opened.is_empty() && opened.iter().all(|opened| opened.socket.is_some());
     // An entry that is wrong by itself has its error already.
@@ -435,6 +457,7 @@ fn opened_of(
                 verdict.skipped,
                 opened.iter().map(|opened| &opened.planned),
                 left_out,
+                served,
             ),
             sockets: opened,
         });

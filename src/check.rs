@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::addr::shown;
-use crate::bind::{BindOptions, Goal, OpenedSocket, Opener, Opening, Outgoing, Verdict, explain};
+use crate::bind::{BindOptions, Goal, OpenedSocket, Opening, Verdict, explain, open_plan};
 use crate::diagnose;
 use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
@@ -141,8 +141,7 @@ fn check_plan(
     protocol: Protocol,
     host: Option<&Interfaces>,
 ) -> Check {
-    let outgoing = Outgoing::new(protocol);
-    let opening = Opener::new(&plan.options, protocol, Goal::Check, &outgoing).open(&plan.sockets);
+    let opening = open_plan(plan, protocol, Goal::Check, true);
     Check::of(plan, errors, texts, protocol, host, opening)
 }
 
@@ -173,7 +172,12 @@ impl Check {
         host: Option<&Interfaces>,
         opening: Opening,
     ) -> Self {
-        let Opening { opened, failed, .. } = opening;
+        let Opening {
+            opened,
+            failed,
+            served,
+            ..
+        } = opening;
         // A socket of a range failed on another port than the planned one.
         let sockets = plan.sockets.iter();
         let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));
@@ -214,7 +218,7 @@ impl Check {
                 settings[at].skipped.push(skipped);
             }
         }
-        for duplicate in &plan.duplicates {
+        for duplicate in plan.duplicates.iter().chain(&served) {
             if let Some(at) = at(&settings, duplicate.position()) {
                 settings[at].duplicates.push(duplicate.addr());
             }

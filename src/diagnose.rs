@@ -23,7 +23,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::{Family, ListenAddr, is_link_scoped};
 use crate::diagnosis::{
-    Cause, Diagnosis, FamilyUnavailableReason, Policy, Privilege, RangeHolders, Step, is_listed,
+    Cause, Diagnosis, FamilyUnavailableReason, Mismatch, Policy, Privilege, RangeHolders, Step,
+    is_listed,
 };
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::plan::Claims;
@@ -62,10 +63,19 @@ pub(crate) struct Attempt<'a> {
     pub(crate) before: Option<&'a Interfaces>,
     /// The group that the address is, to which no TCP client can connect.
     pub(crate) group: Option<GroupAddr>,
+    /// The socket on its port that was handed over and does not fit.
+    pub(crate) handed_over: Option<&'a HandedOver>,
     /// The step that the system refused, if it refused one.
     pub(crate) refused: Option<(Step, &'a io::Error)>,
     /// The claims of the list that it is part of, by the number of their entry, and that of its own.
     pub(crate) beside: Option<(&'a Claims, usize)>,
+}
+
+/// A socket that was handed over, on a port that another one was wanted on.
+pub(crate) struct HandedOver {
+    pub(crate) addr: SocketAddr,
+    pub(crate) only_v6: bool,
+    pub(crate) mismatch: Mismatch,
 }
 
 /// Decides on what is wrong with an attempt, and on what to do about it.
@@ -455,6 +465,13 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     }
     if attempt.leaves_no_port_of_a_range() {
         return range_in_use(attempt, evidence);
+    }
+    if let Some(handed) = attempt.handed_over {
+        return Cause::HandedOver {
+            ip: attempt.addr.ip(),
+            handed: handed.addr,
+            mismatch: handed.mismatch.clone(),
+        };
     }
     let claim = evidence.claim(attempt);
     let holders = match evidence.sockets(attempt.protocol).held(claim, port) {

@@ -23,7 +23,7 @@ pub(crate) use crate::hint::without_repetition;
 pub use crate::hint::{Hint, HintKind};
 use crate::interfaces::InterfaceAddr;
 pub use crate::sys::SocketState;
-pub use cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolders};
+pub use cause::{Cause, FamilyUnavailableReason, Mismatch, Policy, Privilege, RangeHolders};
 pub use error::{BindError, Position, SettingError};
 pub(crate) use hint::of_unresolved as hints_of_unresolved;
 pub use holder::Holder;

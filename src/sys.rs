@@ -81,6 +81,17 @@ pub use socket::SocketState;
 pub(crate) use socket::{Process, Protocol, SocketFilter, SocketRow};
 pub(crate) use system::System;
 
+/// A socket that was handed over: without the feature there is none.
+#[cfg(not(feature = "socket-activation"))]
+pub(crate) enum InheritedSocket {}
+
+#[cfg(not(feature = "socket-activation"))]
+impl InheritedSocket {
+    pub(crate) fn set_used(&self) {
+        match *self {}
+    }
+}
+
 /// Reads the interfaces that have an address, as they are at one moment.
 ///
 /// On systems that list addresses, an interface has one row for each of its addresses.

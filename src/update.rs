@@ -1,27 +1,26 @@
 //! What to change so that the open sockets are those of a plan: [`Plan::diff`] and [`Plan::apply`], and `Watch`, which
 //! reports when to look (feature `watch`).
 
-// Which open sockets are those of a plan.
-mod matching;
 // Opens what is missing and closes what is gone.
 mod apply;
+// What that would run into.
+mod check;
 
 use std::collections::HashSet;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use crate::addr::shown;
 pub use crate::bind::{Bound, StdSocket};
-use crate::bind::{Listener, Listeners};
+use crate::bind::{Found, Listener, Listeners, Matched, Matching, is_reachable, match_sockets};
 use crate::diagnose::Namespace;
 use crate::diagnosis::Position;
-use crate::interfaces::{Interface, Interfaces};
-use crate::plan::{IfAbsent, Plan, PlannedSocket};
-use crate::target::{BindTarget, DeviceIndex, zone};
+use crate::interfaces::Interfaces;
+use crate::plan::{Plan, PlannedSocket};
+use crate::target::{BindTarget, zone};
 #[cfg(feature = "tokio")]
 pub(crate) use apply::Preparation;
 pub use apply::{Apply, Update};
-use matching::{Found, Matched, Matching, match_sockets};
 
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;
@@ -121,13 +120,6 @@ impl Diff {
     pub fn to_open(&self) -> impl Iterator<Item = &PlannedSocket> {
         let to_open = self.changes.iter().filter(|change| change.is_to_open());
         to_open.filter_map(|change| change.planned.as_ref())
-    }
-
-    /// Iterates over the sockets that stay open.
-    fn kept(&self) -> impl Iterator<Item = &PlannedSocket> {
-        let stays = |change: &&Change| change.open.is_some() && !change.is_to_close();
-        let kept = self.changes.iter().filter(stays);
-        kept.filter_map(|change| change.planned.as_ref())
     }
 
     /// Iterates over the sockets to close, by their place among the open ones.
@@ -256,34 +248,38 @@ impl Plan {
     /// socket of another network namespace, counts as reachable.
     #[must_use]
     pub fn diff<S>(&self, open: &Listeners<S>) -> Diff {
-        self.diff_without(open, &HashSet::new())
+        let matching = match_sockets(self, open, &[], &HashSet::new());
+        Diff::of(&matching, open, self.host.as_ref())
     }
+}
 
-    /// Compares the plan with the sockets that are open, and keeps no port for `released` entries that may have another.
-    fn diff_without<S>(&self, open: &Listeners<S>, released: &HashSet<usize>) -> Diff {
-        let host = self.host.as_ref();
-        let prospects = Prospects::of(self, open);
-        let Matching { sockets, rest } = match_sockets(self, open, &prospects, released);
-        let planned = sockets.into_iter().map(|matched| {
+impl Diff {
+    /// Returns the difference that was found, on a host.
+    fn of<S>(matching: &Matching, open: &Listeners<S>, host: Option<&Interfaces>) -> Self {
+        let planned = matching.sockets.iter().map(|matched| {
             let Matched {
                 planned,
                 open: found,
                 is_pending,
             } = matched;
+            let planned = planned.clone();
             match found {
-                Some(Found::Same(at)) => kept(&open[at], at, planned, host),
+                Some(Found::Same(at)) => kept(&open[*at], *at, planned, host),
                 Some(Found::Replaced { at, from, to }) => Change {
-                    kind: ChangeKind::InterfaceReplaced { from, to },
+                    kind: ChangeKind::InterfaceReplaced {
+                        from: *from,
+                        to: *to,
+                    },
                     position: planned.position(),
-                    addr: open[at].local_addr(),
-                    interface: name_of(to, &planned, host),
+                    addr: open[*at].local_addr(),
+                    interface: name_of(*to, &planned, host),
                     planned: Some(planned),
-                    open: Some(at),
+                    open: Some(*at),
                 },
-                None => missing(planned, is_pending, host),
+                Some(Found::Inherited(_)) | None => missing(planned, *is_pending, host),
             }
         });
-        let removed = rest.into_iter().map(|at| {
+        let removed = matching.rest.iter().map(|&at| {
             let addr = open[at].local_addr();
             Change {
                 kind: ChangeKind::Removed,
@@ -318,53 +314,6 @@ fn missing(planned: PlannedSocket, is_pending: bool, host: Option<&Interfaces>) 
     }
 }
 
-/// Whether sockets that are not open could be opened now.
-struct Prospects<'a> {
-    host: Option<&'a Interfaces>,
-    lacks_ipv6: bool,
-    /// What was left out when the others were opened.
-    left_out: HashSet<AskedFor<'a>>,
-}
-
-/// What a setting asks for, whatever the port: its text, the device, and one of its addresses.
-type AskedFor<'a> = (&'a str, Option<&'a str>, IpAddr);
-
-fn asked_for(socket: &PlannedSocket) -> AskedFor<'_> {
-    (socket.text(), socket.device(), socket.addr.ip())
-}
-
-impl<'a> Prospects<'a> {
-    fn of<S>(plan: &'a Plan, open: &'a Listeners<S>) -> Self {
-        let host = plan.host.as_ref();
-        Self {
-            host,
-            lacks_ipv6: host.is_some_and(|host| !host.addrs().any(|(_, addr)| addr.ip().is_ipv6())),
-            left_out: open.left_out().iter().map(asked_for).collect(),
-        }
-    }
-
-    /// Returns `true` if a socket cannot be opened at present.
-    fn is_pending(&self, planned: &PlannedSocket) -> bool {
-        let is_selected = planned.entry.written.is_selector();
-        let can_be_skipped = planned.if_absent == IfAbsent::Skip;
-        // What is required is opened at once, or is an error.
-        if !is_selected && !planned.entry.is_optional() && !can_be_skipped {
-            return false;
-        }
-        match self.host {
-            // bind(2) has said so when the others were opened.
-            None => self.left_out.contains(&asked_for(planned)),
-            Some(host) if planned.entry.freebind => {
-                zone(planned.addr) != 0 && host.by_index(zone(planned.addr)).is_none()
-            }
-            Some(host) => {
-                let needs_ipv6 = can_be_skipped && planned.addr.is_ipv6();
-                !is_bindable(planned, host) || needs_ipv6 && self.lacks_ipv6
-            }
-        }
-    }
-}
-
 /// Returns the change of a socket that is planned and open.
 fn kept<S>(
     listener: &Listener<S>,
@@ -373,9 +322,9 @@ fn kept<S>(
     host: Option<&Interfaces>,
 ) -> Change {
     let addr = listener.local_addr();
-    let is_here = listener.namespace() == Namespace::This;
+    let is_here = listener.state().namespace == Namespace::This;
     let host = host.filter(|_| is_here);
-    let device = match (socket.device(), listener.device_index()) {
+    let device = match (socket.device(), listener.state().device_index) {
         (None, _) => None,
         (Some(name), index) => Some((name, index)),
     };
@@ -400,46 +349,6 @@ fn kept<S>(
         planned: Some(socket),
         open: Some(open),
     }
-}
-
-/// Returns `true` if bind(2) would take the address, as far as the snapshot shows.
-fn is_bindable(planned: &PlannedSocket, host: &Interfaces) -> bool {
-    let ip = planned.addr.ip();
-    // It takes an address of another interface than the device, but for IPv6 addresses of the host or of a link
-    // (`__ipv6_chk_addr_and_flags` of net/ipv6/addrconf.c).
-    let is_strict = matches!(ip, IpAddr::V6(ip) if ip.is_loopback() || ip.is_unicast_link_local());
-    let is_on_device = match planned.entry.device_index {
-        DeviceIndex::Missing(_) => false,
-        DeviceIndex::Known(index) if is_strict => host
-            .by_ip(ip)
-            .any(|interface| interface.index() == Some(index)),
-        _ => true,
-    };
-    is_on_device && is_reachable(planned.addr, None, host)
-}
-
-/// Returns `true` if clients can connect to a socket, as far as the snapshot shows.
-fn is_reachable(addr: SocketAddr, device: Option<(&str, DeviceIndex)>, host: &Interfaces) -> bool {
-    let interface = match device {
-        None => None,
-        Some((name, index)) => {
-            // By its index, because it may have another name now.
-            let found = match index {
-                DeviceIndex::Known(index) => host.by_index(index),
-                _ => host.by_name(name),
-            };
-            let Some(interface) = found else {
-                return false;
-            };
-            Some(interface)
-        }
-    };
-    let target = BindTarget::classify_socket(addr, host);
-    if target.is_any() {
-        return interface.is_none_or(Interface::is_up);
-    }
-    let reach = target.reach_on_device(0, interface.map(Interface::name), host);
-    !reach.addrs().is_empty()
 }
 
 /// Returns the interface through which clients connect to `addr`; a wildcard is on all of them.

@@ -10,7 +10,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
-use bindaddr::{Activation, BindOptions, Cause};
+use bindaddr::diagnosis::HintKind;
+use bindaddr::update::Apply;
+use bindaddr::{Activation, BindOptions, Cause, Listener};
 use util::rerun;
 
 /// Runs `inside` in a process that was handed over `sockets`, one or two. It is told the address of the first.
@@ -63,7 +65,7 @@ fn a_listener_that_fits_is_taken() {
         assert_eq!(format!("{activation:?}"), format!("[{addr}]"));
         let options = BindOptions::new().activation(activation.clone());
         // Of another one nothing is handed over.
-        let other = options.bind("127.0.0.1:0").unwrap();
+        let other = options.bind("127.0.0.2:0").unwrap();
         assert_ne!(other.as_slice()[0].local_addr(), addr);
         assert_eq!(activation.unused().count(), 1);
 
@@ -449,4 +451,415 @@ fn empty_name_keeps_its_place() {
     let sockets = vec![listener("127.0.0.1:0").0, listener("127.0.0.1:0").0];
     let variables = "LISTEN_PID=$$ LISTEN_FDNAMES=:control";
     hand_over_as(test, sockets, "child", variables, &[]);
+}
+
+/// Hands `sockets` over within this process.
+fn activation_of(sockets: Vec<OwnedFd>) -> Activation {
+    let named = sockets.into_iter().enumerate();
+    Activation::from_sockets(named.map(|(n, socket)| (format!("socket-{n}"), socket)))
+}
+
+/// Opens a dual-stack listener as `ListenStream=7070` does, on a free port.
+fn dual_stack() -> (OwnedFd, u16) {
+    let listeners = BindOptions::new().bind("[::]:0").unwrap();
+    let listener = listeners.into_iter().next().unwrap();
+    let port = listener.local_addr().port();
+    (listener.into_std().into(), port)
+}
+
+#[test]
+fn dual_stack_socket_serves_both_wildcards() {
+    for setting in [
+        "*:PORT",
+        "[::]:PORT",
+        "0.0.0.0:PORT, [::]:PORT",
+        "[::]:PORT, 0.0.0.0:PORT",
+        "ipv4@*:PORT, ipv6@*:PORT",
+        "*:0",
+    ] {
+        for split in [false, true] {
+            let (socket, port) = dual_stack();
+            let setting = setting.replace("PORT", &port.to_string());
+            let activation = activation_of(vec![socket]);
+            let options = BindOptions::new()
+                .split_families(split)
+                .activation(activation.clone());
+            let plan = options.plan(&*setting).unwrap();
+            assert!(plan.check().is_ok(), "{setting}: {}", plan.check());
+            assert_eq!(activation.unused().count(), 1, "a check takes none");
+            let mut listeners = plan.bind().unwrap();
+            assert_eq!(listeners.len(), 1, "{setting}: {listeners}");
+            let is_pair = plan.sockets().len() == 2;
+            assert_eq!(listeners.duplicates().len(), usize::from(is_pair));
+            assert_eq!(activation.unused().count(), 0, "{setting}");
+            for ip in ["127.0.0.1", "[::1]"] {
+                let client = TcpStream::connect(format!("{ip}:{port}")).unwrap();
+                let (_, peer) = listeners[0].as_std().accept().unwrap();
+                assert_eq!(peer.port(), client.local_addr().unwrap().port());
+            }
+            // A reload with the same settings changes nothing.
+            let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+            assert_eq!((update.kept(), update.opened().len()), (1, 0), "{setting}");
+            assert_eq!(listeners.duplicates().len(), usize::from(is_pair));
+            assert!(plan.diff(&listeners).is_empty());
+        }
+    }
+}
+
+#[test]
+fn ipv4_wildcard_takes_dual_stack_socket_if_allowed() {
+    let (socket, port) = dual_stack();
+    let activation = activation_of(vec![socket]);
+    let setting = format!("0.0.0.0:{port}");
+    let options = BindOptions::new().activation(activation.clone());
+    let check = options.check(&*setting);
+    let causes: Vec<_> = check.settings()[0].causes().map(Cause::name).collect();
+    assert_eq!(causes, ["handed-over"]);
+    let error = options.bind(&*setting).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot listen on {setting}: port {port} was handed over to the server as [::]:{port}, \
+             which is dual-stack and includes IPv4"
+        )
+    );
+    assert_eq!(activation.unused().count(), 1);
+    let hints: Vec<String> = error.hints().iter().map(ToString::to_string).collect();
+    let [replace, unit, program] = &hints[..] else {
+        panic!("{hints:#?}")
+    };
+    assert!(
+        replace.starts_with(&format!(
+            "`[::]:{port}` is the address that was handed over, which "
+        )),
+        "{replace}"
+    );
+    assert_eq!(error.hints()[0].kind(), HintKind::Widen);
+    assert_eq!(
+        unit,
+        &format!("`ListenStream={setting}` in the socket unit opens what the setting names")
+    );
+    assert_eq!(
+        program,
+        "`Activation::allow_dual_stack` takes it for `0.0.0.0`, and serves IPv6 clients as well"
+    );
+    // What the hint for the program says.
+    let options = BindOptions::new().activation(activation.clone().allow_dual_stack(true));
+    let plan = options.plan(&*setting).unwrap();
+    let mut listeners = plan.bind().unwrap();
+    assert_eq!(
+        listeners[0].local_addr().to_string(),
+        format!("[::]:{port}")
+    );
+    let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+    assert_eq!((update.kept(), listeners.len()), (1, 1));
+    assert_eq!(activation.unused().count(), 0);
+    drop((listeners, options, plan));
+    // What the hint to replace the setting says.
+    let options = BindOptions::new().activation(activation);
+    let hints = error.hints();
+    let setting = hints[0].replacement().unwrap();
+    let listeners = options.bind(setting).unwrap();
+    assert_eq!(
+        listeners[0].local_addr().to_string(),
+        format!("[::]:{port}")
+    );
+}
+
+/// What is handed over on a port and what is wanted there: the text of the cause, and the line of the unit.
+#[test]
+fn handed_over_socket_that_does_not_fit_is_named() {
+    let only_v6 = |addr: &str| {
+        let listeners = BindOptions::new().only_v6(true).bind(addr).unwrap();
+        listeners.into_iter().next().unwrap().into_std()
+    };
+    let std = |addr: &str| TcpListener::bind(addr).unwrap();
+    for (handed, wanted, cause, line) in [
+        (
+            std("0.0.0.0:0"),
+            "127.0.0.1",
+            "0.0.0.0:PORT, which includes every IPv4 address",
+            "ListenStream=127.0.0.1:PORT",
+        ),
+        (
+            std("127.0.0.1:0"),
+            "0.0.0.0",
+            "127.0.0.1:PORT, which 0.0.0.0 includes",
+            "ListenStream=0.0.0.0:PORT",
+        ),
+        (
+            std("127.0.0.1:0"),
+            "[::]",
+            "127.0.0.1:PORT, which the dual-stack :: includes",
+            "ListenStream=[::]:PORT",
+        ),
+        (
+            only_v6("[::]:0"),
+            "[::]",
+            "[::]:PORT, which is IPv6-only",
+            "BindIPv6Only=both",
+        ),
+        (
+            only_v6("[::]:0"),
+            "[::1]",
+            "[::]:PORT, which includes every IPv6 address",
+            "ListenStream=[::1]:PORT",
+        ),
+        (
+            std("[::]:0"),
+            "ipv6@*",
+            "[::]:PORT, which also accepts IPv4 clients",
+            "BindIPv6Only=ipv6-only",
+        ),
+    ] {
+        let port = handed.local_addr().unwrap().port().to_string();
+        let activation = activation_of(vec![handed.into()]);
+        let options = BindOptions::new().activation(activation.clone());
+        let setting = format!("{wanted}:{port}");
+        let error = options.bind(&*setting).unwrap_err();
+        let cause = cause.replace("PORT", &port);
+        assert_eq!(
+            error.cause().to_string(),
+            format!("port {port} was handed over to the server as {cause}"),
+            "{setting}"
+        );
+        let hints = error.hints();
+        let lines = hints.iter().map(ToString::to_string);
+        let lines: Vec<String> = lines.filter(|hint| hint.contains("socket unit")).collect();
+        let line = line.replace("PORT", &port);
+        let line = format!("`{line}` in the socket unit opens what the setting names");
+        assert_eq!(lines, [line], "{setting}");
+        // A setting that replaces it takes what was handed over.
+        for other in hints.iter().filter_map(|hint| hint.replacement()) {
+            options.bind(other).unwrap();
+            assert_eq!(activation.unused().count(), 0, "{setting} -> {other}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn handed_over_socket_of_another_device_is_named() {
+    use util::netns::{in_namespace, ip};
+
+    in_namespace("handed_over_socket_of_another_device_is_named", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        let addr = "0.0.0.0:7070";
+        let on = |device: Option<&str>| {
+            let options = BindOptions::new();
+            let options = match device {
+                Some(name) => options.device(name),
+                None => options,
+            };
+            options.bind(addr).unwrap().into_std().remove(0)
+        };
+        let error = |handed: Option<&str>, wanted: Option<&str>| {
+            let options = BindOptions::new().activation(activation_of(vec![on(handed).into()]));
+            let options = match wanted {
+                Some(name) => options.device(name),
+                None => options,
+            };
+            let error = options.bind(addr).unwrap_err();
+            let hints = error.hints().into_iter().map(|hint| hint.to_string());
+            (error.cause().to_string(), hints.collect::<Vec<_>>())
+        };
+        let (cause, hints) = error(Some("eth0"), None);
+        assert_eq!(
+            cause,
+            "port 7070 was handed over to the server as 0.0.0.0:7070 on the interface eth0 only"
+        );
+        assert_eq!(hints, [""; 0]);
+        let (cause, hints) = error(None, Some("eth0"));
+        assert_eq!(
+            cause,
+            "port 7070 was handed over to the server as 0.0.0.0:7070 on every interface"
+        );
+        assert_eq!(
+            hints,
+            ["`BindToDevice=eth0` in the socket unit opens what the setting names"]
+        );
+        // What the hint says.
+        let activation = activation_of(vec![on(Some("eth0")).into()]);
+        let options = BindOptions::new()
+            .device("eth0")
+            .activation(activation.clone());
+        options.bind(addr).unwrap();
+        assert_eq!(activation.unused().count(), 0);
+    });
+}
+
+#[test]
+fn flexible_port_is_that_of_the_handed_over_socket() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let port = addr.port();
+    for setting in [
+        "127.0.0.1:0".to_owned(),
+        format!("127.0.0.1:{}-{}", port.max(2) - 1, port),
+    ] {
+        let activation = activation_of(vec![socket.try_clone().unwrap()]);
+        let options = BindOptions::new().activation(activation.clone());
+        let listeners = options.bind(&*setting).unwrap();
+        assert_eq!(listeners[0].local_addr(), addr, "{setting}");
+        // It is served, so another service gets a port of its own.
+        let other = options.bind("127.0.0.1:0").unwrap();
+        assert_ne!(other[0].local_addr(), addr);
+        // But the setting that names it has it again.
+        assert_eq!(options.bind(addr).unwrap()[0].local_addr(), addr);
+    }
+}
+
+/// A range gives the port up that only some of its addresses can have.
+#[test]
+fn flexible_port_is_given_up_where_another_address_lacks_it() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let port = addr.port();
+    let _taken = TcpListener::bind(("127.0.0.2", port)).unwrap();
+    let activation = activation_of(vec![socket]);
+    let options = BindOptions::new().activation(activation.clone());
+    let listeners = options.bind("localhost:0").unwrap();
+    assert_eq!(listeners.port(), Some(port));
+    assert_eq!(activation.unused().count(), 0);
+}
+
+#[test]
+fn failed_list_leaves_sockets_unused() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let activation = activation_of(vec![socket]);
+    let options = BindOptions::new().activation(activation.clone());
+    // TEST-NET-2, which no host has.
+    assert!(
+        options
+            .bind(format!("127.0.0.1:0, {addr}, 198.51.100.1:80"))
+            .is_err()
+    );
+    assert_eq!(activation.unused().collect::<Vec<_>>(), [addr]);
+    let bound = options
+        .plan(addr)
+        .unwrap()
+        .bind_without_listening()
+        .unwrap();
+    assert_eq!(bound.local_addrs(), [addr]);
+    assert_eq!(bound.listen().unwrap()[0].local_addr(), addr);
+    assert_eq!(activation.unused().count(), 0);
+}
+
+/// A socket on one address accepts the same clients whatever `IPV6_V6ONLY` is; systemd leaves it off.
+#[test]
+fn ipv6_address_fits_whatever_its_option_says() {
+    for only_v6 in [false, true] {
+        let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.set_only_v6(only_v6).unwrap();
+        let addr: SocketAddr = "[::1]:0".parse().unwrap();
+        socket.bind(&addr.into()).unwrap();
+        socket.listen(8).unwrap();
+        let addr = socket.local_addr().unwrap().as_socket().unwrap();
+        let activation = activation_of(vec![socket.into()]);
+        let listeners = BindOptions::new().activation(activation.clone()).bind(addr);
+        assert_eq!(listeners.unwrap()[0].local_addr(), addr);
+        assert_eq!(activation.unused().count(), 0);
+    }
+}
+
+#[test]
+fn update_takes_handed_over_sockets() {
+    for mode in [Apply::AllOrNone, Apply::BestEffort] {
+        let (socket, addr) = listener("127.0.0.1:0");
+        let activation = activation_of(vec![socket]);
+        let options = BindOptions::new().activation(activation.clone());
+        let mut listeners = options.bind("127.0.0.2:0").unwrap();
+        let plan = options.plan(format!("127.0.0.2:0, {addr}")).unwrap();
+        assert!(plan.check_beside(&listeners).is_ok());
+        let update = plan.apply(&mut listeners, mode).unwrap();
+        assert_eq!((update.kept(), update.opened()), (1, &[addr][..]));
+        assert_eq!(activation.unused().count(), 0);
+        // Its port is not free once it is closed here.
+        let plan = options.plan("127.0.0.2:0").unwrap();
+        let update = plan.apply(&mut listeners, mode).unwrap();
+        assert_eq!(update.open_elsewhere(), [addr]);
+        assert!(TcpListener::bind(addr).is_err());
+    }
+}
+
+#[test]
+fn all_that_was_handed_over_can_replace_the_settings() {
+    let (tcp, addr) = listener("127.0.0.1:0");
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let udp_addr = udp.local_addr().unwrap();
+    let (wildcard, port) = dual_stack();
+    let activation = activation_of(vec![wildcard, udp.into(), tcp]);
+    let mut listeners = activation.listeners().unwrap();
+    let addrs: Vec<SocketAddr> = listeners.iter().map(Listener::local_addr).collect();
+    assert_eq!(addrs, [format!("[::]:{port}").parse().unwrap(), addr]);
+    let client = TcpStream::connect(addr).unwrap();
+    let (_, peer) = listeners[1].as_std().accept().unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
+    assert!(activation.listeners().unwrap().is_empty());
+    assert_eq!(activation.udp_sockets().unwrap()[0].local_addr(), udp_addr);
+    assert_eq!(activation.unused().count(), 0);
+    // They are open sockets as any others.
+    let plan = BindOptions::new()
+        .plan(format!("*:{port}, {addr}"))
+        .unwrap();
+    let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+    assert_eq!(update.kept(), 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn fifos_and_files_are_taken_in_order() {
+    const TEST: &str = "fifos_and_files_are_taken_in_order";
+    if rerun::role().is_some() {
+        let activation = Activation::from_env().unwrap();
+        let taken = activation.take_rest().unwrap();
+        assert_eq!(taken.len(), 2);
+        assert!(activation.take_rest().unwrap().is_empty());
+        let mut files = taken.into_iter().map(std::fs::File::from);
+        let (mut fifo, mut file) = (files.next().unwrap(), files.next().unwrap());
+        let mut text = [0; 16];
+        let length = fifo.read(&mut text).unwrap();
+        assert_eq!(&text[..length], b"in the fifo");
+        // Nobody waits for what is not there.
+        let error = fifo.read(&mut text).unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+        let length = file.read(&mut text).unwrap();
+        assert_eq!(&text[..length], b"in the file");
+        return rerun::done();
+    }
+    let dir = std::env::temp_dir().join(format!("bindaddr-fifo-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(dir.join("fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    // As systemd opens it, so that it waits for no writer.
+    let open = || {
+        std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(dir.join("fifo"))
+    };
+    let mut fifo = open().unwrap();
+    fifo.write_all(b"in the fifo").unwrap();
+    std::fs::write(dir.join("file"), "in the file").unwrap();
+    let file = std::fs::File::open(dir.join("file")).unwrap();
+    hand_over(TEST, vec![fifo.into(), file.into()], "child");
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn unused_sockets_keep_their_order() {
+    let dir = std::env::temp_dir().join(format!("bindaddr-order-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let unix = OwnedFd::from(UnixListener::bind(dir.join("socket")).unwrap());
+    let (tcp, addr) = listener("127.0.0.1:0");
+    let activation = activation_of(vec![unix, tcp]);
+    let rest = activation.take_rest().unwrap();
+    let addrs = rest
+        .into_iter()
+        .map(|fd| TcpListener::from(fd).local_addr().ok());
+    assert_eq!(addrs.collect::<Vec<_>>(), [None, Some(addr)]);
+    std::fs::remove_dir_all(dir).unwrap();
 }

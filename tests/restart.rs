@@ -67,7 +67,8 @@ fn successor_takes_over_without_refusing_a_client() {
     let path = std::env::temp_dir().join(format!("bindaddr-restart-{}", std::process::id()));
     let control = UnixListener::bind(&path).unwrap();
     let is_over = Arc::new(AtomicBool::new(false));
-    let (over, all) = (is_over.clone(), addrs.clone());
+    let has_answer = Arc::new(AtomicBool::new(false));
+    let (over, answered, all) = (is_over.clone(), has_answer.clone(), addrs.clone());
     let clients = thread::spawn(move || {
         let mut answers = Vec::new();
         for addr in all.iter().cycle() {
@@ -75,9 +76,11 @@ fn successor_takes_over_without_refusing_a_client() {
                 return answers;
             }
             answers.push(ask(*addr).expect("a server answers"));
+            answered.store(true, Ordering::Relaxed);
         }
         answers
     });
+    serve(&listeners, *b"old", || has_answer.load(Ordering::Relaxed));
     let mut handover = Handover::new();
     handover.add(&listeners).unwrap();
     handover.add_socket("control", &control).unwrap();

@@ -4,23 +4,24 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use socket2::Socket;
 
-#[cfg(feature = "socket-activation")]
 use super::activation;
 use super::outgoing::{Outgoing, Way};
 use super::socket::{
     Absent, BoundSocket, Goal, SocketSpec, StepError, absent, bound_device, free_port, group_of,
     listen, probe, set_reuse_port,
 };
-use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, Namespace};
+use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, HandedOver, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::interfaces::Interfaces;
 use crate::plan::{
-    Claims, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict, in_opening_order,
+    Claims, Duplicate, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict,
+    in_opening_order,
 };
-use crate::sys::{self, Link, device_of, device_of_new_sockets};
+use crate::sys::{self, InheritedSocket, Link, device_of, device_of_new_sockets};
 use crate::target::{DeviceIndex, GroupAddr, Overlap, Protocol, is_scoped};
 
 /// What came of opening the sockets of a plan.
@@ -32,6 +33,8 @@ pub(crate) struct Opening {
     pub(crate) left_out: Vec<PlannedSocket>,
     /// The outgoing sockets that have stopped for new ones and cannot listen again.
     pub(crate) lost: Vec<(SocketAddr, io::Error)>,
+    /// The addresses that a socket on another one serves.
+    pub(crate) served: Vec<Duplicate>,
 }
 
 impl Opening {
@@ -40,6 +43,17 @@ impl Opening {
         self.failed.append(&mut other.failed);
         self.left_out.append(&mut other.left_out);
         self.lost.append(&mut other.lost);
+        self.served.append(&mut other.served);
+    }
+
+    /// Closes what was opened, if anything has failed that is needed.
+    pub(super) fn keep_all_or_none(&mut self) {
+        let is_open = |opened: &OpenedSocket| opened.socket.is_some();
+        if !self.failed.iter().all(FailedSocket::is_skipped) || !self.opened.iter().all(is_open) {
+            self.opened
+                .iter_mut()
+                .for_each(|opened| opened.socket = None);
+        }
     }
 }
 
@@ -55,8 +69,8 @@ pub(crate) struct OpenedSocket {
     pub(crate) device: Option<String>,
     /// The interface that is set as an option.
     pub(crate) device_index: DeviceIndex,
-    /// Whether a service manager opened it.
-    pub(crate) is_inherited: bool,
+    /// What it is a copy of, if it was handed over.
+    pub(crate) inherited: Option<Arc<InheritedSocket>>,
     pub(crate) backlog: Option<u32>,
     pub(crate) protocol: Protocol,
     /// Whether another socket has the port, and the kernel was not asked if it shares it.
@@ -69,6 +83,8 @@ pub(crate) struct FailedSocket {
     pub(crate) reason: Failure,
     /// Whether it is of a range, and every port failed in this way.
     pub(crate) no_port_left: bool,
+    /// The socket on its port that was handed over and does not fit.
+    handed_over: Option<Box<HandedOver>>,
 }
 
 /// Why a socket cannot be opened.
@@ -86,6 +102,7 @@ impl FailedSocket {
             planned,
             reason,
             no_port_left: false,
+            handed_over: None,
         }
     }
 
@@ -137,6 +154,7 @@ impl FailedSocket {
             no_port_left: self.no_port_left,
             before: entry.host.as_ref(),
             group,
+            handed_over: self.handed_over.as_deref(),
             refused,
             beside: list.map(|claims| (claims, entry.number)),
         }
@@ -262,7 +280,10 @@ impl<'p> Opener<'p> {
 pub(super) fn listen_all(opening: &mut Opening, protocol: Protocol) {
     let failed = opening.opened.iter().find_map(|opened| {
         // A service manager hands over what listens already.
-        let socket = opened.socket.as_ref().filter(|_| !opened.is_inherited)?;
+        let socket = opened
+            .socket
+            .as_ref()
+            .filter(|_| opened.inherited.is_none())?;
         let (step, error) = listen(socket, protocol, opened.backlog).err()?;
         let planned = opened.planned.on_port(opened.local_addr.port());
         Some(FailedSocket::new(planned, Failure::System(step, error)))
@@ -480,7 +501,7 @@ impl Opener<'_> {
             socket,
             device: None,
             device_index: planned.entry.device_index,
-            is_inherited: false,
+            inherited: None,
             backlog: self.options.backlog,
             protocol: self.protocol,
             is_sharing_unknown: false,
@@ -500,20 +521,6 @@ impl Opener<'_> {
             }
         }
         let mut spec = SocketSpec::of(self.protocol, planned, self.options);
-        #[cfg(feature = "socket-activation")]
-        match activation::find(&self.options.activation, &spec) {
-            Some(handed) if goal == Goal::Check => {
-                return Ok(opened(handed.addr(), Namespace::This, None));
-            }
-            Some(handed) => {
-                let bound = activation::take(handed, spec.nonblocking).map_err(system)?;
-                return Ok(OpenedSocket {
-                    is_inherited: true,
-                    ..opened(bound.local_addr, bound.namespace, Some(bound.socket))
-                });
-            }
-            None => {}
-        }
         match self.outgoing.way_for(planned) {
             Way::Free | Way::InUse => {}
             Way::Share => {
@@ -582,11 +589,15 @@ impl AddrProbe for Entry {
 pub(crate) fn explain(
     plan: &Plan,
     protocol: Protocol,
-    failed: Vec<FailedSocket>,
+    mut failed: Vec<FailedSocket>,
     host: Option<&Interfaces>,
 ) -> Vec<SettingError> {
     if failed.is_empty() {
         return Vec::new();
+    }
+    for failed in failed.iter_mut().filter(|failed| failed.is_in_use()) {
+        let handed = activation::in_the_way_of(&plan.options, protocol, &failed.planned);
+        failed.handed_over = handed.map(Box::new);
     }
     let claims = plan.claims();
     let is_list = plan.entries.len() > 1;

@@ -1,25 +1,21 @@
 //! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual state.
 
-use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::fmt;
 use std::io;
-use std::mem;
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{SockRef, Socket};
 
+use super::OpenedSocket;
 use super::socket::{bound_device, listen};
-use super::{Opened, OpenedSocket};
-use crate::addr::shown;
 use crate::diagnose::{self, Namespace};
-use crate::diagnosis::{Position, SettingError, Warning};
+use crate::diagnosis::{Position, Warning};
 use crate::interfaces::Interfaces;
-use crate::plan::{Duplicate, Options, Plan, PlannedSocket};
-use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
+use crate::plan::{Options, PlannedSocket};
+use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::sys::device_of;
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 
@@ -43,42 +39,92 @@ use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
-#[allow(clippy::struct_excessive_bools)] // each is a property of its own
 pub struct Listener<S = TcpListener> {
-    socket: S,
-    local_addr: SocketAddr,
-    namespace: Namespace,
-    only_v6: bool,
-    protocol: Protocol,
-    freebind: bool,
+    pub(super) socket: S,
+    pub(super) state: OpenState,
+}
+
+/// What is known of an open socket, whoever holds it.
+#[derive(Debug)]
+#[allow(clippy::struct_excessive_bools)] // each is a property of its own
+pub(crate) struct OpenState {
+    pub(crate) local_addr: SocketAddr,
+    pub(crate) namespace: Namespace,
+    /// Whether it accepts no IPv4 clients; an IPv4 socket ignores it.
+    pub(crate) only_v6: bool,
+    pub(crate) protocol: Protocol,
+    /// `None` of a socket that was handed over, which may have it or not.
+    pub(crate) freebind: Option<bool>,
     /// The option, as it was set.
-    device: Option<String>,
-    device_index: DeviceIndex,
+    pub(crate) device: Option<String>,
+    pub(crate) device_index: DeviceIndex,
     /// Whether it is the IPv4 wildcard that replaces a dual-stack one.
-    is_ipv4_instead: bool,
+    pub(crate) is_ipv4_instead: bool,
     /// Whether another process has it as well: the service manager that opened it, or one that it was passed to.
-    is_shared: AtomicBool,
+    pub(crate) is_shared: AtomicBool,
     /// Whether it was bound to its port, and not to port 0.
-    is_port_bound: bool,
-    backlog: Option<u32>,
-    position: Position,
+    pub(crate) is_port_bound: bool,
+    pub(crate) backlog: Option<u32>,
+    pub(crate) position: Position,
     /// Its index among the sockets of the setting.
-    place: usize,
+    pub(crate) place: usize,
     /// The text of the setting; `None` of a literal address, which needs none to be found again.
-    text: Option<Arc<str>>,
+    pub(crate) text: Option<Arc<str>>,
+}
+
+impl OpenState {
+    /// Returns what is known of the socket of a literal address, which was bound with the options of all.
+    pub(super) fn of_addr(
+        local_addr: SocketAddr,
+        protocol: Protocol,
+        is_port_bound: bool,
+        options: &Options,
+    ) -> Self {
+        Self {
+            local_addr,
+            namespace: Namespace::This,
+            only_v6: true,
+            protocol,
+            freebind: Some(options.freebind),
+            device: None,
+            device_index: DeviceIndex::None,
+            is_ipv4_instead: false,
+            is_shared: false.into(),
+            is_port_bound,
+            backlog: options.backlog,
+            position: Position::default(),
+            place: 0,
+            text: None,
+        }
+    }
+
+    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients.
+    pub(crate) fn is_only_v6(&self) -> bool {
+        self.local_addr.is_ipv6() && self.only_v6
+    }
+
+    /// Returns `true` if another process has it as well, so that closing it here does not free its port.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
+    }
+
+    /// Returns what it claims of its port.
+    pub(crate) fn claim(&self) -> Claim {
+        Claim::of_socket(self.local_addr, self.only_v6).on_device(self.device_index)
+    }
 }
 
 impl<S> Listener<S> {
     /// Returns the position of the setting that it was opened for.
     #[must_use]
     pub fn position(&self) -> Position {
-        self.position
+        self.state.position
     }
 
     /// Returns the address the socket is bound to, with the port it was given.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.state.local_addr
     }
 
     /// Classifies the socket's address on the host of a snapshot.
@@ -87,7 +133,7 @@ impl<S> Listener<S> {
     /// local route covers, and with [`freebind`](crate::BindOptions::freebind) anything.
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
-        BindTarget::of_socket(self.local_addr, self.only_v6, host)
+        BindTarget::of_socket(self.state.local_addr, self.state.only_v6, host)
     }
 
     /// Borrows the std socket.
@@ -105,38 +151,14 @@ impl<S> Listener<S> {
 }
 
 impl<S> Listener<S> {
-    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients.
-    pub(crate) fn is_only_v6(&self) -> bool {
-        self.local_addr.is_ipv6() && self.only_v6
-    }
-
-    pub(crate) fn device_index(&self) -> DeviceIndex {
-        self.device_index
-    }
-
-    pub(crate) fn is_freebind(&self) -> bool {
-        self.freebind
-    }
-
-    /// Returns `true` if another process has it as well, so that closing it here does not free its port.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.is_shared.load(Ordering::Relaxed)
+    pub(crate) fn state(&self) -> &OpenState {
+        &self.state
     }
 
     /// Notes that another process gets it as well.
     #[cfg(all(feature = "restart", unix))]
     pub(crate) fn set_shared(&self) {
-        self.is_shared.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns `true` if it was bound to its port, and not to port 0. The kernel keeps the port then when it stops
-    /// listening.
-    pub(crate) fn is_port_bound(&self) -> bool {
-        self.is_port_bound
-    }
-
-    pub(crate) fn backlog(&self) -> Option<u32> {
-        self.backlog
+        self.state.is_shared.store(true, Ordering::Relaxed);
     }
 
     /// Converts the socket.
@@ -146,52 +168,15 @@ impl<S> Listener<S> {
     ) -> Result<Listener<T>, E> {
         Ok(Listener {
             socket: convert(self.socket)?,
-            local_addr: self.local_addr,
-            namespace: self.namespace,
-            only_v6: self.only_v6,
-            protocol: self.protocol,
-            freebind: self.freebind,
-            device: self.device,
-            device_index: self.device_index,
-            is_ipv4_instead: self.is_ipv4_instead,
-            is_shared: self.is_shared,
-            is_port_bound: self.is_port_bound,
-            backlog: self.backlog,
-            position: self.position,
-            place: self.place,
-            text: self.text,
+            state: self.state,
         })
-    }
-
-    /// Returns the text of the setting that it was opened for, if it is known.
-    pub(crate) fn text(&self) -> Option<&str> {
-        self.text.as_deref()
-    }
-
-    /// Returns what it claims of its port.
-    pub(crate) fn claim(&self) -> Claim {
-        Claim::of_socket(self.local_addr, self.only_v6).on_device(self.device_index)
     }
 
     /// Makes it the listener of a planned socket, which it fits.
     pub(crate) fn set_planned(&mut self, planned: &PlannedSocket) {
-        self.position = planned.entry.position;
-        self.place = planned.place;
-        self.text = Some(planned.entry.text.clone());
-    }
-
-    /// Returns `true` if it is the IPv4 wildcard that was opened instead of a dual-stack one.
-    pub(crate) fn is_ipv4_instead(&self) -> bool {
-        self.is_ipv4_instead
-    }
-
-    pub(crate) fn namespace(&self) -> Namespace {
-        self.namespace
-    }
-
-    /// Returns the interface that it is bound to by its options.
-    pub(crate) fn device_option(&self) -> Option<&str> {
-        self.device.as_deref()
+        self.state.position = planned.entry.position;
+        self.state.place = planned.place;
+        self.state.text = Some(planned.entry.text.clone());
     }
 }
 
@@ -199,13 +184,13 @@ impl<S: StdSocket> Listener<S> {
     /// Returns the warnings about this socket, on the host of a snapshot.
     ///
     /// Routes and sysctls are read, each time it is called. What cannot be read is not warned about.
-    /// [`Listeners::warnings`] has those about all sockets together as well.
+    /// [`Listeners::warnings`](crate::Listeners::warnings) has those about all sockets together as well.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let kinds = diagnose::warnings_of_socket(&self.open_socket(), Some(host));
         let kinds = kinds.into_iter();
         kinds
-            .map(|kind| Warning::new(self.local_addr, kind))
+            .map(|kind| Warning::new(self.state.local_addr, kind))
             .collect()
     }
 
@@ -239,18 +224,18 @@ impl<S: StdSocket> Listener<S> {
     #[must_use]
     pub fn device(&self) -> Option<String> {
         let device = || self.socket.device();
-        bound_device(device, self.local_addr, self.device.as_deref())
+        bound_device(device, self.state.local_addr, self.state.device.as_deref())
     }
 
     /// Describes it for those who say who can connect.
-    fn open_socket(&self) -> OpenSocket {
+    pub(super) fn open_socket(&self) -> OpenSocket {
         OpenSocket {
-            addr: self.local_addr,
-            protocol: self.protocol,
-            only_v6: self.only_v6,
-            freebind: self.freebind,
+            addr: self.state.local_addr,
+            protocol: self.state.protocol,
+            only_v6: self.state.only_v6,
+            freebind: self.state.freebind.unwrap_or(false),
             device: self.device(),
-            namespace: self.namespace,
+            namespace: self.state.namespace,
         }
     }
 }
@@ -261,12 +246,12 @@ impl<S> Listener<S> {
     where
         S: OwnSocket,
     {
-        if self.backlog == backlog || self.is_shared() {
+        if self.state.backlog == backlog || self.state.is_shared() {
             return Ok(());
         }
-        let set = listen(&self.sock_ref(), self.protocol, backlog);
+        let set = listen(&self.sock_ref(), self.state.protocol, backlog);
         set.map_err(|(_, error)| error)?;
-        self.backlog = backlog;
+        self.state.backlog = backlog;
         Ok(())
     }
 
@@ -278,14 +263,14 @@ impl<S> Listener<S> {
         let device = || device_of(&self.sock_ref());
         OpenedSocket {
             planned: planned.clone(),
-            local_addr: self.local_addr,
-            namespace: self.namespace,
+            local_addr: self.state.local_addr,
+            namespace: self.state.namespace,
             socket: None,
-            device: bound_device(device, self.local_addr, self.device.as_deref()),
-            device_index: self.device_index,
-            is_inherited: self.is_shared(),
-            backlog: self.backlog,
-            protocol: self.protocol,
+            device: bound_device(device, self.state.local_addr, self.state.device.as_deref()),
+            device_index: self.state.device_index,
+            inherited: None,
+            backlog: self.state.backlog,
+            protocol: self.state.protocol,
             is_sharing_unknown: false,
         }
     }
@@ -310,7 +295,7 @@ impl<S> Listener<S> {
     where
         S: OwnSocket,
     {
-        match self.protocol {
+        match self.state.protocol {
             Protocol::Tcp => accept_waiting(&self.sock_ref(), waiting),
             Protocol::Udp => Ok(()),
         }
@@ -345,10 +330,10 @@ pub(super) fn accept_waiting(
 
 impl<S: StdSocket> fmt::Display for Listener<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.local_addr.fmt(f)?;
+        self.state.local_addr.fmt(f)?;
         if f.alternate() {
-            write!(f, " ({}", self.protocol)?;
-            if self.only_v6 && self.local_addr.ip().is_unspecified() {
+            write!(f, " ({}", self.state.protocol)?;
+            if self.state.only_v6 && self.state.local_addr.ip().is_unspecified() {
                 f.write_str(", IPv6 only")?;
             }
             if let Some(device) = self.device() {
@@ -527,238 +512,9 @@ impl OwnSocket for UdpSocket {
     }
 }
 
-/// The sockets that settings yield, in the order of the settings: the actual state beside the desired state of a
-/// [`Plan`].
-///
-/// It dereferences to a slice of [`Listener`], and can be collected and extended as a `Vec` can. The sockets of one
-/// setting are all on one port.
-///
-/// The [`Display`](fmt::Display) form has the first ten addresses; `{:#}` has a line for each socket, and
-/// for what was skipped or listed twice.
-///
-/// # Examples
-///
-/// ```
-/// let listeners = bindaddr::bind("localhost:0")?;
-/// assert_eq!(listeners.port(), Some(listeners[0].local_addr().port()));
-/// for listener in &listeners {
-///     assert!(listener.local_addr().ip().is_loopback());
-/// }
-///
-/// // TEST-NET-2 (RFC 5737), which no host has.
-/// let listeners = bindaddr::bind(["127.0.0.1:0", "-198.51.100.1:0"])?;
-/// assert_eq!(listeners.len(), 1);
-/// assert_eq!(listeners.skipped()[0].text(), "-198.51.100.1:0");
-///
-/// let std: Vec<std::net::TcpListener> = listeners.into_std();
-/// # Ok::<(), bindaddr::BindError>(())
-/// ```
-#[derive(Debug)]
-pub struct Listeners<S = TcpListener> {
-    listeners: Vec<Listener<S>>,
-    rest: Option<Box<Rest>>,
-}
-
-/// What became of the entries that have no socket of their own.
-#[derive(Debug)]
-pub(crate) struct Rest {
-    skipped: Vec<SettingError>,
-    duplicates: Vec<Duplicate>,
-    /// What the host lacks, and the setting or the list does without.
-    left_out: Vec<PlannedSocket>,
-}
-
-impl Rest {
-    /// Returns the rest of a plan; `None` if there is none.
-    pub(crate) fn of<'p>(
-        plan: &Plan,
-        mut skipped: Vec<SettingError>,
-        open: impl IntoIterator<Item = &'p PlannedSocket>,
-        left_out: Vec<PlannedSocket>,
-    ) -> Option<Box<Self>> {
-        let open: HashSet<(Position, SocketAddr)> = open
-            .into_iter()
-            .map(|planned| (planned.position(), planned.addr()))
-            .collect();
-        // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
-        // without it.
-        let kept: HashMap<(Position, Option<SocketAddr>), SettingError> = skipped
-            .iter()
-            .map(|error| ((error.position(), error.addr()), error.clone()))
-            .collect();
-        let mut duplicates = plan.duplicates.clone();
-        duplicates.retain(|duplicate| {
-            let Some(error) = kept.get(&(duplicate.kept_by, Some(duplicate.addr))) else {
-                // `*` and `localhost` do without IPv6 where the host has none.
-                return open.contains(&(duplicate.kept_by, duplicate.addr));
-            };
-            let entry = plan.entry_at(duplicate.position);
-            if let Some(entry) = entry.filter(|entry| entry.is_optional()) {
-                skipped.push(error.clone().at(entry.position, entry.text.clone()));
-            }
-            false
-        });
-        skipped.sort_by_key(SettingError::position);
-        let has_any = !skipped.is_empty() || !duplicates.is_empty() || !left_out.is_empty();
-        has_any.then(|| {
-            Box::new(Self {
-                skipped,
-                duplicates,
-                left_out,
-            })
-        })
-    }
-}
-
-impl<S> Listeners<S> {
-    /// Creates a list of the socket of a literal address.
-    pub(super) fn of_one(
-        socket: S,
-        local_addr: SocketAddr,
-        protocol: Protocol,
-        is_port_bound: bool,
-        options: &Options,
-    ) -> Self {
-        let Options {
-            freebind, backlog, ..
-        } = *options;
-        let listener = Listener {
-            socket,
-            local_addr,
-            namespace: Namespace::This,
-            only_v6: true,
-            protocol,
-            freebind,
-            device: None,
-            device_index: DeviceIndex::None,
-            is_ipv4_instead: false,
-            is_shared: false.into(),
-            is_port_bound,
-            backlog,
-            position: Position::default(),
-            place: 0,
-            text: None,
-        };
-        Self::from_iter([listener])
-    }
-
-    /// Borrows the sockets.
-    #[must_use]
-    pub fn as_slice(&self) -> &[Listener<S>] {
-        &self.listeners
-    }
-
-    /// Returns the port if all sockets have the same.
-    #[must_use]
-    pub fn port(&self) -> Option<u16> {
-        let mut ports = self.iter().map(|listener| listener.local_addr.port());
-        let first = ports.next()?;
-        ports.all(|port| port == first).then_some(first)
-    }
-
-    /// Returns the socket if there is one only, for servers that take one.
-    ///
-    /// # Errors
-    ///
-    /// The sockets themselves, if there are several or none.
-    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) refuses an entry that resolves to several addresses
-    /// before any is opened; a list of several entries is still several sockets.
-    pub fn into_single(mut self) -> Result<Listener<S>, Self> {
-        match (self.listeners.pop(), self.listeners.is_empty()) {
-            (Some(only), true) => Ok(only),
-            (last, _) => {
-                self.listeners.extend(last);
-                Err(self)
-            }
-        }
-    }
-
-    /// Converts into the std sockets, which block unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
-    #[must_use]
-    pub fn into_std(self) -> Vec<S> {
-        self.into_iter().map(Listener::into_std).collect()
-    }
-
-    /// Returns the optional entries that this host lacks, each with its cause.
-    #[must_use]
-    pub fn skipped(&self) -> &[SettingError] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.skipped)
-    }
-
-    /// Returns the addresses that are listed twice and were opened once.
-    #[must_use]
-    pub fn duplicates(&self) -> &[Duplicate] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.duplicates)
-    }
-
-    /// Returns the sockets whose address or family the host lacked when the others were opened.
-    pub(crate) fn left_out(&self) -> &[PlannedSocket] {
-        self.rest.as_ref().map_or(&[], |rest| &rest.left_out)
-    }
-
-    /// Keeps the sockets for which `keep` returns `true`, and closes the others.
-    pub fn retain(&mut self, keep: impl FnMut(&Listener<S>) -> bool) {
-        self.listeners.retain(keep);
-    }
-}
-
-impl<S> Listeners<S> {
-    /// Takes the sockets out.
-    pub(crate) fn take(&mut self) -> Vec<Listener<S>> {
-        mem::take(&mut self.listeners)
-    }
-
-    /// Sets what is open, in the order of the settings, and what became of the other entries.
-    pub(crate) fn replace(&mut self, listeners: Vec<Listener<S>>, rest: Option<Box<Rest>>) {
-        self.listeners = in_order(listeners);
-        self.rest = rest;
-    }
-
-    /// Converts the sockets; those that are left are closed if one cannot be.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn convert<T>(
-        self,
-        mut convert: impl FnMut(S) -> io::Result<T>,
-    ) -> io::Result<Listeners<T>> {
-        let listeners = self.listeners.into_iter();
-        Ok(Listeners {
-            listeners: listeners
-                .map(|listener| listener.convert(&mut convert))
-                .collect::<io::Result<_>>()?,
-            rest: self.rest,
-        })
-    }
-
-    /// Takes out the sockets at some indices.
-    pub(crate) fn extract(&mut self, indices: &HashSet<usize>) -> Vec<Listener<S>> {
-        let all = mem::take(&mut self.listeners).into_iter().enumerate();
-        let (out, rest): (Vec<_>, Vec<_>) = all.partition(|(index, _)| indices.contains(index));
-        self.listeners = rest.into_iter().map(|(_, listener)| listener).collect();
-        out.into_iter().map(|(_, listener)| listener).collect()
-    }
-
-    /// Converts the sockets of the engine, all of which are open.
-    pub(super) fn of(opened: Opened) -> Self
-    where
-        S: From<Socket>,
-    {
-        let sockets = opened.sockets.into_iter();
-        Self {
-            listeners: in_order(sockets.filter_map(OpenedSocket::into_own).collect()),
-            rest: opened.rest,
-        }
-    }
-}
-
-/// Sorts sockets by the setting that they are of.
-fn in_order<S>(mut listeners: Vec<Listener<S>>) -> Vec<Listener<S>> {
-    listeners.sort_by_key(|listener| (listener.position, listener.place));
-    listeners
-}
-
 impl OpenedSocket {
     /// Returns the listener of a socket that is open; `None` if it is not.
-    fn into_own<S: From<Socket>>(self) -> Option<Listener<S>> {
+    pub(super) fn into_own<S: From<Socket>>(self) -> Option<Listener<S>> {
         let convert = |socket: Socket| Ok::<S, Infallible>(socket.into());
         let Ok(own) = self.listener()?.convert(convert);
         Some(own)
@@ -772,143 +528,28 @@ impl OpenedSocket {
     /// Returns the listener of a socket that is open; `None` if it is not.
     fn listener(self) -> Option<Listener<Socket>> {
         let entry = &self.planned.entry;
+        let socket = self.socket?;
+        if let Some(handed) = &self.inherited {
+            handed.set_used();
+        }
         Some(Listener {
-            socket: self.socket?,
-            local_addr: self.local_addr,
-            namespace: self.namespace,
-            only_v6: self.planned.only_v6,
-            protocol: self.protocol,
-            freebind: entry.freebind,
-            device: entry.device.clone(),
-            device_index: self.device_index,
-            is_ipv4_instead: self.planned.is_ipv4_instead(),
-            is_shared: self.is_inherited.into(),
-            is_port_bound: self.planned.addr.port() != 0,
-            backlog: self.backlog,
-            position: entry.position,
-            place: self.planned.place,
-            text: Some(entry.text.clone()),
+            socket,
+            state: OpenState {
+                local_addr: self.local_addr,
+                namespace: self.namespace,
+                only_v6: self.planned.only_v6,
+                protocol: self.protocol,
+                freebind: Some(entry.freebind),
+                device: entry.device.clone(),
+                device_index: self.device_index,
+                is_ipv4_instead: self.planned.is_ipv4_instead(),
+                is_shared: self.inherited.is_some().into(),
+                is_port_bound: self.planned.addr.port() != 0,
+                backlog: self.backlog,
+                position: entry.position,
+                place: self.planned.place,
+                text: Some(entry.text.clone()),
+            },
         })
-    }
-}
-
-/// No socket.
-impl<S> Default for Listeners<S> {
-    fn default() -> Self {
-        Self {
-            listeners: Vec::new(),
-            rest: None,
-        }
-    }
-}
-
-impl<S> Deref for Listeners<S> {
-    type Target = [Listener<S>];
-
-    fn deref(&self) -> &[Listener<S>] {
-        &self.listeners
-    }
-}
-
-impl<S> FromIterator<Listener<S>> for Listeners<S> {
-    fn from_iter<I: IntoIterator<Item = Listener<S>>>(listeners: I) -> Self {
-        Self {
-            listeners: listeners.into_iter().collect(),
-            rest: None,
-        }
-    }
-}
-
-impl<S> Extend<Listener<S>> for Listeners<S> {
-    fn extend<I: IntoIterator<Item = Listener<S>>>(&mut self, listeners: I) {
-        self.listeners.extend(listeners);
-    }
-}
-
-impl<S: StdSocket> Listeners<S> {
-    /// Says who can connect to any of the sockets, the host being that of a snapshot.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// let listeners = bindaddr::bind("localhost:0")?;
-    /// let reach = listeners.reach(&bindaddr::Interfaces::system()?);
-    /// print!("{}", reach.banner("http"));
-    /// assert_eq!(reach.addrs().len(), listeners.as_slice().len());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn reach(&self, host: &Interfaces) -> Reach {
-        Reach::of_all(self.iter().map(|listener| listener.reach(host)), host)
-    }
-
-    /// Returns from how far away clients may connect to any of the sockets.
-    ///
-    /// It is for a guard against serving the world without authentication; see [`Exposure`].
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::{Exposure, Interfaces};
-    ///
-    /// let listeners = bindaddr::bind(["127.0.0.1:0", "*:0"])?;
-    /// assert!(listeners.exposure(&Interfaces::system()?) > Exposure::ThisHost);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        Exposures::on(host).of_all(self.iter().map(Listener::open_socket))
-    }
-
-    /// Returns the warnings about each socket and about all of them together, on the host of a snapshot.
-    ///
-    /// Routes, sysctls and the signs of a container are read, each time it is called. What cannot be read is not warned
-    /// about.
-    #[must_use]
-    pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
-        let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();
-        diagnose::warnings_of(&sockets, host)
-    }
-}
-
-impl<S: StdSocket> fmt::Display for Listeners<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !f.alternate() {
-            for (n, listener) in self.iter().take(SHOWN).enumerate() {
-                write!(f, "{}{listener}", if n == 0 { "" } else { ", " })?;
-            }
-            return match self.listeners.len().saturating_sub(SHOWN) {
-                0 => Ok(()),
-                more => write!(f, " and {more} more"),
-            };
-        }
-        for listener in self {
-            writeln!(f, "{listener:#}")?;
-        }
-        for skipped in self.skipped() {
-            writeln!(f, "skipped {}: {}", shown(skipped.text()), skipped.cause())?;
-        }
-        for duplicate in self.duplicates() {
-            writeln!(f, "{duplicate}")?;
-        }
-        Ok(())
-    }
-}
-
-impl<S> IntoIterator for Listeners<S> {
-    type Item = Listener<S>;
-    type IntoIter = std::vec::IntoIter<Listener<S>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.listeners.into_iter()
-    }
-}
-
-impl<'a, S> IntoIterator for &'a Listeners<S> {
-    type Item = &'a Listener<S>;
-    type IntoIter = std::slice::Iter<'a, Listener<S>>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.iter()
     }
 }

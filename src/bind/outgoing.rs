@@ -102,10 +102,10 @@ impl<'l> Outgoing<'l> {
     /// Adds an open socket, unless something else has it as well: closing it would not free its port, and stopping it
     /// would stop it there.
     pub(crate) fn add<S: OwnSocket>(&mut self, index: usize, listener: &'l Listener<S>) {
-        if listener.is_shared() {
+        if listener.state().is_shared() {
             return;
         }
-        let claim = comparable(listener.claim());
+        let claim = comparable(listener.state().claim());
         let port = listener.local_addr().port();
         let at = self.sockets.len();
         self.claims.add(at, claim, port);
@@ -116,8 +116,8 @@ impl<'l> Outgoing<'l> {
             socket: listener.sock_ref(),
             local_addr: listener.local_addr(),
             claim,
-            backlog: listener.backlog(),
-            is_port_bound: listener.is_port_bound(),
+            backlog: listener.state().backlog,
+            is_port_bound: listener.state().is_port_bound,
             reuse_port_before: Cell::new(None),
             is_stopped: Cell::new(false),
             is_replaced: Cell::new(false),

@@ -211,7 +211,7 @@ impl Evidence {
         let mut about_ipv6 = false;
         for attempt in attempts {
             let is_of_another_zone = matches!(attempt.errno(), Some((Step::Validate, _)));
-            about_interfaces |= is_of_another_zone;
+            about_interfaces |= is_of_another_zone || attempt.handed_over.is_some();
             let verdict = self.verdicts.get(&attempt.addr);
             let verdict = verdict.map(|errno| (Step::Bind, *errno));
             for (step, errno) in [attempt.errno(), verdict].into_iter().flatten() {

@@ -2,16 +2,16 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::{Attempt, Errno, Evidence, System};
+use super::{Attempt, Errno, Evidence, HandedOver, System};
 use crate::addr::network::is_group_addr;
 use crate::addr::{Host, ListenAddr, Zone, is_link_scoped, shown};
 use crate::diagnosis::{
-    Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Policy, Privilege, Step, is_listed,
-    without_repetition,
+    Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Mismatch, Policy, Privilege, Step,
+    is_listed, without_repetition,
 };
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::reach::Exposure;
-use crate::target::{BindTarget, ForeignReason, Wildcard, is_scoped, zone};
+use crate::target::{BindTarget, ForeignReason, Overlap, Protocol, Wildcard, is_scoped, zone};
 
 /// Returns the addresses that could be written in place of that of an attempt, the closest first; whether the
 /// kernel binds them is yet to be asked. `verdict` is what it says of the address.
@@ -76,6 +76,7 @@ pub(super) fn hints(causes: &[Cause], attempt: &Attempt<'_>, evidence: &Evidence
     // If more is wrong than the address, another address does not help.
     if let [cause] = causes {
         hints.extend(replacements(cause, attempt, evidence));
+        hints.extend(handed_over_instead(cause, attempt, evidence));
     }
     for cause in causes {
         hints.extend(of_cause(cause, attempt, evidence));
@@ -164,9 +165,66 @@ fn replacements(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Ve
             let device = evidence
                 .device_of(&instead)
                 .map(|name| evidence.name_of_device(name));
-            replacement(attempt, written, addr, device, host)
+            replacement(attempt, written, addr, device, host, None)
         })
         .collect()
+}
+
+/// Advises to write the address of a socket that was handed over.
+fn handed_over_instead(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Hint> {
+    let Cause::HandedOver {
+        mismatch: Mismatch::Addr(overlap),
+        ..
+    } = *cause
+    else {
+        return None;
+    };
+    let &HandedOver {
+        addr: handed,
+        only_v6,
+        ..
+    } = attempt.handed_over?;
+    let (host, written) = (evidence.interfaces.as_ref()?, attempt.written?);
+    let is_one_address = matches!(written.host(), Host::Ip { .. });
+    let claim = evidence.claim(&Attempt {
+        addr: handed,
+        only_v6,
+        ..*attempt
+    });
+    let beside = attempt.beside;
+    let is_in_list =
+        beside.is_some_and(|(list, own)| list.has_conflict_beside(own, claim, handed.port()));
+    // `[::]` names both families, or IPv6 alone by the option.
+    let is_wildcard = handed.is_ipv6() && handed.ip().is_unspecified();
+    let has_name = !is_wildcard || only_v6 == attempt.only_v6_option;
+    let is_usable = is_one_address && has_name && !is_in_list && attempt.device.is_none();
+    is_usable.then(|| {
+        let what = "is the address that was handed over";
+        let hint = replacement(attempt, written, handed, None, host, Some(what));
+        let is_wider = matches!(overlap, Overlap::Covers | Overlap::CoversAsDualStack);
+        match (hint.kind(), hint.replacement()) {
+            // Of a wider address that is no more exposed today.
+            (HintKind::Replace, Some(setting)) if is_wider => Hint::replacing(
+                HintKind::Widen,
+                format!("{hint}, which accepts more clients"),
+                setting.to_owned(),
+            ),
+            _ => hint,
+        }
+    })
+}
+
+/// Returns the line of a socket unit (systemd.socket(5)) by which a socket is handed over that fits.
+fn socket_unit(mismatch: &Mismatch, attempt: &Attempt<'_>) -> Option<Hint> {
+    let line = match (mismatch, attempt.protocol) {
+        (Mismatch::Ipv6Only, _) => "BindIPv6Only=both".to_owned(),
+        (Mismatch::DualStack, _) => "BindIPv6Only=ipv6-only".to_owned(),
+        (Mismatch::Device(_), _) => format!("BindToDevice={}", shown(attempt.device?)),
+        (Mismatch::Addr(_), Protocol::Tcp) => format!("ListenStream={}", attempt.addr),
+        (Mismatch::Addr(_), Protocol::Udp) => format!("ListenDatagram={}", attempt.addr),
+    };
+    let text = format!("`{line}` in the socket unit opens what the setting names");
+    (!is_scoped(attempt.addr)).then(|| configure(text))
 }
 
 /// Advises to write `addr`, and says so if that opens the server to more clients.
@@ -176,6 +234,7 @@ fn replacement(
     addr: SocketAddr,
     device: Option<&str>,
     host: &Interfaces,
+    what: Option<&str>,
 ) -> Hint {
     let ip = addr.ip();
     let named_zone = match addr {
@@ -196,7 +255,7 @@ fn replacement(
         zone: named_zone,
     });
     let exposure = exposure_of(&setting, attempt.only_v6_option, device, host);
-    let what = match ip {
+    let what = what.unwrap_or(match ip {
         IpAddr::V4(ip) if ip.is_unspecified() => "listens on every IPv4 address of this host",
         IpAddr::V6(ip) if ip.is_unspecified() && attempt.only_v6_option => {
             "listens on every IPv6 address of this host"
@@ -206,7 +265,7 @@ fn replacement(
         ip if ip == attempt.addr.ip() && zone(attempt.addr) == 0 => "adds the zone",
         ip if ip == attempt.addr.ip() => "has the zone of the interface that has the address",
         _ => "is the closest local address",
-    };
+    });
     let text = format!("`{setting}` {what}");
     let before = exposure_of(written, attempt.only_v6_option, device, host);
     // An unknown exposure counts as wider, and so does a wildcard in place of an address: it takes whatever address the
@@ -311,6 +370,23 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             let device = format!("`BindOptions::device` binds the socket to `{}`", shown(vrf));
             let device = Hint::new(HintKind::Program, device);
             exec.into_iter().chain([device]).collect()
+        }
+        Cause::HandedOver {
+            ip,
+            mismatch,
+            handed,
+        } => {
+            let is_allowed = *mismatch == Mismatch::Addr(Overlap::CoversAsDualStack)
+                && ip.is_unspecified()
+                && handed.ip().is_unspecified();
+            let allow = is_allowed.then(|| {
+                let text = "`Activation::allow_dual_stack` takes it for `0.0.0.0`, and serves IPv6 clients as well";
+                Hint::new(HintKind::Program, text)
+            });
+            socket_unit(mismatch, attempt)
+                .into_iter()
+                .chain(allow)
+                .collect()
         }
         Cause::RangeInUse { holders, .. }
             if holders.first().iter().any(|holder| holder.pid().is_none())

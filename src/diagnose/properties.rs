@@ -45,6 +45,7 @@ pub(super) fn attempt<'a>(addr: &str, step: Step, error: &'a io::Error) -> Attem
         before: None,
         beside: None,
         group: None,
+        handed_over: None,
         refused: Some((step, error)),
     }
 }

@@ -167,6 +167,16 @@ pub enum Cause {
         /// How many more have it.
         more: usize,
     },
+    /// The port is in use (`EADDRINUSE`) by a socket that was handed over to this process, which does not fit the setting.
+    #[non_exhaustive]
+    HandedOver {
+        /// The address that was wanted.
+        ip: IpAddr,
+        /// The address of that socket.
+        handed: SocketAddr,
+        /// How it differs from what was wanted.
+        mismatch: Mismatch,
+    },
     /// The port is in use (`EADDRINUSE`) by no socket that can be seen: by one that is bound
     /// and does not listen, which newer kernels only show, or by one that was closed since.
     #[non_exhaustive]
@@ -276,6 +286,32 @@ pub enum Cause {
         /// How far it came.
         step: Step,
     },
+}
+
+/// How a socket that was [handed over](Cause::HandedOver) differs from the one that the setting names.
+///
+/// # Examples
+///
+/// ```
+/// use bindaddr::Cause;
+/// use bindaddr::diagnosis::Mismatch;
+///
+/// /// Whether the unit opens more or less than the setting, and not just with other options.
+/// fn is_about_the_address(cause: &Cause) -> bool {
+///     matches!(cause, Cause::HandedOver { mismatch: Mismatch::Addr(_), .. })
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mismatch {
+    /// It has another address.
+    Addr(Overlap),
+    /// It accepts IPv6 clients only, and the setting names both families.
+    Ipv6Only,
+    /// It accepts IPv4 clients as well, and the setting names IPv6 alone.
+    DualStack,
+    /// It is bound to another interface, or to none.
+    Device(Option<String>),
 }
 
 /// What a process lacks for a [privileged port](Cause::PrivilegedPort).
@@ -436,6 +472,7 @@ impl Cause {
                 Facts::of("in-use").transient()
             }
             Self::InUse { .. } => Facts::of("in-use"),
+            Self::HandedOver { .. } => Facts::of("handed-over"),
             Self::InUseByUnknown { .. } => Facts::of("in-use-by-unknown").transient(),
             Self::TimeWait { .. } => Facts::of("time-wait").transient(),
             Self::RangeInUse { .. } => Facts::of("range-in-use"),

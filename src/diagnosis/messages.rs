@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::cause::{Cause, FamilyUnavailableReason, Policy, Privilege, RangeHolders};
+use super::cause::{Cause, FamilyUnavailableReason, Mismatch, Policy, Privilege, RangeHolders};
 use super::holder::{Holder, Who};
 use super::is_listed;
 use crate::addr::{Family, shown};
@@ -153,6 +153,18 @@ impl fmt::Display for Cause {
                 holders,
                 more,
             } => write_in_use(f, *ip, *port, holders, *more),
+            Self::HandedOver { ip, handed, mismatch } => {
+                write!(f, "port {} was handed over to the server as {handed}", handed.port())?;
+                match mismatch {
+                    Mismatch::Addr(overlap) => write_overlap(f, *ip, *overlap),
+                    Mismatch::Ipv6Only => f.write_str(", which is IPv6-only"),
+                    Mismatch::DualStack => f.write_str(", which also accepts IPv4 clients"),
+                    Mismatch::Device(Some(name)) => {
+                        write!(f, " on the interface {} only", shown(name))
+                    }
+                    Mismatch::Device(None) => f.write_str(" on every interface"),
+                }
+            }
             Self::InUseByUnknown { port } => write!(
                 f,
                 "port {port} is in use by a socket that the kernel does not list (for example one that is bound but not listening)"

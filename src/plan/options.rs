@@ -50,6 +50,18 @@ impl Options {
     pub(crate) fn has_inherited_sockets(&self) -> bool {
         false
     }
+
+    /// Returns `true` if a dual-stack wildcard that was handed over may serve an IPv4 one.
+    #[cfg(feature = "socket-activation")]
+    pub(crate) fn allows_dual_stack(&self) -> bool {
+        self.activation.allows_dual_stack()
+    }
+
+    #[cfg(not(feature = "socket-activation"))]
+    #[allow(clippy::unused_self)] // as with the feature
+    pub(crate) fn allows_dual_stack(&self) -> bool {
+        false
+    }
 }
 
 /// A callback that is called with each socket before bind(2).

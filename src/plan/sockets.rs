@@ -139,6 +139,17 @@ impl PlannedSocket {
         }
     }
 
+    /// Returns the dual-stack wildcard that serves an IPv4 one as well.
+    pub(crate) fn dual_stack_instead(&self) -> Self {
+        let mut addr = self.addr;
+        addr.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        Self {
+            addr,
+            only_v6: false,
+            ..self.clone()
+        }
+    }
+
     /// Returns `true` if it is the IPv4 wildcard that replaces a dual-stack one.
     pub(crate) fn is_ipv4_instead(&self) -> bool {
         self.addr.is_ipv4() && self.if_absent == IfAbsent::UseIpv4

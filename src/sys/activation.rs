@@ -24,17 +24,21 @@ use super::Protocol;
 /// turned away. A setting still says where to listen: a socket is taken where it fits, and whatever was not handed
 /// over is bound.
 ///
-/// A socket fits where its address, port, protocol and, of IPv6, `IPV6_V6ONLY` are those that would be bound, it
-/// listens, and it is bound to the interface of [`device`](crate::BindOptions::device), or without that option to none but its
-/// zone. So `*:80` and `[::]:80` are `ListenStream=80`, `0.0.0.0:80` is `ListenStream=0.0.0.0:80`, and port 0
-/// fits none. UDP-Lite, ICMP and connected UDP sockets fit no setting. Its backlog is the manager's, and so is its
-/// `SO_REUSEADDR`. It blocks unless [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a
-/// socket twice yields two descriptors for one open file description (open(2)), so that what is set on one holds for the
-/// other: only the first taking makes it block.
+/// A socket fits where it has the protocol, the address and the zone of the setting, listens, and is bound to the interface
+/// of [`device`](crate::BindOptions::device), or without that option to none but its zone. A port of the setting that may
+/// be several, as port 0 or a range, is that of the socket. `[::]` has to be dual-stack or IPv6-only as the setting is: so
+/// `ListenStream=80` is `*:80`, `[::]:80`, or both of `0.0.0.0:80` and `[::]:80`, which one socket serves then
+/// ([`Listeners::duplicates`](crate::Listeners::duplicates)). It would open `0.0.0.0:80` alone to IPv6 clients, so it has to
+/// be [allowed](Self::allow_dual_stack). UDP-Lite, ICMP and connected UDP sockets fit no setting. If a socket is in the way
+/// because it does not fit, the cause is [`HandedOver`](crate::Cause::HandedOver).
 ///
-/// Of a range the first port is taken that is handed over or free. While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that
-/// have it, so do its sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
-/// bound by them again.
+/// The backlog is the manager's, and so is `SO_REUSEADDR`. The socket blocks unless
+/// [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a socket twice yields two
+/// descriptors for one open file description (open(2)), so that what is set on one holds for the other: only the first
+/// taking makes it block, and only a setting with that very port takes it again.
+///
+/// While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that have it, so do its sockets: the port stays open
+/// when the listener is dropped, as it does at the manager, and may be bound by them again.
 ///
 /// Of several sockets on one address (`ReusePort=`, systemd.socket(5)) one is taken, and the kernel gives the others
 /// their share of the clients: hand over one.
@@ -44,7 +48,9 @@ use super::Protocol;
 /// reports it, and [`Listener::exposure`](crate::Listener::exposure) assumes the most.
 ///
 /// Unix sockets and others that fit no setting are kept for [`take_rest`](Self::take_rest).
-/// [`check`](crate::BindOptions::check) finds the sockets that it would take, and takes none.
+/// [`check`](crate::BindOptions::check) finds the sockets that it would take, and takes none; nor does a list that fails.
+/// [`Plan::apply`](crate::Plan::apply) takes them as [`bind`](crate::BindOptions::bind) does, so a reload keeps what was handed
+/// over. [`listeners`](Self::listeners) takes all of them, whatever the settings say.
 ///
 /// # Platform notes
 ///
@@ -68,7 +74,10 @@ use super::Protocol;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Default)]
-pub struct Activation(Option<Arc<HandedOver>>);
+pub struct Activation {
+    handed: Option<Arc<HandedOver>>,
+    allows_dual_stack: bool,
+}
 
 /// The name of a descriptor that has none (`sd_listen_fds_with_names(3)`).
 const UNNAMED: &str = "unknown";
@@ -79,49 +88,64 @@ pub(crate) const READY: &str = "bindaddr-ready";
 
 #[derive(Default)]
 struct HandedOver {
-    sockets: Vec<InheritedSocket>,
-    /// Sockets that are neither a TCP listener nor a UDP socket, each with its name.
+    sockets: Vec<Arc<InheritedSocket>>,
+    /// What is neither a TCP nor a UDP socket.
     #[cfg(unix)]
-    others: Mutex<Vec<(String, OwnedFd)>>,
+    others: Mutex<Vec<Other>>,
     /// Where to report to the previous process that this one is ready.
     #[cfg(unix)]
     ready: Mutex<Option<OwnedFd>>,
 }
 
+/// A descriptor that fits no setting.
+#[cfg(unix)]
+struct Other {
+    /// Its place among all descriptors.
+    place: usize,
+    name: String,
+    fd: OwnedFd,
+}
+
 impl HandedOver {
-    fn add(&mut self, name: &str, socket: Socket) {
+    fn add(&mut self, place: usize, name: &str, socket: Socket) {
         let addr = socket.local_addr().map(|addr| addr.as_socket());
         match (protocol_of(&socket), addr) {
-            (Some(protocol), Ok(Some(addr))) => self.sockets.push(InheritedSocket {
+            (Some(protocol), Ok(Some(addr))) => self.sockets.push(Arc::new(InheritedSocket {
+                place,
                 name: name.to_owned(),
                 socket,
                 protocol,
                 addr,
                 used: AtomicBool::new(false),
-            }),
+            })),
             #[cfg(unix)]
-            _ => self.add_other(name, socket.into()),
+            _ => self.add_other(place, name, socket.into()),
             #[cfg(not(unix))]
             _ => {}
         }
     }
 
     #[cfg(unix)]
-    fn add_other(&mut self, name: &str, other: OwnedFd) {
+    fn add_other(&mut self, place: usize, name: &str, fd: OwnedFd) {
         // A thread that panicked while it had the lock has left both whole.
         if name == READY {
             let ready = self.ready.get_mut();
-            *ready.unwrap_or_else(PoisonError::into_inner) = Some(other);
+            *ready.unwrap_or_else(PoisonError::into_inner) = Some(fd);
         } else {
             let others = self.others.get_mut();
-            others
-                .unwrap_or_else(PoisonError::into_inner)
-                .push((name.to_owned(), other));
+            others.unwrap_or_else(PoisonError::into_inner).push(Other {
+                place,
+                name: name.to_owned(),
+                fd,
+            });
         }
     }
 }
 
 pub(crate) struct InheritedSocket {
+    /// Its place among all descriptors.
+    #[cfg_attr(not(unix), allow(dead_code))]
+    place: usize,
     #[cfg_attr(not(unix), allow(dead_code))]
     name: String,
     socket: Socket,
@@ -153,12 +177,15 @@ impl Activation {
     /// ```
     pub fn from_env() -> io::Result<Self> {
         #[cfg(unix)]
+        let first;
+        #[cfg(unix)]
         {
             let variable = |name: &str| {
                 std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
             };
-            if !is_for_this_process(variable, std::process::id(), &is_inherited)? {
-                return Ok(Self::default());
+            match first_descriptor(variable, std::process::id(), &is_inherited)? {
+                None => return Ok(Self::default()),
+                Some(found) => first = found,
             }
         }
         // listenfd leaves it, as another library may read it.
@@ -174,15 +201,15 @@ impl Activation {
             let stream = fds.take_tcp_listener(n).ok().flatten().map(Socket::from);
             let datagram = || fds.take_udp_socket(n).ok().flatten().map(Socket::from);
             if let Some(socket) = stream.or_else(datagram) {
-                handed.add(name, socket);
+                handed.add(n, name, socket);
                 continue;
             }
             #[cfg(unix)]
-            if let Some(other) = take_other(&mut fds, n) {
-                handed.add_other(name, other);
+            if let Some(other) = take_other(&mut fds, n).or_else(|| open_again(first, n)) {
+                handed.add_other(n, name, other);
             }
         }
-        Ok(Self(Some(Arc::new(handed))))
+        Ok(Self::of(handed))
     }
 
     /// Takes sockets that were handed over in another way than by the environment, each with a name.
@@ -207,10 +234,41 @@ impl Activation {
     #[must_use]
     pub fn from_sockets(sockets: impl IntoIterator<Item = (String, OwnedFd)>) -> Self {
         let mut handed = HandedOver::default();
-        for (name, socket) in sockets {
-            handed.add(&name, socket.into());
+        for (place, (name, socket)) in sockets.into_iter().enumerate() {
+            handed.add(place, &name, socket.into());
         }
-        Self(Some(Arc::new(handed)))
+        Self::of(handed)
+    }
+
+    fn of(handed: HandedOver) -> Self {
+        Self {
+            handed: Some(Arc::new(handed)),
+            allows_dual_stack: false,
+        }
+    }
+
+    /// Sets whether the setting `0.0.0.0` may be served by a socket that was handed over as `[::]`, as `ListenStream=80`
+    /// makes it. By default it may not, because that socket accepts IPv6 clients as well; the port is in use then, and the
+    /// error says how it was handed over.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{Activation, BindOptions};
+    ///
+    /// let activation = Activation::from_env()?.allow_dual_stack(true);
+    /// let listeners = BindOptions::new().activation(activation).bind("0.0.0.0:0")?;
+    /// # let _ = listeners;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn allow_dual_stack(mut self, allow: bool) -> Self {
+        self.allows_dual_stack = allow;
+        self
+    }
+
+    pub(crate) fn allows_dual_stack(&self) -> bool {
+        self.allows_dual_stack
     }
 
     /// Returns `true` if no socket was handed over.
@@ -218,15 +276,15 @@ impl Activation {
         self.sockets().is_empty()
     }
 
-    pub(crate) fn sockets(&self) -> &[InheritedSocket] {
-        self.0.as_ref().map_or(&[], |inner| &inner.sockets)
+    pub(crate) fn sockets(&self) -> &[Arc<InheritedSocket>] {
+        self.handed.as_ref().map_or(&[], |inner| &inner.sockets)
     }
 
-    /// Takes the sockets that no setting has used so far: Unix sockets, other protocols, and the TCP and UDP
-    /// sockets of [`unused`](Self::unused).
+    /// Takes what no setting has used so far, in the order in which it was handed over: Unix sockets, other protocols,
+    /// FIFOs and files, and the TCP and UDP sockets of [`unused`](Self::unused).
     ///
-    /// Call it after binding. A descriptor that is not a socket, such as a FIFO of `ListenFIFO=`, stays open under its
-    /// number.
+    /// Call it after binding. A FIFO or a file (`ListenFIFO=`, `ListenSpecial=`) is opened again, non-blocking and at its
+    /// beginning, where `/proc/self/fd` and its permissions allow it; the descriptor that was handed over stays open.
     ///
     /// # Errors
     ///
@@ -256,8 +314,8 @@ impl Activation {
         self.take_unused(|_| true)
     }
 
-    /// Takes the sockets of a name (`FileDescriptorName=`, systemd.socket(5)) that no setting has used so far, in the order
-    /// in which they were handed over, those of other kinds last. Those without a name are called `unknown`.
+    /// Takes what has a name (`FileDescriptorName=`, systemd.socket(5)) and no setting has used so far, as
+    /// [`take_rest`](Self::take_rest) does. What was handed over without a name is called `unknown`.
     ///
     /// # Errors
     ///
@@ -285,28 +343,31 @@ impl Activation {
 
     #[cfg(unix)]
     fn take_unused(&self, is_wanted: impl Fn(&str) -> bool) -> io::Result<Vec<OwnedFd>> {
-        let Some(inner) = &self.0 else {
+        let Some(inner) = &self.handed else {
             return Ok(Vec::new());
         };
         let unused = inner.sockets.iter();
-        let unused: Vec<&InheritedSocket> = unused
-            .filter(|handed| !handed.used.load(Ordering::Relaxed) && is_wanted(&handed.name))
+        let unused: Vec<&Arc<InheritedSocket>> = unused
+            .filter(|handed| !handed.is_used() && is_wanted(&handed.name))
             .collect();
         let copies = unused.iter().map(|handed| handed.socket.try_clone());
         let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
         // None counts as taken before all of them could be.
-        let mut taken: Vec<OwnedFd> = copies.into_iter().map(OwnedFd::from).collect();
+        let places = unused.iter().map(|handed| handed.place);
+        let mut taken: Vec<(usize, OwnedFd)> =
+            places.zip(copies.into_iter().map(OwnedFd::from)).collect();
         for handed in unused {
-            handed.used.store(true, Ordering::Relaxed);
+            handed.set_used();
         }
         // A thread that panicked while it had the lock has left the list whole.
         let mut others = inner.others.lock().unwrap_or_else(PoisonError::into_inner);
         let (wanted, left) = std::mem::take(&mut *others)
             .into_iter()
-            .partition::<Vec<_>, _>(|(name, _)| is_wanted(name));
+            .partition::<Vec<_>, _>(|other| is_wanted(&other.name));
         *others = left;
-        taken.extend(wanted.into_iter().map(|(_, other)| other));
-        Ok(taken)
+        taken.extend(wanted.into_iter().map(|other| (other.place, other.fd)));
+        taken.sort_by_key(|(place, _)| *place);
+        Ok(taken.into_iter().map(|(_, fd)| fd).collect())
     }
 
     /// Reports to the previous process, if one [waits](crate::restart::Successor::wait_until_ready), that this one accepts
@@ -335,7 +396,7 @@ impl Activation {
     pub fn notify_ready(&self) -> io::Result<()> {
         use std::io::Write as _;
 
-        let Some(inner) = &self.0 else {
+        let Some(inner) = &self.handed else {
             return Ok(());
         };
         let ready = inner
@@ -347,10 +408,10 @@ impl Activation {
         ready.map_or(Ok(()), |mut ready| ready.write_all(b"1"))
     }
 
-    /// Iterates over the addresses of the sockets that no setting has used so far, not even in a list that failed.
+    /// Iterates over the addresses of the sockets that no setting has used so far.
     pub fn unused(&self) -> impl Iterator<Item = SocketAddr> {
         let sockets = self.sockets().iter();
-        let unused = sockets.filter(|handed| !handed.used.load(Ordering::Relaxed));
+        let unused = sockets.filter(|handed| !handed.is_used());
         unused.map(|handed| handed.addr)
     }
 }
@@ -376,9 +437,13 @@ impl InheritedSocket {
         self.addr
     }
 
-    /// Notes that the socket is used, and returns `true` the first time.
-    pub(crate) fn set_used(&self) -> bool {
-        !self.used.swap(true, Ordering::Relaxed)
+    /// Returns `true` if it was taken for a setting, or by its name.
+    pub(crate) fn is_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
     }
 }
 
@@ -428,28 +493,59 @@ fn take_other(fds: &mut ListenFd, n: usize) -> Option<OwnedFd> {
     kinds.find_map(|(family, kind)| fds.take_custom(n, family, kind, "socket").ok().flatten())
 }
 
+/// Opens a FIFO or a file again, because only unsafe code takes a descriptor by its number.
+#[cfg(unix)]
+fn open_again(first: u32, n: usize) -> Option<OwnedFd> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    // O_NONBLOCK of asm/fcntl.h: without it a FIFO that nobody writes to would be waited for.
+    let nonblocking = match std::env::consts::ARCH {
+        "mips" | "mips64" => 0x80,
+        "sparc" | "sparc64" => 0x4000,
+        _ => 0o4000,
+    };
+    let fd = first.checked_add(u32::try_from(n).ok()?)?;
+    // O_ACCMODE: O_RDONLY, O_WRONLY and O_RDWR.
+    let access = flags_of(fd)? & 3;
+    let file = fs::File::options()
+        .read(access != 1)
+        .write(access != 0)
+        .custom_flags(nonblocking)
+        .open(format!("/proc/self/fd/{fd}"));
+    file.ok().map(OwnedFd::from)
+}
+
+/// Returns the flags of a descriptor; `None` where procfs does not show them.
+#[cfg(unix)]
+fn flags_of(fd: u32) -> Option<u64> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
+    // Octal, proc_pid_fdinfo(5).
+    u64::from_str_radix(flags.trim(), 8).ok()
+}
+
 /// More descriptors than this are not looked through without procfs.
 #[cfg(unix)]
 const MOST: u32 = 1 << 10;
 
-/// Decides whether the descriptors that the environment names are for this process, and inherited; no descriptor
+/// Returns the first descriptor that the environment names for this process, if all of them were inherited; no descriptor
 /// is touched before.
 #[cfg(unix)]
-fn is_for_this_process(
+fn first_descriptor(
     variable: impl Fn(&str) -> Option<String>,
     pid: u32,
     is_inherited: &dyn Fn(u32) -> Inherited,
-) -> io::Result<bool> {
+) -> io::Result<Option<u32>> {
     let wrong = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     let Some(count) = variable("LISTEN_FDS") else {
-        return Ok(false);
+        return Ok(None);
     };
     let has_pid = match variable("LISTEN_PID").as_deref() {
         None | Some("") => false,
         Some(text) => match text.parse::<u32>() {
             Ok(of) if of == pid => true,
             // It is a parent's.
-            Ok(_) => return Ok(false),
+            Ok(_) => return Ok(None),
             Err(_) => return wrong(format!("LISTEN_PID is not a process id: {text:?}")),
         },
     };
@@ -494,10 +590,10 @@ fn is_for_this_process(
             Inherited::Unknown if count > MOST => {
                 return wrong(format!("LISTEN_FDS is larger than {MOST}: {count}"));
             }
-            Inherited::Unknown => return Ok(true),
+            Inherited::Unknown => return Ok(Some(first)),
         }
     }
-    Ok(true)
+    Ok(Some(first))
 }
 
 /// Whether a descriptor came with exec(2): one that does has no close-on-exec flag, which std sets on whatever a
@@ -514,26 +610,19 @@ enum Inherited {
 
 #[cfg(unix)]
 fn is_inherited(fd: u32) -> Inherited {
-    let info = match fs::read_to_string(format!("/proc/self/fdinfo/{fd}")) {
-        Ok(info) => info,
-        Err(err)
-            if err.kind() == io::ErrorKind::NotFound
-                && fs::exists("/proc/self/fdinfo").unwrap_or(false) =>
-        {
-            return Inherited::NotOpen;
-        }
-        Err(_) => return Inherited::Unknown,
-    };
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
-    // Octal, proc_pid_fdinfo(5). O_CLOEXEC differs on SPARC (asm/fcntl.h).
+    // O_CLOEXEC differs on SPARC (asm/fcntl.h).
     let close_on_exec = match std::env::consts::ARCH {
         "sparc" | "sparc64" => 0x40_0000,
         _ => 0o200_0000,
     };
-    match flags.and_then(|flags| u64::from_str_radix(flags.trim(), 8).ok()) {
+    let is_there = |path: &str| fs::exists(path);
+    match flags_of(fd) {
         Some(flags) if flags & close_on_exec == 0 => Inherited::Yes,
         Some(_) => Inherited::No,
-        None => Inherited::Unknown,
+        None => match is_there(&format!("/proc/self/fdinfo/{fd}")) {
+            Ok(false) if is_there("/proc/self/fdinfo").unwrap_or(false) => Inherited::NotOpen,
+            _ => Inherited::Unknown,
+        },
     }
 }
 
@@ -549,7 +638,9 @@ mod tests {
                 "LISTEN_FDS" => Some(count.to_owned()),
                 _ => None,
             };
-            is_for_this_process(variable, 42, inherited).map_err(|err| err.to_string())
+            first_descriptor(variable, 42, inherited)
+                .map(|first| first.is_some())
+                .map_err(|err| err.to_string())
         };
         let all = |_| Inherited::Yes;
         let no_proc = |_| Inherited::Unknown;

@@ -6,15 +6,13 @@ use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
-use super::{ChangeKind, Diff};
 use crate::bind::{
-    FailedSocket, Finished, Goal, Listener, Listeners, Opener, Opening, Outgoing, OwnSocket, Rest,
-    Verdict, explain,
+    FailedSocket, Finished, Found, Goal, Inherited, Listener, Listeners, Matched, Matching,
+    Missing, Opener, Opening, Outgoing, OwnSocket, Rest, Verdict, explain, match_sockets,
+    opener_beside, outgoing,
 };
-use crate::check::Check;
 use crate::diagnosis::{BindError, Diagnosis, Position, SettingError, Step};
-use crate::interfaces::Interfaces;
-use crate::plan::{Claims, Plan, PlannedSocket, in_opening_order};
+use crate::plan::{Duplicate, Plan, PlannedSocket, in_opening_order};
 use crate::target::Protocol;
 
 /// What [`Plan::apply`] does if a socket cannot be opened.
@@ -89,7 +87,7 @@ impl Update {
         &self.errors
     }
 
-    /// Returns why sockets that are [pending](ChangeKind::Pending) could not be opened yet.
+    /// Returns why sockets that are [pending](super::ChangeKind::Pending) could not be opened yet.
     #[must_use]
     pub fn pending(&self) -> &[SettingError] {
         &self.pending
@@ -137,7 +135,7 @@ impl Update {
         let addr = listener.local_addr();
         self.closed.push(addr);
         // The queue of a shared socket is not lost.
-        if listener.is_shared() {
+        if listener.state().is_shared() {
             self.open_elsewhere.push(addr);
         } else {
             let drained = listener.accept_waiting(&mut self.drained);
@@ -246,9 +244,10 @@ impl Plan {
 
 /// What an update opens, before it closes anything.
 pub(crate) struct Preparation<S> {
-    diff: Diff,
+    matching: Matching,
     opened: Vec<(PlannedSocket, Listener<S>)>,
     left_out: Vec<PlannedSocket>,
+    served: Vec<Duplicate>,
     skipped: Vec<SettingError>,
     errors: Vec<SettingError>,
     pending: Vec<SettingError>,
@@ -282,7 +281,9 @@ impl Update {
         if Outgoing::is_supported(protocol) {
             return;
         }
-        let overlapping = overlapping(protocol, listeners, &plan.diff(listeners));
+        let inherited = Inherited::of(plan, protocol);
+        let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
+        let overlapping = overlapping(protocol, listeners, &matching);
         for old in listeners.extract(&overlapping) {
             self.close(&old);
         }
@@ -309,27 +310,28 @@ impl<S: OwnSocket> Preparation<S> {
         listeners: &Listeners<S>,
     ) -> Result<Self, BindError> {
         let Missing {
-            diff,
+            matching,
             outgoing,
             mut opening,
-        } = Missing::open(plan, protocol, listeners, Goal::Listen);
+        } = Missing::open(plan, protocol, listeners, Goal::Listen, true);
         let failed = mem::take(&mut opening.failed);
         let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
         let lost = mem::take(&mut opening.lost);
         let (opened, unconverted) = convert(&mut opening);
         let failed = failed.into_iter().chain(unconverted).collect();
         let failed = explain(plan, protocol, failed, None);
-        let has_any = !opened.is_empty() || diff.kept().next().is_some();
+        let has_any = !opened.is_empty() || matching.sockets.iter().any(Matched::is_kept);
         let verdict = Verdict::of(plan, Vec::new(), failed, are_open && has_any);
         if verdict.errors.is_empty() {
             return Ok(Self {
                 opened,
                 left_out: opening.left_out,
+                served: opening.served,
                 skipped: verdict.skipped,
                 errors: Vec::new(),
                 pending: Vec::new(),
                 outgone: outgoing.finish(),
-                diff,
+                matching,
             });
         }
         drop(opened);
@@ -343,16 +345,20 @@ impl<S: OwnSocket> Preparation<S> {
     }
 
     fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {
-        let diff = plan.diff(listeners);
-        let changes = diff.changes.iter();
-        let pending = changes.filter(|change| change.kind() == ChangeKind::Pending);
-        let pending: Vec<&PlannedSocket> = pending
-            .filter_map(|change| change.planned.as_ref())
-            .collect();
-        let outgoing = outgoing(protocol, listeners, &diff);
-        let mut opener = opener_beside(plan, protocol, &diff, Goal::Listen, &outgoing);
-        let mut opening = Opening::default();
-        let new: Vec<PlannedSocket> = diff.to_open().cloned().collect();
+        let inherited = Inherited::of(plan, protocol);
+        let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
+        let (pending, missing): (Vec<&Matched>, Vec<&Matched>) = matching
+            .sockets
+            .iter()
+            .filter(|matched| !matched.is_open())
+            .partition(|matched| matched.is_pending);
+        let pending: Vec<&PlannedSocket> = pending.iter().map(|matched| &matched.planned).collect();
+        let outgoing = outgoing(protocol, listeners, &matching);
+        let mut opener = opener_beside(plan, protocol, &matching, Goal::Listen, &outgoing);
+        let mut opening = inherited.take(&matching, Goal::Listen);
+        opening.served.clone_from(&matching.served);
+        let new = missing.iter().map(|matched| matched.planned.clone());
+        let new: Vec<PlannedSocket> = new.collect();
         for sockets in in_opening_order(&new) {
             // Those on one port that is not known yet belong together.
             let together = match sockets[0].fixed_port() {
@@ -399,11 +405,12 @@ impl<S: OwnSocket> Preparation<S> {
         Self {
             opened,
             left_out: opening.left_out,
+            served: opening.served,
             skipped,
             errors,
             pending,
             outgone: outgoing.finish(),
-            diff,
+            matching,
         }
     }
 
@@ -415,24 +422,27 @@ impl<S: OwnSocket> Preparation<S> {
         update.drained.extend(self.outgone.drained);
         update.errors.extend(self.errors);
         update.pending.extend(self.pending);
-        for change in &self.diff.changes {
-            let index = change.open;
-            let Some((index, mut listener)) = index.and_then(|at| Some((at, old[at].take()?)))
-            else {
+        for matched in &self.matching.sockets {
+            let Some(Found::Same(at)) = matched.open else {
                 continue;
             };
-            match &change.planned {
-                Some(socket) if !change.is_to_close() => {
-                    listener.set_planned(socket);
-                    planned.push(socket.clone());
-                    let set = listener.set_backlog(plan.options.backlog);
-                    let error = set.map_err(|error| listen_error(listener.local_addr(), error));
-                    update.errors.extend(error.err());
-                    open.push(listener);
-                    update.kept += 1;
+            if let Some(mut listener) = old[at].take() {
+                listener.set_planned(&matched.planned);
+                planned.push(matched.planned.clone());
+                let set = listener.set_backlog(plan.options.backlog);
+                let error = set.map_err(|error| listen_error(listener.local_addr(), error));
+                update.errors.extend(error.err());
+                open.push(listener);
+                update.kept += 1;
+            }
+        }
+        for at in self.matching.to_close() {
+            match old[at].take() {
+                Some(listener) if self.outgone.stopped.contains(&at) => {
+                    update.close_stopped(&listener);
                 }
-                _ if self.outgone.stopped.contains(&index) => update.close_stopped(&listener),
-                _ => update.close(&listener),
+                Some(listener) => update.close(&listener),
+                None => {}
             }
         }
         for (socket, listener) in self.opened {
@@ -440,123 +450,11 @@ impl<S: OwnSocket> Preparation<S> {
             planned.push(socket);
             open.push(listener);
         }
-        let rest = Rest::of(plan, self.skipped, &planned, self.left_out);
+        let rest = Rest::of(plan, self.skipped, &planned, self.left_out, self.served);
         listeners.replace(open, rest);
         self.outgone.shared.clear_marks();
     }
 }
-
-/// What came of opening all sockets of a plan that are missing.
-struct Missing<'l> {
-    diff: Diff,
-    outgoing: Outgoing<'l>,
-    opening: Opening,
-}
-
-impl<'l> Missing<'l> {
-    /// Opens them beside those that are kept, all or none.
-    fn open<S: OwnSocket>(
-        plan: &Plan,
-        protocol: Protocol,
-        listeners: &'l Listeners<S>,
-        goal: Goal,
-    ) -> Self {
-        let mut released = HashSet::new();
-        let mut rounds = 0;
-        loop {
-            let diff = plan.diff_without(listeners, &released);
-            // What is pending is tried as well: the kernel has the last word, as for `bind`.
-            let missing = diff.changes.iter().filter(|change| change.open.is_none());
-            let missing = missing.filter_map(|change| change.planned.as_ref());
-            let mut new: Vec<PlannedSocket> = diff.to_open().chain(missing).cloned().collect();
-            new.sort_by_key(|socket| (socket.entry.number, socket.place));
-            new.dedup_by_key(|socket| (socket.entry.number, socket.place));
-            let outgoing = outgoing(protocol, listeners, &diff);
-            let opening = opener_beside(plan, protocol, &diff, goal, &outgoing).open(&new);
-            let in_the_way = entries_to_release(&opening.failed, &diff);
-            if in_the_way.is_empty() || !opening.lost.is_empty() {
-                return Self {
-                    diff,
-                    outgoing,
-                    opening,
-                };
-            }
-            // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
-            outgoing.finish().shared.clear_marks();
-            rounds += 1;
-            let is_shared = |socket: &&PlannedSocket| socket.entry.shares_free_port();
-            let shared = flexible(&diff).filter(is_shared);
-            let shared: HashSet<usize> = shared.map(|socket| socket.entry.number).collect();
-            // Entries that share a port give it up together.
-            if in_the_way.iter().any(|number| shared.contains(number)) {
-                released.extend(shared);
-            }
-            released.extend(in_the_way);
-            if rounds > FEW_ROUNDS {
-                released.extend(flexible(&diff).map(|socket| socket.entry.number));
-            }
-        }
-    }
-}
-
-impl Plan {
-    /// Reports what [`apply`](Self::apply) with [`Apply::AllOrNone`] would run into beside the open TCP listeners, as
-    /// [`check`](Self::check) does for [`bind`](Self::bind). The listeners are in no socket's way, whether they are kept or
-    /// would be closed.
-    ///
-    /// It is for a config that is read again: a mistake is reported before anything changes. Where a socket is to be opened
-    /// beside one that overlaps with it, both have `SO_REUSEPORT` while the kernel is asked, as in `apply`; if that is not
-    /// possible, the warning is [`SharingUnknown`](crate::diagnosis::WarningKind::SharingUnknown).
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use bindaddr::BindOptions;
-    ///
-    /// let options = BindOptions::new();
-    /// let listeners = options.bind("127.0.0.1:0")?;
-    /// let plan = options.plan(listeners[0].local_addr())?;
-    /// assert!(!plan.check().is_ok(), "the port is in use");
-    /// assert!(plan.check_beside(&listeners).is_ok());
-    /// # Ok::<(), bindaddr::BindError>(())
-    /// ```
-    #[must_use]
-    pub fn check_beside(&self, open: &Listeners) -> Check {
-        check_beside(self, Protocol::Tcp, open)
-    }
-
-    /// Reports what [`apply_udp`](Self::apply_udp) with [`Apply::AllOrNone`] would run into beside the open UDP sockets.
-    #[must_use]
-    pub fn check_udp_beside(&self, open: &Listeners<UdpSocket>) -> Check {
-        check_beside(self, Protocol::Udp, open)
-    }
-}
-
-fn check_beside<S: OwnSocket>(plan: &Plan, protocol: Protocol, open: &Listeners<S>) -> Check {
-    let Missing {
-        diff,
-        outgoing,
-        mut opening,
-    } = Missing::open(plan, protocol, open, Goal::Check);
-    outgoing.finish().shared.clear_marks();
-    let kept = diff.changes.iter().filter(|change| !change.is_to_close());
-    let kept = kept.filter_map(|change| Some((change.planned.as_ref()?, &open[change.open?])));
-    opening
-        .opened
-        .extend(kept.map(|(planned, listener)| listener.as_checked(planned)));
-    let host = Interfaces::system().ok();
-    Check::of(
-        plan,
-        Vec::new(),
-        plan.texts(),
-        protocol,
-        host.as_ref(),
-        opening,
-    )
-}
-
-/// How often a port is given up that was found to be in the way.
-const FEW_ROUNDS: usize = 3;
 
 /// Converts the sockets that are open, each with what was planned. Returns those that could not be as well.
 fn convert<S: OwnSocket>(
@@ -599,88 +497,20 @@ fn open_what_can_be(opener: &mut Opener<'_>, sockets: &[PlannedSocket]) -> Openi
     }
 }
 
-/// Returns what opens sockets beside those that are kept, and beside those that are to be closed.
-fn opener_beside<'p>(
-    plan: &'p Plan,
-    protocol: Protocol,
-    diff: &Diff,
-    goal: Goal,
-    outgoing: &'p Outgoing<'p>,
-) -> Opener<'p> {
-    let mut opener = Opener::new(&plan.options, protocol, goal, outgoing);
-    for socket in diff.kept() {
-        opener.add_open(socket, socket.addr.port());
-    }
-    opener
-}
-
-/// Returns the sockets that are to be closed.
-fn outgoing<'l, S: OwnSocket>(
-    protocol: Protocol,
-    listeners: &'l Listeners<S>,
-    diff: &Diff,
-) -> Outgoing<'l> {
-    let mut outgoing = Outgoing::new(protocol);
-    for index in diff.to_close() {
-        outgoing.add(index, &listeners[index]);
-    }
-    outgoing
-}
-
 /// Returns the sockets to close that are in the way of new ones, by index.
 fn overlapping<S: OwnSocket>(
     protocol: Protocol,
     listeners: &Listeners<S>,
-    diff: &Diff,
+    matching: &Matching,
 ) -> HashSet<usize> {
-    let outgoing = outgoing(protocol, listeners, diff);
+    let outgoing = outgoing(protocol, listeners, matching);
+    let missing = matching
+        .sockets
+        .iter()
+        .filter(|matched| matched.is_to_open());
     // A range can take another port.
-    let fixed = diff
-        .to_open()
-        .filter(|socket| socket.fixed_port().is_some());
+    let fixed = missing.filter(|matched| matched.planned.fixed_port().is_some());
     fixed
-        .flat_map(|socket| outgoing.in_the_way_of(socket))
+        .flat_map(|matched| outgoing.in_the_way_of(&matched.planned))
         .collect()
-}
-
-/// Returns the entries that kept a port although they may use another one, and whose port is in the way of a socket that
-/// failed; if a range failed and none is, all that kept one, because they may be in the way of those.
-fn entries_to_release(failed: &[FailedSocket], diff: &Diff) -> HashSet<usize> {
-    let flexible: Vec<&PlannedSocket> = flexible(diff).collect();
-    let mut claims = Claims::default();
-    for socket in &flexible {
-        if let Some(claim) = socket.exclusive_claim() {
-            claims.add(socket.entry.number, claim, socket.addr.port());
-        }
-    }
-    let kept: HashSet<usize> = flexible.iter().map(|socket| socket.entry.number).collect();
-    let failed = failed.iter().filter(|failed| !failed.is_skipped());
-    let mut released = HashSet::new();
-    let mut has_range = false;
-    for failed in failed {
-        let socket = &failed.planned;
-        has_range |= socket.is_range();
-        if failed.is_in_use() && kept.contains(&socket.entry.number) {
-            released.insert(socket.entry.number);
-        }
-        let is_about_port = failed.is_in_use() || socket.is_range();
-        let Some(claim) = socket.exclusive_claim().filter(|_| is_about_port) else {
-            continue;
-        };
-        let in_the_way = socket
-            .ports()
-            .filter_map(|port| claims.conflict(claim, port));
-        released.extend(in_the_way.map(|(number, _)| number));
-    }
-    if released.is_empty() && has_range {
-        return kept;
-    }
-    released
-}
-
-/// Iterates over the sockets of a plan on a port that their entry has kept, or would keep, and may have another.
-fn flexible(diff: &Diff) -> impl Iterator<Item = &PlannedSocket> {
-    let planned = diff.changes.iter();
-    let planned = planned.filter_map(|change| change.planned.as_ref());
-    planned.filter(|socket| socket.ports() != socket.entry.written.ports())
 }

@@ -196,6 +196,15 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
             STAYS,
         ),
         (
+            "handed-over",
+            Cause::HandedOver {
+                ip: ip("0.0.0.0"),
+                handed: "[::]:80".parse().expect("an address"),
+                mismatch: Mismatch::Addr(Overlap::CoversAsDualStack),
+            },
+            STAYS,
+        ),
+        (
             "in-use-by-unknown",
             Cause::InUseByUnknown { port: 80 },
             PASSES,
@@ -311,7 +320,7 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
         );
         kinds.insert(std::mem::discriminant(&cause));
     }
-    assert_eq!(kinds.len(), 40, "one of each");
+    assert_eq!(kinds.len(), 41, "one of each");
     // What no host has does not come.
     for dead in ["224.0.0.1", "255.255.255.255", "192.168.255.255", "0.1.2.3"] {
         let cause = Cause::NotOnThisHost(foreign(dead));
@@ -566,6 +575,7 @@ fn where_the_system_was_not_asked_an_error_has_a_kind() {
     }
 }
 
+#[allow(clippy::too_many_lines)] // a table
 #[test]
 fn every_hint_is_for_the_causes_that_it_helps() {
     use HintKind::{Configure, Inspect, Program};
@@ -600,6 +610,16 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 Inspect,
                 "`ss -antup 'sport = :80'`, run as root, shows which process holds the port",
             )],
+            "handed-over" => &[
+                (
+                    Configure,
+                    "`ListenStream=127.0.0.1:80` in the socket unit opens what the setting names",
+                ),
+                (
+                    Program,
+                    "`Activation::allow_dual_stack` takes it for `0.0.0.0`, and serves IPv6 clients as well",
+                ),
+            ],
             "privileged-port" => &[
                 (
                     Configure,

@@ -1,63 +1,104 @@
 //! Which open sockets are those of a plan: [`match_sockets`].
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 
-use super::Prospects;
-use crate::bind::{Listener, Listeners};
+use super::listener::OpenState;
+use super::prospects::Prospects;
+use super::{Listener, Listeners};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
-use crate::plan::{Claims, IfAbsent, Plan, PlannedSocket};
+use crate::plan::{Claims, Duplicate, IfAbsent, Plan, PlannedSocket};
 use crate::target::{DeviceIndex, zone};
 
 /// The sockets of a plan, each with the open one that it is, and the open ones that are none of the plan's.
-pub(super) struct Matching {
-    pub(super) sockets: Vec<Matched>,
-    pub(super) rest: Vec<usize>,
+pub(crate) struct Matching {
+    pub(crate) sockets: Vec<Matched>,
+    /// By their place among the open ones.
+    pub(crate) rest: Vec<usize>,
+    /// Addresses of the plan that a socket on another one of its addresses serves.
+    pub(crate) served: Vec<Duplicate>,
 }
 
 /// A socket of a plan.
-pub(super) struct Matched {
+pub(crate) struct Matched {
     /// On the port of the others of its entry, if they have one.
-    pub(super) planned: PlannedSocket,
-    pub(super) open: Option<Found>,
+    pub(crate) planned: PlannedSocket,
+    pub(crate) open: Option<Found>,
     /// Whether it is not open, and cannot be opened at present.
-    pub(super) is_pending: bool,
+    pub(crate) is_pending: bool,
 }
 
-/// An open socket, by its place among the open ones.
+/// The socket that a planned one is.
 #[derive(Clone, Copy)]
-pub(super) enum Found {
+pub(crate) enum Found {
+    /// By its place among the open ones.
     Same(usize),
     /// It is bound to an interface that was deleted and created again.
-    Replaced {
-        at: usize,
-        from: u32,
-        to: u32,
-    },
+    Replaced { at: usize, from: u32, to: u32 },
+    /// By its place among those that were handed over.
+    #[cfg_attr(not(feature = "socket-activation"), allow(dead_code))]
+    Inherited(usize),
 }
 
-/// Finds the open socket of each socket of a plan.
+impl Matched {
+    /// Returns `true` if there is a socket for it, which stays open or was handed over.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.open, Some(Found::Same(_) | Found::Inherited(_)))
+    }
+
+    /// Returns `true` if a socket is to be opened that the host can have at present.
+    pub(crate) fn is_to_open(&self) -> bool {
+        !self.is_open() && !self.is_pending
+    }
+
+    /// Returns `true` if it is open, and stays so.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.open, Some(Found::Same(_)))
+    }
+}
+
+impl Matching {
+    /// Iterates over the sockets to close, by their place among the open ones.
+    pub(crate) fn to_close(&self) -> impl Iterator<Item = usize> {
+        let replaced = self
+            .sockets
+            .iter()
+            .filter_map(|matched| match matched.open {
+                Some(Found::Replaced { at, .. }) => Some(at),
+                _ => None,
+            });
+        replaced.chain(self.rest.iter().copied())
+    }
+}
+
+/// Finds the open socket of each socket of a plan, among those of the server and those that were handed over to it.
 ///
 /// A fixed port is looked up. An entry on a port of the kernel's choice or in a range keeps one open port for all of its
 /// sockets, on which nothing else of the plan is in its way: that of the same entry, else that of one with the same text,
-/// else any. Of the last, the range that ends first takes its lowest port, so that as many ranges as can be have one.
-pub(super) fn match_sockets<'o, S>(
-    plan: &'o Plan,
-    open: &'o Listeners<S>,
-    prospects: &'o Prospects<'o>,
+/// else any. Of the last, the range that ends first takes its lowest port, so that as many ranges as can be have one. An
+/// entry of `released` keeps none.
+pub(crate) fn match_sockets<S>(
+    plan: &Plan,
+    open: &Listeners<S>,
+    inherited: &[OpenState],
     released: &HashSet<usize>,
 ) -> Matching {
+    let own = open.iter().map(Listener::state);
+    let states: Vec<&OpenState> = own.chain(inherited).collect();
+    let (sockets, served) = wanted(plan, &states);
+    let prospects = Prospects::of(plan, open.left_out());
     let mut matcher = Matcher {
-        pool: Pool::new(open),
-        prospects,
+        pool: Pool::new(&states, open.len()),
+        prospects: &prospects,
         claims: Claims::default(),
-        matched: Vec::with_capacity(plan.sockets.len()),
+        matched: Vec::with_capacity(sockets.len()),
     };
     let mut entries = Vec::new();
     let is_alike =
         |one: &PlannedSocket, other: &PlannedSocket| one.entry.number == other.entry.number;
-    for sockets in plan.sockets.chunk_by(is_alike) {
+    for sockets in sockets.chunk_by(is_alike) {
         let first = matcher.matched.len();
         let unmatched = sockets.iter().map(|socket| Matched {
             planned: socket.clone(),
@@ -111,6 +152,66 @@ pub(super) fn match_sockets<'o, S>(
     Matching {
         rest: matcher.pool.rest(),
         sockets: matcher.matched,
+        served,
+    }
+}
+
+/// Returns the sockets of a plan as they can be beside those that another process has as well, whose ports cannot be bound
+/// again: a dual-stack wildcard serves `0.0.0.0` and `[::]` of the plan as one socket, and `0.0.0.0` alone if that is
+/// allowed. Returns the addresses that have no socket of their own, too.
+fn wanted<'p>(plan: &'p Plan, states: &[&OpenState]) -> (Cow<'p, [PlannedSocket]>, Vec<Duplicate>) {
+    let mut sockets = Cow::Borrowed(&plan.sockets[..]);
+    let mut served = Vec::new();
+    let dual_stack = states.iter().filter(|state| {
+        let ip = state.local_addr.ip();
+        state.is_shared() && ip.is_ipv6() && ip.is_unspecified() && !state.only_v6
+    });
+    for state in dual_stack {
+        let port = state.local_addr.port();
+        let wildcards = sockets.iter().enumerate().filter(|(_, socket)| {
+            let has_port = socket.ports().contains(&port) || *socket.ports().end() == 0;
+            has_port && socket.addr.ip().is_unspecified() && is_on_device_of(state, socket)
+        });
+        let (ipv4, ipv6): (Vec<_>, Vec<_>) =
+            wildcards.partition(|(_, socket)| socket.addr.is_ipv4());
+        // Entries that may have several ports have one each.
+        let is_pair = |ipv4: &PlannedSocket, ipv6: &PlannedSocket| {
+            let are_fixed = ipv4.fixed_port().is_some() && ipv6.fixed_port().is_some();
+            ipv6.only_v6 && (are_fixed || ipv4.entry.number == ipv6.entry.number)
+        };
+        let pair = ipv4.iter().find_map(|(at, ipv4)| {
+            let (with, _) = ipv6.iter().find(|(_, ipv6)| is_pair(ipv4, ipv6))?;
+            Some((*at, *with))
+        });
+        let alone = ipv4.iter().find(|(_, ipv4)| ipv4.fixed_port().is_some());
+        let alone = alone.filter(|_| ipv6.is_empty() && plan.options.allows_dual_stack());
+        match (pair, alone.map(|(at, _)| *at)) {
+            (Some((ipv4, ipv6)), _) => {
+                let sockets = sockets.to_mut();
+                sockets[ipv6].only_v6 = false;
+                let kept_by = sockets[ipv6].position();
+                let ipv4 = sockets.remove(ipv4);
+                served.push(Duplicate {
+                    position: ipv4.position(),
+                    kept_by,
+                    addr: ipv4.addr,
+                });
+            }
+            (None, Some(ipv4)) => {
+                let sockets = sockets.to_mut();
+                sockets[ipv4] = sockets[ipv4].dual_stack_instead();
+            }
+            (None, None) => {}
+        }
+    }
+    (sockets, served)
+}
+
+/// Returns `true` if an open socket is bound to the interface of a planned one, or like it to none.
+pub(super) fn is_on_device_of(state: &OpenState, socket: &PlannedSocket) -> bool {
+    match (state.device_index, socket.entry.device_index) {
+        (DeviceIndex::Known(own), DeviceIndex::Known(wanted)) => own == wanted,
+        _ => state.device.as_deref() == socket.device(),
     }
 }
 
@@ -122,15 +223,15 @@ enum Wanted {
     Any,
 }
 
-struct Matcher<'o, S> {
-    pool: Pool<'o, S>,
+struct Matcher<'o> {
+    pool: Pool<'o>,
     prospects: &'o Prospects<'o>,
     /// Of the sockets whose port is known, by the place of the first socket of their entry.
     claims: Claims,
     matched: Vec<Matched>,
 }
 
-impl<'o, S> Matcher<'o, S> {
+impl<'o> Matcher<'o> {
     /// Matches the sockets of an entry on a port. The first one is at `first`.
     fn set_port(&mut self, first: usize, sockets: &[PlannedSocket], port: u16) {
         for (at, socket) in sockets.iter().enumerate() {
@@ -143,7 +244,7 @@ impl<'o, S> Matcher<'o, S> {
             }
             self.matched[first + at] = Matched {
                 planned,
-                open: open.map(Found::Same),
+                open: open.map(|at| self.pool.found(at)),
                 is_pending,
             };
         }
@@ -241,8 +342,10 @@ enum Device<'a> {
 }
 
 /// The open sockets, and which of them are matched.
-struct Pool<'o, S> {
-    open: &'o Listeners<S>,
+struct Pool<'o> {
+    open: &'o [&'o OpenState],
+    /// How many of them are the server's; the others were handed over.
+    own: usize,
     is_taken: Vec<bool>,
     by_port: HashMap<(Key<'o>, u16), Vec<usize>>,
     ports: HashMap<Key<'o>, BTreeSet<u16>>,
@@ -252,10 +355,11 @@ struct Pool<'o, S> {
     by_text: HashMap<&'o str, VecDeque<u16>>,
 }
 
-impl<'o, S> Pool<'o, S> {
-    fn new(open: &'o Listeners<S>) -> Self {
+impl<'o> Pool<'o> {
+    fn new(open: &'o [&'o OpenState], own: usize) -> Self {
         let mut pool = Self {
             open,
+            own,
             is_taken: vec![false; open.len()],
             by_port: HashMap::new(),
             ports: HashMap::new(),
@@ -263,25 +367,30 @@ impl<'o, S> Pool<'o, S> {
             by_entry: HashMap::new(),
             by_text: HashMap::new(),
         };
-        for (at, listener) in open.iter().enumerate() {
-            let addr = listener.local_addr();
-            let (ip, port, device) = (addr.ip(), addr.port(), listener.device_option());
-            for key in keys_of(listener) {
+        for (at, state) in open.iter().enumerate() {
+            let addr = state.local_addr;
+            let (ip, port, device) = (addr.ip(), addr.port(), state.device.as_deref());
+            for key in keys_of(state) {
                 pool.by_port.entry((key, port)).or_default().push(at);
                 pool.ports.entry(key).or_default().insert(port);
             }
-            if device.is_some() || zone(addr) != 0 {
+            if at < own && (device.is_some() || zone(addr) != 0) {
                 let alike = pool.on_interfaces.entry((ip, port, device));
                 alike.or_default().push(at);
             }
-            if let Some(text) = listener.text() {
-                pool.by_entry
-                    .entry((listener.position(), text))
-                    .or_insert(port);
+            if let Some(text) = state.text.as_deref() {
+                pool.by_entry.entry((state.position, text)).or_insert(port);
                 pool.by_text.entry(text).or_default().push_back(port);
             }
         }
         pool
+    }
+
+    fn found(&self, at: usize) -> Found {
+        match at.checked_sub(self.own) {
+            None => Found::Same(at),
+            Some(at) => Found::Inherited(at),
+        }
     }
 
     /// Takes the open socket that is a planned one.
@@ -293,9 +402,9 @@ impl<'o, S> Pool<'o, S> {
 
     fn set_taken(&mut self, at: usize) {
         self.is_taken[at] = true;
-        let listener = &self.open[at];
-        let port = listener.local_addr().port();
-        for key in keys_of(listener) {
+        let state = self.open[at];
+        let port = state.local_addr.port();
+        for key in keys_of(state) {
             let alike = self.by_port.entry((key, port)).or_default();
             alike.retain(|other| *other != at);
             if alike.is_empty() {
@@ -309,29 +418,28 @@ impl<'o, S> Pool<'o, S> {
         self.find_exact(planned).or_else(|| {
             let may_be_ipv4 = planned.if_absent == IfAbsent::UseIpv4;
             let found = may_be_ipv4.then(|| self.find_exact(&planned.ipv4_instead()))??;
-            self.open[found].is_ipv4_instead().then_some(found)
+            self.open[found].is_ipv4_instead.then_some(found)
         })
     }
 
     fn find_exact(&self, planned: &PlannedSocket) -> Option<usize> {
         let wanted_zone = zone(planned.addr);
-        let find = |device, is_fitting: fn(&Listener<S>) -> bool| {
+        let find = |device, is_fitting: fn(&OpenState) -> bool| {
             let key = key_of(planned, device);
             let alike = self.by_port.get(&(key, planned.addr.port()))?.iter();
             alike.copied().find(|at| {
-                let listener = &self.open[*at];
+                let state = self.open[*at];
                 // A zone that is not the device's is not open anywhere.
-                let is_in_zone = wanted_zone == 0 || wanted_zone == zone(listener.local_addr());
-                is_in_zone && is_fitting(listener)
+                let is_in_zone = wanted_zone == 0 || wanted_zone == zone(state.local_addr);
+                is_in_zone && is_fitting(state)
             })
         };
         match (planned.device(), planned.entry.device_index) {
             (None, _) => find(Device::None, |_| true),
             (Some(name), DeviceIndex::Known(index)) => find(Device::Index(index), |_| true)
                 .or_else(|| {
-                    let has_no_index = |listener: &Listener<S>| {
-                        !matches!(listener.device_index(), DeviceIndex::Known(_))
-                    };
+                    let has_no_index =
+                        |state: &OpenState| !matches!(state.device_index, DeviceIndex::Known(_));
                     find(Device::Name(name), has_no_index)
                 }),
             (Some(_), DeviceIndex::Missing(_)) => None,
@@ -355,14 +463,14 @@ impl<'o, S> Pool<'o, S> {
             .on_interfaces
             .get(&(addr.ip(), addr.port(), planned.device()));
         alike?.iter().copied().find_map(|at| {
-            let listener = &self.open[at];
-            let from = match listener.device_index() {
+            let state = self.open[at];
+            let from = match state.device_index {
                 DeviceIndex::Known(index) => index,
-                _ => zone(listener.local_addr()),
+                _ => zone(state.local_addr),
             };
             let is_alike = !self.is_taken[at]
-                && listener.is_only_v6() == planned.is_only_v6()
-                && listener.is_freebind() == planned.entry.freebind;
+                && state.is_only_v6() == planned.is_only_v6()
+                && state.freebind == Some(planned.entry.freebind);
             // An address that moved to another interface leaves that of the socket in place; the name of a device may
             // be another interface's now.
             let is_gone = || host.is_some_and(|host| host.by_index(from).is_none());
@@ -404,34 +512,41 @@ impl<'o, S> Pool<'o, S> {
     }
 
     fn rest(self) -> Vec<usize> {
-        let taken = self.is_taken.into_iter().enumerate();
+        let taken = self.is_taken.into_iter().enumerate().take(self.own);
         let rest = taken.filter_map(|(at, is_taken)| (!is_taken).then_some(at));
         rest.collect()
     }
 }
 
-fn keys_of<S>(listener: &Listener<S>) -> impl Iterator<Item = Key<'_>> {
-    let addr = listener.local_addr();
-    let key = move |zone, device| Key {
-        ip: addr.ip(),
-        zone,
-        only_v6: listener.is_only_v6(),
-        freebind: listener.is_freebind(),
-        device,
-    };
-    let index = match listener.device_index() {
+fn keys_of(state: &OpenState) -> impl Iterator<Item = Key<'_>> {
+    let addr = state.local_addr;
+    let index = match state.device_index {
         DeviceIndex::Known(index) => Some(Device::Index(index)),
         _ => None,
     };
-    let keys = match listener.device_option() {
-        None => [Some(key(zone(addr), Device::None)), None],
-        // The zone of a socket with a device is that of the device.
-        Some(name) => [
-            Some(key(0, Device::Name(name))),
-            index.map(|index| key(0, index)),
-        ],
-    };
-    keys.into_iter().flatten()
+    // The zone of a socket with a device is that of the device; one that was handed over in a zone may have been bound by
+    // either.
+    let by_zone = (zone(addr), Device::None);
+    let by_name = state.device.as_deref().map(|name| (0, Device::Name(name)));
+    let by_index = index.filter(|_| by_name.is_some());
+    let is_by_zone = by_name.is_none() || state.freebind.is_none() && zone(addr) != 0;
+    let places = [
+        is_by_zone.then_some(by_zone),
+        by_name,
+        by_index.map(|index| (0, index)),
+    ];
+    let places = places.into_iter().flatten();
+    places.flat_map(move |(zone, device)| {
+        let freebind = [false, true].into_iter();
+        let freebind = freebind.filter(|free| state.freebind.is_none_or(|own| own == *free));
+        freebind.map(move |freebind| Key {
+            ip: addr.ip(),
+            zone,
+            only_v6: state.is_only_v6(),
+            freebind,
+            device,
+        })
+    })
 }
 
 fn key_on_device(planned: &PlannedSocket) -> Key<'_> {
