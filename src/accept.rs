@@ -4,9 +4,6 @@
 // What `axum::serve` takes.
 #[cfg(feature = "axum")]
 mod axum;
-// What following a host reports.
-#[cfg(feature = "watch")]
-mod event;
 // Follows the addresses of the host.
 #[cfg(feature = "watch")]
 mod follow;
@@ -28,16 +25,15 @@ use tokio::runtime;
 use tokio::task::AbortHandle;
 use tokio::time::{Sleep, sleep};
 
-use crate::bind::{Listener, Listeners};
-use crate::diagnosis::BindError;
+use crate::addr::canonical;
+use crate::bind::{Listener, Listeners, is_about_one_client};
 use crate::plan::Plan;
 use crate::target::Protocol;
+pub use crate::update::HandleError;
 use crate::update::{Apply, Preparation, Update};
 
 #[cfg(feature = "axum")]
 pub use self::axum::Peer;
-#[cfg(feature = "watch")]
-pub use self::event::Event;
 
 /// Accepts connections on all listeners of a server, for frameworks that take one.
 ///
@@ -111,21 +107,6 @@ type OnError = dyn FnMut(&io::Error) + Send + Sync;
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
-/// Why a [`Handle`] could not change the sockets of its acceptor.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum HandleError {
-    /// The sockets of the plan cannot be opened; the acceptor has those that it had.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The acceptor was dropped or stopped, and has no sockets any more.
-    #[error("the acceptor has stopped")]
-    Stopped,
-    /// The runtime does not give a socket back.
-    #[error("cannot take the sockets from the runtime")]
-    Runtime(#[source] io::Error),
-}
-
 /// What the acceptor and its handles have in common.
 struct Shared {
     state: RwLock<State>,
@@ -140,6 +121,9 @@ struct Shared {
     runtime: runtime::Handle,
     /// The plan that is followed.
     followed: Mutex<Option<Plan>>,
+    /// Tells the task that follows it to try again what an update could not do.
+    #[cfg(feature = "watch")]
+    has_failed: tokio::sync::Notify,
     /// The task that follows it.
     task: Mutex<Option<AbortHandle>>,
 }
@@ -185,6 +169,8 @@ impl Acceptor {
                 turn: tokio::sync::Mutex::new(()),
                 runtime: runtime::Handle::current(),
                 followed: Mutex::default(),
+                #[cfg(feature = "watch")]
+                has_failed: tokio::sync::Notify::new(),
                 task: Mutex::default(),
             }),
             next: 0,
@@ -298,31 +284,9 @@ fn poll_socket(
 ) -> Poll<io::Result<(net::TcpStream, SocketAddr)>> {
     loop {
         match ready!(socket.poll_accept(cx)) {
-            // accept(2): these are errors of the connection, and the next one may be well.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::ConnectionAborted
-                        | io::ErrorKind::ConnectionReset
-                        | io::ErrorKind::ConnectionRefused
-                        | io::ErrorKind::HostUnreachable
-                        | io::ErrorKind::NetworkUnreachable
-                        | io::ErrorKind::NetworkDown
-                        | io::ErrorKind::Interrupted
-                ) => {}
+            Err(error) if is_about_one_client(&error) => {}
             result => return Poll::Ready(result),
         }
-    }
-}
-
-/// Returns an IPv4-mapped address as IPv4.
-fn canonical(addr: SocketAddr) -> SocketAddr {
-    match addr {
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
-            Some(ip) => SocketAddr::new(ip.into(), addr.port()),
-            None => addr,
-        },
-        SocketAddr::V4(_) => addr,
     }
 }
 
@@ -409,7 +373,27 @@ impl Handle {
         if let Some(followed) = &mut *self.0.followed() {
             followed.clone_from(plan);
         }
+        #[cfg(feature = "watch")]
+        if !update.errors().is_empty() {
+            self.0.has_failed.notify_one();
+        }
         Ok(update)
+    }
+
+    /// Adds the listeners to a handover, for the process that replaces this one. The acceptor goes on; it may be
+    /// [stopped](Self::stop) or dropped once the other process is ready.
+    ///
+    /// # Errors
+    ///
+    /// [`HandleError::Stopped`] if the acceptor was dropped or stopped, and [`HandleError::Io`] where a descriptor cannot be
+    /// duplicated.
+    #[cfg(all(unix, feature = "restart"))]
+    pub fn hand_over(&self, handover: &mut crate::restart::Handover) -> Result<(), HandleError> {
+        let state = self.0.read();
+        if state.is_stopped {
+            return Err(HandleError::Stopped);
+        }
+        handover.add(&state.listeners).map_err(HandleError::Io)
     }
 
     /// Stops the acceptor, and returns its listeners with what waits in their queues, for a restart. They are
@@ -432,7 +416,7 @@ impl Handle {
         self.0.end_task();
         self.0.wake();
         let listeners = listeners.convert(net::TcpListener::into_std);
-        listeners.map_err(HandleError::Runtime)
+        listeners.map_err(HandleError::Io)
     }
 
     /// Returns the addresses of the sockets that are open at present.

@@ -517,3 +517,15 @@ impl Keyword {
 pub(crate) fn is_link_scoped(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02)
 }
+
+/// Returns an IPv4-mapped address as IPv4.
+#[cfg(any(feature = "tokio", feature = "watch"))]
+pub(crate) fn canonical(addr: SocketAddr) -> SocketAddr {
+    match addr {
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4_mapped() {
+            Some(ip) => SocketAddr::new(ip.into(), addr.port()),
+            None => addr,
+        },
+        SocketAddr::V4(_) => addr,
+    }
+}

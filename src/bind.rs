@@ -49,6 +49,8 @@ pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
 use engine::{listen_all, open_plain};
 use listener::OpenState;
 pub(crate) use listener::OwnSocket;
+#[cfg(any(feature = "tokio", feature = "watch"))]
+pub(crate) use listener::is_about_one_client;
 pub use listener::{Listener, StdSocket};
 pub use listeners::Listeners;
 pub(crate) use listeners::Rest;

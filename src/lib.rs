@@ -93,6 +93,8 @@ pub mod restart;
 mod serde;
 mod sys;
 pub mod target;
+#[cfg(feature = "watch")]
+pub mod threads;
 pub mod update;
 #[cfg(feature = "watch")]
 mod watch;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use command_fds::{CommandFdExt as _, FdMapping};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_setfd};
 
-use crate::bind::Listeners;
+use crate::bind::{Listener, Listeners};
 use crate::sys::READY;
 
 /// Sockets for another process, in systemd's protocol (`sd_listen_fds(3)`).
@@ -78,17 +78,33 @@ impl Handover {
         Self::default()
     }
 
-    /// Adds listeners, TCP or UDP, under the names `listen-0`, `listen-1` and so on. They stay open here.
+    /// Adds listeners, TCP or UDP. They stay open here. Each has the text of its setting as its name, if it can be one, or
+    /// else `listen-0`, `listen-1` and so on by its place: a name has no colon.
     ///
     /// # Errors
     ///
     /// The system's, where a descriptor cannot be duplicated.
     pub fn add<S: AsFd>(&mut self, listeners: &Listeners<S>) -> io::Result<()> {
         for listener in listeners {
-            let name = format!("listen-{}", self.sockets.len());
-            self.add_socket(&name, listener.as_std())?;
-            listener.set_shared();
+            self.add_listener(listener, listener.as_std())?;
         }
+        Ok(())
+    }
+
+    /// Adds the socket of a listener.
+    pub(crate) fn add_listener<S>(
+        &mut self,
+        listener: &Listener<S>,
+        socket: impl AsFd,
+    ) -> io::Result<()> {
+        let text = listener
+            .state()
+            .text
+            .as_deref()
+            .filter(|text| is_name(text));
+        let number = format!("listen-{}", self.sockets.len());
+        self.add_socket(text.unwrap_or(&number), socket)?;
+        listener.set_shared();
         Ok(())
     }
 
@@ -99,8 +115,7 @@ impl Handover {
     /// A name that `LISTEN_FDNAMES` cannot have: it is empty, longer than 255 bytes, or has a colon or a control
     /// character. The system's, where the descriptor cannot be duplicated.
     pub fn add_socket(&mut self, name: &str, socket: impl AsFd) -> io::Result<()> {
-        let is_odd = |c: char| c == ':' || c.is_control();
-        if name.is_empty() || name.len() > 255 || name.contains(is_odd) {
+        if !is_name(name) {
             let text = format!("a descriptor cannot be called {name:?}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -188,6 +203,12 @@ impl Handover {
             return Ok(copies);
         }
     }
+}
+
+/// Returns `true` if `LISTEN_FDNAMES` can have the name (`sd_listen_fds_with_names(3)`).
+fn is_name(name: &str) -> bool {
+    let is_odd = |c: char| c == ':' || c.is_control();
+    !name.is_empty() && name.len() <= 255 && !name.contains(is_odd)
 }
 
 fn set_variables(command: &mut Command, names: &[String]) {

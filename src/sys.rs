@@ -62,10 +62,10 @@ pub(crate) use activation::READY;
 pub(crate) use container::{container_marker, is_pod};
 pub(crate) use errno::Errno;
 pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};
-#[cfg(all(feature = "watch", target_os = "linux"))]
-pub(crate) use linux::AddrEvents;
 #[cfg(fuzzing)]
 pub(crate) use linux::parsers_accept_any_bytes;
+#[cfg(all(feature = "watch", target_os = "linux"))]
+pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
     allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
@@ -73,7 +73,7 @@ pub(crate) use linux::{
     processes_with, routed_loopback, sockets,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
-pub(crate) use other::AddrEvents;
+pub(crate) use other::{AddrEvents, Wakeup};
 pub(crate) use probe::{
     default_sources, device_of, device_of_new_sockets, is_broadcast, lowest_is_broadcast,
 };

@@ -5,6 +5,15 @@
 mod apply;
 // What that would run into.
 mod check;
+// What following a host reports.
+#[cfg(feature = "watch")]
+mod event;
+// Follows the addresses of the host.
+#[cfg(feature = "watch")]
+mod follow;
+// Why a running server could not be changed.
+#[cfg(any(feature = "tokio", feature = "watch"))]
+mod handle_error;
 
 use std::collections::HashSet;
 use std::fmt;
@@ -20,7 +29,15 @@ use crate::plan::{Plan, PlannedSocket};
 use crate::target::{BindTarget, zone};
 #[cfg(feature = "tokio")]
 pub(crate) use apply::Preparation;
+#[cfg(feature = "watch")]
+pub(crate) use apply::apply;
 pub use apply::{Apply, Update};
+#[cfg(feature = "watch")]
+pub use event::Event;
+#[cfg(feature = "watch")]
+pub(crate) use follow::{Following, Pause};
+#[cfg(any(feature = "tokio", feature = "watch"))]
+pub use handle_error::HandleError;
 
 #[cfg(feature = "watch")]
 pub use crate::watch::Watch;

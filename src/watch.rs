@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use crate::sys::AddrEvents;
+use crate::sys::{AddrEvents, Wakeup};
 
 /// Reports when addresses or interfaces of this host may have changed.
 ///
@@ -88,6 +88,15 @@ impl Watch {
     /// ```
     pub fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
         self.0.wait(timeout)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, and returns `false` as soon as `wakeup` is used.
+    pub(crate) fn wait_unless(
+        &mut self,
+        wakeup: &Wakeup,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
+        self.0.wait_unless(Some(wakeup), timeout)
     }
 }
 

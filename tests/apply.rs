@@ -543,6 +543,7 @@ fn failed_apply_resumes_a_stopped_socket() {
             .apply(&mut open, Apply::AllOrNone)
             .unwrap_err();
         assert_eq!(err.cause().name(), "in-use");
+        assert!(!SockRef::from(open[0].as_std()).nonblocking().unwrap());
         assert!(is_served("127.0.0.1:5000".parse().unwrap(), &open));
         // Another failure stops nothing.
         let client = TcpStream::connect("127.0.0.1:5000").unwrap();

@@ -8,8 +8,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bindaddr::accept::{Acceptor, Event};
-use bindaddr::update::Apply;
+use bindaddr::accept::Acceptor;
+use bindaddr::update::{Apply, Event};
 use bindaddr::{BindOptions, Listeners, Plan};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::{sleep, timeout};
@@ -232,6 +232,25 @@ fn what_fails_is_tried_again() {
                 .matches("port 6000 is in use")
                 .count();
             assert_eq!(count, 1, "a failure is reported once");
+        });
+    });
+}
+
+#[test]
+fn partial_update_is_tried_again() {
+    in_namespace("partial_update_is_tried_again", || {
+        runtime().block_on(async {
+            let mut server = Server::start("127.0.0.1:5000");
+            let other = TcpListener::bind("127.0.0.1:6000").unwrap();
+            let changed = plan("127.0.0.1:5000, 127.0.0.1:6000");
+            let handle = server.acceptor.handle();
+            let update = handle.apply(&changed, Apply::BestEffort).await.unwrap();
+            assert_eq!((update.kept(), update.errors().len()), (1, 1));
+            server.logs("port 6000 is in use").await;
+            // Nothing of the host changes.
+            drop(other);
+            server.opens(&["127.0.0.1:5000", "127.0.0.1:6000"]).await;
+            assert!(server.serves("127.0.0.1:6000").await);
         });
     });
 }

@@ -1,14 +1,15 @@
 //! Follows the addresses of the host: [`Acceptor::follow`] (features `tokio` and `watch`).
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use super::event::{Event, News};
 use super::{Acceptor, HandleError, Shared};
-use crate::interfaces::Interfaces;
 use crate::plan::Plan;
-use crate::update::{Apply, Diff, Watch};
+use crate::update::{Apply, Event, Following, Pause, Watch};
 
 impl Acceptor {
     /// Opens and closes sockets as the addresses of the host change: those of `plan`, which the listeners were bound by, or
@@ -58,12 +59,11 @@ impl Acceptor {
     ) -> io::Result<Self> {
         // It watches before the host is read, so that nothing changes unseen in between.
         let changes = Changes::new(Watch::new()?)?;
-        let last = plan.diff(&self.shared.read().listeners);
+        let following = Following::new(&plan, &self.shared.read().listeners);
         *self.shared.followed() = Some(plan);
         let follower = Follower {
             shared: self.shared.clone(),
-            last,
-            news: News::default(),
+            following,
             on_event,
         };
         let task = self.shared.runtime.spawn(follower.run(changes));
@@ -77,19 +77,13 @@ impl Acceptor {
 
 struct Follower<F> {
     shared: Arc<Shared>,
-    /// What was open after the last step.
-    last: Diff,
-    news: News,
+    following: Following,
     on_event: F,
 }
 
 impl<F: FnMut(&Event)> Follower<F> {
-    /// The pause before what failed is tried again, which doubles up to the longest.
-    const FIRST_PAUSE: Duration = Duration::from_millis(100);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
     async fn run(mut self, mut changes: Changes) {
-        let mut pause = Self::FIRST_PAUSE;
+        let mut pause = Pause::default();
         loop {
             let is_settled = match self.step().await {
                 Ok(is_settled) => is_settled,
@@ -97,22 +91,26 @@ impl<F: FnMut(&Event)> Follower<F> {
                 Err(HandleError::Stopped) => return,
                 Err(_) => false,
             };
-            let changed = if is_settled {
-                changes.next().await.map(|()| true)
-            } else {
-                match tokio::time::timeout(pause, changes.next()).await {
-                    Ok(changed) => changed.map(|()| true),
-                    Err(_) => Ok(false),
+            let waited = async {
+                if is_settled {
+                    Some(self.shared.next_change(&mut changes).await)
+                } else {
+                    let next = changes.next();
+                    tokio::time::timeout(pause.get(), next).await.ok()
                 }
             };
-            match changed {
-                Ok(true) => pause = Self::FIRST_PAUSE,
-                Ok(false) => pause = (2 * pause).min(Self::LONGEST_PAUSE),
+            match waited.await {
+                Some(Ok(())) => {
+                    self.following.set_watched();
+                    pause.reset();
+                }
+                None => pause.grow(),
                 // Without notifications it looks now and then.
-                Err(error) => {
-                    self.tell(Event::Unwatched(error));
-                    tokio::time::sleep(pause).await;
-                    pause = (2 * pause).min(Self::LONGEST_PAUSE);
+                Some(Err(error)) => {
+                    let event = self.following.unwatched(error);
+                    self.tell(event);
+                    tokio::time::sleep(pause.get()).await;
+                    pause.grow();
                 }
             }
         }
@@ -125,36 +123,41 @@ impl<F: FnMut(&Event)> Follower<F> {
         let Some(plan) = shared.followed().clone() else {
             return Ok(true);
         };
-        let host = match Interfaces::system() {
-            Ok(host) => host.with_system_default_sources(),
-            Err(error) => {
-                self.tell(Event::HostUnreadable(error));
-                return Ok(false);
-            }
-        };
-        let plan = match plan.replan(&host) {
+        let plan = match self.following.replan(&plan) {
             Ok(plan) => plan,
-            Err(error) => {
-                self.tell(Event::PlanFailed(error));
+            Err(event) => {
+                self.tell(event);
                 return Ok(false);
             }
         };
-        let diff = plan.diff(&shared.read().listeners);
-        let changes = diff.since(&self.last).into_iter().cloned();
+        let before = plan.diff(&shared.read().listeners);
         let update = shared.apply(&plan, Apply::BestEffort)?;
-        self.last = plan.diff(&shared.read().listeners);
+        let after = plan.diff(&shared.read().listeners);
         *shared.followed() = Some(plan);
         let is_settled = update.errors().is_empty() && update.pending().is_empty();
-        for event in self.news.of(changes, update) {
+        for event in self.following.events(&before, after, update) {
             (self.on_event)(&event);
         }
         Ok(is_settled)
     }
 
-    fn tell(&mut self, event: Event) {
-        if let Some(event) = self.news.of_failure(event) {
+    fn tell(&mut self, event: Option<Event>) {
+        if let Some(event) = event {
             (self.on_event)(&event);
         }
+    }
+}
+
+impl Shared {
+    /// Waits until the host has changed, or an update could not do everything.
+    async fn next_change(&self, changes: &mut Changes) -> io::Result<()> {
+        let mut next = pin!(changes.next());
+        let mut has_failed = pin!(self.has_failed.notified());
+        poll_fn(|cx| match has_failed.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => next.as_mut().poll(cx),
+        })
+        .await
     }
 }
 

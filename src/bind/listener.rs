@@ -319,13 +319,25 @@ pub(super) fn accept_waiting(
                 waiting.push((client.into(), peer));
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            // The client has gone by now.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if is_about_one_client(&error) => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+/// Returns `true` if an error of accept(2) is that of a connection, and the next one may be well (accept(2)).
+pub(crate) fn is_about_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::Interrupted
+    )
 }
 
 impl<S: StdSocket> fmt::Display for Listener<S> {

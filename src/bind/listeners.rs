@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-#[cfg(feature = "tokio")]
+#[cfg(any(feature = "tokio", feature = "watch"))]
 use std::io;
 use std::mem;
 use std::net::{SocketAddr, TcpListener};
@@ -183,7 +183,7 @@ impl<S> Listeners<S> {
     }
 
     /// Converts the sockets; those that are left are closed if one cannot be.
-    #[cfg(feature = "tokio")]
+    #[cfg(any(feature = "tokio", feature = "watch"))]
     pub(crate) fn convert<T>(
         self,
         mut convert: impl FnMut(S) -> io::Result<T>,

@@ -53,6 +53,8 @@ struct OutgoingSocket<'l> {
     /// What `SO_REUSEPORT` was before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
+    /// Whether it blocked before it was drained.
+    was_blocking: Cell<bool>,
     /// Whether the sockets are open that it has stopped for.
     is_replaced: Cell<bool>,
 }
@@ -120,6 +122,7 @@ impl<'l> Outgoing<'l> {
             is_port_bound: listener.state().is_port_bound,
             reuse_port_before: Cell::new(None),
             is_stopped: Cell::new(false),
+            was_blocking: Cell::new(false),
             is_replaced: Cell::new(false),
         });
     }
@@ -206,6 +209,7 @@ impl<'l> Outgoing<'l> {
             if old.is_stopped.get() || !old.is_port_bound {
                 continue;
             }
+            old.was_blocking.set(is_blocking(&old.socket));
             let _ = accept_waiting(&old.socket, &mut self.drained.borrow_mut());
             old.is_stopped
                 .set(old.socket.shutdown(Shutdown::Read).is_ok());
@@ -236,6 +240,9 @@ impl<'l> Outgoing<'l> {
         let stopped = self.sockets.iter().filter(|old| is_wanted(old));
         let stopped = stopped.filter(|old| old.is_stopped.take());
         let failed = stopped.filter_map(|old| {
+            if old.was_blocking.get() {
+                let _ = old.socket.set_nonblocking(false);
+            }
             let (_, error) = listen(&old.socket, Protocol::Tcp, old.backlog).err()?;
             Some((old.local_addr, error))
         });
@@ -273,6 +280,17 @@ impl<'l> Outgoing<'l> {
             Identity::of(&socket).map(|identity| identity.owner)
         })
     }
+}
+
+#[cfg(unix)]
+fn is_blocking(socket: &Socket) -> bool {
+    !socket.nonblocking().unwrap_or(true)
+}
+
+/// No socket stops there.
+#[cfg(not(unix))]
+fn is_blocking(_: &Socket) -> bool {
+    false
 }
 
 /// What became of outgoing sockets while new ones were opened.

@@ -27,7 +27,7 @@ mod tests;
 use std::io;
 
 #[cfg(all(feature = "watch", target_os = "linux"))]
-pub(crate) use events::AddrEvents;
+pub(crate) use events::{AddrEvents, Wakeup};
 pub(crate) use namespace::{Capability, Namespace};
 pub(crate) use procfs::{
     Status, has_ipv4_routes, has_ipv6, has_local_ipv6, ipv6_addrs, open_files, processes_with,

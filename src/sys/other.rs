@@ -75,15 +75,64 @@ impl AddrEvents {
         Ok(Self { last })
     }
 
-    #[allow(clippy::unnecessary_wraps)] // as on Linux
     pub(crate) fn wait(&mut self, timeout: Option<std::time::Duration>) -> io::Result<bool> {
+        self.wait_unless(None, timeout)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, and returns `false` as soon as `wakeup` is used.
+    #[allow(clippy::unnecessary_wraps)] // as on Linux
+    pub(crate) fn wait_unless(
+        &mut self,
+        wakeup: Option<&Wakeup>,
+        timeout: Option<std::time::Duration>,
+    ) -> io::Result<bool> {
         let due = Self::PERIOD.saturating_sub(self.last.elapsed());
         let is_due = timeout.is_none_or(|timeout| timeout >= due);
-        std::thread::sleep(timeout.map_or(due, |timeout| timeout.min(due)));
+        let pause = timeout.map_or(due, |timeout| timeout.min(due));
+        match wakeup {
+            Some(wakeup) if wakeup.is_used_within(pause) => return Ok(false),
+            Some(_) => {}
+            None => std::thread::sleep(pause),
+        }
         if is_due {
             self.last = std::time::Instant::now();
         }
         Ok(is_due)
+    }
+}
+
+/// Wakes whoever waits for events, from another thread.
+#[cfg(all(feature = "watch", not(target_os = "linux")))]
+#[derive(Debug, Default)]
+pub(crate) struct Wakeup {
+    is_used: std::sync::Mutex<bool>,
+    condition: std::sync::Condvar,
+}
+
+#[cfg(all(feature = "watch", not(target_os = "linux")))]
+impl Wakeup {
+    #[allow(clippy::unnecessary_wraps)] // as on Linux
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self::default())
+    }
+
+    pub(crate) fn wake(&self) {
+        *self
+            .is_used
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = true;
+        self.condition.notify_all();
+    }
+
+    /// Waits, and returns `true` as soon as it is used.
+    pub(crate) fn is_used_within(&self, timeout: std::time::Duration) -> bool {
+        let is_used = self.is_used.lock();
+        let is_used = is_used.unwrap_or_else(std::sync::PoisonError::into_inner);
+        let waited = self
+            .condition
+            .wait_timeout_while(is_used, timeout, |is_used| !*is_used);
+        let (mut is_used, _) = waited.unwrap_or_else(std::sync::PoisonError::into_inner);
+        std::mem::take(&mut *is_used)
     }
 }
 

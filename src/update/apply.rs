@@ -131,7 +131,7 @@ impl Update {
         &self.open_elsewhere
     }
 
-    fn close<S: OwnSocket>(&mut self, listener: &Listener<S>) {
+    pub(crate) fn close<S: OwnSocket>(&mut self, listener: &Listener<S>) {
         let addr = listener.local_addr();
         self.closed.push(addr);
         // The queue of a shared socket is not lost.
@@ -255,7 +255,7 @@ pub(crate) struct Preparation<S> {
     outgone: Finished,
 }
 
-fn apply<S: OwnSocket>(
+pub(crate) fn apply<S: OwnSocket>(
     plan: &Plan,
     protocol: Protocol,
     listeners: &mut Listeners<S>,

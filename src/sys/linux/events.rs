@@ -1,7 +1,8 @@
 //! Notifications of rtnetlink(7): [`AddrEvents`].
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,6 +37,15 @@ impl AddrEvents {
     /// Waits until something may have changed since the last call, and returns `true`; or `false`
     /// after `timeout`.
     pub(crate) fn wait(&mut self, timeout: Option<Duration>) -> io::Result<bool> {
+        self.wait_unless(None, timeout)
+    }
+
+    /// Waits as [`wait`](Self::wait) does, and returns `false` as soon as `wakeup` is used.
+    pub(crate) fn wait_unless(
+        &mut self,
+        wakeup: Option<&Wakeup>,
+        timeout: Option<Duration>,
+    ) -> io::Result<bool> {
         let begun = Instant::now();
         loop {
             if self.drain()? {
@@ -47,12 +57,17 @@ impl AddrEvents {
             }
             // A timeout that does not fit is as good as none.
             let left = left.and_then(|left| Timespec::try_from(left).ok());
-            match poll(
-                &mut [PollFd::new(&self.socket, PollFlags::IN)],
-                left.as_ref(),
-            ) {
+            let socket = [self.socket.as_fd()].into_iter();
+            let waited_for = socket.chain(wakeup.map(|wakeup| wakeup.receiver.as_fd()));
+            let mut fds: Vec<PollFd<'_>> = waited_for
+                .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+                .collect();
+            match poll(&mut fds, left.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
+            }
+            if wakeup.is_some_and(Wakeup::is_used) {
+                return Ok(false);
             }
         }
     }
@@ -78,5 +93,45 @@ impl AddrEvents {
 impl AsFd for AddrEvents {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+/// Wakes whoever waits for events, from another thread.
+#[derive(Debug)]
+pub(crate) struct Wakeup {
+    receiver: UnixStream,
+    sender: UnixStream,
+}
+
+impl Wakeup {
+    pub(crate) fn new() -> io::Result<Self> {
+        let (receiver, sender) = UnixStream::pair()?;
+        receiver.set_nonblocking(true)?;
+        sender.set_nonblocking(true)?;
+        Ok(Self { receiver, sender })
+    }
+
+    pub(crate) fn wake(&self) {
+        // Where it is full it wakes anyway.
+        let _ = (&self.sender).write(&[0]);
+    }
+
+    /// Waits, and returns `true` as soon as it is used.
+    pub(crate) fn is_used_within(&self, timeout: Duration) -> bool {
+        let timeout = Timespec::try_from(timeout).ok();
+        let _ = poll(
+            &mut [PollFd::new(&self.receiver, PollFlags::IN)],
+            timeout.as_ref(),
+        );
+        self.is_used()
+    }
+
+    /// Returns `true` if it was used since the last call.
+    fn is_used(&self) -> bool {
+        let mut is_used = false;
+        while matches!((&self.receiver).read(&mut [0; 64]), Ok(1..)) {
+            is_used = true;
+        }
+        is_used
     }
 }

@@ -1,11 +1,11 @@
-//! What following the addresses of a host reports: [`Event`] (features `tokio` and `watch`).
+//! What following the addresses of a host reports: [`Event`] (feature `watch`).
 
 use std::fmt;
 use std::io;
 
+use super::{Change, ChangeKind, Update};
 use crate::diagnosis::{BindError, SettingError};
 use crate::interfaces::InterfacesError;
-use crate::update::{Change, ChangeKind, Update};
 
 /// A step of a server that follows the addresses of its host, for a log.
 ///
@@ -46,13 +46,13 @@ impl fmt::Display for Event {
 
 /// What was reported last, so that a failure is not reported with each attempt.
 #[derive(Default)]
-pub(crate) struct News {
+pub(super) struct News {
     failures: Vec<String>,
 }
 
 impl News {
     /// Returns the events of an update, without the failures that were reported before.
-    pub(crate) fn of(
+    pub(super) fn of(
         &mut self,
         changes: impl Iterator<Item = Change>,
         update: Update,
@@ -75,7 +75,7 @@ impl News {
     }
 
     /// Returns an event by which nothing was changed, unless it was the last one.
-    pub(crate) fn of_failure(&mut self, event: Event) -> Option<Event> {
+    pub(super) fn of_failure(&mut self, event: Event) -> Option<Event> {
         let failures = vec![event.to_string()];
         let is_new = self.failures != failures;
         self.failures = failures;
