@@ -25,6 +25,9 @@ mod wait;
 // Sockets that a service manager has opened.
 #[cfg_attr(not(feature = "socket-activation"), path = "bind/no_activation.rs")]
 mod activation;
+// Sockets that threads serve.
+#[cfg(feature = "watch")]
+mod served;
 // Sockets of tokio.
 #[cfg(feature = "tokio")]
 mod tokio;
@@ -59,6 +62,8 @@ pub(crate) use missing::{Missing, opener_beside, outgoing};
 pub use options::BindOptions;
 pub(crate) use outgoing::{Finished, Outgoing};
 pub(crate) use prospects::is_reachable;
+#[cfg(feature = "watch")]
+pub(crate) use served::Served;
 pub(crate) use socket::Goal;
 use socket::{group_of, probe};
 

@@ -78,8 +78,7 @@ impl Handover {
         Self::default()
     }
 
-    /// Adds listeners, TCP or UDP. They stay open here. Each has the text of its setting as its name, if it can be one, or
-    /// else `listen-0`, `listen-1` and so on by its place: a name has no colon.
+    /// Adds listeners, TCP or UDP, under the names `listen-0`, `listen-1` and so on. They stay open here.
     ///
     /// # Errors
     ///
@@ -91,19 +90,38 @@ impl Handover {
         Ok(())
     }
 
+    /// Adds listeners, all under one name, as those of a socket unit have (`FileDescriptorName=`, systemd.socket(5)). It is
+    /// for a process that finds them by name, such as that of the setting: a name has no colon, so no address is one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`add_socket`](Self::add_socket).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::restart::Handover;
+    ///
+    /// let mut handover = Handover::new();
+    /// handover.add_named("http", &bindaddr::bind("localhost:0")?)?;
+    /// handover.add_named("metrics", &bindaddr::bind("127.0.0.1:0")?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn add_named<S: AsFd>(&mut self, name: &str, listeners: &Listeners<S>) -> io::Result<()> {
+        for listener in listeners {
+            self.add_socket(name, listener.as_std())?;
+            listener.set_shared();
+        }
+        Ok(())
+    }
+
     /// Adds the socket of a listener.
     pub(crate) fn add_listener<S>(
         &mut self,
         listener: &Listener<S>,
         socket: impl AsFd,
     ) -> io::Result<()> {
-        let text = listener
-            .state()
-            .text
-            .as_deref()
-            .filter(|text| is_name(text));
-        let number = format!("listen-{}", self.sockets.len());
-        self.add_socket(text.unwrap_or(&number), socket)?;
+        self.add_socket(&format!("listen-{}", self.sockets.len()), socket)?;
         listener.set_shared();
         Ok(())
     }
@@ -115,7 +133,8 @@ impl Handover {
     /// A name that `LISTEN_FDNAMES` cannot have: it is empty, longer than 255 bytes, or has a colon or a control
     /// character. The system's, where the descriptor cannot be duplicated.
     pub fn add_socket(&mut self, name: &str, socket: impl AsFd) -> io::Result<()> {
-        if !is_name(name) {
+        let is_odd = |c: char| c == ':' || c.is_control();
+        if name.is_empty() || name.len() > 255 || name.contains(is_odd) {
             let text = format!("a descriptor cannot be called {name:?}");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
@@ -203,12 +222,6 @@ impl Handover {
             return Ok(copies);
         }
     }
-}
-
-/// Returns `true` if `LISTEN_FDNAMES` can have the name (`sd_listen_fds_with_names(3)`).
-fn is_name(name: &str) -> bool {
-    let is_odd = |c: char| c == ':' || c.is_control();
-    !name.is_empty() && name.len() <= 255 && !name.contains(is_odd)
 }
 
 fn set_variables(command: &mut Command, names: &[String]) {

@@ -5,16 +5,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io;
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use socket2::{SockRef, Socket};
-
 use crate::addr::canonical;
-use crate::bind::{Listener, Listeners, OwnSocket, is_about_one_client};
+use crate::bind::{Listener, Listeners, Served, is_about_one_client};
 use crate::plan::Plan;
 use crate::sys::Wakeup;
 use crate::target::Protocol;
@@ -153,48 +150,6 @@ struct State {
     is_stopped: bool,
 }
 
-/// A listener that a thread serves.
-struct Served {
-    socket: TcpListener,
-    is_closed: AtomicBool,
-    /// Connections that were accepted of it before it was closed.
-    left: Mutex<VecDeque<(TcpStream, SocketAddr)>>,
-}
-
-impl OwnSocket for Arc<Served> {
-    fn from_socket(socket: Socket) -> io::Result<Self> {
-        socket.set_nonblocking(false)?;
-        Ok(Served::of(socket.into()))
-    }
-
-    fn sock_ref(&self) -> SockRef<'_> {
-        (&self.socket).into()
-    }
-}
-
-impl Served {
-    fn of(socket: TcpListener) -> Arc<Self> {
-        Arc::new(Self {
-            socket,
-            is_closed: AtomicBool::new(false),
-            left: Mutex::default(),
-        })
-    }
-
-    fn left(&self) -> MutexGuard<'_, VecDeque<(TcpStream, SocketAddr)>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Ends the connections, and wakes the thread that waits for one.
-    fn close(&self, is_shared: bool) {
-        self.is_closed.store(true, Ordering::Release);
-        // It would stop the socket in the other process as well.
-        if !is_shared {
-            let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
-        }
-    }
-}
-
 impl Follower {
     /// Takes over listeners that were bound by `plan`, and makes them block. Each is one of the first steps.
     ///
@@ -318,14 +273,14 @@ impl Iterator for Connections {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut pause = Duration::from_millis(10);
         loop {
-            if self.0.is_closed.load(Ordering::Acquire) {
+            if self.0.is_closed() {
                 return self.0.left().pop_front();
             }
-            match self.0.socket.accept() {
+            match self.0.socket().accept() {
                 Ok((client, peer)) => return Some((client, canonical(peer))),
                 Err(error) if is_about_one_client(&error) => {}
                 // That of a listener that was just closed.
-                Err(_) if self.0.is_closed.load(Ordering::Acquire) => {}
+                Err(_) if self.0.is_closed() => {}
                 Err(_) => {
                     thread::sleep(pause);
                     pause = (2 * pause).min(LONGEST);
@@ -337,7 +292,7 @@ impl Iterator for Connections {
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = &self.0.socket;
+        let socket = self.0.socket();
         f.debug_tuple("Connections").field(socket).finish()
     }
 }
@@ -376,7 +331,7 @@ impl Handle {
         }
         for listener in &state.listeners {
             handover
-                .add_listener(listener, &listener.as_std().socket)
+                .add_listener(listener, listener.as_std().socket())
                 .map_err(HandleError::Io)?;
         }
         Ok(())
@@ -463,7 +418,7 @@ impl State {
         for (client, peer) in update.drained() {
             let local = client.local_addr().ok().map(canonical);
             let is_own = |served: &Served| {
-                let addr = served.socket.local_addr().ok();
+                let addr = served.socket().local_addr().ok();
                 addr.zip(local)
                     .is_some_and(|(addr, local)| addr.port() == local.port())
             };

@@ -116,27 +116,45 @@ fn plan(text: &str) -> Plan {
     BindOptions::new().plan(text).unwrap()
 }
 
+/// Sends back what a client sends.
+async fn answer(stream: tokio::net::TcpStream) {
+    let mut byte = [0];
+    while stream.readable().await.is_ok() {
+        match stream.try_read(&mut byte) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Ok(1) => return drop(stream.try_write(&byte)),
+            _ => return,
+        }
+    }
+}
+
+async fn answer_all(mut acceptor: Acceptor) {
+    loop {
+        let (stream, _) = acceptor.accept().await;
+        tokio::spawn(answer(stream));
+    }
+}
+
+/// How sockets are replaced.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    Update,
+    /// As most servers do: the old ones are closed, and then the new ones are bound.
+    ClosingFirst,
+}
+
 /// Serves while one plan after the other is applied, until the clients are done.
-fn serve(first: &str, plans: &[&str], mut clients: impl FnMut() -> Child) -> (Count, u32) {
+fn serve(
+    way: Way,
+    first: &str,
+    plans: &[&str],
+    mut clients: impl FnMut() -> Child,
+) -> (Count, u32) {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let mut acceptor = Acceptor::new(plan(first).bind().unwrap()).unwrap();
-        let handle = acceptor.handle();
-        let server = tokio::spawn(async move {
-            loop {
-                let (stream, _) = acceptor.accept().await;
-                tokio::spawn(async move {
-                    let mut byte = [0];
-                    while stream.readable().await.is_ok() {
-                        match stream.try_read(&mut byte) {
-                            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                            Ok(1) => return drop(stream.try_write(&byte)),
-                            _ => return,
-                        }
-                    }
-                });
-            }
-        });
+        let acceptor = Acceptor::new(plan(first).bind().unwrap()).unwrap();
+        let mut handle = acceptor.handle();
+        let mut server = tokio::spawn(answer_all(acceptor));
         let mut clients = clients();
         let mut updates = 0;
         for text in plans.iter().cycle() {
@@ -144,21 +162,35 @@ fn serve(first: &str, plans: &[&str], mut clients: impl FnMut() -> Child) -> (Co
             if clients.try_wait().unwrap().is_some() {
                 break;
             }
+            updates += 1;
+            if way == Way::ClosingFirst {
+                drop(handle.stop().unwrap());
+                let acceptor = Acceptor::new(plan(text).bind().unwrap()).unwrap();
+                handle = acceptor.handle();
+                server.abort();
+                server = tokio::spawn(answer_all(acceptor));
+                continue;
+            }
             let update = handle.apply(&plan(text), Apply::AllOrNone).await.unwrap();
             assert!(update.interrupted().is_empty());
-            updates += 1;
         }
         server.abort();
         (result(clients), updates)
     })
 }
 
-fn updates_refuse_no_client(test: &'static str, first: &str, plans: &[&str]) -> Count {
+/// Another host with a cable to this one, which has 10.0.0.1.
+fn neighbour(test: &'static str) -> Host {
     let mut host = Host::start(test);
     host.cable("eth0", "far0");
     ip("addr add 10.0.0.1/24 dev eth0");
     host.ip("addr add 10.0.0.2/24 dev far0");
-    let (count, updates) = serve(first, plans, || clients(test, &host, "10.0.0.1:5000"));
+    host
+}
+
+fn updates_refuse_no_client(test: &'static str, host: &Host, first: &str, plans: &[&str]) -> Count {
+    let clients = || clients(test, host, "10.0.0.1:5000");
+    let (count, updates) = serve(Way::Update, first, plans, clients);
     println!("{updates} updates: {count:?}");
     assert!(updates > 0 && count.served > 0);
     assert_eq!(count.refused, 0, "{count:?}");
@@ -178,7 +210,8 @@ fn reload_refuses_and_resets_no_client_of_a_kept_socket() {
             "10.0.0.1:5000",
         ];
         let test = "reload_refuses_and_resets_no_client_of_a_kept_socket";
-        let count = updates_refuse_no_client(test, "10.0.0.1:5000", &plans);
+        let host = neighbour(test);
+        let count = updates_refuse_no_client(test, &host, "10.0.0.1:5000", &plans);
         assert_eq!(count.reset, 0, "{count:?}");
     });
 }
@@ -198,6 +231,114 @@ fn move_to_an_overlapping_address_refuses_no_client() {
             "[::]:5000",
         ];
         let test = "move_to_an_overlapping_address_refuses_no_client";
-        updates_refuse_no_client(test, "10.0.0.1:5000", &plans);
+        let host = neighbour(test);
+        updates_refuse_no_client(test, &host, "10.0.0.1:5000", &plans);
+        // Beside it, what most servers do; only printed.
+        let clients = || clients(test, &host, "10.0.0.1:5000");
+        let (count, updates) = serve(Way::ClosingFirst, "10.0.0.1:5000", &plans, clients);
+        println!("{updates} updates, closing first: {count:?}");
+        assert!(updates > 0 && count.served > 0);
+    });
+}
+
+/// A process that has the sockets from the one before, and hands them to the next, until `control` is closed.
+#[cfg(feature = "restart")]
+fn generation(test: &str) {
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bindaddr::Activation;
+    use bindaddr::restart::Handover;
+
+    let activation = Activation::from_env().unwrap();
+    let control = activation.take("control").unwrap().remove(0);
+    let control = UnixStream::from(control);
+    control.set_nonblocking(false).unwrap();
+    let options = BindOptions::new().activation(activation.clone());
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let listeners = options.bind("10.0.0.1:5000").unwrap();
+        assert_eq!(activation.unused().count(), 0);
+        let mut acceptor = Acceptor::new(listeners).unwrap();
+        let handle = acceptor.handle();
+        let unanswered = Arc::new(AtomicUsize::new(0));
+        let count = unanswered.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = acceptor.accept().await;
+                count.fetch_add(1, Ordering::Relaxed);
+                let count = count.clone();
+                tokio::spawn(async move {
+                    answer(stream).await;
+                    count.fetch_sub(1, Ordering::Relaxed);
+                });
+            }
+        });
+        (&control).write_all(b".").unwrap();
+        activation.notify_ready().unwrap();
+        let waiting = control.try_clone().unwrap();
+        waiting
+            .set_read_timeout(Some(Duration::from_millis(300)))
+            .unwrap();
+        let is_over =
+            tokio::task::spawn_blocking(move || matches!((&waiting).read(&mut [0]), Ok(0)));
+        if is_over.await.unwrap() {
+            return;
+        }
+        let mut handover = Handover::new();
+        handle.hand_over(&mut handover).unwrap();
+        handover.add_socket("control", &control).unwrap();
+        let mut successor = handover
+            .spawn(rerun::command(test, "generation", &[]))
+            .unwrap();
+        let waited = tokio::task::spawn_blocking(move || {
+            successor.wait_until_ready(Duration::from_secs(60)).unwrap();
+        });
+        waited.await.unwrap();
+        drop(handle.stop().unwrap());
+        tokio::task::yield_now().await;
+        while unanswered.load(Ordering::Relaxed) > 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    std::process::exit(0);
+}
+
+#[cfg(feature = "restart")]
+#[test]
+fn restart_refuses_and_resets_no_client() {
+    use std::os::unix::net::UnixStream;
+
+    use bindaddr::restart::Handover;
+
+    let test = "restart_refuses_and_resets_no_client";
+    match rerun::role().as_deref() {
+        Some("generation") => return generation(test),
+        Some(addr) if addr.contains(':') => return run_clients(addr),
+        _ => {}
+    }
+    in_namespace(test, || {
+        let test = "restart_refuses_and_resets_no_client";
+        let host = neighbour(test);
+        let (mut control, other) = UnixStream::pair().unwrap();
+        let listeners = plan("10.0.0.1:5000").bind().unwrap();
+        let mut handover = Handover::new();
+        handover.add(&listeners).unwrap();
+        handover.add_socket("control", &other).unwrap();
+        let mut first = handover
+            .spawn(rerun::command(test, "generation", &[]))
+            .unwrap();
+        first.wait_until_ready(Duration::from_secs(60)).unwrap();
+        drop((listeners, other));
+        let count = result(clients(test, &host, "10.0.0.1:5000"));
+        // The last one ends then.
+        control.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut ready = Vec::new();
+        control.read_to_end(&mut ready).unwrap();
+        first.child().wait().unwrap();
+        println!("{} restarts: {count:?}", ready.len() - 1);
+        assert!(ready.len() > 1 && count.served > 0);
+        assert_eq!((count.refused, count.reset), (0, 0), "{count:?}");
     });
 }

@@ -5,7 +5,7 @@
 mod util;
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::sync::Arc;
@@ -254,4 +254,114 @@ fn node_serves_what_is_passed_to_it() {
     assert_eq!(&ask(addr).unwrap(), b"new");
     node.kill().unwrap();
     node.wait().unwrap();
+}
+
+/// gunicorn takes only what is for its own process number, which a shell sets.
+#[test]
+fn gunicorn_serves_what_is_passed_to_it() {
+    if Command::new("gunicorn").arg("--version").output().is_err() {
+        let test = "gunicorn_serves_what_is_passed_to_it";
+        return rerun::skip(test, "no gunicorn", "BINDADDR_REQUIRE_GUNICORN");
+    }
+    let dir = std::env::temp_dir().join(format!("bindaddr-gunicorn-{}", std::process::id()));
+    std::fs::create_dir(&dir).unwrap();
+    let app = "def app(environ, start_response):\n    start_response('200 OK', [])\n    return [b'new']\n";
+    std::fs::write(dir.join("app.py"), app).unwrap();
+    let listeners = bindaddr::bind("127.0.0.1:0, 127.0.0.2:0").unwrap();
+    let addrs: Vec<SocketAddr> = listeners
+        .iter()
+        .map(bindaddr::Listener::local_addr)
+        .collect();
+    let mut handover = Handover::new();
+    handover.add(&listeners).unwrap();
+    let mut command = Command::new("sh");
+    command.args([
+        "-c",
+        "LISTEN_PID=$$ exec \"$0\" \"$@\"",
+        "gunicorn",
+        "app:app",
+    ]);
+    command
+        .args(["--workers", "1", "--log-level", "error"])
+        .current_dir(&dir);
+    handover.pass_to(&mut command).unwrap();
+    let mut gunicorn = command.spawn().unwrap();
+    drop((listeners, command));
+    for addr in addrs {
+        // Clients wait in the queue until it accepts them.
+        let mut client = TcpStream::connect(addr).unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        assert!(answer.ends_with("\r\n\r\nnew"), "{addr}: {answer}");
+    }
+    // It ends its workers.
+    let status = Command::new("kill").arg(gunicorn.id().to_string()).status();
+    assert!(status.unwrap().success());
+    gunicorn.wait().unwrap();
+    std::fs::remove_dir_all(dir).unwrap();
+}
+
+#[test]
+fn listeners_are_found_by_their_names() {
+    let test = "listeners_are_found_by_their_names";
+    if rerun::role().is_some() {
+        let names = std::env::var("LISTEN_FDNAMES").unwrap();
+        assert_eq!(names, "listen-0:http:http:control");
+        let activation = Activation::from_env().unwrap();
+        let addrs: Vec<SocketAddr> = activation.unused().collect();
+        let http = activation.take("http").unwrap().into_iter();
+        let http = http.map(|fd| TcpListener::from(fd).local_addr().unwrap());
+        assert_eq!(http.collect::<Vec<_>>(), addrs[1..3]);
+        assert_eq!(activation.unused().count(), 2);
+        return rerun::done();
+    }
+    let first = bindaddr::bind("127.0.0.1:0").unwrap();
+    let http = bindaddr::bind("127.0.0.2:0, 127.0.0.3:0").unwrap();
+    let mut handover = Handover::new();
+    handover.add(&first).unwrap();
+    handover.add_named("http", &http).unwrap();
+    assert!(handover.add_named("127.0.0.1:80", &http).is_err());
+    handover.add_socket("control", &first[0]).unwrap();
+    let mut command = rerun::command(test, "new", &[]);
+    handover.pass_to(&mut command).unwrap();
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && stdout.contains(rerun::DONE),
+        "{stdout}"
+    );
+}
+
+#[cfg(feature = "tokio")]
+#[test]
+fn acceptor_is_handed_over_while_it_goes_on() {
+    use bindaddr::accept::{Acceptor, HandleError};
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut acceptor = Acceptor::new(bindaddr::bind("127.0.0.1:0").unwrap()).unwrap();
+        let addr = acceptor.local_addrs()[0];
+        let handle = acceptor.handle();
+        let mut handover = Handover::new();
+        handle.hand_over(&mut handover).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("100");
+        handover.pass_to(&mut command).unwrap();
+        let mut other = command.spawn().unwrap();
+        drop(command);
+        let client = TcpStream::connect(addr).unwrap();
+        let (_, peer) = acceptor.accept().await;
+        assert_eq!(peer, client.local_addr().unwrap());
+        drop(handle.stop().unwrap());
+        TcpStream::connect(addr).expect("the other process has it");
+        let error = handle.hand_over(&mut Handover::new()).unwrap_err();
+        assert!(matches!(error, HandleError::Stopped));
+        assert_eq!(error.to_string(), "the server has stopped");
+        other.kill().unwrap();
+        other.wait().unwrap();
+    });
 }
