@@ -1,15 +1,19 @@
 //! What the servers have in common: a config file, and who may be let in.
 
+use std::net::UdpSocket;
+
 use anyhow::{Context, bail};
 #[cfg(unix)]
 use bindaddr::accept::Handle;
-use bindaddr::update::StdSocket;
 #[cfg(unix)]
-use bindaddr::update::{Apply, Update};
+use bindaddr::threads;
+use bindaddr::update::{Apply, StdSocket, Update};
 use bindaddr::{BindOptions, Exposure, Interfaces, ListenAddrs, Listeners, Plan};
 use serde::Deserialize;
 #[cfg(unix)]
-use tokio::signal::unix::{SignalKind, signal};
+use signal_hook::{consts::SIGHUP, iterator::Signals};
+#[cfg(unix)]
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The config file of a server.
 #[derive(Clone, Debug, Deserialize)]
@@ -89,4 +93,62 @@ pub async fn reload_on_hangup(handle: Handle) -> anyhow::Result<()> {
 async fn reload(handle: &Handle) -> anyhow::Result<Update> {
     let plan = Config::load()?.plan()?;
     Ok(handle.apply(&plan, Apply::AllOrNone).await?)
+}
+
+/// The SIGHUPs that come, after which the config is read again.
+#[derive(Debug)]
+pub struct Hangups(#[cfg(unix)] Signal);
+
+impl Hangups {
+    /// Waits for no signal yet, but takes none from now on for a wish to end.
+    ///
+    /// # Errors
+    ///
+    /// That the signal cannot be received.
+    pub fn new() -> anyhow::Result<Self> {
+        Ok(Self(
+            #[cfg(unix)]
+            signal(SignalKind::hangup())?,
+        ))
+    }
+
+    /// Waits for the next one, and opens and closes UDP sockets as the config says. A mistake leaves them as they are.
+    pub async fn update(&mut self, sockets: &mut Listeners<UdpSocket>) -> Update {
+        loop {
+            #[cfg(unix)]
+            self.0.recv().await;
+            #[cfg(not(unix))]
+            std::future::pending::<()>().await;
+            let update = Config::load()
+                .and_then(|config| config.plan())
+                .and_then(|plan| Ok(plan.apply_udp(sockets, Apply::AllOrNone)?));
+            match update {
+                Ok(update) => return update,
+                Err(error) => eprintln!("Error: {error:#}"),
+            }
+        }
+    }
+}
+
+/// Does as [`reload_on_hangup`], on a thread of its own.
+///
+/// # Errors
+///
+/// That the signal cannot be received.
+#[cfg(unix)]
+pub fn reload_on_thread(handle: threads::Handle) -> anyhow::Result<()> {
+    let mut signals = Signals::new([SIGHUP])?;
+    let reload = move || -> anyhow::Result<Update> {
+        let plan = Config::load()?.plan()?;
+        Ok(handle.apply(&plan, Apply::AllOrNone)?)
+    };
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            match reload() {
+                Ok(update) => print!("{update}"),
+                Err(error) => eprintln!("Error: {error:#}"),
+            }
+        }
+    });
+    Ok(())
 }

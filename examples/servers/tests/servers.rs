@@ -155,24 +155,21 @@ fn line(server: &mut Server, start: &str) -> String {
 /// A SIGHUP opens and closes sockets, and a mistake in the config changes nothing.
 #[cfg(unix)]
 fn reloads(exe: &str) {
-    let hang_up = |server: &Server, config: &str| {
-        // It writes the file that the server reads.
-        let _ = command(exe, "reload", config);
-        let pid = server.process.id().to_string();
-        let status = Command::new("kill").args(["-HUP", &pid]).status();
-        assert!(status.expect("kill is there").success());
-    };
     let ok = ("Hello\n".to_owned(), "200".to_owned());
     let (mut server, urls) = start(exe, "reload", "listen = \"127.0.0.1:0\"\n", 1);
     assert_eq!(curl(&urls[0], None), ok);
-    hang_up(&server, "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n");
+    hang_up(
+        exe,
+        &server,
+        "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n",
+    );
     let opened = line(&mut server, "opened ");
     assert_eq!(
         (curl(&urls[0], None), curl(&opened, None)),
         (ok.clone(), ok.clone())
     );
-    hang_up(&server, "listen = [\"127.0.0.1:0\", \"::1:80\"]\n");
-    hang_up(&server, "listen = \"127.0.0.1:0\"\n");
+    hang_up(exe, &server, "listen = [\"127.0.0.1:0\", \"::1:80\"]\n");
+    hang_up(exe, &server, "listen = \"127.0.0.1:0\"\n");
     assert_eq!(line(&mut server, "closed "), opened);
     assert_eq!(curl(&urls[0], None), ok);
 }
@@ -180,6 +177,8 @@ fn reloads(exe: &str) {
 #[test]
 fn threads() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_threads"));
+    #[cfg(unix)]
+    reloads(env!("CARGO_BIN_EXE_threads"));
 }
 
 #[test]
@@ -210,6 +209,33 @@ fn udp_echo() {
     let (_server, addrs) = start(exe, "token", config, 1);
     assert_eq!(first_echo(&addrs[0], &[b"lost", b"secrethello"]), b"hello");
     refuses_what_is_wrong(exe);
+    #[cfg(unix)]
+    {
+        let (mut server, addrs) = start(exe, "reload", "listen = \"127.0.0.1:0\"\n", 1);
+        assert_eq!(first_echo(&addrs[0], &[b"hello"]), b"hello");
+        hang_up(
+            exe,
+            &server,
+            "listen = [\"127.0.0.1:0\", \"127.0.0.1:0\"]\n",
+        );
+        let opened = line(&mut server, "opened ");
+        for addr in [&addrs[0], &opened] {
+            assert_eq!(first_echo(addr, &[b"hello"]), b"hello");
+        }
+        hang_up(exe, &server, "listen = \"127.0.0.1:0\"\n");
+        assert_eq!(line(&mut server, "closed "), opened);
+        assert_eq!(first_echo(&addrs[0], &[b"hello"]), b"hello");
+    }
+}
+
+/// Has the server read another config.
+#[cfg(unix)]
+fn hang_up(exe: &str, server: &Server, config: &str) {
+    // It writes the file that the server reads.
+    let _ = command(exe, "reload", config);
+    let pid = server.process.id().to_string();
+    let status = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(status.expect("kill is there").success());
 }
 
 /// The first that comes back of what is sent, one after another.

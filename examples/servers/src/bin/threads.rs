@@ -1,23 +1,36 @@
-//! A thread for each client, on std.
+//! A thread for each listener and each client, on std. SIGHUP and the addresses of the host change the listeners.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::thread;
 
+use bindaddr::threads::{Follower, Step};
+#[cfg(unix)]
+use bindaddr_servers::reload_on_thread;
 use bindaddr_servers::{Config, announce};
 
 fn main() -> anyhow::Result<()> {
     let config = Config::load()?;
-    let listeners = config.plan()?.bind()?;
+    let plan = config.plan()?;
+    let listeners = plan.bind()?;
     announce(&listeners, "http")?;
+    let follower = Follower::new(plan, listeners)?;
+    #[cfg(unix)]
+    reload_on_thread(follower.handle())?;
+    let config = &config;
     thread::scope(|scope| {
-        for listener in listeners {
-            let config = &config;
-            scope.spawn(move || {
-                for client in listener.into_std().incoming().flatten() {
-                    scope.spawn(move || answer(client, config));
+        for step in follower {
+            match step {
+                Step::Opened(connections) => {
+                    scope.spawn(move || {
+                        for (client, _) in connections {
+                            scope.spawn(move || answer(client, config));
+                        }
+                    });
                 }
-            });
+                Step::Event(event) => print!("{event}"),
+                _ => {}
+            }
         }
     });
     Ok(())
