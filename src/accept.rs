@@ -30,7 +30,7 @@ use crate::bind::{Listener, Listeners, is_about_one_client};
 use crate::plan::Plan;
 use crate::target::Protocol;
 pub use crate::update::HandleError;
-use crate::update::{Apply, Preparation, Update};
+use crate::update::{Apply, Preparation, Unprepared, Update};
 
 #[cfg(feature = "axum")]
 pub use self::axum::Peer;
@@ -475,7 +475,18 @@ impl Shared {
             if state.is_stopped {
                 return Err(HandleError::Stopped);
             }
-            Preparation::new(plan, Protocol::Tcp, &state.listeners, mode)?
+            Preparation::new(plan, Protocol::Tcp, &state.listeners, mode)
+        };
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(Unprepared { error, drained }) => {
+                let drained = drained
+                    .into_iter()
+                    .filter_map(|(stream, peer)| Some((registered(stream).ok()?, peer)));
+                self.inbox().ready.extend(drained);
+                self.wake();
+                return Err(error.into());
+            }
         };
         {
             let mut state = self.write();

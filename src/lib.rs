@@ -65,7 +65,7 @@
 //! - `axum`: the acceptor is what `axum::serve` takes.
 //! - `socket-activation`: sockets that a service manager hands over.
 //! - `restart`: sockets that this process hands over to the one that replaces it.
-//! - `watch`: notifications when the host's addresses change.
+//! - `watch`: notifications when the host's addresses change, and listeners for threads that follow them.
 //! - `cli`: the command `bindaddr`.
 //!
 //! # Platforms

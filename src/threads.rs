@@ -194,8 +194,8 @@ impl Follower {
         state.has_failed = false;
         let plan = match self.following.replan(&state.plan) {
             Ok(plan) => plan,
-            Err(event) => {
-                state.steps.extend(event.map(Step::Event));
+            Err(events) => {
+                state.steps.extend(events.into_iter().map(Step::Event));
                 return false;
             }
         };
@@ -273,8 +273,11 @@ impl Iterator for Connections {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut pause = Duration::from_millis(10);
         loop {
-            if self.0.is_closed() {
-                return self.0.left().pop_front();
+            // In this order: what is left is there before it is closed.
+            let is_closed = self.0.is_closed();
+            let left = self.0.left().pop_front();
+            if left.is_some() || is_closed {
+                return left;
             }
             match self.0.socket().accept() {
                 Ok((client, peer)) => return Some((client, canonical(peer))),
@@ -347,7 +350,7 @@ impl Handle {
             for listener in state.listeners.take() {
                 update.close(&listener);
             }
-            state.end(before, &mut update);
+            state.end(&before, &mut update);
         }
         self.0.wakeup.wake();
     }
@@ -384,7 +387,11 @@ impl State {
             return Err(HandleError::Stopped);
         }
         let before = self.served();
-        let mut update = apply(plan, Protocol::Tcp, &mut self.listeners, mode)?;
+        let applied = apply(plan, Protocol::Tcp, &mut self.listeners, mode);
+        let mut update = applied.map_err(|failed| {
+            leave(failed.drained, &before);
+            failed.error
+        })?;
         let was_open = |listener: &&Listener<Arc<Served>>| {
             before
                 .iter()
@@ -392,7 +399,7 @@ impl State {
         };
         let new = self.listeners.iter().filter(|listener| !was_open(listener));
         self.steps.extend(new.map(opened));
-        self.end(before, &mut update);
+        self.end(&before, &mut update);
         self.plan.clone_from(plan);
         Ok(update)
     }
@@ -406,7 +413,7 @@ impl State {
     }
 
     /// Ends the connections of those that are not open any more, after the ones that were waiting.
-    fn end(&self, before: Vec<(Arc<Served>, bool)>, update: &mut Update) {
+    fn end(&self, before: &[(Arc<Served>, bool)], update: &mut Update) {
         let is_open = |served: &Arc<Served>| {
             let mut open = self.listeners.iter();
             open.any(|listener| Arc::ptr_eq(served, listener.as_std()))
@@ -415,21 +422,31 @@ impl State {
             .iter()
             .filter(|(served, _)| !is_open(served))
             .collect();
-        for (client, peer) in update.drained() {
-            let local = client.local_addr().ok().map(canonical);
-            let is_own = |served: &Served| {
-                let addr = served.socket().local_addr().ok();
-                addr.zip(local)
-                    .is_some_and(|(addr, local)| addr.port() == local.port())
-            };
-            // A shared one is not drained, and its thread may end late.
-            let mut drained = closed.iter().filter(|(_, is_shared)| !is_shared);
-            if let Some((served, _)) = drained.find(|(served, _)| is_own(served)) {
-                served.left().push_back((client, canonical(peer)));
-            }
-        }
+        leave(update.drained(), closed.iter().copied());
         for (served, is_shared) in closed {
             served.close(*is_shared);
+        }
+    }
+}
+
+/// Leaves connections that were accepted of listeners to the threads that serve those.
+fn leave<'s>(
+    connections: Vec<(TcpStream, SocketAddr)>,
+    served: impl IntoIterator<Item = &'s (Arc<Served>, bool)>,
+) {
+    // Those that another process has as well are not drained, and their threads may end late.
+    let served = served.into_iter().filter(|(_, is_shared)| !is_shared);
+    let served: Vec<&Served> = served.map(|(served, _)| &**served).collect();
+    for (client, peer) in connections {
+        let Ok(local) = client.local_addr() else {
+            continue;
+        };
+        let is_own = |served: &&&Served| {
+            let addr = served.socket().local_addr();
+            addr.is_ok_and(|addr| addr.port() == local.port())
+        };
+        if let Some(served) = served.iter().find(is_own) {
+            served.left().push_back((client, canonical(peer)));
         }
     }
 }

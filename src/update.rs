@@ -29,6 +29,8 @@ use crate::plan::{Plan, PlannedSocket};
 use crate::target::{BindTarget, zone};
 #[cfg(feature = "tokio")]
 pub(crate) use apply::Preparation;
+#[cfg(any(feature = "tokio", feature = "watch"))]
+pub(crate) use apply::Unprepared;
 #[cfg(feature = "watch")]
 pub(crate) use apply::apply;
 pub use apply::{Apply, Update};

@@ -18,6 +18,7 @@ use bindaddr::accept::{Acceptor, Handle, HandleError};
 use bindaddr::update::Apply;
 use bindaddr::{BindOptions, Listeners, Plan};
 use futures_core::Stream;
+use socket2::{Domain, Socket, Type};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use util::netns::{connects, in_namespace};
@@ -195,6 +196,32 @@ fn handle_changes_sockets_while_nothing_polls() {
     });
 }
 
+/// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
+#[test]
+fn failed_update_keeps_waiting_clients() {
+    in_namespace("failed_update_keeps_waiting_clients", || {
+        let listeners = listen("127.0.0.1:5000");
+        // As after a privilege drop.
+        if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
+            let test = "failed_update_keeps_waiting_clients";
+            return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+        }
+        // It does not listen, so only bind(2) finds it.
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        other.bind(&addr("127.0.0.2:5000").into()).unwrap();
+        runtime().block_on(async {
+            let mut acceptor = Acceptor::new(listeners).unwrap();
+            let waiting = client("127.0.0.1:5000");
+            let handle = acceptor.handle();
+            let failing = handle.apply(&plan("0.0.0.0:5000"), Apply::AllOrNone).await;
+            assert!(matches!(failing.unwrap_err(), HandleError::Bind(_)));
+            assert_eq!(accept(&mut acceptor).await, waiting.local_addr().unwrap());
+            let late = client("127.0.0.1:5000");
+            assert_eq!(accept(&mut acceptor).await, late.local_addr().unwrap());
+        });
+    });
+}
+
 #[test]
 fn handle_stop_returns_the_listeners() {
     in_namespace("handle_stop_returns_the_listeners", || {
@@ -214,7 +241,7 @@ fn handle_stop_returns_the_listeners() {
             assert!(matches!(handle.stop(), Err(HandleError::Stopped)));
             let plan = plan("127.0.0.1:5001");
             let err = handle.apply(&plan, Apply::AllOrNone).await.unwrap_err();
-            assert_eq!(err.to_string(), "the acceptor has stopped");
+            assert_eq!(err.to_string(), "the server has stopped");
             assert!(!connects(addr("127.0.0.1:5001")));
         });
     });

@@ -18,9 +18,10 @@ use std::time::{Duration, Instant};
 
 use bindaddr::check::CheckedSetting;
 use bindaddr::target::ResolveErrorKind;
+use bindaddr::update::Apply;
 use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, Listeners, bind, check};
 use util::netns::{in_namespace, ip};
-use util::rerun;
+use util::{rerun, strace};
 
 const EMFILE: i32 = 24;
 
@@ -148,6 +149,133 @@ fn descriptors_run_out_at_each_step() {
     }
     drop(held);
     rerun::done();
+}
+
+/// The system calls of an update, each with an error that it may have.
+const CALLS_OF_UPDATES: [(&str, &str); 12] = [
+    ("socket", "EMFILE"),
+    ("setsockopt", "ENOMEM"),
+    ("getsockopt", "ENOMEM"),
+    ("bind", "EADDRINUSE"),
+    ("listen", "EADDRINUSE"),
+    ("getsockname", "ENOBUFS"),
+    ("shutdown", "ENOBUFS"),
+    ("accept4", "EMFILE"),
+    ("fcntl", "EMFILE"),
+    ("ioctl", "ENOMEM"),
+    ("statx", "EIO"),
+    ("recvfrom,recvmsg,sendto", "ENOBUFS"),
+];
+
+/// Whichever system call of an update fails: what was open before and is not replaced accepts clients, and what it says is
+/// open is.
+#[test]
+fn each_call_of_an_update_may_fail() {
+    const TEST: &str = "each_call_of_an_update_may_fail";
+    if let Some(role) = rerun::role().filter(|role| role.starts_with("update")) {
+        update_under_faults(&role);
+        return rerun::done();
+    }
+    if rerun::role().is_none() && !strace::is_there_for(TEST) {
+        return;
+    }
+    in_namespace(TEST, || {
+        let trace = std::env::temp_dir().join(format!("bindaddr-calls-{}", std::process::id()));
+        let mut runs = 0;
+        for role in ["update", "update-best-effort", "update-other-owner"] {
+            let path = trace.to_str().unwrap();
+            rerun::run(TEST, role, &["strace", "-f", "-qq", "-o", path, "--"]);
+            let text = fs::read_to_string(&trace).unwrap();
+            for (names, error) in CALLS_OF_UPDATES {
+                for name in names.split(',') {
+                    let call = format!(" {name}(");
+                    let count = text.lines().filter(|line| line.contains(&call)).count();
+                    // The last ones are those of the test itself.
+                    for n in 1..=count {
+                        let inject = format!("inject={name}:error={error}:when={n}");
+                        let wrapper = [
+                            "strace",
+                            "-f",
+                            "-qq",
+                            "-o",
+                            "/dev/null",
+                            "-e",
+                            &inject,
+                            "--",
+                        ];
+                        rerun::run(TEST, role, &wrapper);
+                        runs += 1;
+                    }
+                }
+            }
+        }
+        fs::remove_file(trace).unwrap();
+        println!("{runs} runs");
+        assert!(runs > 100, "{runs}");
+    });
+}
+
+/// Updates listeners, which may fail, and asserts that what should be open is.
+fn update_under_faults(role: &str) {
+    let options = BindOptions::new();
+    // What fails before the update is no matter of it.
+    let Ok(mut open) = options.bind("127.0.0.1:5000, 127.0.0.2:6000, 127.0.0.4:5000") else {
+        return;
+    };
+    let Ok(plan) = options.plan("0.0.0.0:5000, 127.0.0.1:7000, 127.0.0.2:6000, 127.0.0.3:0") else {
+        return;
+    };
+    if role == "update-other-owner" {
+        let given = std::os::unix::fs::fchown(open[0].as_std(), Some(65534), None);
+        if given.is_err() {
+            return rerun::skip(role, "not root", "BINDADDR_REQUIRE_USERS");
+        }
+    }
+    let before: Vec<_> = open.iter().map(bindaddr::Listener::local_addr).collect();
+    let mode = match role {
+        "update-best-effort" => Apply::BestEffort,
+        _ => Apply::AllOrNone,
+    };
+    let result = plan.apply(&mut open, mode);
+    let after: Vec<_> = open.iter().map(bindaddr::Listener::local_addr).collect();
+    match result {
+        Ok(update) => {
+            assert!(after.contains(&before[1]), "it is kept: {update}");
+            assert_eq!(after.len(), update.kept() + update.opened().len());
+            if mode == Apply::AllOrNone {
+                assert_eq!(after.len(), 4);
+            }
+        }
+        Err(error) => {
+            assert_eq!(mode, Apply::AllOrNone, "{error}");
+            assert_eq!(after, before, "{error}");
+        }
+    }
+    for listener in &open {
+        let mut addr = listener.local_addr();
+        if addr.ip().is_unspecified() {
+            addr.set_ip([127, 0, 0, 1].into());
+        }
+        // A call of the test itself may be the one that fails.
+        let is_served = || -> io::Result<bool> {
+            let client = std::net::TcpStream::connect(addr)?;
+            listener.as_std().set_nonblocking(true)?;
+            let begun = Instant::now();
+            while begun.elapsed() < Duration::from_secs(20) {
+                match listener.as_std().accept() {
+                    Ok((_, peer)) if peer == client.local_addr()? => return Ok(true),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        thread::sleep(Duration::from_millis(1));
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(false)
+        };
+        let served = is_served().or_else(|_| is_served());
+        assert!(served.expect("one of two"), "{addr}, of {open}");
+    }
 }
 
 #[test]

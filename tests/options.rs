@@ -88,6 +88,11 @@ fn before_bind_widens_nothing() {
             (both, "[::]:5000"),
             (device(on_lo(), None), "0.0.0.0:5000"),
             (device(BindOptions::new(), Some("lo")), "0.0.0.0:5000"),
+            // By it a socket shares its port with others.
+            (
+                BindOptions::new().before_bind(|socket| SockRef::from(socket).set_reuse_port(true)),
+                "0.0.0.0:5000",
+            ),
         ] {
             let err = options.bind(text).unwrap_err();
             let source = std::error::Error::source(&err).expect("what it has changed");

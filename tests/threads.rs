@@ -8,11 +8,12 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bindaddr::threads::{Connections, Follower, Handle, HandleError, Step};
 use bindaddr::update::Apply;
 use bindaddr::{BindOptions, Plan};
+use socket2::{Domain, Socket, Type};
 use util::netns::{connects, in_namespace, ip, ip_batch};
 
 /// How long a test waits for what has to happen.
@@ -139,9 +140,9 @@ fn threads_follow_addresses() {
             (0..999).map(|n| format!("addr del 10.1.{}.{}/32 dev eth0\n", n / 250, n % 250 + 1));
         ip_batch(&changes.chain(gone).collect::<String>());
         let mut opened = Vec::new();
-        let until = std::time::Instant::now() + MINUTE;
+        let until = Instant::now() + MINUTE;
         while server.handle.local_addrs() != [addr("10.0.0.1:5000"), addr("10.1.3.250:5000")] {
-            assert!(std::time::Instant::now() < until, "{:?}", server.handle);
+            assert!(Instant::now() < until, "{:?}", server.handle);
             while let Ok(step) = server.steps.recv_timeout(Duration::from_millis(1)) {
                 opened.push(step);
             }
@@ -182,6 +183,36 @@ fn update_moves_threads_without_losing_a_client() {
         server.iterating.join().unwrap();
         let error = server.handle.apply(&failing, Apply::AllOrNone).unwrap_err();
         assert!(matches!(error, HandleError::Stopped));
+    });
+}
+
+/// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
+#[test]
+fn failed_update_keeps_waiting_clients() {
+    in_namespace("failed_update_keeps_waiting_clients", || {
+        let first = plan("127.0.0.1:5000");
+        let listeners = first.bind().unwrap();
+        // As after a privilege drop.
+        if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
+            let test = "failed_update_keeps_waiting_clients";
+            return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+        }
+        // It does not listen, so only bind(2) finds it.
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        other.bind(&addr("127.0.0.2:5000").into()).unwrap();
+        let mut follower = Follower::new(first, listeners).unwrap();
+        let Some(Step::Opened(mut connections)) = follower.next() else {
+            panic!("the first step is its listener")
+        };
+        let waiting = TcpStream::connect("127.0.0.1:5000").unwrap();
+        let handle = follower.handle();
+        let failing = handle.apply(&plan("0.0.0.0:5000"), Apply::AllOrNone);
+        assert!(matches!(failing.unwrap_err(), HandleError::Bind(_)));
+        let (_, peer) = connections.next().unwrap();
+        assert_eq!(peer, waiting.local_addr().unwrap());
+        let late = TcpStream::connect("127.0.0.1:5000").unwrap();
+        let (_, peer) = connections.next().unwrap();
+        assert_eq!(peer, late.local_addr().unwrap());
     });
 }
 
@@ -232,12 +263,22 @@ fn socket_of_another_process_is_not_shut_down() {
             .handle
             .apply(&plan("127.0.0.1:6000"), Apply::AllOrNone);
         assert_eq!(update.unwrap().open_elsewhere(), [addr("127.0.0.1:7000")]);
-        // Its thread serves one client more, and the socket goes on elsewhere.
-        assert!(is_answered("127.0.0.1:7000"));
-        assert_eq!(server.ends(7000), 1);
-        let again = options.bind("127.0.0.1:7000").unwrap();
-        let _client = TcpStream::connect("127.0.0.1:7000").unwrap();
-        assert!(again[0].as_std().accept().is_ok());
+        // The socket goes on elsewhere, and its thread ends after one client at most, whoever accepts the others.
+        let again = options.nonblocking(true).bind("127.0.0.1:7000").unwrap();
+        let begun = Instant::now();
+        while !server.serving[&7000].is_finished() {
+            let _client = TcpStream::connect("127.0.0.1:7000").unwrap();
+            let _ = again[0].as_std().accept();
+            assert!(begun.elapsed() < MINUTE);
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(server.ends(7000) <= 1);
+        let late = TcpStream::connect("127.0.0.1:7000").unwrap();
+        let is_late = |(_, peer)| peer == late.local_addr().unwrap();
+        while !again[0].as_std().accept().is_ok_and(is_late) {
+            assert!(begun.elapsed() < MINUTE);
+            thread::sleep(Duration::from_millis(1));
+        }
         assert!(is_answered("127.0.0.1:6000"));
         drop(handover);
     });

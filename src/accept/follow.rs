@@ -125,8 +125,8 @@ impl<F: FnMut(&Event)> Follower<F> {
         };
         let plan = match self.following.replan(&plan) {
             Ok(plan) => plan,
-            Err(event) => {
-                self.tell(event);
+            Err(events) => {
+                self.tell(events);
                 return Ok(false);
             }
         };
@@ -135,14 +135,13 @@ impl<F: FnMut(&Event)> Follower<F> {
         let after = plan.diff(&shared.read().listeners);
         *shared.followed() = Some(plan);
         let is_settled = update.errors().is_empty() && update.pending().is_empty();
-        for event in self.following.events(&before, after, update) {
-            (self.on_event)(&event);
-        }
+        let events = self.following.events(&before, after, update);
+        self.tell(events);
         Ok(is_settled)
     }
 
-    fn tell(&mut self, event: Option<Event>) {
-        if let Some(event) = event {
+    fn tell(&mut self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
             (self.on_event)(&event);
         }
     }

@@ -354,8 +354,8 @@ impl BindOptions {
     /// [`check`](crate::BindOptions::check), for options that this crate does not know: buffer sizes, `TCP_FASTOPEN`,
     /// `IP_TOS`, `SO_MARK`.
     ///
-    /// `IPV6_V6ONLY` and the interface are read again afterwards, and it is an error if the callback has changed them,
-    /// because they decide who can connect. An inherited socket is bound already, and the callback is not called.
+    /// `IPV6_V6ONLY`, the interface and `SO_REUSEPORT` are read again afterwards, and it is an error if the callback has
+    /// changed them, because they decide who can connect and who shares the port: there are options for them. An inherited socket is bound already, and the callback is not called.
     ///
     /// # Examples
     ///

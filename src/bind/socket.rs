@@ -224,6 +224,10 @@ impl SocketSpec<'_> {
         if device_of(&socket).map_err(at(STEP))? != device {
             return Err(changed("the interface, which is the option `device`"));
         }
+        // A check would join the group of a running server, and an update takes the option away again.
+        if has_reuse_port(&socket) != self.reuse_port {
+            return Err(changed("SO_REUSEPORT, which is the option `reuse_port`"));
+        }
         let addr = SockAddr::from(self.addr);
         socket.bind(&addr).map_err(at(Step::Bind))?;
         let is_replaced = self.device.is_some()

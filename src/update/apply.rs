@@ -199,7 +199,7 @@ impl Plan {
     ///
     /// With [`Apply::AllOrNone`] a [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed, or
     /// that nothing would be left open. What was open stays open then, and accepts clients; only of a socket that had to
-    /// stop for a moment, the connections that waited in its queue are reset. With [`Apply::BestEffort`] none:
+    /// stop for a moment, the connections that waited in its queue are reset (those of an acceptor or a follower are not). With [`Apply::BestEffort`] none:
     /// the causes are in [`Update::errors`].
     ///
     /// # Examples
@@ -220,7 +220,7 @@ impl Plan {
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
     pub fn apply(&self, open: &mut Listeners, mode: Apply) -> Result<Update, BindError> {
-        apply(self, Protocol::Tcp, open, mode)
+        apply(self, Protocol::Tcp, open, mode).map_err(|failed| failed.error)
     }
 
     /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP. Datagrams that are waiting in
@@ -238,8 +238,15 @@ impl Plan {
         open: &mut Listeners<UdpSocket>,
         mode: Apply,
     ) -> Result<Update, BindError> {
-        apply(self, Protocol::Udp, open, mode)
+        apply(self, Protocol::Udp, open, mode).map_err(|failed| failed.error)
     }
+}
+
+/// Why nothing was opened.
+pub(crate) struct Unprepared {
+    pub(crate) error: BindError,
+    /// What was accepted of sockets that had to stop for a moment.
+    pub(crate) drained: Vec<(TcpStream, SocketAddr)>,
 }
 
 /// What an update opens, before it closes anything.
@@ -260,7 +267,7 @@ pub(crate) fn apply<S: OwnSocket>(
     protocol: Protocol,
     listeners: &mut Listeners<S>,
     mode: Apply,
-) -> Result<Update, BindError> {
+) -> Result<Update, Unprepared> {
     let mut update = Update::default();
     if mode == Apply::BestEffort {
         update.release(plan, protocol, listeners);
@@ -297,7 +304,7 @@ impl<S: OwnSocket> Preparation<S> {
         protocol: Protocol,
         listeners: &Listeners<S>,
         mode: Apply,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, Unprepared> {
         match mode {
             Apply::AllOrNone => Self::of_all(plan, protocol, listeners),
             Apply::BestEffort => Ok(Self::of_what_can_be(plan, protocol, listeners)),
@@ -308,7 +315,7 @@ impl<S: OwnSocket> Preparation<S> {
         plan: &Plan,
         protocol: Protocol,
         listeners: &Listeners<S>,
-    ) -> Result<Self, BindError> {
+    ) -> Result<Self, Unprepared> {
         let Missing {
             matching,
             outgoing,
@@ -340,8 +347,12 @@ impl<S: OwnSocket> Preparation<S> {
         let lost = lost.map(|(addr, error)| listen_error(addr, error));
         let mut errors = verdict.errors;
         errors.extend(lost);
-        outgoing.finish().shared.clear_marks();
-        Err(BindError::new(protocol, plan.entries.len(), errors))
+        let outgone = outgoing.finish();
+        outgone.shared.clear_marks();
+        Err(Unprepared {
+            error: BindError::new(protocol, plan.entries.len(), errors),
+            drained: outgone.drained,
+        })
     }
 
     fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {

@@ -26,15 +26,15 @@ impl Following {
         }
     }
 
-    /// Plans for the host as it is now. If that fails, nothing is to be changed; the event is `None` if it was reported
+    /// Plans for the host as it is now. If that fails, nothing is to be changed; there is no event if it was reported
     /// before.
-    pub(crate) fn replan(&mut self, plan: &Plan) -> Result<Plan, Option<Event>> {
+    pub(crate) fn replan(&mut self, plan: &Plan) -> Result<Plan, Vec<Event>> {
         let host = Interfaces::system().map_err(|error| {
-            let event = Event::HostUnreadable(error);
-            self.news.of_failure(event)
+            let event = self.news.of_failure(Event::HostUnreadable(error));
+            Vec::from_iter(event)
         })?;
         let plan = plan.replan(&host.with_system_default_sources());
-        plan.map_err(|error| self.news.of_failure(Event::PlanFailed(error)))
+        plan.map_err(|error| Vec::from_iter(self.news.of_failure(Event::PlanFailed(error))))
     }
 
     /// Returns what is new after an update: `before` is the difference that led to it, and `after` is what is left.
