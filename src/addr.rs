@@ -4,6 +4,8 @@
 mod parse;
 // A short cut for the texts that most settings are.
 mod literal;
+// What is no address by itself: templates and other programs' names.
+mod template;
 // What is said of a text that is none.
 mod error;
 // Several of them in one setting.
@@ -27,6 +29,7 @@ pub use list::{EntryError, ListenAddrs, ParseListError};
 pub(crate) use list::{ListEntry, parse_entries, parse_hosts};
 pub use network::Network;
 use parse::PortRule;
+pub(crate) use template::is_unset;
 
 /// A listen address as an operator writes it in a server's setting.
 ///

@@ -9,6 +9,7 @@ mod suggestion;
 
 use super::ListenAddr;
 use super::parse::{DNS_NAME_MAX, INTERFACE_NAME_MAX, PortRule};
+use super::template::{is_unset, shown_by_ip};
 use crate::hint::{Hint, HintKind};
 
 /// A text that is not a listen address.
@@ -132,6 +133,12 @@ pub enum ParseErrorKind {
     NonAscii,
     /// A character that no address and no name has (`$HOST:80`).
     InvalidCharacter,
+    /// What a program was to replace by a value (`${HOST}:80`, `{{ host }}:80`, `%(host)s:80`).
+    UnexpandedVariable,
+    /// A URL in place of a port (`0.0.0.0:tcp://10.43.0.1:8000`), which is what Kubernetes sets `NAME_PORT` to.
+    ServiceLink,
+    /// A socket that a service manager hands over, as other programs name it (`fd://3`, `sd-listen`).
+    InheritedSocket,
     /// A URL (`http://127.0.0.1:80`).
     Url,
     /// An address with a path behind it (`127.0.0.1:80/`).
@@ -311,7 +318,7 @@ impl fmt::Display for Sentence<'_> {
 fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result {
     use ParseErrorKind as Kind;
 
-    let (before, part, _) = error.parts();
+    let (before, part, after) = error.parts();
     let at = error.span.start;
     // No part of the credentials.
     let shown_part = match credentials(&error.text) {
@@ -339,13 +346,23 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             "`{shown_part}` at byte {at} is not ASCII; write the index of the zone"
         ),
         Kind::NonAscii => write!(f, "`{shown_part}` at byte {at} is not ASCII"),
-        Kind::InvalidCharacter if part == "$" => write!(
+        Kind::InvalidCharacter if ["$", "{", "}", "<"].contains(&part) => write!(
             f,
-            "unexpected `$` at byte {at} (an environment variable that was not expanded?)"
+            "unexpected `{part}` at byte {at} (a variable that was not expanded?)"
         ),
         Kind::InvalidCharacter => write!(
             f,
             "unexpected `{shown_part}` at byte {at}; a name has letters, digits, `.`, `_` and `-`"
+        ),
+        Kind::UnexpandedVariable => write!(f, "the variable `{shown_part}` was not expanded"),
+        Kind::ServiceLink => write!(
+            f,
+            "`{shown_part}` is not a port; Kubernetes sets a variable to such a text for each Service \
+             (`enableServiceLinks: false` in the pod stops that)"
+        ),
+        Kind::InheritedSocket => f.write_str(
+            "a socket of the service manager has no name here; write the address of its unit (`ListenStream=`), and \
+             a server with socket activation takes the socket",
         ),
         Kind::Url => f.write_str("expected an address, not a URL"),
         Kind::Path => write!(f, "unexpected path `{shown_part}`"),
@@ -353,6 +370,14 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             f.write_str("Unix sockets are not supported here; write an IP address and a port")
         }
         Kind::EmptyHost => f.write_str("the host is empty (an unset environment variable?)"),
+        Kind::UnknownFamily if shown_by_ip(part, after.strip_prefix('@').unwrap_or_default()) => {
+            let other = after.split(':').next().unwrap_or_default();
+            write!(
+                f,
+                "`{shown_part}{}` is how `ip` shows an interface and its link; the interface is `{shown_part}`",
+                shown(other)
+            )
+        }
         Kind::UnknownFamily if part.contains(':') => {
             f.write_str("unknown address family before `@`; expected `ipv4@` or `ipv6@`")
         }
@@ -376,6 +401,10 @@ fn write_problem(f: &mut fmt::Formatter<'_>, error: &ParseError) -> fmt::Result 
             f.write_str("unexpected leading `-`; a host cannot be optional here")
         }
         Kind::UnexpectedFamily => write!(f, "expected a host without the family `{shown_part}`"),
+        Kind::InvalidPort if is_unset(part) => write!(
+            f,
+            "`{shown_part}` is not a port (an unset variable?)"
+        ),
         Kind::InvalidPort => write!(f, "`{shown_part}` is not a port (a number from 0 to 65535)"),
         Kind::SignedPort => write!(f, "the port `{shown_part}` has a sign"),
         Kind::LeadingZeroPort => write!(f, "the port `{shown_part}` has leading zeros"),

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::error::{ParseError, ParseErrorKind};
 use super::literal::literal;
+use super::template::{is_inherited_socket, placeholder, service_link};
 use super::{Family, Host, Keyword, ListenAddr, Zone, is_link_scoped};
 use crate::addr::network::{Network, addr_bits};
 
@@ -74,6 +75,9 @@ impl<'t> Grammar<'t> {
         if self.text.is_empty() {
             return self.refuse(ParseErrorKind::Empty, self.text);
         }
+        if let Some(part) = placeholder(self.text) {
+            return self.refuse(ParseErrorKind::UnexpandedVariable, part);
+        }
         if let Some(at) = self.text.find(',') {
             return self.refuse(ParseErrorKind::List, &self.text[at..=at]);
         }
@@ -89,6 +93,12 @@ impl<'t> Grammar<'t> {
             Some(rest) => (true, rest),
             None => (false, self.text),
         };
+        if is_inherited_socket(rest) {
+            return self.refuse(ParseErrorKind::InheritedSocket, rest);
+        }
+        if let Some(link) = service_link(rest) {
+            return self.refuse(ParseErrorKind::ServiceLink, link);
+        }
         let is_path = ["/", "./", "../", "~/", "@", "unix:", "unix/", "unix@"]
             .iter()
             .any(|prefix| rest.starts_with(prefix));

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use crate::addr::network::{
     Network, is_global, is_group_addr, loopback_networks, private_networks,
 };
-use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, shown};
+use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, is_unset, shown};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listed, Listing};
 use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
@@ -579,8 +579,9 @@ pub enum ResolveErrorKind {
     Text(ParseError),
     /// No interface that has an address is called so.
     #[error(
-        "no interface with an address is called `{}`; {}",
+        "no interface with an address is called `{}`{}; {}",
         shown(name),
+        NotAnInterface(name),
         Listing(known)
     )]
     #[non_exhaustive]
@@ -722,6 +723,23 @@ impl ResolveErrorKind {
             Self::InterfacesUnreadable(err) => Some(err.io_error()),
             Self::LookupFailed { source, .. } => Some(source),
             _ => None,
+        }
+    }
+}
+
+/// What a name seems to be that is not one of an interface.
+struct NotAnInterface<'a>(&'a str);
+
+impl fmt::Display for NotAnInterface<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A VLAN is called `eth0.100`.
+        let last = self.0.rsplit_once('.').map(|(_, last)| last);
+        match last {
+            _ if is_unset(self.0) => f.write_str(" (an unset variable?)"),
+            Some(last) if last.contains(|c: char| c.is_ascii_alphabetic()) => {
+                f.write_str(", and host names are not looked up")
+            }
+            _ => Ok(()),
         }
     }
 }

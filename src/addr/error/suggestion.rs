@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::super::parse::{PortRule, is_port_alone, parse};
+use super::super::template::shown_by_ip;
 use super::super::{Host, ListenAddr};
 use super::{ParseError, ParseErrorKind, credentials, is_scheme, shown, without_zeros};
 use crate::addr::network::Network;
@@ -131,14 +132,11 @@ impl ParseError {
                 .as_deref()
                 .map_or_else(Vec::new, plain),
             ParseErrorKind::UnknownFamily => {
-                // `ip addr` writes `eth0@if5`.
-                let link = after.strip_prefix("@if").unwrap_or_default();
-                let rest = link.trim_start_matches(|c: char| c.is_ascii_digit());
-                let is_index =
-                    rest.len() < link.len() && (rest.is_empty() || rest.starts_with(':'));
-                if !is_index {
+                let link = after.strip_prefix('@').unwrap_or_default();
+                if !shown_by_ip(part, link) {
                     return Vec::new();
                 }
+                let rest = link.find(':').map_or("", |at| &link[at..]);
                 plain(&format!("{before}{part}{rest}"))
             }
             ParseErrorKind::FamilyMismatch => {

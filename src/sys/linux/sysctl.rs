@@ -49,6 +49,19 @@ pub(crate) fn ephemeral_ports() -> Option<RangeInclusive<u16>> {
     }
 }
 
+/// Returns the name of this host; `None` where it could not be read.
+pub(crate) fn host_name() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(text.trim().to_owned()).filter(|name| !name.is_empty())
+}
+
+/// Returns the ports that the kernel does not choose from, as they are set: `net.ipv4.ip_local_reserved_ports`. `None`
+/// where it could not be read.
+pub(crate) fn reserved_ports() -> Option<String> {
+    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").ok()?;
+    Some(text.trim().to_owned())
+}
+
 /// Returns `true` if any address of a family can be bound: `net.ipv4.ip_nonlocal_bind`, or its
 /// counterpart of IPv6.
 pub(crate) fn allows_nonlocal_bind(ipv6: bool) -> io::Result<bool> {
