@@ -242,7 +242,7 @@ impl Acceptor {
             let count = state.listeners.len();
             for offset in 0..count {
                 let index = (self.next + offset) % count;
-                match poll_socket(state.listeners[index].as_std(), cx) {
+                match poll_socket(state.listeners[index].socket(), cx) {
                     Poll::Ready(Ok(accepted)) => {
                         self.next = index + 1;
                         self.retry.reset();

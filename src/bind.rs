@@ -271,7 +271,13 @@ impl Bound {
             let sockets = opening.opened;
             return Ok(Listeners::of(Opened { sockets, rest }));
         }
-        let errors = explain(&self.plan, Protocol::Tcp, opening.failed, None);
+        let errors = explain(
+            &self.plan,
+            Protocol::Tcp,
+            opening.failed,
+            None,
+            &Outgoing::new(Protocol::Tcp),
+        );
         Err(BindError::new(
             Protocol::Tcp,
             self.plan.entries.len(),
@@ -454,7 +460,7 @@ fn opened_of(
     let verdict = Verdict::of(
         plan,
         errors,
-        explain(plan, protocol, failed, None),
+        explain(plan, protocol, failed, None, &Outgoing::new(protocol)),
         are_open,
     );
     if verdict.errors.is_empty() {

@@ -5,7 +5,9 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use crate::addr::shown;
-use crate::bind::{BindOptions, Goal, OpenedSocket, Opening, Verdict, explain, open_plan};
+use crate::bind::{
+    BindOptions, Goal, OpenedSocket, Opening, Outgoing, Verdict, explain, open_plan,
+};
 use crate::diagnose;
 use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
@@ -142,7 +144,8 @@ fn check_plan(
     host: Option<&Interfaces>,
 ) -> Check {
     let opening = open_plan(plan, protocol, Goal::Check, true);
-    Check::of(plan, errors, texts, protocol, host, opening)
+    let outgoing = Outgoing::new(protocol);
+    Check::of(plan, errors, texts, protocol, host, opening, &outgoing)
 }
 
 /// The result of a [`check`].
@@ -171,6 +174,7 @@ impl Check {
         protocol: Protocol,
         host: Option<&Interfaces>,
         opening: Opening,
+        outgoing: &Outgoing<'_>,
     ) -> Self {
         let Opening {
             opened,
@@ -184,7 +188,7 @@ impl Check {
         let places: HashMap<(Position, SocketAddr), usize> = sockets
             .map(|socket| ((socket.position(), socket.addr), socket.place))
             .collect();
-        let failed = explain(plan, protocol, failed, host);
+        let failed = explain(plan, protocol, failed, host, outgoing);
         let verdict = Verdict::of(plan, errors, failed, !opened.is_empty());
         let mut settings: Vec<CheckedSetting> = texts
             .into_iter()
@@ -218,7 +222,8 @@ impl Check {
                 settings[at].skipped.push(skipped);
             }
         }
-        for duplicate in plan.duplicates.iter().chain(&served) {
+        let served = served.iter().filter(|served| !served.is_of_one_entry());
+        for duplicate in plan.duplicates.iter().chain(served) {
             if let Some(at) = at(&settings, duplicate.position()) {
                 settings[at].duplicates.push(duplicate.addr());
             }

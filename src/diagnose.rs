@@ -18,6 +18,7 @@ mod systems;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -76,6 +77,8 @@ pub(crate) struct HandedOver {
     pub(crate) addr: SocketAddr,
     pub(crate) only_v6: bool,
     pub(crate) mismatch: Mismatch,
+    /// Whether a dual-stack socket may serve IPv4 alone.
+    pub(crate) is_allowed: bool,
 }
 
 /// Decides on what is wrong with an attempt, and on what to do about it.
@@ -104,8 +107,13 @@ impl Attempt<'_> {
 
 impl Evidence {
     /// Reads what the attempts call for, and again what contradicts itself.
-    pub(crate) fn read(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
-        let mut evidence = Self::read_once(attempts, host);
+    /// Sockets with the inodes of `aside` are left out.
+    pub(crate) fn read(
+        attempts: &[Attempt<'_>],
+        host: Option<&Interfaces>,
+        aside: &HashSet<u64>,
+    ) -> Self {
+        let mut evidence = Self::read_once(attempts, host, aside);
         let is_contradicted = |attempt: &&Attempt<'_>| {
             matches!(attempt.errno(), Some((_, Errno::NotAvailable)))
                 && is_contradictory(&not_available(attempt, &evidence))

@@ -85,7 +85,7 @@ impl Handover {
     /// The system's, where a descriptor cannot be duplicated.
     pub fn add<S: AsFd>(&mut self, listeners: &Listeners<S>) -> io::Result<()> {
         for listener in listeners {
-            self.add_listener(listener, listener.as_std())?;
+            self.add_listener(listener, listener.socket())?;
         }
         Ok(())
     }
@@ -109,7 +109,7 @@ impl Handover {
     /// ```
     pub fn add_named<S: AsFd>(&mut self, name: &str, listeners: &Listeners<S>) -> io::Result<()> {
         for listener in listeners {
-            self.add_socket(name, listener.as_std())?;
+            self.add_socket(name, listener.socket())?;
             listener.set_shared();
         }
         Ok(())

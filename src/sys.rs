@@ -69,8 +69,8 @@ pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
     allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
-    has_ipv6, has_local_ipv6, ipv6_addrs, ipv6_switch, link, links, local_table, open_files,
-    processes_with, routed_loopback, sockets,
+    has_ipv6, has_local_ipv6, host_name, ipv6_addrs, ipv6_switch, link, links, local_table,
+    open_files, processes_with, reserved_ports, routed_loopback, sockets,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};
@@ -78,16 +78,21 @@ pub(crate) use probe::{
     default_sources, device_of, device_of_new_sockets, is_broadcast, lowest_is_broadcast,
 };
 pub use socket::SocketState;
-pub(crate) use socket::{Process, Protocol, SocketFilter, SocketRow};
+pub(crate) use socket::{Process, Protocol, Searched, SocketFilter, SocketRow};
 pub(crate) use system::System;
 
 /// A socket that was handed over: without the feature there is none.
 #[cfg(not(feature = "socket-activation"))]
+#[derive(Debug)]
 pub(crate) enum InheritedSocket {}
 
 #[cfg(not(feature = "socket-activation"))]
 impl InheritedSocket {
-    pub(crate) fn set_used(&self) {
+    pub(crate) fn set_used(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_used(&self) -> bool {
         match *self {}
     }
 }

@@ -27,7 +27,8 @@ use crate::update::{Apply, Event, Following, Pause, Update, Watch, apply};
 /// A snapshot that cannot be read changes nothing. What fails is tried again, after 100 ms at first and half a minute at
 /// last, while the other sockets go on.
 ///
-/// Dropping the follower leaves the sockets open, and nobody follows the host any more.
+/// Dropping the follower leaves the sockets open until they are [stopped](Handle::stop); nobody follows the host any more,
+/// and no update is possible, because new listeners would have no thread.
 ///
 /// # Platform notes
 ///
@@ -148,6 +149,8 @@ struct State {
     /// Whether an update by a handle could not do everything.
     has_failed: bool,
     is_stopped: bool,
+    /// Whether nobody gets the steps any more.
+    is_unfollowed: bool,
 }
 
 impl Follower {
@@ -173,6 +176,7 @@ impl Follower {
                     plan,
                     has_failed: false,
                     is_stopped: false,
+                    is_unfollowed: false,
                 }),
                 wakeup: Wakeup::new()?,
             }),
@@ -232,7 +236,7 @@ impl Follower {
 }
 
 fn opened(listener: &Listener<Arc<Served>>) -> Step {
-    Step::Opened(Connections(listener.as_std().clone()))
+    Step::Opened(Connections(listener.socket().clone()))
 }
 
 impl Iterator for Follower {
@@ -256,6 +260,12 @@ impl Iterator for Follower {
             }
             self.is_settled = Some(self.follow());
         }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.shared.lock().is_unfollowed = true;
     }
 }
 
@@ -308,7 +318,8 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] after [`stop`](Self::stop).
+    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] after [`stop`](Self::stop), or if the
+    /// follower was dropped.
     pub fn apply(&self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
         let update = {
             let mut state = self.0.lock();
@@ -334,7 +345,7 @@ impl Handle {
         }
         for listener in &state.listeners {
             handover
-                .add_listener(listener, listener.as_std().socket())
+                .add_listener(listener, listener.socket().socket())
                 .map_err(HandleError::Io)?;
         }
         Ok(())
@@ -383,19 +394,17 @@ impl Shared {
 
 impl State {
     fn apply(&mut self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
-        if self.is_stopped {
+        if self.is_stopped || self.is_unfollowed {
             return Err(HandleError::Stopped);
         }
         let before = self.served();
+        // What waited at a listener that had to stop is left with it.
         let applied = apply(plan, Protocol::Tcp, &mut self.listeners, mode);
-        let mut update = applied.map_err(|failed| {
-            leave(failed.drained, &before);
-            failed.error
-        })?;
+        let mut update = applied.map_err(|failed| failed.error)?;
         let was_open = |listener: &&Listener<Arc<Served>>| {
             before
                 .iter()
-                .any(|(served, _)| Arc::ptr_eq(served, listener.as_std()))
+                .any(|(served, _)| Arc::ptr_eq(served, listener.socket()))
         };
         let new = self.listeners.iter().filter(|listener| !was_open(listener));
         self.steps.extend(new.map(opened));
@@ -408,7 +417,7 @@ impl State {
     fn served(&self) -> Vec<(Arc<Served>, bool)> {
         let served = self.listeners.iter();
         served
-            .map(|listener| (listener.as_std().clone(), listener.state().is_shared()))
+            .map(|listener| (listener.socket().clone(), listener.state().is_shared()))
             .collect()
     }
 
@@ -416,7 +425,7 @@ impl State {
     fn end(&self, before: &[(Arc<Served>, bool)], update: &mut Update) {
         let is_open = |served: &Arc<Served>| {
             let mut open = self.listeners.iter();
-            open.any(|listener| Arc::ptr_eq(served, listener.as_std()))
+            open.any(|listener| Arc::ptr_eq(served, listener.socket()))
         };
         let closed: Vec<_> = before
             .iter()

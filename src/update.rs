@@ -29,7 +29,7 @@ use crate::plan::{Plan, PlannedSocket};
 use crate::target::{BindTarget, zone};
 #[cfg(feature = "tokio")]
 pub(crate) use apply::Preparation;
-#[cfg(any(feature = "tokio", feature = "watch"))]
+#[cfg(feature = "tokio")]
 pub(crate) use apply::Unprepared;
 #[cfg(feature = "watch")]
 pub(crate) use apply::apply;
@@ -280,6 +280,7 @@ impl Diff {
                 planned,
                 open: found,
                 is_pending,
+                ..
             } = matched;
             let planned = planned.clone();
             match found {

@@ -12,7 +12,7 @@ use std::process::Stdio;
 
 use bindaddr::diagnosis::HintKind;
 use bindaddr::update::Apply;
-use bindaddr::{Activation, BindOptions, Cause, Listener};
+use bindaddr::{Activation, BindOptions, Cause, Listener, Listeners};
 use util::rerun;
 
 /// Runs `inside` in a process that was handed over `sockets`, one or two. It is told the address of the first.
@@ -489,8 +489,10 @@ fn dual_stack_socket_serves_both_wildcards() {
             assert_eq!(activation.unused().count(), 1, "a check takes none");
             let mut listeners = plan.bind().unwrap();
             assert_eq!(listeners.len(), 1, "{setting}: {listeners}");
-            let is_pair = plan.sockets().len() == 2;
-            assert_eq!(listeners.duplicates().len(), usize::from(is_pair));
+            // Of one entry it is no duplicate.
+            let is_pair = setting.contains(',') && !split;
+            let duplicates = listeners.duplicates().len();
+            assert!(split || duplicates == usize::from(is_pair), "{setting}");
             assert_eq!(activation.unused().count(), 0, "{setting}");
             for ip in ["127.0.0.1", "[::1]"] {
                 let client = TcpStream::connect(format!("{ip}:{port}")).unwrap();
@@ -500,7 +502,7 @@ fn dual_stack_socket_serves_both_wildcards() {
             // A reload with the same settings changes nothing.
             let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
             assert_eq!((update.kept(), update.opened().len()), (1, 0), "{setting}");
-            assert_eq!(listeners.duplicates().len(), usize::from(is_pair));
+            assert_eq!(listeners.duplicates().len(), duplicates);
             assert!(plan.diff(&listeners).is_empty());
         }
     }
@@ -862,4 +864,287 @@ fn unused_sockets_keep_their_order() {
         .map(|fd| TcpListener::from(fd).local_addr().ok());
     assert_eq!(addrs.collect::<Vec<_>>(), [None, Some(addr)]);
     std::fs::remove_dir_all(dir).unwrap();
+}
+
+fn addrs(listeners: &Listeners) -> Vec<String> {
+    listeners
+        .iter()
+        .map(|one| one.local_addr().to_string())
+        .collect()
+}
+
+/// Where there is no IPv6, systemd opens `ListenStream=7070` on `0.0.0.0`.
+#[cfg(target_os = "linux")]
+#[test]
+fn wildcard_takes_ipv4_socket_on_a_host_without_ipv6() {
+    for setting in ["*:PORT", "*:0"] {
+        let (socket, addr) = listener("0.0.0.0:0");
+        let activation = activation_of(vec![socket]);
+        let setting = setting.replace("PORT", &addr.port().to_string());
+        // Of one thread alone.
+        let bound = std::thread::spawn(move || {
+            util::sandbox::refuse_family(10, 97);
+            let plan = BindOptions::new()
+                .activation(activation)
+                .plan(&*setting)
+                .unwrap();
+            let mut listeners = plan.bind().unwrap();
+            let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+            assert_eq!((update.kept(), update.opened().len()), (1, 0), "{update}");
+            addrs(&listeners)
+        });
+        assert_eq!(bound.join().unwrap(), [addr.to_string()]);
+    }
+    // Where there is, it is not all that the setting names.
+    let (socket, addr) = listener("0.0.0.0:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let error = options.bind(format!("*:{}", addr.port())).unwrap_err();
+    assert_eq!(error.cause().name(), "handed-over");
+}
+
+#[test]
+fn order_of_a_list_does_not_decide_what_is_taken() {
+    for (setting, allowed) in [
+        ("*:PORT, *:0", false),
+        ("*:0, *:PORT", false),
+        ("0.0.0.0:0, *:PORT", true),
+        ("*:PORT, 0.0.0.0:0", true),
+        ("0.0.0.0:PORT, [::]:0", true),
+        ("*:0, 0.0.0.0:PORT", true),
+        ("ipv6@*:0, 0.0.0.0:PORT", true),
+        ("[::]:1024-65535, 0.0.0.0:PORT", true),
+    ] {
+        for split in [false, true] {
+            let (socket, port) = dual_stack();
+            let activation = activation_of(vec![socket]).allow_dual_stack(allowed);
+            let options = BindOptions::new()
+                .split_families(split)
+                .activation(activation.clone());
+            let plan = options
+                .plan(setting.replace("PORT", &port.to_string()))
+                .unwrap();
+            let mut listeners = plan
+                .bind()
+                .unwrap_or_else(|error| panic!("{setting}: {error}"));
+            assert_eq!(activation.unused().count(), 0, "{setting}");
+            let before = addrs(&listeners);
+            assert!(
+                before.contains(&format!("[::]:{port}")),
+                "{setting}: {before:?}"
+            );
+            // A reload changes nothing, whatever shares a socket.
+            for mode in [Apply::AllOrNone, Apply::BestEffort] {
+                let update = plan.apply(&mut listeners, mode).unwrap();
+                assert_eq!(update.kept(), before.len(), "{setting}: {update}");
+                assert_eq!(addrs(&listeners), before, "{setting}");
+            }
+            assert!(plan.diff(&listeners).is_empty() && plan.check_beside(&listeners).is_ok());
+        }
+    }
+}
+
+#[test]
+fn allowed_dual_stack_socket_serves_flexible_ports() {
+    for (setting, one_port, allowed) in [
+        ("0.0.0.0:0", false, true),
+        ("0.0.0.0:PORT-END", false, true),
+        ("0.0.0.0:0, [::]:0", true, false),
+        ("*:0", true, false),
+    ] {
+        let (socket, port) = dual_stack();
+        let activation = activation_of(vec![socket]).allow_dual_stack(allowed);
+        let options = BindOptions::new()
+            .one_port(one_port)
+            .activation(activation.clone());
+        let end = port.saturating_add(3).to_string();
+        let setting = setting
+            .replace("PORT", &port.to_string())
+            .replace("END", &end);
+        let listeners = options.bind(&*setting).unwrap();
+        assert_eq!(addrs(&listeners), [format!("[::]:{port}")], "{setting}");
+        assert_eq!(activation.unused().count(), 0, "{setting}");
+    }
+}
+
+#[test]
+fn served_socket_is_taken_for_its_own_setting_only() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let port = addr.port();
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let first = options.bind(addr).unwrap();
+    for setting in [
+        format!("127.0.0.1:0, 127.0.0.2:{port}"),
+        format!("127.0.0.2:{port}, 127.0.0.1:0"),
+    ] {
+        let second = options.bind(&*setting).unwrap();
+        assert!(
+            second.iter().all(|one| one.local_addr() != addr),
+            "{setting}"
+        );
+    }
+    drop(first);
+    // Nor is it taken twice by one list.
+    let (socket, addr) = listener("127.0.0.1:0");
+    let options = BindOptions::new()
+        .reuse_port(true)
+        .activation(activation_of(vec![socket]));
+    let mut listeners = options.bind(addr).unwrap();
+    let plan = options.plan(format!("{addr}, 127.0.0.1:0")).unwrap();
+    let _ = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+    assert_ne!(listeners[0].local_addr(), listeners[1].local_addr());
+}
+
+#[test]
+fn duplicates_of_a_served_address_are_kept() {
+    let (socket, port) = dual_stack();
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let list = format!("0.0.0.0:{port}, [::]:{port}, 0.0.0.0:{port}, [::]:{port}");
+    let listeners = options.bind(&*list).unwrap();
+    let positions = listeners
+        .duplicates()
+        .iter()
+        .map(|one| one.position().entry());
+    let mut positions: Vec<usize> = positions.collect();
+    positions.sort_unstable();
+    assert_eq!(positions, [0, 2, 3]);
+    let (socket, port) = dual_stack();
+    let activation = activation_of(vec![socket]).allow_dual_stack(true);
+    let options = BindOptions::new().activation(activation);
+    let listeners = options
+        .bind(format!("0.0.0.0:{port}, 0.0.0.0:{port}"))
+        .unwrap();
+    assert_eq!(listeners.duplicates().len(), 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn exact_socket_is_taken_before_a_wider_one() {
+    use socket2::{Domain, Socket, Type};
+
+    let sharing = |addr: SocketAddr| {
+        let socket = Socket::new(Domain::for_address(addr), Type::STREAM, None).unwrap();
+        socket.set_reuse_port(true).unwrap();
+        socket.bind(&addr.into()).unwrap();
+        socket.listen(8).unwrap();
+        socket
+    };
+    let exact = sharing("0.0.0.0:0".parse().unwrap());
+    let port = exact.local_addr().unwrap().as_socket().unwrap().port();
+    let wide = sharing(format!("[::]:{port}").parse().unwrap());
+    let activation = activation_of(vec![wide.into(), exact.into()]).allow_dual_stack(true);
+    let options = BindOptions::new().activation(activation.clone());
+    let listeners = options.bind(format!("0.0.0.0:{port}")).unwrap();
+    assert_eq!(addrs(&listeners), [format!("0.0.0.0:{port}")]);
+    assert_eq!(activation.unused().count(), 1);
+}
+
+/// `O_NONBLOCK` is that of every process that has the socket, as of one that goes on until this one is ready.
+#[test]
+fn taking_leaves_the_socket_non_blocking_for_others() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let other = TcpListener::from(socket.try_clone().unwrap());
+    let blocks = || match other.accept() {
+        Err(error) => error.kind() != std::io::ErrorKind::WouldBlock,
+        Ok(_) => true,
+    };
+    let activation = activation_of(vec![socket]);
+    let options = BindOptions::new().activation(activation);
+    assert!(options.bind(format!("{addr}, 198.51.100.1:80")).is_err());
+    assert!(!blocks());
+    let listeners = options.bind(addr).unwrap();
+    assert!(!blocks());
+    // As a std socket it blocks, unless that is switched off.
+    let taken = listeners.into_iter().next().unwrap();
+    let _client = TcpStream::connect(addr).unwrap();
+    assert!(taken.as_std().accept().is_ok());
+    let flags = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", {
+        use std::os::fd::AsRawFd;
+        taken.as_std().as_raw_fd()
+    }));
+    if let Ok(flags) = flags {
+        let flags = flags
+            .lines()
+            .find_map(|line| line.strip_prefix("flags:"))
+            .unwrap();
+        assert_eq!(u32::from_str_radix(flags.trim(), 8).unwrap() & 0o4000, 0);
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn reopened_file_keeps_how_it_is_written() {
+    const TEST: &str = "reopened_file_keeps_how_it_is_written";
+    if rerun::role().is_some() {
+        let activation = Activation::from_env().unwrap();
+        let file = activation.take_rest().unwrap().remove(0);
+        std::fs::File::from(file).write_all(b" and new").unwrap();
+        return rerun::done();
+    }
+    let path = std::env::temp_dir().join(format!("bindaddr-append-{}", std::process::id()));
+    std::fs::write(&path, "old").unwrap();
+    let file = std::fs::File::options().append(true).open(&path).unwrap();
+    hand_over(TEST, vec![file.into()], "child");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "old and new");
+    std::fs::remove_file(path).unwrap();
+}
+
+/// As after `User=` of systemd.
+#[cfg(target_os = "linux")]
+#[test]
+fn file_that_cannot_be_reopened_is_an_error_once() {
+    const TEST: &str = "file_that_cannot_be_reopened_is_an_error_once";
+    if rerun::role().is_some() {
+        let activation = Activation::from_env().unwrap();
+        let error = activation.take_rest().unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("descriptor 3, which was handed over, cannot be opened again: "),
+            "{text}"
+        );
+        assert_eq!(activation.take_rest().unwrap().len(), 1);
+        return rerun::done();
+    }
+    let fifo = std::env::temp_dir().join(format!("bindaddr-lost-{}", std::process::id()));
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(&fifo)
+        .status();
+    assert!(made.unwrap().success());
+    let opened = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(&fifo)
+        .unwrap();
+    let wrapper = ["setpriv", "--reuid=65534", "--clear-groups"];
+    let probe = std::process::Command::new(wrapper[0])
+        .args(&wrapper[1..])
+        .arg("true")
+        .status();
+    if probe.is_ok_and(|status| status.success()) {
+        // Somebody else may not read this file, whatever its directory is.
+        let exe = std::env::temp_dir().join(format!("bindaddr-lost-exe-{}", std::process::id()));
+        std::fs::copy(std::env::current_exe().unwrap(), &exe).unwrap();
+        let (socket, _) = listener("127.0.0.1:0");
+        let words = [
+            &wrapper[..],
+            &[
+                "sh",
+                "-c",
+                "shift; exec \"$0\" \"$@\"",
+                exe.to_str().unwrap(),
+            ],
+        ]
+        .concat();
+        hand_over_as(
+            TEST,
+            vec![opened.into(), socket],
+            "child",
+            "LISTEN_PID=$$",
+            &words,
+        );
+        std::fs::remove_file(exe).unwrap();
+    } else {
+        rerun::skip(TEST, "not root", "BINDADDR_REQUIRE_USERS");
+    }
+    std::fs::remove_file(fifo).unwrap();
 }

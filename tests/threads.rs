@@ -216,6 +216,54 @@ fn failed_update_keeps_waiting_clients() {
     });
 }
 
+/// Each listener gets its own clients back, whichever thread waits.
+#[test]
+fn failed_update_leaves_clients_with_their_listener() {
+    in_namespace("failed_update_leaves_clients_with_their_listener", || {
+        let first = plan("[::1]:5000, 127.0.0.1:5000");
+        let listeners = first.bind().unwrap();
+        for listener in &listeners {
+            if std::os::unix::fs::fchown(listener.as_std(), Some(65534), None).is_err() {
+                let test = "failed_update_leaves_clients_with_their_listener";
+                return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+            }
+        }
+        let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        other.bind(&addr("127.0.0.2:5000").into()).unwrap();
+        let follower = Follower::new(first, listeners).unwrap();
+        let handle = follower.handle();
+        let mut opened = follower.take(2).filter_map(|step| match step {
+            Step::Opened(connections) => Some(connections),
+            _ => None,
+        });
+        let (ipv6, ipv4) = (opened.next().unwrap(), opened.next().unwrap());
+        for connections in [ipv6, ipv4] {
+            // It takes its time for each client, so that another one waits.
+            thread::spawn(move || {
+                for (mut client, _) in connections {
+                    thread::sleep(Duration::from_millis(3));
+                    let _ = client.write_all(b"!");
+                }
+            });
+        }
+        let failing = plan("0.0.0.0:5000, [::1]:5000");
+        for round in 0..100 {
+            let mut clients = ["127.0.0.1:5000", "127.0.0.1:5000", "[::1]:5000"]
+                .map(|addr| TcpStream::connect(addr).unwrap());
+            thread::sleep(Duration::from_micros(500));
+            let failed = handle.apply(&failing, Apply::AllOrNone).unwrap_err();
+            // That of this process has made way.
+            let text = failed.to_string();
+            assert!(!text.contains("this process listens"), "{text}");
+            for client in &mut clients {
+                client.set_read_timeout(Some(MINUTE)).unwrap();
+                let answer = client.read_exact(&mut [0]);
+                assert!(answer.is_ok(), "round {round}: {answer:?}");
+            }
+        }
+    });
+}
+
 #[test]
 fn partial_update_is_tried_again() {
     in_namespace("partial_update_is_tried_again", || {
@@ -295,6 +343,11 @@ fn dropped_follower_leaves_sockets_open() {
         };
         let handle = follower.handle();
         drop(follower);
+        // A new listener would have no thread.
+        let more = crate::plan("127.0.0.1:5000, 127.0.0.1:6000");
+        let error = handle.apply(&more, Apply::AllOrNone).unwrap_err();
+        assert!(matches!(error, HandleError::Stopped));
+        assert!(!connects(addr("127.0.0.1:6000")));
         let serving = thread::spawn(move || serve(connections));
         assert!(is_answered("127.0.0.1:5000"));
         handle.stop();

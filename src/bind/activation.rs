@@ -1,7 +1,7 @@
 //! The sockets that a service manager has opened, as those of a plan (feature `socket-activation`).
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use socket2::Socket;
@@ -11,11 +11,11 @@ use super::listener::OpenState;
 use super::matching::{Found, Matching, is_on_device_of};
 #[cfg(unix)]
 use super::socket::Identity;
-use super::socket::{Goal, StepError, at, bound_device};
+use super::socket::{Absent, Goal, SocketSpec, StepError, absent, at as at_step, bound_device};
 use super::{Listener, Listeners};
 use crate::diagnose::HandedOver;
 use crate::diagnosis::{Mismatch, Position, Step};
-use crate::plan::{Options, Plan, PlannedSocket};
+use crate::plan::{IfAbsent, Options, Plan, PlannedSocket};
 use crate::sys::{self, Activation, InheritedSocket, Namespace, Protocol, device_of};
 use crate::target::{DeviceIndex, Overlap};
 
@@ -65,7 +65,7 @@ fn listeners_of<S: From<Socket>>(
         .collect();
     let mut listeners = Vec::with_capacity(ready.len());
     for (n, handed) in ready.iter().enumerate() {
-        let socket = copy_of(handed, false).map_err(|(_, error)| error)?;
+        let socket = handed.socket().try_clone()?;
         let state =
             state_of(handed).ok_or_else(|| io::Error::other("its options cannot be read"))?;
         let namespace = namespace_of(handed.socket(), protocol, handed.addr().port());
@@ -74,6 +74,7 @@ fn listeners_of<S: From<Socket>>(
             state: OpenState {
                 namespace,
                 place: n,
+                blocks_later: true.into(),
                 ..state
             },
         });
@@ -93,20 +94,29 @@ pub(crate) struct Inherited<'p> {
 }
 
 impl<'p> Inherited<'p> {
-    /// Returns those that may be sockets of a plan. One that is served already is only for the setting that names its
-    /// port: another one could be of another service.
-    pub(crate) fn of(plan: &'p Plan, protocol: Protocol) -> Self {
-        let is_named = |port| {
-            plan.sockets
-                .iter()
-                .any(|socket| socket.fixed_port() == Some(port))
-        };
+    /// Returns those that may be sockets of a plan, but for those that `open` has already. One that is served, here or by
+    /// other listeners, is only for the setting that names its port: another one could be of another service.
+    pub(crate) fn of<S>(plan: &'p Plan, protocol: Protocol, open: &Listeners<S>) -> Self {
+        let own = open
+            .iter()
+            .filter_map(|listener| listener.state().inherited.as_ref());
+        let own: Vec<&Arc<InheritedSocket>> = own.collect();
         let sockets = plan.options.activation.sockets().iter().filter(|handed| {
-            let is_free = !handed.is_used() || is_named(handed.addr().port());
-            handed.protocol() == protocol && is_free && is_ready(handed)
+            let is_own = own.iter().any(|own| Arc::ptr_eq(own, handed));
+            handed.protocol() == protocol && !is_own && is_ready(handed)
         });
         let known = sockets.filter_map(|handed| Some((handed, state_of(handed)?)));
-        let (sockets, states) = known.unzip();
+        let (sockets, mut states): (Vec<_>, Vec<OpenState>) = known.unzip();
+        let may_be_ipv4 = |socket: &PlannedSocket| socket.if_absent == IfAbsent::UseIpv4;
+        let is_ipv4 = |state: &&mut OpenState| {
+            state.local_addr.is_ipv4() && state.local_addr.ip().is_unspecified()
+        };
+        if plan.sockets.iter().any(may_be_ipv4) {
+            // As `*` is bound on a host without IPv6.
+            for state in states.iter_mut().filter(is_ipv4) {
+                state.is_ipv4_instead = lacks_ipv6(protocol);
+            }
+        }
         Self {
             options: &plan.options,
             sockets,
@@ -144,9 +154,16 @@ impl<'p> Inherited<'p> {
         goal: Goal,
     ) -> Result<OpenedSocket, StepError> {
         let (handed, state) = (self.sockets[at], &self.states[at]);
+        let copy = || handed.socket().try_clone().map_err(at_step(Step::Socket));
         let socket = match goal {
-            Goal::Listen => Some(copy_of(handed, self.options.nonblocking)?),
+            Goal::Listen => Some(copy()?),
             Goal::Check => None,
+        };
+        let is_ipv4_instead = state.local_addr.is_ipv4() && planned.addr.is_ipv6();
+        let planned = if is_ipv4_instead {
+            &planned.ipv4_instead()
+        } else {
+            planned
         };
         let device = || device_of(handed.socket());
         Ok(OpenedSocket {
@@ -157,6 +174,7 @@ impl<'p> Inherited<'p> {
             device: bound_device(device, state.local_addr, planned.device()),
             device_index: planned.entry.device_index,
             inherited: Some(handed.clone()),
+            is_nonblocking: self.options.nonblocking,
             backlog: self.options.backlog,
             protocol: state.protocol,
             is_sharing_unknown: false,
@@ -181,8 +199,8 @@ pub(super) fn in_the_way_of(
         let is_same = overlap == Overlap::SameAddress;
         let mismatch = match () {
             () if namespace != Namespace::This || !is_ready(handed) => return None,
-            () if !is_same => Mismatch::Addr(overlap),
             () if !is_on_device_of(&state, planned) => Mismatch::Device(state.device.clone()),
+            () if !is_same => Mismatch::Addr(overlap),
             () if state.is_only_v6() && !planned.is_only_v6() => Mismatch::Ipv6Only,
             () if planned.is_only_v6() && !state.is_only_v6() => Mismatch::DualStack,
             // It fits, and something else is in the way.
@@ -191,13 +209,14 @@ pub(super) fn in_the_way_of(
         Some(HandedOver {
             addr: state.local_addr,
             only_v6: state.is_only_v6(),
+            is_allowed: options.allows_dual_stack(),
             mismatch,
         })
     })
 }
 
 /// Returns what is known of a socket that was handed over; `None` if it cannot be read who could connect to it.
-fn state_of(handed: &InheritedSocket) -> Option<OpenState> {
+fn state_of(handed: &Arc<InheritedSocket>) -> Option<OpenState> {
     let addr = handed.addr();
     let is_wildcard = addr.ip().is_unspecified() && addr.is_ipv6();
     let device = device_of(handed.socket()).ok()?;
@@ -216,6 +235,8 @@ fn state_of(handed: &InheritedSocket) -> Option<OpenState> {
         device,
         is_ipv4_instead: false,
         is_shared: true.into(),
+        inherited: Some(handed.clone()),
+        blocks_later: false.into(),
         is_port_bound: true,
         backlog: None,
         position: Position::default(),
@@ -224,15 +245,11 @@ fn state_of(handed: &InheritedSocket) -> Option<OpenState> {
     })
 }
 
-/// Duplicates the socket, so that one is left if the rest of a list fails and is tried again.
-fn copy_of(handed: &InheritedSocket, nonblocking: bool) -> Result<Socket, StepError> {
-    let socket = handed.socket().try_clone().map_err(at(Step::Socket))?;
-    // Whoever serves on it waits in no call.
-    if nonblocking || !handed.is_used() {
-        let set = socket.set_nonblocking(nonblocking);
-        set.map_err(at(Step::Option("nonblocking")))?;
-    }
-    Ok(socket)
+/// Returns `true` if the IPv6 wildcard cannot be bound here, for want of the family.
+fn lacks_ipv6(protocol: Protocol) -> bool {
+    let addr = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
+    let bound = SocketSpec::plain(protocol, addr, false, None).bind();
+    bound.is_err_and(|(step, error)| absent(step, &error) == Some(Absent::Family))
 }
 
 /// Returns `true` if clients can connect: a manager may hand over a connection, too, or a socket for the server to make

@@ -71,6 +71,8 @@ pub(crate) struct OpenedSocket {
     pub(crate) device_index: DeviceIndex,
     /// What it is a copy of, if it was handed over.
     pub(crate) inherited: Option<Arc<InheritedSocket>>,
+    /// Whether one that was handed over is not to block.
+    pub(crate) is_nonblocking: bool,
     pub(crate) backlog: Option<u32>,
     pub(crate) protocol: Protocol,
     /// Whether another socket has the port, and the kernel was not asked if it shares it.
@@ -502,6 +504,7 @@ impl Opener<'_> {
             device: None,
             device_index: planned.entry.device_index,
             inherited: None,
+            is_nonblocking: false,
             backlog: self.options.backlog,
             protocol: self.protocol,
             is_sharing_unknown: false,
@@ -585,12 +588,14 @@ impl AddrProbe for Entry {
     }
 }
 
-/// Reads the host once, and finds the causes of what failed and the hints about them.
+/// Reads the host once, and finds the causes of what failed and the hints about them. Those that are outgoing are in
+/// nothing's way.
 pub(crate) fn explain(
     plan: &Plan,
     protocol: Protocol,
     mut failed: Vec<FailedSocket>,
     host: Option<&Interfaces>,
+    outgoing: &Outgoing<'_>,
 ) -> Vec<SettingError> {
     if failed.is_empty() {
         return Vec::new();
@@ -606,7 +611,7 @@ pub(crate) fn explain(
     let attempts: Vec<Attempt<'_>> = of_host
         .map(|failed| failed.attempt(protocol, beside))
         .collect();
-    let evidence = Evidence::read(&attempts, host);
+    let evidence = Evidence::read(&attempts, host, &outgoing.inodes());
     let diagnose = |failed: &FailedSocket| match &failed.reason {
         Failure::Conflict(other, overlap) => {
             diagnosis_of_conflict(&failed.planned, other, *overlap)

@@ -16,7 +16,7 @@ use crate::diagnosis::{Position, Warning};
 use crate::interfaces::Interfaces;
 use crate::plan::{Options, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
-use crate::sys::device_of;
+use crate::sys::{InheritedSocket, device_of};
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 
 /// A bound socket: a TCP listener, or a UDP socket as `Listener<UdpSocket>`.
@@ -62,6 +62,11 @@ pub(crate) struct OpenState {
     pub(crate) is_ipv4_instead: bool,
     /// Whether another process has it as well: the service manager that opened it, or one that it was passed to.
     pub(crate) is_shared: AtomicBool,
+    /// What it is a copy of, if it was handed over.
+    pub(crate) inherited: Option<Arc<InheritedSocket>>,
+    /// Whether it is made to block once it is used as a std socket. `O_NONBLOCK` is that of every process that has the
+    /// socket, so it is not cleared for one that never blocks on it.
+    pub(crate) blocks_later: AtomicBool,
     /// Whether it was bound to its port, and not to port 0.
     pub(crate) is_port_bound: bool,
     pub(crate) backlog: Option<u32>,
@@ -90,6 +95,8 @@ impl OpenState {
             device_index: DeviceIndex::None,
             is_ipv4_instead: false,
             is_shared: false.into(),
+            inherited: None,
+            blocks_later: false.into(),
             is_port_bound,
             backlog: options.backlog,
             position: Position::default(),
@@ -135,10 +142,13 @@ impl<S> Listener<S> {
     pub fn target(&self, host: &Interfaces) -> BindTarget {
         BindTarget::of_socket(self.state.local_addr, self.state.only_v6, host)
     }
+}
 
-    /// Borrows the std socket.
+impl<S: StdSocket> Listener<S> {
+    /// Borrows the std socket, which blocks unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
     #[must_use]
     pub fn as_std(&self) -> &S {
+        self.settle();
         &self.socket
     }
 
@@ -146,11 +156,24 @@ impl<S> Listener<S> {
     /// [`nonblocking`](crate::BindOptions::nonblocking) was set.
     #[must_use]
     pub fn into_std(self) -> S {
+        self.settle();
         self.socket
+    }
+
+    /// Makes a socket block that was handed over non-blocking.
+    fn settle(&self) {
+        if self.state.blocks_later.swap(false, Ordering::Relaxed) {
+            let _ = self.socket.set_nonblocking(false);
+        }
     }
 }
 
 impl<S> Listener<S> {
+    /// Borrows the socket as it is.
+    pub(crate) fn socket(&self) -> &S {
+        &self.socket
+    }
+
     pub(crate) fn state(&self) -> &OpenState {
         &self.state
     }
@@ -269,6 +292,7 @@ impl<S> Listener<S> {
             device: bound_device(device, self.state.local_addr, self.state.device.as_deref()),
             device_index: self.state.device_index,
             inherited: None,
+            is_nonblocking: false,
             backlog: self.state.backlog,
             protocol: self.state.protocol,
             is_sharing_unknown: false,
@@ -381,13 +405,13 @@ impl<S: StdSocket> Listener<S> {
 
 impl From<Listener> for TcpListener {
     fn from(listener: Listener) -> Self {
-        listener.socket
+        listener.into_std()
     }
 }
 
 impl From<Listener<UdpSocket>> for UdpSocket {
     fn from(listener: Listener<UdpSocket>) -> Self {
-        listener.socket
+        listener.into_std()
     }
 }
 
@@ -496,8 +520,23 @@ impl sealed::Sealed for UdpSocket {
 /// How many connections wait at most: the default of `net.core.somaxconn` of Linux since 5.4.
 const LONGEST_QUEUE: usize = 4096;
 
+/// Connections that were accepted, each with its peer address.
+pub(crate) type Accepted = Vec<(TcpStream, SocketAddr)>;
+
+/// A socket that can hand out connections later, which were accepted of it before.
+pub(crate) trait KeepAccepted {
+    /// Keeps the connections for whoever serves the socket. Returns those that it cannot keep.
+    fn keep(&self, accepted: Accepted) -> Accepted {
+        accepted
+    }
+}
+
+impl KeepAccepted for TcpListener {}
+
+impl KeepAccepted for UdpSocket {}
+
 /// What a [`Listener`] of this crate's own opening holds.
-pub(crate) trait OwnSocket: Sized {
+pub(crate) trait OwnSocket: KeepAccepted + Sized {
     /// Converts a socket that is bound, and listens if it is of TCP.
     fn from_socket(socket: Socket) -> io::Result<Self>;
 
@@ -541,8 +580,13 @@ impl OpenedSocket {
     fn listener(self) -> Option<Listener<Socket>> {
         let entry = &self.planned.entry;
         let socket = self.socket?;
-        if let Some(handed) = &self.inherited {
-            handed.set_used();
+        let is_taken = self
+            .inherited
+            .as_ref()
+            .is_some_and(|handed| handed.set_used());
+        let blocks_later = is_taken && !self.is_nonblocking;
+        if self.inherited.is_some() && self.is_nonblocking {
+            let _ = socket.set_nonblocking(true);
         }
         Some(Listener {
             socket,
@@ -556,6 +600,8 @@ impl OpenedSocket {
                 device_index: self.device_index,
                 is_ipv4_instead: self.planned.is_ipv4_instead(),
                 is_shared: self.inherited.is_some().into(),
+                blocks_later: blocks_later.into(),
+                inherited: self.inherited,
                 is_port_bound: self.planned.addr.port() != 0,
                 backlog: self.backlog,
                 position: entry.position,

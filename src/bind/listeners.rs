@@ -69,9 +69,11 @@ impl Rest {
         left_out: Vec<PlannedSocket>,
         served: Vec<Duplicate>,
     ) -> Option<Box<Self>> {
+        // What a socket on another address serves counts as open.
         let open: HashSet<(Position, SocketAddr)> = open
             .into_iter()
             .map(|planned| (planned.position(), planned.addr()))
+            .chain(served.iter().map(|served| (served.position, served.addr)))
             .collect();
         // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
         // without it.
@@ -91,7 +93,11 @@ impl Rest {
             }
             false
         });
-        duplicates.extend(served);
+        duplicates.extend(
+            served
+                .into_iter()
+                .filter(|served| !served.is_of_one_entry()),
+        );
         skipped.sort_by_key(SettingError::position);
         let has_any = !skipped.is_empty() || !duplicates.is_empty() || !left_out.is_empty();
         has_any.then(|| {
@@ -141,12 +147,6 @@ impl<S> Listeners<S> {
         }
     }
 
-    /// Converts into the std sockets, which block unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
-    #[must_use]
-    pub fn into_std(self) -> Vec<S> {
-        self.into_iter().map(Listener::into_std).collect()
-    }
-
     /// Returns the optional entries that this host lacks, each with its cause.
     #[must_use]
     pub fn skipped(&self) -> &[SettingError] {
@@ -191,7 +191,11 @@ impl<S> Listeners<S> {
         let listeners = self.listeners.into_iter();
         Ok(Listeners {
             listeners: listeners
-                .map(|listener| listener.convert(&mut convert))
+                .map(|mut listener| {
+                    // It blocks or not as it is converted to.
+                    listener.state.blocks_later = false.into();
+                    listener.convert(&mut convert)
+                })
                 .collect::<io::Result<_>>()?,
             rest: self.rest,
         })
@@ -258,6 +262,12 @@ impl<S> Extend<Listener<S>> for Listeners<S> {
 }
 
 impl<S: StdSocket> Listeners<S> {
+    /// Converts into the std sockets, which block unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
+    #[must_use]
+    pub fn into_std(self) -> Vec<S> {
+        self.into_iter().map(Listener::into_std).collect()
+    }
+
     /// Says who can connect to any of the sockets, the host being that of a snapshot.
     ///
     /// # Examples

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::listener::OpenState;
 use super::prospects::Prospects;
@@ -28,6 +28,8 @@ pub(crate) struct Matched {
     pub(crate) open: Option<Found>,
     /// Whether it is not open, and cannot be opened at present.
     pub(crate) is_pending: bool,
+    /// Whether another socket of its entry serves its address.
+    is_served: bool,
 }
 
 /// The socket that a planned one is.
@@ -87,13 +89,15 @@ pub(crate) fn match_sockets<S>(
 ) -> Matching {
     let own = open.iter().map(Listener::state);
     let states: Vec<&OpenState> = own.chain(inherited).collect();
-    let (sockets, served) = wanted(plan, &states);
+    let (sockets, served) = without_served(plan, &states);
     let prospects = Prospects::of(plan, open.left_out());
     let mut matcher = Matcher {
         pool: Pool::new(&states, open.len()),
         prospects: &prospects,
         claims: Claims::default(),
         matched: Vec::with_capacity(sockets.len()),
+        served,
+        allows_dual_stack: plan.options.allows_dual_stack(),
     };
     let mut entries = Vec::new();
     let is_alike =
@@ -104,6 +108,7 @@ pub(crate) fn match_sockets<S>(
             planned: socket.clone(),
             open: None,
             is_pending: false,
+            is_served: false,
         });
         matcher.matched.extend(unmatched);
         match sockets[0].fixed_port() {
@@ -149,62 +154,62 @@ pub(crate) fn match_sockets<S>(
         }
     }
     matcher.find_replaced();
+    matcher.matched.retain(|matched| !matched.is_served);
     Matching {
         rest: matcher.pool.rest(),
         sockets: matcher.matched,
-        served,
+        served: matcher.served,
     }
 }
 
 /// Returns the sockets of a plan as they can be beside those that another process has as well, whose ports cannot be bound
-/// again: a dual-stack wildcard serves `0.0.0.0` and `[::]` of the plan as one socket, and `0.0.0.0` alone if that is
-/// allowed. Returns the addresses that have no socket of their own, too.
-fn wanted<'p>(plan: &'p Plan, states: &[&OpenState]) -> (Cow<'p, [PlannedSocket]>, Vec<Duplicate>) {
+/// again: a dual-stack wildcard serves `0.0.0.0` and `[::]` of two entries as one socket. Returns the addresses that have
+/// no socket of their own then.
+fn without_served<'p>(
+    plan: &'p Plan,
+    states: &[&OpenState],
+) -> (Cow<'p, [PlannedSocket]>, Vec<Duplicate>) {
     let mut sockets = Cow::Borrowed(&plan.sockets[..]);
     let mut served = Vec::new();
-    let dual_stack = states.iter().filter(|state| {
-        let ip = state.local_addr.ip();
-        state.is_shared() && ip.is_ipv6() && ip.is_unspecified() && !state.only_v6
-    });
-    for state in dual_stack {
+    let mut seen = HashSet::new();
+    for state in states.iter().filter(|state| is_shared_dual_stack(state)) {
         let port = state.local_addr.port();
-        let wildcards = sockets.iter().enumerate().filter(|(_, socket)| {
-            let has_port = socket.ports().contains(&port) || *socket.ports().end() == 0;
+        if !seen.insert((port, state.device_index)) {
+            continue;
+        }
+        let is_on_port = |socket: &PlannedSocket| {
+            let has_port = socket.fixed_port() == Some(port) || socket.is_on_shared_free_port();
             has_port && socket.addr.ip().is_unspecified() && is_on_device_of(state, socket)
-        });
-        let (ipv4, ipv6): (Vec<_>, Vec<_>) =
-            wildcards.partition(|(_, socket)| socket.addr.is_ipv4());
-        // Entries that may have several ports have one each.
-        let is_pair = |ipv4: &PlannedSocket, ipv6: &PlannedSocket| {
-            let are_fixed = ipv4.fixed_port().is_some() && ipv6.fixed_port().is_some();
-            ipv6.only_v6 && (are_fixed || ipv4.entry.number == ipv6.entry.number)
         };
-        let pair = ipv4.iter().find_map(|(at, ipv4)| {
-            let (with, _) = ipv6.iter().find(|(_, ipv6)| is_pair(ipv4, ipv6))?;
-            Some((*at, *with))
-        });
-        let alone = ipv4.iter().find(|(_, ipv4)| ipv4.fixed_port().is_some());
-        let alone = alone.filter(|_| ipv6.is_empty() && plan.options.allows_dual_stack());
-        match (pair, alone.map(|(at, _)| *at)) {
-            (Some((ipv4, ipv6)), _) => {
-                let sockets = sockets.to_mut();
-                sockets[ipv6].only_v6 = false;
-                let kept_by = sockets[ipv6].position();
-                let ipv4 = sockets.remove(ipv4);
-                served.push(Duplicate {
-                    position: ipv4.position(),
-                    kept_by,
-                    addr: ipv4.addr,
-                });
-            }
-            (None, Some(ipv4)) => {
-                let sockets = sockets.to_mut();
-                sockets[ipv4] = sockets[ipv4].dual_stack_instead();
-            }
-            (None, None) => {}
+        // What was handed over exactly so needs no other.
+        let is_exact = |socket: &PlannedSocket| {
+            let mut states = states.iter();
+            states.any(|own| {
+                own.local_addr.ip() == socket.addr.ip()
+                    && own.local_addr.port() == port
+                    && own.is_only_v6() == socket.is_only_v6()
+                    && is_on_device_of(own, socket)
+            })
+        };
+        let place = |is_wanted: fn(&PlannedSocket) -> bool| {
+            let mut sockets = sockets.iter();
+            sockets.position(|socket| is_wanted(socket) && is_on_port(socket) && !is_exact(socket))
+        };
+        let ipv4 = place(|socket| socket.addr.is_ipv4());
+        let ipv6 = place(PlannedSocket::is_only_v6);
+        if let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) {
+            let sockets = sockets.to_mut();
+            sockets[ipv6].only_v6 = false;
+            let kept_by = sockets[ipv6].position();
+            served.push(sockets.remove(ipv4).served_by(kept_by));
         }
     }
     (sockets, served)
+}
+
+fn is_shared_dual_stack(state: &OpenState) -> bool {
+    let ip = state.local_addr.ip();
+    state.is_shared() && ip.is_ipv6() && ip.is_unspecified() && !state.only_v6
 }
 
 /// Returns `true` if an open socket is bound to the interface of a planned one, or like it to none.
@@ -229,13 +234,58 @@ struct Matcher<'o> {
     /// Of the sockets whose port is known, by the place of the first socket of their entry.
     claims: Claims,
     matched: Vec<Matched>,
+    served: Vec<Duplicate>,
+    allows_dual_stack: bool,
+}
+
+/// The sockets of an entry, by their place, that one dual-stack wildcard serves.
+#[derive(Clone, Copy)]
+struct Wide {
+    ipv4: usize,
+    /// `None` if the entry has IPv4 alone, and IPv6 clients are allowed.
+    ipv6: Option<usize>,
 }
 
 impl<'o> Matcher<'o> {
+    /// Returns which sockets of an entry a dual-stack wildcard on `port` serves that another process has as well.
+    fn wide(&self, sockets: &[PlannedSocket], port: u16) -> Option<Wide> {
+        let place = |is_wanted: fn(&PlannedSocket) -> bool| {
+            let is_wildcard = |socket: &PlannedSocket| socket.addr.ip().is_unspecified();
+            let mut sockets = sockets.iter();
+            sockets.position(|socket| is_wildcard(socket) && is_wanted(socket))
+        };
+        let ipv4 = place(|socket| socket.addr.is_ipv4() && !socket.is_ipv4_instead())?;
+        let ipv6 = place(|socket| socket.addr.is_ipv6());
+        let is_allowed = match ipv6 {
+            Some(ipv6) => sockets[ipv6].only_v6,
+            None => self.allows_dual_stack,
+        };
+        let is_exact = |at: usize| self.pool.find_exact(&sockets[at].fixed_to(port)).is_some();
+        if !is_allowed || is_exact(ipv4) || ipv6.is_some_and(is_exact) {
+            return None;
+        }
+        let dual_stack = sockets[ipv4].fixed_to(port).dual_stack_instead();
+        let found = self.pool.find_exact(&dual_stack)?;
+        is_shared_dual_stack(self.pool.open[found]).then_some(Wide { ipv4, ipv6 })
+    }
+
     /// Matches the sockets of an entry on a port. The first one is at `first`.
     fn set_port(&mut self, first: usize, sockets: &[PlannedSocket], port: u16) {
+        let wide = self.wide(sockets, port);
         for (at, socket) in sockets.iter().enumerate() {
-            let planned = socket.fixed_to(port);
+            let mut planned = socket.fixed_to(port);
+            match wide {
+                Some(Wide { ipv4, ipv6 }) if ipv4 == at => {
+                    self.served.push(planned.served_by(socket.position()));
+                    planned = planned.dual_stack_instead();
+                    if ipv6.is_some() {
+                        self.matched[first + at].is_served = true;
+                        continue;
+                    }
+                }
+                Some(Wide { ipv6, .. }) if ipv6 == Some(at) => planned.only_v6 = false,
+                _ => {}
+            }
             let open = self.pool.take(&planned);
             let is_pending = open.is_none() && self.prospects.is_pending(&planned);
             let claim = planned.exclusive_claim().filter(|_| !is_pending);
@@ -246,6 +296,7 @@ impl<'o> Matcher<'o> {
                 planned,
                 open: open.map(|at| self.pool.found(at)),
                 is_pending,
+                is_served: false,
             };
         }
     }
@@ -270,16 +321,21 @@ impl<'o> Matcher<'o> {
                 }
             },
             Wanted::Any => sockets.iter().find_map(|socket| {
-                let mut port = self.pool.free_port_from(socket, 1);
-                while let Some(tried) = port.filter(|port| !self.is_fitting(sockets, *port)) {
-                    let claim = socket.exclusive_claim();
-                    if claim.is_some_and(|claim| self.claims.conflict(claim, tried).is_some()) {
-                        // Nor does it fit any other entry.
-                        self.pool.forget_port(socket, tried);
+                let keys = [Some(key_on_device(socket)), instead_key(socket)];
+                keys.into_iter().flatten().find_map(|key| {
+                    let mut port = self.pool.free_port_from(&key, socket, 1);
+                    while let Some(tried) = port.filter(|port| !self.is_fitting(sockets, *port)) {
+                        let claim = socket.exclusive_claim();
+                        if claim.is_some_and(|claim| self.claims.conflict(claim, tried).is_some()) {
+                            // Nor does it fit any other entry.
+                            self.pool.forget_port(&key, tried);
+                        }
+                        port = self
+                            .pool
+                            .free_port_from(&key, socket, tried.checked_add(1)?);
                     }
-                    port = self.pool.free_port_from(socket, tried.checked_add(1)?);
-                }
-                port
+                    port
+                })
             }),
         };
         if let Some(port) = port {
@@ -305,7 +361,8 @@ impl<'o> Matcher<'o> {
             claim.is_some_and(|claim| self.claims.conflict(claim, port).is_some())
                 && (is_open(socket) || !self.prospects.is_pending(socket))
         };
-        has_port && sockets.iter().any(is_open) && !sockets.iter().any(is_in_conflict)
+        let has_any = sockets.iter().any(is_open) || self.wide(sockets, port).is_some();
+        has_port && has_any && !sockets.iter().any(is_in_conflict)
     }
 
     /// Finds the open sockets of those without one that are on an interface which was created again.
@@ -372,7 +429,10 @@ impl<'o> Pool<'o> {
             let (ip, port, device) = (addr.ip(), addr.port(), state.device.as_deref());
             for key in keys_of(state) {
                 pool.by_port.entry((key, port)).or_default().push(at);
-                pool.ports.entry(key).or_default().insert(port);
+                // One that is served is only for the setting that names its port.
+                if !is_named_only(at, own, state) {
+                    pool.ports.entry(key).or_default().insert(port);
+                }
             }
             if at < own && (device.is_some() || zone(addr) != 0) {
                 let alike = pool.on_interfaces.entry((ip, port, device));
@@ -431,7 +491,8 @@ impl<'o> Pool<'o> {
                 let state = self.open[*at];
                 // A zone that is not the device's is not open anywhere.
                 let is_in_zone = wanted_zone == 0 || wanted_zone == zone(state.local_addr);
-                is_in_zone && is_fitting(state)
+                let may_be = planned.has_written_port() || !is_named_only(*at, self.own, state);
+                is_in_zone && may_be && is_fitting(state)
             })
         };
         match (planned.device(), planned.entry.device_index) {
@@ -493,16 +554,16 @@ impl<'o> Pool<'o> {
     }
 
     /// Leaves out a port that no planned socket like this one can have.
-    fn forget_port(&mut self, planned: &'o PlannedSocket, port: u16) {
-        if let Some(ports) = self.ports.get_mut(&key_on_device(planned)) {
+    fn forget_port(&mut self, key: &Key<'o>, port: u16) {
+        if let Some(ports) = self.ports.get_mut(key) {
             ports.remove(&port);
         }
     }
 
     /// Returns the first port, of those from `from` on that a planned socket may have, on which one like it is open and
     /// not matched.
-    fn free_port_from(&self, planned: &PlannedSocket, from: u16) -> Option<u16> {
-        let ports = self.ports.get(&key_on_device(planned))?;
+    fn free_port_from(&self, key: &Key<'o>, planned: &PlannedSocket, from: u16) -> Option<u16> {
+        let ports = self.ports.get(key)?;
         let (first, last) = match planned.ports().into_inner() {
             (0, _) => (from, u16::MAX),
             (first, last) => (first.max(from), last),
@@ -516,6 +577,15 @@ impl<'o> Pool<'o> {
         let rest = taken.filter_map(|(at, is_taken)| (!is_taken).then_some(at));
         rest.collect()
     }
+}
+
+/// Returns `true` if a socket that was handed over is served already.
+fn is_named_only(at: usize, own: usize, state: &OpenState) -> bool {
+    at >= own
+        && state
+            .inherited
+            .as_ref()
+            .is_some_and(|handed| handed.is_used())
 }
 
 fn keys_of(state: &OpenState) -> impl Iterator<Item = Key<'_>> {
@@ -556,6 +626,20 @@ fn key_on_device(planned: &PlannedSocket) -> Key<'_> {
         (Some(name), _) => Device::Name(name),
     };
     key_of(planned, device)
+}
+
+/// Returns the key of the wildcard that may be open in place of a planned one: dual-stack for IPv4, and IPv4 for `*`.
+fn instead_key(planned: &PlannedSocket) -> Option<Key<'_>> {
+    let ip: IpAddr = match planned.if_absent {
+        IfAbsent::UseIpv4 => Ipv4Addr::UNSPECIFIED.into(),
+        _ if planned.addr.is_ipv4() => Ipv6Addr::UNSPECIFIED.into(),
+        _ => return None,
+    };
+    planned.addr.ip().is_unspecified().then(|| Key {
+        ip,
+        only_v6: false,
+        ..key_on_device(planned)
+    })
 }
 
 fn key_of<'a>(planned: &PlannedSocket, device: Device<'a>) -> Key<'a> {

@@ -28,7 +28,7 @@ impl<'l> Missing<'l> {
         goal: Goal,
         listens: bool,
     ) -> Self {
-        let inherited = Inherited::of(plan, protocol);
+        let inherited = Inherited::of(plan, protocol, listeners);
         let mut released = HashSet::new();
         let mut rounds = 0;
         loop {

@@ -1,5 +1,6 @@
 //! Without the feature `socket-activation` no socket is handed over.
 
+use super::Listeners;
 use super::engine::Opening;
 use super::listener::OpenState;
 use super::matching::Matching;
@@ -12,7 +13,7 @@ use crate::sys::Protocol;
 pub(crate) struct Inherited;
 
 impl Inherited {
-    pub(crate) fn of(_: &Plan, _: Protocol) -> Self {
+    pub(crate) fn of<S>(_: &Plan, _: Protocol, _: &Listeners<S>) -> Self {
         Self
     }
 

@@ -4,12 +4,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem;
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 
 use socket2::{Domain, SockRef, Socket, Type};
 
 use super::Listener;
-use super::listener::{OwnSocket, accept_waiting};
+use super::listener::{Accepted, KeepAccepted, OwnSocket, accept_waiting};
 use super::socket::{Identity, SocketSpec, has_reuse_port, listen, set_reuse_port};
 use crate::plan::{Claims, PlannedSocket};
 use crate::sys::{self, SocketFilter, SocketRow};
@@ -33,8 +33,8 @@ pub(crate) struct Outgoing<'l> {
     new_owner: OnceCell<Option<u32>>,
     /// What listens on a port; `None` if it cannot be read.
     listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
-    /// What was accepted of sockets before they stopped.
-    drained: RefCell<Vec<(TcpStream, SocketAddr)>>,
+    /// What was accepted of sockets that listen again, and these could not keep.
+    drained: RefCell<Accepted>,
     /// The ports that were shared, each with the device of the new socket.
     shared: RefCell<HashSet<(u16, Option<String>)>>,
 }
@@ -53,6 +53,12 @@ struct OutgoingSocket<'l> {
     /// What `SO_REUSEPORT` was before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
+    /// What was accepted before it stopped.
+    accepted: RefCell<Accepted>,
+    /// Who gets that if it listens again.
+    keeper: &'l dyn KeepAccepted,
+    /// Whether it has stopped for a new one, or shared its port: it was not in its way.
+    has_made_way: Cell<bool>,
     /// Whether it blocked before it was drained.
     was_blocking: Cell<bool>,
     /// Whether the sockets are open that it has stopped for.
@@ -122,6 +128,9 @@ impl<'l> Outgoing<'l> {
             is_port_bound: listener.state().is_port_bound,
             reuse_port_before: Cell::new(None),
             is_stopped: Cell::new(false),
+            has_made_way: Cell::new(false),
+            accepted: RefCell::default(),
+            keeper: listener.socket(),
             was_blocking: Cell::new(false),
             is_replaced: Cell::new(false),
         });
@@ -194,6 +203,7 @@ impl<'l> Outgoing<'l> {
                 let before = has_reuse_port(&old.socket);
                 // If it fails the port is in use, and bind(2) says so.
                 if set_reuse_port(&old.socket, true).is_ok() {
+                    old.has_made_way.set(true);
                     old.reuse_port_before.set(Some(before));
                 }
             }
@@ -210,9 +220,10 @@ impl<'l> Outgoing<'l> {
                 continue;
             }
             old.was_blocking.set(is_blocking(&old.socket));
-            let _ = accept_waiting(&old.socket, &mut self.drained.borrow_mut());
-            old.is_stopped
-                .set(old.socket.shutdown(Shutdown::Read).is_ok());
+            let _ = accept_waiting(&old.socket, &mut old.accepted.borrow_mut());
+            let has_stopped = old.socket.shutdown(Shutdown::Read).is_ok();
+            old.is_stopped.set(has_stopped);
+            old.has_made_way.set(has_stopped);
         }
     }
 
@@ -243,6 +254,9 @@ impl<'l> Outgoing<'l> {
             if old.was_blocking.get() {
                 let _ = old.socket.set_nonblocking(false);
             }
+            // Before it listens: a thread that waits for the next client would not see them.
+            let left = old.keeper.keep(old.accepted.take());
+            self.drained.borrow_mut().extend(left);
             let (_, error) = listen(&old.socket, Protocol::Tcp, old.backlog).err()?;
             Some((old.local_addr, error))
         });
@@ -264,12 +278,22 @@ impl<'l> Outgoing<'l> {
         self.listening.borrow_mut().clear();
     }
 
+    /// Returns the inodes of the sockets that were in no new one's way.
+    pub(crate) fn inodes(&self) -> HashSet<u64> {
+        let aside = self.sockets.iter().filter(|old| old.has_made_way.get());
+        let identities = aside.filter_map(OutgoingSocket::identity);
+        identities.map(|identity| identity.inode).collect()
+    }
+
     /// Ends the opening of new sockets.
     pub(crate) fn finish(mut self) -> Finished {
         let stopped = self.sockets.iter().filter(|old| old.is_stopped.get());
+        let stopped = stopped.map(|old| old.index).collect();
+        let mut drained = mem::take(self.drained.get_mut());
+        drained.extend(self.sockets.iter().flat_map(|old| old.accepted.take()));
         Finished {
-            stopped: stopped.map(|old| old.index).collect(),
-            drained: mem::take(self.drained.get_mut()),
+            stopped,
+            drained,
             shared: SharedPorts(mem::take(self.shared.get_mut())),
         }
     }
@@ -298,7 +322,7 @@ pub(crate) struct Finished {
     /// Those that have stopped listening, by their index among the open sockets.
     pub(crate) stopped: HashSet<usize>,
     /// What was accepted of them.
-    pub(crate) drained: Vec<(TcpStream, SocketAddr)>,
+    pub(crate) drained: Accepted,
     pub(crate) shared: SharedPorts,
 }
 

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use socket2::{SockRef, Socket};
 
-use super::listener::OwnSocket;
+use super::listener::{Accepted, KeepAccepted, OwnSocket};
+use crate::addr::canonical;
 
 pub(crate) struct Served {
     socket: TcpListener,
@@ -45,6 +46,15 @@ impl Served {
         if !is_shared {
             let _ = SockRef::from(&self.socket).shutdown(Shutdown::Read);
         }
+    }
+}
+
+impl KeepAccepted for Arc<Served> {
+    fn keep(&self, accepted: Accepted) -> Accepted {
+        let accepted = accepted.into_iter();
+        self.left()
+            .extend(accepted.map(|(client, peer)| (client, canonical(peer))));
+        Vec::new()
     }
 }
 

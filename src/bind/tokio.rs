@@ -6,8 +6,10 @@ use std::net::{TcpListener, UdpSocket};
 use ::tokio::net;
 use socket2::{SockRef, Socket};
 
-use super::listener::OwnSocket;
+use super::listener::{KeepAccepted, OwnSocket};
 use super::{Listener, Listeners};
+
+impl KeepAccepted for net::TcpListener {}
 
 impl OwnSocket for net::TcpListener {
     fn from_socket(socket: Socket) -> io::Result<Self> {

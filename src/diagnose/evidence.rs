@@ -61,6 +61,8 @@ pub(crate) struct Evidence {
     pub(crate) has_seccomp_filter: Option<bool>,
     /// Whether the process can gain no privilege by execve(2) (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     pub(crate) no_new_privs: Option<bool>,
+    /// The ports that outgoing connections leave out, as they are set.
+    pub(crate) reserved_ports: Option<String>,
     pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
     /// How many descriptors the process has.
     pub(crate) open_files: Option<u64>,
@@ -85,7 +87,11 @@ pub(super) const BUDGET: usize = 4096;
 impl Evidence {
     /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
     /// only if `host` is not known.
-    pub(super) fn read_once(attempts: &[Attempt<'_>], host: Option<&Interfaces>) -> Self {
+    pub(super) fn read_once(
+        attempts: &[Attempt<'_>],
+        host: Option<&Interfaces>,
+        aside: &HashSet<u64>,
+    ) -> Self {
         let mut evidence = Self {
             interfaces: host.cloned(),
             ..Self::default()
@@ -98,8 +104,8 @@ impl Evidence {
         evidence.ask_for_verdicts(attempts);
         evidence.read_addresses(attempts);
         evidence.probe_candidates(attempts);
-        evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts);
-        evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts);
+        evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts, aside);
+        evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts, aside);
         evidence
     }
 
@@ -185,8 +191,9 @@ impl Evidence {
                 self.no_new_privs = status.no_new_privs();
             }
         }
-        if any(|errno| errno == Errno::InUse) && ports().any(|port| port == 0) {
+        if any(|errno| errno == Errno::InUse) {
             self.ephemeral_ports = sys::ephemeral_ports();
+            self.reserved_ports = sys::reserved_ports();
         }
         if any(|errno| errno == Errno::ProcessDescriptors) {
             self.open_files = sys::open_files();
@@ -357,7 +364,12 @@ impl Evidence {
     }
 
     /// The sockets on the ports of the attempts.
-    fn sockets_in_the_way(&self, protocol: Protocol, attempts: &[Attempt<'_>]) -> Sockets {
+    fn sockets_in_the_way(
+        &self,
+        protocol: Protocol,
+        attempts: &[Attempt<'_>],
+        aside: &HashSet<u64>,
+    ) -> Sockets {
         // Whom the kernel does not let share a port, or who does not want to.
         let attempts = attempts.iter().filter(|attempt| {
             attempt.protocol == protocol
@@ -371,7 +383,8 @@ impl Evidence {
         let ranges = without_overlap(attempts.clone().map(|attempt| attempt.ports).collect());
         let is_in_question = |row: &SocketRow| {
             let at = ranges.partition_point(|(_, last)| *last < row.port);
-            ranges.get(at).is_some_and(|(first, _)| *first <= row.port)
+            let is_on_port = ranges.get(at).is_some_and(|(first, _)| *first <= row.port);
+            is_on_port && !aside.contains(&row.inode)
         };
         // The kernel can leave out all but one port.
         let only_port = match ranges[..] {
@@ -395,17 +408,27 @@ impl Evidence {
             let others = |port: &u16| sys::sockets(protocol, SocketFilter::Others, *port);
             let others: io::Result<Vec<Vec<SocketRow>>> = unexplained.iter().map(others).collect();
             sockets.are_all = others.is_ok();
-            sockets.add(others.unwrap_or_default().into_iter().flatten());
+            let others = others.unwrap_or_default().into_iter().flatten();
+            sockets.add(others.filter(|row| !aside.contains(&row.inode)));
         }
 
         let claims: HashSet<(Claim, (u16, u16))> = attempts
             .map(|attempt| (self.claim(attempt), attempt.ports))
             .collect();
-        let inodes = claims.into_iter().flat_map(|(claim, (first, last))| {
-            let sockets = &sockets;
-            (first..=last).flat_map(move |port| sockets.inodes(claim, port))
+        let on_ports = || {
+            let claims = claims.iter();
+            claims.flat_map(|(claim, (first, last))| (*first..=*last).map(|port| (*claim, port)))
+        };
+        let inodes = on_ports().flat_map(|(claim, port)| sockets.inodes(claim, port));
+        let devices = on_ports().flat_map(|(claim, port)| sockets.devices_of(claim, port));
+        let devices: HashSet<u32> = devices.collect();
+        let names = devices.into_iter().filter_map(|index| {
+            let link = sys::link(index).ok().flatten()?;
+            Some((index, link.name))
         });
-        (sockets.processes, sockets.is_searched) = sys::processes_with(&inodes.collect());
+        let names = names.collect();
+        (sockets.processes, sockets.searched) = sys::processes_with(&inodes.collect());
+        sockets.devices = names;
         sockets
     }
 

@@ -6,11 +6,12 @@ use super::{Attempt, Errno, Evidence, HandedOver, System};
 use crate::addr::network::is_group_addr;
 use crate::addr::{Host, ListenAddr, Zone, is_link_scoped, shown};
 use crate::diagnosis::{
-    Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Mismatch, Policy, Privilege, Step,
-    is_listed, without_repetition,
+    Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Mismatch, Policy, Privilege,
+    SocketState, Step, is_listed, without_repetition,
 };
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::reach::Exposure;
+use crate::sys::Searched;
 use crate::target::{BindTarget, ForeignReason, Overlap, Protocol, Wildcard, is_scoped, zone};
 
 /// Returns the addresses that could be written in place of that of an attempt, the closest first; whether the
@@ -307,6 +308,51 @@ fn exposure_of(
     targets.iter().map(of_target).max()
 }
 
+/// Advises where to look for what holds a port for somebody else.
+fn of_holder(holder: &Holder, port: u16, system: System) -> Option<Hint> {
+    if system == System::Windows && holder.pid() == Some(4) {
+        let text = "`netsh http show servicestate` shows which program http.sys holds the port for";
+        return Some(inspect(text));
+    }
+    match holder.command()? {
+        _ if holder.is_of_unit() && holder.pid() == Some(1) => Some(inspect(
+            "`systemctl list-sockets` shows the socket unit that holds the port",
+        )),
+        "systemd" => Some(inspect(
+            "`systemctl --user list-sockets` shows the socket unit that holds the port",
+        )),
+        _ if holder.is_of_unit() => Some(inspect(
+            "`systemctl list-sockets` shows the socket unit by which systemd has opened the port",
+        )),
+        "docker-proxy" => Some(inspect(format!(
+            "`docker ps --filter publish={port}` shows the container that publishes the port"
+        ))),
+        "rootlessport" | "conmon" | "pasta" | "pasta.avx2" | "slirp4netns" => {
+            Some(inspect(format!(
+                "`podman ps --filter publish={port}` shows the container that publishes the port"
+            )))
+        }
+        _ => None,
+    }
+}
+
+/// Advises to keep outgoing connections off a port of the ephemeral range.
+fn reserve(port: u16, evidence: &Evidence) -> Option<Hint> {
+    let range = evidence.ephemeral_ports.as_ref()?;
+    let reserved = evidence.reserved_ports.as_ref()?;
+    let all = match reserved.as_str() {
+        "" => port.to_string(),
+        others => format!("{others},{port}"),
+    };
+    let (first, last) = (range.start(), range.end());
+    range.contains(&port).then(|| {
+        configure(format!(
+            "`sysctl net.ipv4.ip_local_reserved_ports={all}` keeps later outgoing connections off the port, which is in \
+             their range ({first}-{last})"
+        ))
+    })
+}
+
 fn inspect(text: impl Into<String>) -> Hint {
     Hint::new(HintKind::Inspect, text)
 }
@@ -378,7 +424,8 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         } => {
             let is_allowed = *mismatch == Mismatch::Addr(Overlap::CoversAsDualStack)
                 && ip.is_unspecified()
-                && handed.ip().is_unspecified();
+                && handed.ip().is_unspecified()
+                && !attempt.handed_over.is_some_and(|handed| handed.is_allowed);
             let allow = is_allowed.then(|| {
                 let text = "`Activation::allow_dual_stack` takes it for `0.0.0.0`, and serves IPv6 clients as well";
                 Hint::new(HintKind::Program, text)
@@ -390,7 +437,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         }
         Cause::RangeInUse { holders, .. }
             if holders.first().iter().any(|holder| holder.pid().is_none())
-                && !evidence.sockets(attempt.protocol).is_searched =>
+                && evidence.sockets(attempt.protocol).searched == Searched::Some =>
         {
             let all = match system {
                 System::Linux => "`ss -antup`, run as root, shows which processes hold the ports",
@@ -403,7 +450,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         Cause::InUse { port, holders, .. }
             if (holders.is_empty() || holders.iter().any(Holder::may_have_a_process))
                 && !holders.iter().any(|holder| holder.pid().is_some())
-                && !evidence.sockets(attempt.protocol).is_searched =>
+                && evidence.sockets(attempt.protocol).searched == Searched::Some =>
         {
             vec![inspect(match system {
                 System::Linux => format!(
@@ -415,6 +462,16 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
                 System::Windows => "`netstat -ano` shows which process holds the port".to_owned(),
                 System::Unix => return Vec::new(),
             })]
+        }
+        Cause::InUse { port, holders, .. } => {
+            let own = holders
+                .iter()
+                .find_map(|holder| of_holder(holder, *port, system));
+            let connection = holders
+                .iter()
+                .find(|holder| holder.state() == SocketState::Connected);
+            let reserve = connection.and_then(|_| reserve(*port, evidence));
+            own.into_iter().chain(reserve).collect()
         }
         Cause::PrivilegedPort { .. }
             if system == System::Darwin && !attempt.addr.ip().is_unspecified() =>

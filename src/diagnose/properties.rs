@@ -239,6 +239,8 @@ fn odd_process(inode: u64) -> Process {
         pid: 4711,
         uid: Some(33),
         command: Some(ODD_NAME.into()),
+        children: 0,
+        is_of_unit: false,
     }
 }
 

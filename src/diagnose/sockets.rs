@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
-use crate::sys::{Process, SocketRow, SocketState};
+use crate::sys::{Process, Searched, SocketRow, SocketState};
 use crate::target::{Claim, DeviceIndex, Overlap, socket_addr};
 
 /// Returns the canonical address of a socket. The interface it is bound to is its zone.
@@ -42,8 +42,10 @@ pub(crate) struct Sockets {
     pub(crate) are_all: bool,
     /// The processes that have the sockets open, by inode.
     pub(crate) processes: HashMap<u64, Process>,
-    /// Whether every process of this host could be looked through for them.
-    pub(crate) is_searched: bool,
+    /// The names of the interfaces that sockets are bound to, by index.
+    pub(crate) devices: HashMap<u32, String>,
+    /// How far the processes were looked through for them.
+    pub(crate) searched: Searched,
 }
 
 /// The sockets on one port, by their canonical address, so that a specific one is looked up without a scan.
@@ -151,6 +153,13 @@ impl Sockets {
             is_certain: is_certain(row, claim, overlap),
             uid: row.uid,
             process: self.processes.get(&row.inode).cloned(),
+            device: row.device.filter(|index| *index != 0).map(|index| {
+                let name = self.devices.get(&index).cloned();
+                name.unwrap_or_else(|| index.to_string())
+            }),
+            is_of_kernel: self.searched == Searched::Host
+                && row.inode != 0
+                && !self.processes.contains_key(&row.inode),
         }
     }
 
@@ -170,6 +179,14 @@ impl Sockets {
             all.chain(some).flatten()
         });
         on_port.filter_map(move |row| Some((row, overlap_of(row, claim)?)))
+    }
+
+    /// Returns the interfaces that sockets in the way of `claim` on `port` are bound to.
+    pub(crate) fn devices_of(&self, claim: Claim, port: u16) -> impl Iterator<Item = u32> {
+        let devices = self
+            .in_the_way(claim, port)
+            .filter_map(|(row, _)| row.device);
+        devices.filter(|index| *index != 0)
     }
 
     /// Returns the inodes of the sockets that are in the way of `claim` on `port`.

@@ -577,6 +577,8 @@ fn a_command_cannot_draw_on_the_terminal() {
         pid: 4711,
         uid: Some(34),
         command: Some("\u{1b}[2Jx\n\u{202e}".into()),
+        children: 0,
+        is_of_unit: false,
     };
     let row = SocketRow {
         uid: Some(33),

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use crate::addr::shown;
 use crate::sys::{Process, SocketState};
-use crate::target::Overlap;
+use crate::target::{Overlap, is_scoped};
 
 /// A socket that has a port, in the way of one that was wanted.
 ///
@@ -41,6 +41,10 @@ pub struct Holder {
     pub(crate) is_certain: bool,
     pub(crate) uid: Option<u32>,
     pub(crate) process: Option<Process>,
+    /// The interface that it is bound to, by its name if that could be read.
+    pub(crate) device: Option<String>,
+    /// Whether all processes were looked at, and none has it.
+    pub(crate) is_of_kernel: bool,
 }
 
 impl Holder {
@@ -79,7 +83,7 @@ impl Holder {
         self.uid
     }
 
-    /// Returns the process that has it open; the first one, if several have.
+    /// Returns the process that has it open; of a server that has forked, the one that its others descend from.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
@@ -97,6 +101,20 @@ impl Holder {
         self.process.as_ref()?.command.as_deref()
     }
 
+    /// Returns the interface that it is bound to (`SO_BINDTODEVICE`, socket(7)), by its index if the name could not be
+    /// read. A socket on another interface is not in its way.
+    #[must_use]
+    pub fn device(&self) -> Option<&str> {
+        self.device.as_deref()
+    }
+
+    /// Returns `true` if systemd has it open as well, or alone: it is that of a socket unit.
+    pub(crate) fn is_of_unit(&self) -> bool {
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.is_of_unit)
+    }
+
     /// Returns `true` if this process has it open.
     #[must_use]
     pub fn is_this_process(&self) -> bool {
@@ -108,12 +126,17 @@ impl Holder {
     /// Names the process, or else the user that created the socket, which may be another than that of the process.
     /// Returns `false` for a connection that no process has open, of which the kernel reports neither user nor inode.
     pub(crate) fn may_have_a_process(&self) -> bool {
-        self.state != SocketState::Connected || self.who() != Who::Unknown
+        match self.who() {
+            Who::Kernel => false,
+            Who::Unknown => self.state != SocketState::Connected,
+            Who::Process(_) | Who::CreatedBy(_) => true,
+        }
     }
 
     pub(crate) fn who(&self) -> Who<'_> {
         match (&self.process, self.uid) {
             (Some(process), _) => Who::Process(process),
+            (None, _) if self.is_of_kernel => Who::Kernel,
             (None, Some(uid)) => Who::CreatedBy(uid),
             (None, None) => Who::Unknown,
         }
@@ -131,6 +154,8 @@ impl Holder {
             is_certain: true,
             uid: Some(uid),
             process,
+            device: None,
+            is_of_kernel: false,
         }
     }
 }
@@ -140,6 +165,8 @@ impl Holder {
 pub(crate) enum Who<'a> {
     Process(&'a Process),
     CreatedBy(u32),
+    /// No process has it.
+    Kernel,
     Unknown,
 }
 
@@ -153,8 +180,13 @@ impl fmt::Display for Process {
             None => write!(f, "a process (pid {}", self.pid)?,
         }
         match self.uid {
-            Some(uid) => write!(f, ", uid {uid})"),
-            None => f.write_str(")"),
+            Some(uid) => write!(f, ", uid {uid})")?,
+            None => f.write_str(")")?,
+        }
+        match self.children {
+            0 => Ok(()),
+            1 => f.write_str(" with 1 child process"),
+            more => write!(f, " with {more} child processes"),
         }
     }
 }
@@ -170,6 +202,10 @@ impl fmt::Display for Holder {
         match (self.who(), self.state) {
             (Who::Process(process), SocketState::Listening) => write!(f, "{process} {does}")?,
             (Who::Process(process), _) => write!(f, "{what} of {process} {does}")?,
+            (Who::Kernel, _) => write!(
+                f,
+                "{what} that no process has open (the kernel's own, as for WireGuard, VXLAN or NFS) {does}"
+            )?,
             (Who::CreatedBy(uid), _) => write!(f, "{what} created by uid {uid} {does}")?,
             (Who::Unknown, SocketState::Connected) => {
                 write!(
@@ -180,11 +216,15 @@ impl fmt::Display for Holder {
             (Who::Unknown, _) => write!(f, "{what} {does}")?,
         }
         match self.addr {
-            SocketAddr::V4(v4) => write!(f, " {}", v4.ip()),
+            SocketAddr::V4(v4) => write!(f, " {}", v4.ip())?,
             SocketAddr::V6(v6) => match v6.scope_id() {
-                0 => write!(f, " [{}]", v6.ip()),
-                index => write!(f, " [{}%{index}]", v6.ip()),
+                0 => write!(f, " [{}]", v6.ip())?,
+                index => write!(f, " [{}%{index}]", v6.ip())?,
             },
+        }
+        match &self.device {
+            Some(device) if !is_scoped(self.addr) => write!(f, " on {} only", shown(device)),
+            _ => Ok(()),
         }
     }
 }

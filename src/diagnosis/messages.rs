@@ -308,6 +308,7 @@ fn write_counts(f: &mut fmt::Formatter<'_>, holders: &RangeHolders) -> fmt::Resu
         match holder.who() {
             Who::Process(process) => write!(f, "{joint}{process} holds {count}")?,
             Who::CreatedBy(uid) => write!(f, "{joint}sockets created by uid {uid} hold {count}")?,
+            Who::Kernel => write!(f, "{joint}the kernel holds {count}")?,
             Who::Unknown => write!(f, "{joint}unknown processes hold {count}")?,
         }
     }

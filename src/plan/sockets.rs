@@ -150,6 +150,15 @@ impl PlannedSocket {
         }
     }
 
+    /// Returns the note that a socket of an entry serves its address.
+    pub(crate) fn served_by(&self, kept_by: Position) -> Duplicate {
+        Duplicate {
+            position: self.position(),
+            kept_by,
+            addr: self.addr,
+        }
+    }
+
     /// Returns `true` if it is the IPv4 wildcard that replaces a dual-stack one.
     pub(crate) fn is_ipv4_instead(&self) -> bool {
         self.addr.is_ipv4() && self.if_absent == IfAbsent::UseIpv4
@@ -182,6 +191,12 @@ impl PlannedSocket {
 
     pub(crate) fn is_range(&self) -> bool {
         self.ports.start() < self.ports.end()
+    }
+
+    /// Returns `true` if its setting names one port.
+    pub(crate) fn has_written_port(&self) -> bool {
+        let ports = self.entry.written.ports();
+        *ports.start() != 0 && ports.start() == ports.end()
     }
 
     /// Returns the port, if it is neither a range nor of the kernel's choice.
@@ -359,6 +374,11 @@ impl Duplicate {
     #[must_use]
     pub fn addr(self) -> SocketAddr {
         self.addr
+    }
+
+    /// Returns `true` if the entry has the socket itself, on an address that includes this one.
+    pub(crate) fn is_of_one_entry(self) -> bool {
+        self.position == self.kept_by
     }
 }
 

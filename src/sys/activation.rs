@@ -103,7 +103,8 @@ struct Other {
     /// Its place among all descriptors.
     place: usize,
     name: String,
-    fd: OwnedFd,
+    /// Or why it cannot be had.
+    fd: io::Result<OwnedFd>,
 }
 
 impl HandedOver {
@@ -119,18 +120,18 @@ impl HandedOver {
                 used: AtomicBool::new(false),
             })),
             #[cfg(unix)]
-            _ => self.add_other(place, name, socket.into()),
+            _ => self.add_other(place, name, Ok(socket.into())),
             #[cfg(not(unix))]
             _ => {}
         }
     }
 
     #[cfg(unix)]
-    fn add_other(&mut self, place: usize, name: &str, fd: OwnedFd) {
+    fn add_other(&mut self, place: usize, name: &str, fd: io::Result<OwnedFd>) {
         // A thread that panicked while it had the lock has left both whole.
         if name == READY {
             let ready = self.ready.get_mut();
-            *ready.unwrap_or_else(PoisonError::into_inner) = Some(fd);
+            *ready.unwrap_or_else(PoisonError::into_inner) = fd.ok();
         } else {
             let others = self.others.get_mut();
             others.unwrap_or_else(PoisonError::into_inner).push(Other {
@@ -142,6 +143,7 @@ impl HandedOver {
     }
 }
 
+#[derive(Debug)]
 pub(crate) struct InheritedSocket {
     /// Its place among all descriptors.
     #[cfg_attr(not(unix), allow(dead_code))]
@@ -205,8 +207,11 @@ impl Activation {
                 continue;
             }
             #[cfg(unix)]
-            if let Some(other) = take_other(&mut fds, n).or_else(|| open_again(first, n)) {
-                handed.add_other(n, name, other);
+            {
+                let other = take_other(&mut fds, n).map(Ok);
+                let again =
+                    || open_again(first.saturating_add(u32::try_from(n).unwrap_or(u32::MAX)));
+                handed.add_other(n, name, other.unwrap_or_else(again));
             }
         }
         Ok(Self::of(handed))
@@ -288,7 +293,7 @@ impl Activation {
     ///
     /// # Errors
     ///
-    /// The system's, where a descriptor cannot be duplicated.
+    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that cannot be opened again.
     ///
     /// # Platform notes
     ///
@@ -319,7 +324,7 @@ impl Activation {
     ///
     /// # Errors
     ///
-    /// The system's, where a descriptor cannot be duplicated.
+    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that cannot be opened again.
     ///
     /// # Platform notes
     ///
@@ -346,26 +351,32 @@ impl Activation {
         let Some(inner) = &self.handed else {
             return Ok(Vec::new());
         };
+        // A thread that panicked while it had the lock has left the list whole.
+        let mut others = inner.others.lock().unwrap_or_else(PoisonError::into_inner);
+        // What cannot be had is reported once, and not looked at again.
+        let is_lost = |other: &Other| is_wanted(&other.name) && other.fd.is_err();
+        if let Some(at) = others.iter().position(is_lost) {
+            others.remove(at).fd?;
+        }
         let unused = inner.sockets.iter();
         let unused: Vec<&Arc<InheritedSocket>> = unused
             .filter(|handed| !handed.is_used() && is_wanted(&handed.name))
             .collect();
         let copies = unused.iter().map(|handed| handed.socket.try_clone());
-        let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
         // None counts as taken before all of them could be.
+        let copies: Vec<Socket> = copies.collect::<io::Result<_>>()?;
         let places = unused.iter().map(|handed| handed.place);
         let mut taken: Vec<(usize, OwnedFd)> =
             places.zip(copies.into_iter().map(OwnedFd::from)).collect();
         for handed in unused {
             handed.set_used();
         }
-        // A thread that panicked while it had the lock has left the list whole.
-        let mut others = inner.others.lock().unwrap_or_else(PoisonError::into_inner);
         let (wanted, left) = std::mem::take(&mut *others)
             .into_iter()
             .partition::<Vec<_>, _>(|other| is_wanted(&other.name));
         *others = left;
-        taken.extend(wanted.into_iter().map(|other| (other.place, other.fd)));
+        let wanted = wanted.into_iter();
+        taken.extend(wanted.filter_map(|other| Some((other.place, other.fd.ok()?))));
         taken.sort_by_key(|(place, _)| *place);
         Ok(taken.into_iter().map(|(_, fd)| fd).collect())
     }
@@ -442,8 +453,9 @@ impl InheritedSocket {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_used(&self) {
-        self.used.store(true, Ordering::Relaxed);
+    /// Notes that it is used, and returns `true` the first time.
+    pub(crate) fn set_used(&self) -> bool {
+        !self.used.swap(true, Ordering::Relaxed)
     }
 }
 
@@ -495,24 +507,29 @@ fn take_other(fds: &mut ListenFd, n: usize) -> Option<OwnedFd> {
 
 /// Opens a FIFO or a file again, because only unsafe code takes a descriptor by its number.
 #[cfg(unix)]
-fn open_again(first: u32, n: usize) -> Option<OwnedFd> {
+fn open_again(fd: u32) -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    // O_NONBLOCK of asm/fcntl.h: without it a FIFO that nobody writes to would be waited for.
-    let nonblocking = match std::env::consts::ARCH {
-        "mips" | "mips64" => 0x80,
-        "sparc" | "sparc64" => 0x4000,
-        _ => 0o4000,
+    // O_NONBLOCK and O_APPEND of asm/fcntl.h. Without the first, a FIFO that nobody writes to would be waited for.
+    let (nonblocking, append) = match std::env::consts::ARCH {
+        "mips" | "mips64" => (0x80, 0x8),
+        "sparc" | "sparc64" => (0x4000, 0x8),
+        _ => (0o4000, 0o2000),
     };
-    let fd = first.checked_add(u32::try_from(n).ok()?)?;
+    let flags = flags_of(fd).ok_or(io::ErrorKind::Unsupported)?;
     // O_ACCMODE: O_RDONLY, O_WRONLY and O_RDWR.
-    let access = flags_of(fd)? & 3;
+    let access = flags & 3;
     let file = fs::File::options()
         .read(access != 1)
         .write(access != 0)
+        .append(access != 0 && flags & append != 0)
         .custom_flags(nonblocking)
         .open(format!("/proc/self/fd/{fd}"));
-    file.ok().map(OwnedFd::from)
+    file.map(OwnedFd::from).map_err(|error| {
+        let text =
+            format!("descriptor {fd}, which was handed over, cannot be opened again: {error}");
+        io::Error::new(error.kind(), text)
+    })
 }
 
 /// Returns the flags of a descriptor; `None` where procfs does not show them.

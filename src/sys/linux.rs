@@ -38,7 +38,7 @@ pub(super) use rtnetlink::interfaces;
 pub(crate) use rtnetlink::{device, link, links, local_table};
 pub(crate) use sysctl::{
     DEFAULT_PORT_START, Ipv6Switch, allows_nonlocal_bind, ephemeral_ports, first_unprivileged_port,
-    ipv6_switch, routed_loopback,
+    host_name, ipv6_switch, reserved_ports, routed_loopback,
 };
 
 use crate::sys::{Protocol, SocketFilter, SocketRow};

@@ -107,4 +107,20 @@ pub(crate) struct Process {
     /// Its effective user.
     pub(crate) uid: Option<u32>,
     pub(crate) command: Option<String>,
+    /// How many of its child processes have the socket as well.
+    pub(crate) children: usize,
+    /// Whether systemd has the socket as well, or alone: it is that of a socket unit.
+    pub(crate) is_of_unit: bool,
+}
+
+/// How far processes were searched for those that have a socket open.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Searched {
+    /// Some could not be looked at.
+    #[default]
+    Some,
+    /// All of this PID namespace, and there may be others.
+    Namespace,
+    /// All.
+    Host,
 }

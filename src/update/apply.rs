@@ -246,6 +246,7 @@ impl Plan {
 pub(crate) struct Unprepared {
     pub(crate) error: BindError,
     /// What was accepted of sockets that had to stop for a moment.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) drained: Vec<(TcpStream, SocketAddr)>,
 }
 
@@ -288,7 +289,7 @@ impl Update {
         if Outgoing::is_supported(protocol) {
             return;
         }
-        let inherited = Inherited::of(plan, protocol);
+        let inherited = Inherited::of(plan, protocol, listeners);
         let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
         let overlapping = overlapping(protocol, listeners, &matching);
         for old in listeners.extract(&overlapping) {
@@ -326,7 +327,7 @@ impl<S: OwnSocket> Preparation<S> {
         let lost = mem::take(&mut opening.lost);
         let (opened, unconverted) = convert(&mut opening);
         let failed = failed.into_iter().chain(unconverted).collect();
-        let failed = explain(plan, protocol, failed, None);
+        let failed = explain(plan, protocol, failed, None, &outgoing);
         let has_any = !opened.is_empty() || matching.sockets.iter().any(Matched::is_kept);
         let verdict = Verdict::of(plan, Vec::new(), failed, are_open && has_any);
         if verdict.errors.is_empty() {
@@ -356,7 +357,7 @@ impl<S: OwnSocket> Preparation<S> {
     }
 
     fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {
-        let inherited = Inherited::of(plan, protocol);
+        let inherited = Inherited::of(plan, protocol, listeners);
         let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
         let (pending, missing): (Vec<&Matched>, Vec<&Matched>) = matching
             .sockets
@@ -393,7 +394,7 @@ impl<S: OwnSocket> Preparation<S> {
         let lost = mem::take(&mut opening.lost);
         let (opened, unconverted) = convert(&mut opening);
         let failed = failed.into_iter().chain(unconverted).collect();
-        let failed = explain(plan, protocol, failed, None);
+        let failed = explain(plan, protocol, failed, None, &outgoing);
         // Whatever failed, the others are open.
         let verdict = Verdict::of(plan, Vec::new(), failed, true);
         let pending: HashSet<_> = pending

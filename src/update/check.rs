@@ -47,7 +47,6 @@ fn check_beside<S: OwnSocket>(plan: &Plan, protocol: Protocol, open: &Listeners<
         outgoing,
         mut opening,
     } = Missing::open(plan, protocol, open, Goal::Check, true);
-    outgoing.finish().shared.clear_marks();
     let kept = matching
         .sockets
         .iter()
@@ -57,12 +56,15 @@ fn check_beside<S: OwnSocket>(plan: &Plan, protocol: Protocol, open: &Listeners<
         });
     opening.opened.extend(kept);
     let host = Interfaces::system().ok();
-    Check::of(
+    let check = Check::of(
         plan,
         Vec::new(),
         plan.texts(),
         protocol,
         host.as_ref(),
         opening,
-    )
+        &outgoing,
+    );
+    outgoing.finish().shared.clear_marks();
+    check
 }

@@ -451,6 +451,8 @@ fn a_holder_that_is_known_needs_no_command() {
         pid: 4711,
         uid: Some(33),
         command: Some("nginx".into()),
+        children: 0,
+        is_of_unit: false,
     };
     let known = || Holder::synthetic(0, 80, Some(nginx.clone()));
     let unknown = |port| Holder::synthetic(0, port, None);
@@ -471,7 +473,7 @@ fn a_holder_that_is_known_needs_no_command() {
     assert_eq!(texts_of(one(vec![unknown(80)])).len(), 1);
     // `ss` shows root no more than was seen where every process could be looked at.
     let mut searched = Evidence::default();
-    searched.tcp.is_searched = true;
+    searched.tcp.searched = crate::sys::Searched::Namespace;
     for cause in [one(vec![unknown(80)]), range(vec![unknown(81)])] {
         assert_eq!(hints_of(&[cause], &searched), []);
     }
@@ -484,6 +486,8 @@ fn holder_distinguishes_process_uid_from_socket_uid() {
         pid: 4711,
         uid,
         command: command.map(str::to_owned),
+        children: 0,
+        is_of_unit: false,
     };
     let known = Holder::synthetic(0, 80, Some(process(Some(33), Some("nginx"))));
     assert_eq!((known.uid(), known.process_uid()), (Some(0), Some(33)));

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process;
 
 use super::sock_diag::has_owner;
-use crate::sys::{AddrFlags, Process, Protocol, SocketRow, SocketState};
+use crate::sys::{AddrFlags, Process, Protocol, Searched, SocketRow, SocketState};
 
 /// An IPv6 address with the index of its interface, and its flags.
 pub(crate) type Ipv6AddrRow = ((Ipv6Addr, u32), AddrFlags);
@@ -158,19 +158,20 @@ fn hex_ip(hex: &str) -> Option<IpAddr> {
 const FEW_DESCRIPTORS: u64 = 1000;
 
 /// Searches for the processes that have the sockets with these inodes open. Returns those it found, by
-/// inode, and whether every process of the host could be searched.
+/// inode, and how far it searched.
 ///
 /// A descriptor takes microseconds, so the processes with the fewest come first. This process precedes
-/// them, unless it has very many, so that a socket which it shares is reported as its own.
-pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, bool) {
+/// them, unless it has very many, so that a socket which it shares is reported as its own. A socket that a process shares
+/// with its parent is reported as that of the parent, which opened it.
+pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, Searched) {
     let mut found = HashMap::new();
     if inodes.is_empty() {
-        return (found, false);
+        return (found, Searched::Some);
     }
     // The number of this process in this mount of procfs.
     let Ok(this) = fs::read_link("/proc/self").map(|name| name.to_string_lossy().into_owned())
     else {
-        return (found, false);
+        return (found, Searched::Some);
     };
     // With `hidepid=` (proc(5)) other processes are not even listed, and the first is one of them.
     let mut is_all = fs::read_dir("/proc/1/fd").is_ok();
@@ -187,7 +188,7 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, b
         let sockets = match sockets_of(&name) {
             Ok(sockets) => sockets,
             // It has exited.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if is_gone(&error) => continue,
             Err(_) => {
                 is_all = false;
                 continue;
@@ -202,22 +203,89 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, b
                     continue;
                 }
             };
-            found.entry(inode).or_insert_with(|| Process {
-                is_this,
-                pid: name
-                    .parse()
-                    .ok()
-                    .filter(|_| !is_this)
-                    .unwrap_or_else(process::id),
-                uid: user_of(&name),
-                command: command_of(&name),
-            });
+            found
+                .entry(inode)
+                .or_insert_with(|| opener_of(inode, &name, is_this));
             if found.len() == inodes.len() {
-                return (found, is_all);
+                return (found, searched(is_all));
             }
         }
     }
-    (found, is_all)
+    (found, searched(is_all))
+}
+
+fn searched(is_all: bool) -> Searched {
+    // PROC_PID_INIT_INO of linux/proc_ns.h: the namespace that has all others below it.
+    let namespace = || fs::read_link("/proc/self/ns/pid").ok();
+    match is_all {
+        false => Searched::Some,
+        true if namespace().is_some_and(|name| name.as_os_str() == "pid:[4026531836]") => {
+            Searched::Host
+        }
+        true => Searched::Namespace,
+    }
+}
+
+/// Returns `true` for the error of a process that has exited: that of its directory, or of reading one.
+fn is_gone(error: &io::Error) -> bool {
+    // ESRCH on every architecture (asm-generic/errno-base.h).
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(3)
+}
+
+/// Describes who has opened a socket that the process `name` has: the first of its ancestors that has it, systemd aside.
+fn opener_of(inode: u64, name: &str, is_this: bool) -> Process {
+    // Deeper than any server forks.
+    const DEEPEST: usize = 16;
+    let has_it = |name: &str| {
+        let mut sockets = sockets_of(name).ok().into_iter().flatten().flatten();
+        sockets.any(|own| own == inode)
+    };
+    let is_systemd = |name: &str| command_of(name).as_deref() == Some("systemd");
+    let mut opener = name.to_owned();
+    let mut is_of_unit = is_systemd(name);
+    for _ in 0..DEEPEST {
+        let Some(parent) = parent_of(&opener).filter(|parent| has_it(parent)) else {
+            break;
+        };
+        if is_systemd(&parent) {
+            is_of_unit = true;
+        }
+        if is_this || is_of_unit {
+            break;
+        }
+        opener = parent;
+    }
+    let children = children_of(&opener).into_iter();
+    Process {
+        is_this,
+        pid: opener
+            .parse()
+            .ok()
+            .filter(|_| !is_this)
+            .unwrap_or_else(process::id),
+        uid: user_of(&opener),
+        command: command_of(&opener),
+        children: children.filter(|child| has_it(child)).count(),
+        is_of_unit,
+    }
+}
+
+/// Returns the number of the parent of a process: the second field behind its name, which may have any character
+/// (`proc_pid_stat(5)`).
+fn parent_of(process: &str) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let parent = fields.split_ascii_whitespace().nth(1)?;
+    (parent != "0").then(|| parent.to_owned())
+}
+
+/// Returns the numbers of the first child processes of a process (`proc_pid_task(5)`); a kernel may not have them.
+fn children_of(process: &str) -> Vec<String> {
+    const MOST: usize = 128;
+    let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
+    let children = children.unwrap_or_default();
+    let children = children.split_ascii_whitespace().take(MOST);
+    children.map(str::to_owned).collect()
 }
 
 /// Puts processes, each with its number of open descriptors, in the order in which to search them.
@@ -265,7 +333,7 @@ fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = io::Result<u64>>
         descriptors.filter_map(|one| match one.and_then(|one| fs::read_link(one.path())) {
             Ok(link) => socket_inode(link.to_str()?).map(Ok),
             // It has been closed.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) if is_gone(&error) => None,
             Err(error) => Some(Err(error)),
         }),
     )
