@@ -23,6 +23,7 @@ use crate::target::{BindTarget, Protocol};
 pub use banner::Banner;
 pub use exposure::Exposure;
 pub(crate) use exposure::Exposures;
+use reachable_addr::is_of_browsers;
 pub use reachable_addr::{Origin, ReachableAddr};
 pub(crate) use warnings::{Environment, warnings_of_exposure};
 
@@ -104,7 +105,8 @@ impl Reach {
         &self.addrs
     }
 
-    /// Iterates over the URLs of the addresses, the best first.
+    /// Iterates over the URLs of the addresses, the best first. Of a scheme for browsers, such as `http`, they leave out IPv6
+    /// link-local addresses, which no browser opens; [`ReachableAddr::url`] has those.
     ///
     /// # Examples
     ///
@@ -116,7 +118,9 @@ impl Reach {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn urls(&self, scheme: &str) -> impl Iterator<Item = String> {
-        self.addrs.iter().map(move |dial| dial.url(scheme))
+        let is_left_out = |dial: &&ReachableAddr| is_of_browsers(scheme) && dial.needs_zone();
+        let addrs = self.addrs.iter().filter(move |dial| !is_left_out(dial));
+        addrs.map(move |dial| dial.url(scheme))
     }
 
     /// Returns what the list of addresses does not say.

@@ -59,7 +59,7 @@ pub use activation::Activation;
 pub(crate) use activation::InheritedSocket;
 #[cfg(all(unix, feature = "restart"))]
 pub(crate) use activation::READY;
-pub(crate) use container::{container_marker, is_pod};
+pub(crate) use container::{container_marker, is_pod, is_system_container, is_wsl};
 pub(crate) use errno::Errno;
 pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};
 #[cfg(fuzzing)]

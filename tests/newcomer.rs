@@ -131,7 +131,7 @@ fn hosts_without_a_port_are_parsed() {
 
 #[test]
 fn exposure_is_known_before_a_socket_is_open() {
-    let eth0 = Interface::new("eth0", 2).with_addr([203, 0, 113, 7].into(), 24);
+    let eth0 = Interface::new("eth0", 2).with_addr([8, 8, 4, 4].into(), 24);
     let host: Interfaces = [eth0].into_iter().collect();
     let addrs: ListenAddrs = "eth0:80, localhost:80".parse().unwrap();
     let plan = BindOptions::new().plan_on(&addrs, &host).unwrap();

@@ -156,7 +156,7 @@ fn every_failure_has_its_sentence() {
         ),
         (
             "example.org:80",
-            "cannot resolve example.org:80: no interface with an address is called `example.org`; \
+            "cannot resolve example.org:80: no interface with an address is called `example.org`, and host names are not looked up; \
              there are `lo`, `eth0.100`, `bare0`, `eth0`, `tailscale0`, `wg0`, `tun0`",
         ),
         (

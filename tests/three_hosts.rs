@@ -284,7 +284,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
     const TEST: &str = "warnings_have_their_evidence_from_the_kernel";
     in_namespace(TEST, || {
         let mut network = network(TEST);
-        ip("addr add 2001:db8::1/64 dev eth0 nodad");
+        ip("addr add 2600:1f00::1/64 dev eth0 nodad");
         let found = |text: &str| -> Vec<String> {
             let host = Interfaces::system().unwrap();
             let listeners = bindaddr::bind(text).unwrap();
@@ -314,7 +314,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
         assert_eq!(
             found("*:5000"),
             [
-                "global-address [::]:5000: 2001:db8::1 on eth0 is a global address, so clients on the internet can connect unless a firewall blocks them"
+                "global-address [::]:5000: 2600:1f00::1 on eth0 is a global address, so clients on the internet can connect unless a firewall blocks them"
             ],
         );
         set("net/ipv4/conf/lo/route_localnet", "1");
@@ -328,7 +328,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
             ],
         );
         // Through the device lo they do not.
-        for text in ["127.0.0.1:5000", "10.9.9.9:5000", "[2001:db8::1]:5000"] {
+        for text in ["127.0.0.1:5000", "10.9.9.9:5000", "[2600:1f00::1]:5000"] {
             let listeners = BindOptions::new().device("lo").bind(text).unwrap();
             let warnings = listeners.warnings(&Interfaces::system().unwrap());
             assert!(

@@ -181,7 +181,7 @@ impl Evidence {
         let about_filters = any(|errno| {
             matches!(
                 errno,
-                Errno::AccessDenied | Errno::NotPermitted | Errno::FamilyUnsupported
+                Errno::AccessDenied | Errno::NotPermitted | Errno::FamilyUnsupported | Errno::InUse
             )
         });
         if about_privilege || about_filters {
@@ -228,6 +228,8 @@ impl Evidence {
                         about_interfaces = true;
                         about_ipv6 |= attempt.addr.is_ipv6();
                     }
+                    // An interface may be free where every address is not.
+                    Errno::InUse if attempt.addr.ip().is_unspecified() => about_interfaces = true,
                     Errno::Invalid | Errno::NoDevice => about_interfaces = true,
                     errno if step == Step::Socket && errno.is_about_family() => {
                         about_ipv6 |= attempt.addr.is_ipv6();

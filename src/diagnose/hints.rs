@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::{Attempt, Errno, Evidence, HandedOver, System};
-use crate::addr::network::is_group_addr;
+use crate::addr::network::{is_global, is_group_addr};
 use crate::addr::{Host, ListenAddr, Zone, is_link_scoped, shown};
 use crate::diagnosis::{
     Cause, FamilyUnavailableReason, Hint, HintKind, Holder, Mismatch, Policy, Privilege,
@@ -265,6 +265,9 @@ fn replacement(
         ip if ip.is_loopback() => "listens on loopback, for this host only",
         ip if ip == attempt.addr.ip() && zone(attempt.addr) == 0 => "adds the zone",
         ip if ip == attempt.addr.ip() => "has the zone of the interface that has the address",
+        ip if is_translated(attempt.addr.ip(), ip, host) => {
+            "is the address to listen on if a provider or a router translates the one that was written"
+        }
         _ => "is the closest local address",
     });
     let text = format!("`{setting}` {what}");
@@ -290,6 +293,19 @@ fn replacement(
     }
 }
 
+/// Returns `true` if a public address may be that of a provider or a router, which translates it to a private one of this
+/// host: no interface here has a public one of its family.
+fn is_translated(written: IpAddr, own: IpAddr, host: &Interfaces) -> bool {
+    let is_public = |ip: IpAddr| is_global(ip) && Exposure::of(ip) == Exposure::Global;
+    let has_public = |(_, addr): (&Interface, &InterfaceAddr)| {
+        addr.ip().is_ipv4() == written.is_ipv4() && is_public(addr.ip())
+    };
+    is_public(written)
+        && written.is_ipv4()
+        && matches!(Exposure::of(own), Exposure::Private | Exposure::Shared)
+        && !host.addrs().any(has_public)
+}
+
 /// Returns how far a setting is open on a host; `None` where it names nothing there.
 fn exposure_of(
     setting: &ListenAddr,
@@ -306,6 +322,43 @@ fn exposure_of(
         target.exposure_on_device(device, host)
     };
     targets.iter().map(of_target).max()
+}
+
+/// Advises about a port that other sockets have.
+fn of_in_use(
+    port: u16,
+    holders: &[Holder],
+    attempt: &Attempt<'_>,
+    evidence: &Evidence,
+) -> Vec<Hint> {
+    let system = evidence.system;
+    let is_unknown = (holders.is_empty() || holders.iter().any(Holder::may_have_a_process))
+        && !holders.iter().any(|holder| holder.pid().is_some());
+    let who = match (is_unknown, evidence.sockets(attempt.protocol).searched) {
+        (true, Searched::Some) => match system {
+            System::Linux => Some(format!(
+                "`ss -antup 'sport = :{port}'`, run as root, shows which process holds the port"
+            )),
+            System::Darwin => Some(format!(
+                "`sudo lsof -nP -i :{port}` shows which process holds the port"
+            )),
+            System::Windows => Some("`netstat -ano` shows which process holds the port".to_owned()),
+            System::Unix => None,
+        },
+        (true, Searched::Namespace) => Some(format!(
+            "no process that can be seen here has the socket; if this is a container, `ss -antup 'sport = :{port}'` on \
+             its host shows which has"
+        )),
+        _ => None,
+    };
+    let mut for_others = holders.iter();
+    let for_others = for_others.find_map(|holder| of_holder(holder, port, system));
+    let mut connections = holders.iter();
+    let has_connection = connections.any(|holder| holder.state() == SocketState::Connected);
+    let reserve = has_connection.then(|| reserve(port, evidence)).flatten();
+    let beside = beside_specific(holders, attempt, evidence);
+    let who = who.map(inspect).or(for_others).into_iter();
+    who.chain(beside).chain(reserve).collect()
 }
 
 /// Advises where to look for what holds a port for somebody else.
@@ -334,6 +387,59 @@ fn of_holder(holder: &Holder, port: u16, system: System) -> Option<Hint> {
         }
         _ => None,
     }
+}
+
+/// Advises to listen on one interface where sockets on specific addresses are in the way of a wildcard.
+fn beside_specific(holders: &[Holder], attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Hint> {
+    let (host, written) = (evidence.interfaces.as_ref()?, attempt.written?);
+    let is_specific = |holder: &Holder| !holder.addr().ip().is_unspecified();
+    let is_usable = attempt.addr.ip().is_unspecified()
+        && attempt.device.is_none()
+        && holders.iter().all(is_specific);
+    if !is_usable {
+        return None;
+    }
+    let family = match attempt.addr.ip() {
+        IpAddr::V4(_) => "ipv4@",
+        IpAddr::V6(_) if attempt.only_v6 => "ipv6@",
+        IpAddr::V6(_) => "",
+    };
+    let sockets = evidence.sockets(attempt.protocol);
+    let (first, last) = attempt.ports;
+    let is_free = |setting: &ListenAddr| {
+        let targets = setting.resolve(host).ok()?;
+        let is_free = |target: &BindTarget| {
+            let BindTarget::Local(local) = target else {
+                return false;
+            };
+            let claim = evidence.claim(&Attempt {
+                addr: SocketAddr::new(local.ip(), first),
+                ..*attempt
+            });
+            (first..=last).all(|port| !sockets.may_hold(claim, port))
+        };
+        targets.iter().all(is_free).then_some(())
+    };
+    let optional = if written.is_optional() { "-" } else { "" };
+    // Not one that has link-local addresses alone.
+    let is_outward = |interface: &&Interface| {
+        let mut ips = interface.addrs().iter().map(InterfaceAddr::ip);
+        let has_any = ips.any(|ip| Exposure::of(ip) > Exposure::Link);
+        has_any && interface.is_running() && !interface.is_loopback()
+    };
+    let mut interfaces = host.iter().filter(is_outward);
+    interfaces.find_map(|interface| {
+        let ports = written.to_string();
+        let (_, ports) = ports.rsplit_once(':')?;
+        let text = format!("{optional}{family}{}:{ports}", interface.name());
+        let setting = text.parse::<ListenAddr>().ok()?;
+        is_free(&setting)?;
+        let hint = format!(
+            "`{text}` listens beside it, on the addresses of {} only",
+            shown(interface.name())
+        );
+        Some(Hint::replacing(HintKind::Replace, hint, text))
+    })
 }
 
 /// Advises to keep outgoing connections off a port of the ephemeral range.
@@ -447,32 +553,10 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             };
             vec![inspect(all)]
         }
-        Cause::InUse { port, holders, .. }
-            if (holders.is_empty() || holders.iter().any(Holder::may_have_a_process))
-                && !holders.iter().any(|holder| holder.pid().is_some())
-                && evidence.sockets(attempt.protocol).searched == Searched::Some =>
-        {
-            vec![inspect(match system {
-                System::Linux => format!(
-                    "`ss -antup 'sport = :{port}'`, run as root, shows which process holds the port"
-                ),
-                System::Darwin => {
-                    format!("`sudo lsof -nP -i :{port}` shows which process holds the port")
-                }
-                System::Windows => "`netstat -ano` shows which process holds the port".to_owned(),
-                System::Unix => return Vec::new(),
-            })]
-        }
-        Cause::InUse { port, holders, .. } => {
-            let own = holders
-                .iter()
-                .find_map(|holder| of_holder(holder, *port, system));
-            let connection = holders
-                .iter()
-                .find(|holder| holder.state() == SocketState::Connected);
-            let reserve = connection.and_then(|_| reserve(*port, evidence));
-            own.into_iter().chain(reserve).collect()
-        }
+        Cause::InUse { port, holders, .. } => of_in_use(*port, holders, attempt, evidence),
+        Cause::InUseByUnknown { .. } if evidence.has_seccomp_filter == Some(true) => vec![inspect(
+            "a seccomp filter of this process may refuse the port; on WSL2 it does so for ports that Windows has",
+        )],
         Cause::PrivilegedPort { .. }
             if system == System::Darwin && !attempt.addr.ip().is_unspecified() =>
         {

@@ -143,6 +143,15 @@ pub enum WarningKind {
     ContainerLoopback(Container),
     /// The server runs in a container, which may publish the port.
     PublishedPort(Container),
+    /// The wildcard is one of a family in which this host has no address that other networks can reach, and it has one in
+    /// the other family.
+    #[non_exhaustive]
+    OtherFamily {
+        /// The family in which it has one.
+        family: Family,
+    },
+    /// This is WSL2, which is behind the address translation of Windows unless its network is mirrored.
+    Wsl,
     /// Clients of the internet may connect by the address, or by an address that the wildcard includes.
     #[non_exhaustive]
     GlobalAddress {
@@ -199,6 +208,8 @@ impl WarningKind {
             Self::SharingUnknown => "sharing-unknown",
             Self::ContainerLoopback(_) => "container-loopback",
             Self::PublishedPort(_) => "published-port",
+            Self::OtherFamily { .. } => "other-family",
+            Self::Wsl => "wsl",
             Self::GlobalAddress { .. } => "global-address",
             Self::LoopbackInterface { .. } => "loopback-interface",
             Self::InterfaceDown { .. } => "interface-down",
@@ -230,6 +241,7 @@ pub struct Container {
     pub(crate) ends_elsewhere: bool,
     pub(crate) marker: Option<&'static str>,
     pub(crate) pod: bool,
+    pub(crate) system: bool,
 }
 
 impl Container {
@@ -237,6 +249,12 @@ impl Container {
     #[must_use]
     pub fn is_pod(&self) -> bool {
         self.pod
+    }
+
+    /// Returns `true` if it is like a host of its own, as those of LXC and systemd-nspawn, whose ports nobody publishes.
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.system
     }
 
     /// Returns `true` if every interface to the outside is one end of a link whose other end is in
@@ -268,6 +286,7 @@ impl fmt::Display for Container {
 }
 
 impl fmt::Display for WarningKind {
+    #[allow(clippy::too_many_lines)] // one arm a kind
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotListed {
@@ -311,6 +330,11 @@ impl fmt::Display for WarningKind {
                 "only containers of this pod can connect ({container}); listen on `*` to let probes and Services \
                  connect, which opens the port to the pod network"
             ),
+            Self::ContainerLoopback(container) if container.is_system() => write!(
+                f,
+                "only this container can connect, not its host ({container}); listen on `*`, or on one of its addresses, \
+                 to let others connect"
+            ),
             Self::ContainerLoopback(container) => write!(
                 f,
                 "only this container can connect, not its host ({container}); listen on `*` and publish the port to \
@@ -320,6 +344,20 @@ impl fmt::Display for WarningKind {
                 f,
                 "running in a container ({container}); if this port is published, it may be open on every address of \
                  the host and bypass its firewall; publish it to 127.0.0.1 to keep it local"
+            ),
+            Self::OtherFamily { family } => {
+                let own = match family {
+                    Family::Ipv4 => Family::Ipv6,
+                    Family::Ipv6 => Family::Ipv4,
+                };
+                write!(
+                    f,
+                    "no interface has an {own} address that other networks can reach, and this host has {family} ones; \
+                     listen on `*` to let other hosts connect"
+                )
+            }
+            Self::Wsl => f.write_str(
+                "this is WSL2, where other hosts reach Windows and not this address, unless `networkingMode=mirrored` is set",
             ),
             Self::GlobalAddress {
                 ip,

@@ -71,7 +71,7 @@ impl fmt::Display for Banner<'_> {
                 Origin::Link => "Link:",
             };
             write!(f, "  {label:<8}  {}", dial.url(self.scheme))?;
-            write_remark(f, dial)?;
+            write_remark(f, dial, self.scheme)?;
             f.write_str("\n")?;
         }
         if dials.len() > shown {
@@ -85,13 +85,13 @@ impl fmt::Display for Banner<'_> {
     }
 }
 
-fn write_remark(f: &mut fmt::Formatter<'_>, dial: &ReachableAddr) -> fmt::Result {
+fn write_remark(f: &mut fmt::Formatter<'_>, dial: &ReachableAddr, scheme: &str) -> fmt::Result {
     let name = dial
         .interface()
         .filter(|_| dial.origin() != Origin::ThisHost)
         .map(|name| name.escape_debug().to_string());
     let mut remarks: Vec<String> = name.into_iter().collect();
-    remarks.extend(dial.oddities().map(str::to_owned));
+    remarks.extend(dial.oddities(Some(scheme)).map(str::to_owned));
     if remarks.is_empty() {
         return Ok(());
     }

@@ -163,11 +163,32 @@ impl ReachableAddr {
         self.running
     }
 
-    /// Tells whether browsers open the [`url`](Self::url). They take no IPv6 link-local address, for
-    /// they know no zones.
+    /// Returns `true` if browsers open the [`url`](Self::url). They know no zones, so they open no IPv6 link-local address,
+    /// and they refuse some ports of other protocols (the list of bad ports of the Fetch standard).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let host = Interfaces::system()?;
+    /// let target = BindTarget::parse("127.0.0.1")?;
+    /// assert!(target.reach(8080, &host).addrs()[0].is_for_browsers());
+    /// assert!(!target.reach(6000, &host).addrs()[0].is_for_browsers());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_for_browsers(&self) -> bool {
-        !(self.addr.is_ipv6() && self.is_link_local())
+        !self.needs_zone() && !self.has_bad_port()
+    }
+
+    /// Returns `true` for an IPv6 link-local address, which a client names with a zone of its own.
+    pub(super) fn needs_zone(&self) -> bool {
+        self.addr.is_ipv6() && self.is_link_local()
+    }
+
+    fn has_bad_port(&self) -> bool {
+        BAD_PORTS.binary_search(&self.addr.port()).is_ok()
     }
 
     fn is_link_local(&self) -> bool {
@@ -206,19 +227,43 @@ impl ReachableAddr {
         }
     }
 
-    /// What a person may want to know of the address.
-    pub(super) fn oddities(&self) -> impl Iterator<Item = &'static str> {
+    /// Returns what a person may want to know of the address, as a URL of `scheme` if there is one.
+    pub(super) fn oddities(
+        &self,
+        scheme: Option<&str>,
+    ) -> impl Iterator<Item = &'static str> + use<> {
+        let is_for_browsers = scheme.is_some_and(is_of_browsers);
         let oddities = [
             (!self.running, "its interface is not running"),
             (self.temporary, "temporary"),
             (self.deprecated, "deprecated"),
-            (!self.is_for_browsers(), "browsers do not open it"),
+            (self.needs_zone(), "browsers do not open it"),
+            (
+                is_for_browsers && self.has_bad_port(),
+                "browsers refuse this port",
+            ),
         ];
         oddities
             .into_iter()
             .filter_map(|(is, what)| is.then_some(what))
     }
 }
+
+/// Returns `true` for the schemes that browsers open pages and connections of.
+pub(super) fn is_of_browsers(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss"]
+        .iter()
+        .any(|own| scheme.eq_ignore_ascii_case(own))
+}
+
+/// The bad ports of the Fetch standard, section 2.9.
+const BAD_PORTS: [u16; 83] = [
+    0, 1, 7, 9, 11, 13, 15, 17, 19, 20, 21, 22, 23, 25, 37, 42, 43, 53, 69, 77, 79, 87, 95, 101,
+    102, 103, 104, 109, 110, 111, 113, 115, 117, 119, 123, 135, 137, 139, 143, 161, 179, 389, 427,
+    465, 512, 513, 514, 515, 526, 530, 531, 532, 540, 548, 554, 556, 563, 587, 601, 636, 989, 990,
+    993, 995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667,
+    6668, 6669, 6679, 6697, 10080,
+];
 
 impl fmt::Display for ReachableAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -233,7 +278,7 @@ impl fmt::Display for ReachableAddr {
             write!(f, ", through {}", interface.escape_debug())?;
         }
         if f.alternate() {
-            for (n, oddity) in self.oddities().enumerate() {
+            for (n, oddity) in self.oddities(None).enumerate() {
                 write!(f, "{} {oddity}", if n == 0 { ";" } else { "," })?;
             }
         }

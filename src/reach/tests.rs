@@ -14,14 +14,14 @@ fn ip(text: &str) -> IpAddr {
 }
 
 fn host() -> Interfaces {
-    let temporary = InterfaceAddr::new(ip("2001:db8::1"), 64).with_temporary(true);
+    let temporary = InterfaceAddr::new(ip("2600:1f00::1"), 64).with_temporary(true);
     [
         Interface::new("lo", 1)
             .with_addr(ip("127.0.0.1"), 8)
             .with_addr(ip("10.9.9.9"), 32),
         Interface::new("eth0", 2)
             .with_addr(ip("10.0.0.1"), 24)
-            .with_addr(ip("203.0.113.7"), 24)
+            .with_addr(ip("8.8.4.4"), 24)
             .with_interface_addr(temporary),
         // Of the link alone, as the host's ends of containers' links are.
         Interface::new("veth0", 3).with_addr(ip("fe80::1"), 64),
@@ -56,10 +56,12 @@ fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Ve
         ends_elsewhere: true,
         marker: None,
         pod: false,
+        system: false,
     };
     let around = Environment {
         container: in_container.then_some(container),
         routed_loopback: Some("all".to_owned()),
+        is_wsl: false,
     };
     let sockets: Vec<&OpenSocket> = sockets.iter().collect();
     warnings_of_exposure(&sockets, host, &around)
@@ -115,8 +117,8 @@ fn each_warning_applies_where_it_should() {
     for (texts, names) in [
         (&["10.0.0.1"][..], &[][..]),
         (&["10.9.9.9"], &["loopback-interface"]),
-        (&["203.0.113.7"], &["global-address"]),
-        (&["2001:db8::1"], &["global-address", "temporary-address"]),
+        (&["8.8.4.4"], &["global-address"]),
+        (&["2600:1f00::1"], &["global-address", "temporary-address"]),
         (&["0.0.0.0"], &["global-address"]),
         (&["10.66.0.1"], &[]),
         (&["127.0.0.1"], &["container-loopback", "routed-loopback"]),
@@ -145,7 +147,7 @@ fn each_warning_applies_where_it_should() {
     let findings = on_device(None, false);
     assert_eq!(
         findings[0].to_string(),
-        "[::]:80: 203.0.113.7 on eth0 is a global address, as is 1 other, so clients on the internet can connect unless a firewall blocks them",
+        "[::]:80: 8.8.4.4 on eth0 is a global address, as is 1 other, so clients on the internet can connect unless a firewall blocks them",
     );
     // A device that does not let it in.
     assert!(on_device(Some("lo"), false).is_empty());
@@ -163,10 +165,12 @@ fn pod_is_reachable_from_its_other_containers() {
             ends_elsewhere: true,
             marker: None,
             pod,
+            system: false,
         };
         let around = Environment {
             container: Some(container),
             routed_loopback: None,
+            is_wsl: false,
         };
         let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);
         findings.iter().map(ToString::to_string).collect()
@@ -189,6 +193,86 @@ fn pod_is_reachable_from_its_other_containers() {
     assert_eq!(found("10.0.0.1", false).len(), 1);
 }
 
+/// LXC and systemd-nspawn: nobody publishes the ports of a container that is like a host.
+#[test]
+fn system_container_is_told_nothing_of_published_ports() {
+    let host = host();
+    let found = |text: &str| -> Vec<String> {
+        let container = Container {
+            ends_elsewhere: true,
+            marker: Some("container"),
+            pod: false,
+            system: true,
+        };
+        let around = Environment {
+            container: Some(container),
+            ..Environment::default()
+        };
+        let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);
+        findings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(
+        found("127.0.0.1"),
+        [
+            "127.0.0.1:80: only this container can connect, not its host (its interfaces lead to another network namespace, \
+             and `container` is set); listen on `*`, or on one of its addresses, to let others connect"
+        ]
+    );
+    assert_eq!(found("10.0.0.1"), [""; 0]);
+}
+
+#[test]
+fn wsl_is_warned_about_once() {
+    let host = host();
+    let around = Environment {
+        is_wsl: true,
+        ..Environment::default()
+    };
+    let found = |texts: &[&str]| -> Vec<String> {
+        let sockets: Vec<OpenSocket> = texts.iter().map(|text| socket(text, None)).collect();
+        let sockets: Vec<&OpenSocket> = sockets.iter().collect();
+        let findings = warnings_of_exposure(&sockets, &host, &around);
+        findings.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(found(&["127.0.0.1", "::1"]), [""; 0]);
+    assert_eq!(
+        found(&["127.0.0.1", "10.0.0.1", "10.0.0.1"]),
+        [
+            "10.0.0.1:80: this is WSL2, where other hosts reach Windows and not this address, unless \
+             `networkingMode=mirrored` is set"
+        ]
+    );
+}
+
+#[test]
+fn browsers_refuse_some_ports_and_all_zones() {
+    let eth0 = Interface::new("eth0", 2)
+        .with_addr([10, 0, 0, 1].into(), 8)
+        .with_addr(ip("fe80::77"), 64);
+    let host: Interfaces = [eth0].into_iter().collect();
+    let reach = |port| BindTarget::Any(Wildcard::All).reach(port, &host);
+    let urls = |port, scheme: &str| reach(port).urls(scheme).collect::<Vec<_>>();
+    assert_eq!(urls(8080, "http"), ["http://10.0.0.1:8080/"]);
+    assert_eq!(
+        urls(8080, "redis"),
+        ["redis://10.0.0.1:8080/", "redis://[fe80::77%25eth0]:8080/"]
+    );
+    let banner = |port, scheme: &str| reach(port).banner(scheme).to_string();
+    for port in [22, 6000, 6666, 10080] {
+        let first =
+            format!("  Network:  http://10.0.0.1:{port}/  (eth0; browsers refuse this port)\n");
+        assert!(
+            banner(port, "http").starts_with(&first),
+            "{}",
+            banner(port, "http")
+        );
+        assert!(!banner(port, "redis").contains("browsers refuse"));
+        assert!(!reach(port).addrs()[0].is_for_browsers());
+    }
+    assert!(!banner(8080, "https").contains("browsers refuse"));
+    assert!(reach(8080).addrs()[0].is_for_browsers());
+}
+
 #[test]
 fn warning_has_what_it_is_about() {
     let host = host();
@@ -197,18 +281,18 @@ fn warning_has_what_it_is_about() {
     assert!(
         matches!(of_lo.kind(), WarningKind::LoopbackInterface { ip: of, interface } if *of == ip("10.9.9.9") && interface == "lo")
     );
-    for text in ["203.0.113.7", "0.0.0.0"] {
+    for text in ["8.8.4.4", "0.0.0.0"] {
         let found = findings(text, false).remove(0);
         assert_eq!(found.addr(), (ip(text), 80).into());
         assert!(
-            matches!(found.kind(), WarningKind::GlobalAddress { ip: of, interface, .. } if *of == ip("203.0.113.7") && interface == "eth0")
+            matches!(found.kind(), WarningKind::GlobalAddress { ip: of, interface, .. } if *of == ip("8.8.4.4") && interface == "eth0")
         );
     }
     let routed = findings("127.0.0.1", false).remove(0);
     assert!(
         matches!(routed.kind(), WarningKind::RoutedLoopback { interface } if interface == "all")
     );
-    let temporary = findings("2001:db8::1", false).remove(1);
+    let temporary = findings("2600:1f00::1", false).remove(1);
     assert_eq!(temporary.name(), "temporary-address");
     let found = findings("::1", true).remove(0);
     let WarningKind::ContainerLoopback(container) = found.kind() else {

@@ -1,9 +1,11 @@
 //! Which warnings apply to what the sockets of a server are open to.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use super::{Exposure, Exposures, OpenSocket};
 use crate::addr::Family;
+use crate::addr::network::is_global;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::sys::{self, Link, LinkKind};
@@ -15,6 +17,7 @@ pub(crate) struct Environment {
     pub(super) container: Option<Container>,
     /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
     pub(super) routed_loopback: Option<String>,
+    pub(super) is_wsl: bool,
 }
 
 impl Environment {
@@ -29,8 +32,13 @@ impl Environment {
         let about_loopback = sockets.iter().copied().any(is_ipv4_loopback);
         Self {
             container: links
-                .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod())),
+                .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod()))
+                .map(|container| Container {
+                    system: sys::is_system_container(),
+                    ..container
+                }),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
+            is_wsl: sys::is_wsl(),
         }
     }
 }
@@ -65,6 +73,7 @@ pub(super) fn container(
         ends_elsewhere,
         marker,
         pod,
+        system: false,
     })
 }
 
@@ -79,30 +88,40 @@ pub(crate) fn warnings_of_exposure(
     let exposures: Vec<Exposure> = sockets.iter().map(|socket| exposures.of(socket)).collect();
     let are_only_here = exposures.iter().all(|one| *one == Exposure::ThisHost);
     let mut container = around.container.clone();
+    let mut is_wsl = around.is_wsl;
     let mut global_addrs: HashMap<Wildcard, Option<WarningKind>> = HashMap::new();
     for (socket, exposure) in sockets.iter().zip(exposures) {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
-        // It is the same for all sockets. A pod publishes by Services, to which other rules apply.
-        let is_pod = container.as_ref().is_some_and(Container::is_pod);
+        // It is the same for all sockets. A pod publishes by Services, to which other rules apply, and nobody publishes the
+        // ports of a container that is like a host.
+        let is_unpublished = |container: &Container| container.is_pod() || container.is_system();
+        let is_unpublished = container.as_ref().is_some_and(is_unpublished);
         if are_only_here {
             container
                 .take()
                 .map(WarningKind::ContainerLoopback)
                 .into_iter()
                 .for_each(&mut add);
-        } else if exposure > Exposure::ThisHost && !is_pod {
+        } else if exposure > Exposure::ThisHost && !is_unpublished {
             container
                 .take()
                 .map(WarningKind::PublishedPort)
                 .into_iter()
                 .for_each(&mut add);
         }
+        if exposure > Exposure::ThisHost && std::mem::take(&mut is_wsl) {
+            add(WarningKind::Wsl);
+        }
         // Through the loopback interface no other host gets in.
         let device = socket.device.as_deref();
         if device.is_some_and(|device| host.is_loopback(device)) {
             continue;
         }
-        match socket.target(host) {
+        let target = socket.target(host);
+        if let (BindTarget::Any(wildcard), None) = (&target, device) {
+            other_family(*wildcard, host).into_iter().for_each(&mut add);
+        }
+        match target {
             BindTarget::Any(wildcard) if exposure == Exposure::Global => {
                 let known = global_addrs.entry(wildcard);
                 let warning = known.or_insert_with(|| global_addr(wildcard, host));
@@ -120,11 +139,34 @@ pub(crate) fn warnings_of_exposure(
     warnings
 }
 
+/// Returns the warning about a wildcard of the family in which the host has no address for other networks.
+fn other_family(wildcard: Wildcard, host: &Interfaces) -> Option<WarningKind> {
+    let (own, other) = match (wildcard.takes(Family::Ipv4), wildcard.takes(Family::Ipv6)) {
+        (true, false) => (Family::Ipv4, Family::Ipv6),
+        (false, true) => (Family::Ipv6, Family::Ipv4),
+        _ => return None,
+    };
+    let has = |family| {
+        let mut addrs = host.addrs();
+        addrs.any(|(interface, addr)| {
+            let ip = addr.ip();
+            Family::of(ip) == family && Exposure::through(interface, ip) > Exposure::Link
+        })
+    };
+    (!has(own) && has(other)).then_some(WarningKind::OtherFamily { family: other })
+}
+
+/// Returns `true` for an address of the internet. Reserved ones, such as those of documentation, count as
+/// [`Global`](Exposure::Global) as well, because nothing keeps them from being routed.
+fn is_on_the_internet(ip: IpAddr) -> bool {
+    Exposure::of(ip) == Exposure::Global && is_global(ip)
+}
+
 /// Returns the warning about the global addresses that a wildcard takes.
 fn global_addr(wildcard: Wildcard, host: &Interfaces) -> Option<WarningKind> {
-    let mut global = host.addrs().filter(|(_, addr)| {
-        wildcard.takes(Family::of(addr.ip())) && Exposure::of(addr.ip()) == Exposure::Global
-    });
+    let mut global = host
+        .addrs()
+        .filter(|(_, addr)| wildcard.takes(Family::of(addr.ip())) && is_on_the_internet(addr.ip()));
     let (interface, addr) = global.next()?;
     Some(WarningKind::GlobalAddress {
         ip: addr.ip(),
@@ -141,7 +183,7 @@ fn of_local(local: &LocalAddr) -> Vec<WarningKind> {
     let Some(owner) = local.interfaces().next() else {
         return warnings;
     };
-    if Exposure::of(ip) == Exposure::Global {
+    if is_on_the_internet(ip) {
         let interface = name(owner);
         warnings.push(WarningKind::GlobalAddress {
             ip,

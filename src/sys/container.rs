@@ -12,6 +12,35 @@ pub(crate) fn is_pod() -> bool {
     env::var_os(KUBERNETES).is_some()
 }
 
+/// Returns `true` if this process runs in a container that is like a host of its own, with an init and services: LXC and
+/// what is built on it, systemd-nspawn, `OpenVZ`.
+pub(crate) fn is_system_container() -> bool {
+    // systemd's container interface: the variable of PID 1 and what systemd keeps of it.
+    let variable = env::var("container").ok();
+    let files = ["/run/systemd/container", "/run/host/container-manager"];
+    let kept = files
+        .iter()
+        .filter_map(|file| fs::read_to_string(file).ok());
+    let systems = [
+        "lxc",
+        "lxc-libvirt",
+        "systemd-nspawn",
+        "openvz",
+        "lxd",
+        "incus",
+    ];
+    variable
+        .into_iter()
+        .chain(kept)
+        .any(|kind| systems.contains(&kind.trim()))
+}
+
+/// Returns `true` if this is WSL2, whose kernel is Microsoft's.
+pub(crate) fn is_wsl() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease");
+    release.is_ok_and(|release| release.contains("microsoft"))
+}
+
 /// Returns a file or an environment variable that a container engine has left; `None` if no trace is
 /// visible, which does not mean that there is no container.
 pub(crate) fn container_marker() -> Option<&'static str> {

@@ -395,11 +395,11 @@ fn what_is_odd_and_what_changes_are_values() {
 
     if cfg!(target_os = "linux") {
         let options = BindOptions::new().freebind(true);
-        let listeners = options.bind("198.51.100.1:0").unwrap();
+        let listeners = options.bind("8.8.4.4:0").unwrap();
         let listener = &listeners.as_slice()[0];
         let warnings = listener.warnings(&Interfaces::system().unwrap());
         assert_eq!(to_value(&warnings).unwrap()[0]["name"], "not-listed");
-        let eth0 = Interface::new("eth0", 2).with_addr([198, 51, 100, 1].into(), 24);
+        let eth0 = Interface::new("eth0", 2).with_addr([8, 8, 4, 4].into(), 24);
         let host: Interfaces = [eth0].into_iter().collect();
         let warnings = listeners.warnings(&host);
         assert_eq!(

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use bindaddr::reach::Reach;
+use bindaddr::reach::{Reach, ReachableAddr};
 use bindaddr::{Exposure, Interfaces, ListenAddr};
 use serde_json::{Value, json};
 
@@ -36,12 +36,21 @@ pub(crate) fn tell(
         match found {
             Ok(_) if is_absent => output.line(Label::Absent, "it is left out here")?,
             Ok(reaches) => {
-                for dial in reaches.iter().flat_map(Reach::addrs) {
+                let is_for_browsers = scheme.is_some_and(is_of_browsers);
+                let dials = reaches.iter().flat_map(Reach::addrs);
+                let dials = dials.filter(|dial| !(is_for_browsers && needs_zone(dial)));
+                let dials: Vec<&ReachableAddr> = dials.collect();
+                for dial in &dials {
                     let interface = dial.interface().filter(|_| scheme.is_some());
                     let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
                     let shown =
                         scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
                     output.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
+                }
+                let refused = dials.iter().find(|dial| !dial.is_for_browsers());
+                let refused = refused.map_or(0, |dial| dial.addr().port());
+                if is_for_browsers && refused != 0 {
+                    output.line(Label::Warning, format!("browsers refuse port {refused}"))?;
                 }
                 if let Some(note) = of_port(&text) {
                     output.line(Label::Warning, note)?;
@@ -81,6 +90,16 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
             .map(|target| target.reach(addr.port(), host))
             .collect()),
     }
+}
+
+/// Tells whether URLs of a scheme are for browsers.
+fn is_of_browsers(scheme: &str) -> bool {
+    ["http", "https", "ws", "wss"].contains(&scheme)
+}
+
+/// Tells whether no browser opens the address, because it has a zone.
+fn needs_zone(dial: &ReachableAddr) -> bool {
+    dial.addr().is_ipv6() && dial.exposure() == Exposure::Link
 }
 
 /// What the port of the addresses to dial is not.

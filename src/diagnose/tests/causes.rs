@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::slice;
 
 use super::*;
+use crate::sys::Searched;
 use crate::target::Overlap;
 use crate::target::ResolveErrorKind;
 
@@ -473,10 +474,147 @@ fn a_holder_that_is_known_needs_no_command() {
     assert_eq!(texts_of(one(vec![unknown(80)])).len(), 1);
     // `ss` shows root no more than was seen where every process could be looked at.
     let mut searched = Evidence::default();
-    searched.tcp.searched = crate::sys::Searched::Namespace;
-    for cause in [one(vec![unknown(80)]), range(vec![unknown(81)])] {
-        assert_eq!(hints_of(&[cause], &searched), []);
+    for (how, hint) in [
+        (Searched::Host, None),
+        (
+            Searched::Namespace,
+            Some(
+                "no process that can be seen here has the socket; if this is a container, `ss -antup 'sport = :80'` on \
+                 its host shows which has",
+            ),
+        ),
+    ] {
+        searched.tcp.searched = how;
+        assert_eq!(hints_of(&[range(vec![unknown(81)])], &searched), []);
+        let hints = hints_of(&[one(vec![unknown(80)])], &searched);
+        assert_eq!(hints.first().map(Hint::text), hint);
     }
+}
+
+/// A socket that nobody has, where every process was looked at: in-kernel servers have no descriptor of it.
+#[test]
+fn socket_of_the_kernel_is_named_as_such() {
+    let mut held = Holder::synthetic(0, 51820, None);
+    held.state = SocketState::Bound;
+    held.is_of_kernel = true;
+    assert_eq!(
+        held.to_string(),
+        "a socket that no process has open (the kernel's own, as for WireGuard, VXLAN or NFS) is bound to 127.0.0.1"
+    );
+    let cause = Cause::InUse {
+        ip: ip("127.0.0.1"),
+        port: 51820,
+        holders: vec![held],
+        more: 0,
+    };
+    assert_eq!(texts_of(cause), [""; 0]);
+}
+
+#[test]
+fn holder_for_somebody_else_is_looked_up_there() {
+    let held = |command: &str, pid, is_of_unit| {
+        let process = Process {
+            is_this: false,
+            pid,
+            uid: Some(0),
+            command: Some(command.to_owned()),
+            children: 0,
+            is_of_unit,
+        };
+        texts_of(Cause::InUse {
+            ip: ip("0.0.0.0"),
+            port: 80,
+            holders: vec![Holder::synthetic(0, 80, Some(process))],
+            more: 0,
+        })
+    };
+    for (command, pid, is_of_unit, hint) in [
+        (
+            "systemd",
+            1,
+            true,
+            "`systemctl list-sockets` shows the socket unit that holds the port",
+        ),
+        (
+            "systemd",
+            900,
+            true,
+            "`systemctl --user list-sockets` shows the socket unit that holds the port",
+        ),
+        (
+            "sshd",
+            700,
+            true,
+            "`systemctl list-sockets` shows the socket unit by which systemd has opened the port",
+        ),
+        (
+            "docker-proxy",
+            701,
+            false,
+            "`docker ps --filter publish=80` shows the container that publishes the port",
+        ),
+        (
+            "rootlessport",
+            702,
+            false,
+            "`podman ps --filter publish=80` shows the container that publishes the port",
+        ),
+    ] {
+        assert_eq!(held(command, pid, is_of_unit), [hint], "{command}");
+    }
+    assert_eq!(held("nginx", 703, false), [""; 0]);
+}
+
+/// As WSL2 does it for ports that Windows has.
+#[test]
+fn filter_that_refuses_a_port_is_thought_of() {
+    let cause = || Cause::InUseByUnknown { port: 9900 };
+    assert_eq!(texts_of(cause()), [""; 0]);
+    let filtered = Evidence {
+        has_seccomp_filter: Some(true),
+        ..Evidence::default()
+    };
+    let hints = hints_of(&[cause()], &filtered);
+    assert_eq!(
+        hints[0].text(),
+        "a seccomp filter of this process may refuse the port; on WSL2 it does so for ports that Windows has"
+    );
+}
+
+#[test]
+fn port_of_the_ephemeral_range_can_be_reserved() {
+    let held = |port, reserved: &str| {
+        let mut connection = Holder::synthetic(0, port, None);
+        connection.state = SocketState::Connected;
+        let evidence = Evidence {
+            ephemeral_ports: Some(32768..=60999),
+            reserved_ports: Some(reserved.to_owned()),
+            ..Evidence::default()
+        };
+        let cause = Cause::InUse {
+            ip: ip("0.0.0.0"),
+            port,
+            holders: vec![connection],
+            more: 0,
+        };
+        let hints = hints_of(&[cause], &evidence);
+        let texts = hints.iter().map(ToString::to_string);
+        let texts = texts.filter(|text| text.contains("reserved"));
+        texts.collect::<Vec<_>>()
+    };
+    let hint = |all: &str| {
+        format!(
+            "`sysctl net.ipv4.ip_local_reserved_ports={all}` keeps later outgoing connections off the port, which is in \
+             their range (32768-60999)"
+        )
+    };
+    assert_eq!(held(43110, ""), [hint("43110")]);
+    // What is reserved stays so.
+    assert_eq!(
+        held(43110, "8080,9000-9100"),
+        [hint("8080,9000-9100,43110")]
+    );
+    assert_eq!(held(8080, ""), [""; 0]);
 }
 
 #[test]

@@ -1,0 +1,336 @@
+//! Situations that users of servers have reported, made for real: what is said, and that what is advised helps.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used)] // what fails in a helper fails its test
+
+mod util;
+
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use bindaddr::diagnosis::{Hint, HintKind};
+use bindaddr::{BindOptions, Interfaces};
+use socket2::{Domain, Socket, Type};
+use util::netns::{connects, in_namespace, ip, set};
+
+/// A host whose `eth0` has an IPv4 address.
+fn host() {
+    ip("link add name eth0 type veth peer name far0");
+    ip("link set eth0 up");
+    ip("link set far0 up");
+    ip("addr add 10.0.0.1/24 dev eth0");
+}
+
+/// The cause and the hints of a setting that cannot be bound.
+#[track_caller]
+fn failure(setting: &str) -> (String, Vec<Hint>) {
+    let error = bindaddr::bind(setting).unwrap_err();
+    (error.cause().to_string(), error.hints())
+}
+
+fn texts(hints: &[Hint]) -> Vec<&str> {
+    hints.iter().map(Hint::text).collect()
+}
+
+fn warnings(setting: &str) -> Vec<String> {
+    let listeners = bindaddr::bind(setting).unwrap();
+    let host = Interfaces::system().unwrap();
+    let warnings = listeners.warnings(&host).into_iter();
+    warnings.map(|warning| warning.to_string()).collect()
+}
+
+/// A process with a socket, and `children` of its own that have it, too.
+struct Forked(Child);
+
+impl Forked {
+    fn start(socket: OwnedFd, children: usize) -> Self {
+        let forks = "sleep 1000 & ".repeat(children);
+        let script = format!("exec 3<&0; {forks} echo ready; wait; kill -STOP $$");
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &script])
+            .stdin(socket)
+            .stdout(Stdio::piped());
+        // Its children end with it.
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
+        let mut child = command.spawn().unwrap();
+        let mut ready = [0; 6];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut ready).unwrap();
+        Self(child)
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        let group = format!("-{}", self.0.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        let _ = self.0.wait();
+    }
+}
+
+/// benoitc/gunicorn 844: a worker was named, and the process to stop is its parent.
+#[test]
+fn opener_of_a_forked_server_is_named() {
+    in_namespace("opener_of_a_forked_server_is_named", || {
+        for (children, with) in [
+            (0, ""),
+            (1, " with 1 child process"),
+            (3, " with 3 child processes"),
+        ] {
+            // Those of the round before may be about to end.
+            let port = 8000 + u16::try_from(children).unwrap();
+            let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
+            let server = Forked::start(socket.into(), children);
+            let pid = server.0.id();
+            let (cause, _) = failure(&format!("127.0.0.1:{port}"));
+            let uid =
+                std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+            assert_eq!(
+                cause,
+                format!(
+                    "port {port} is in use: `sh` (pid {pid}, uid {uid}){with} listens on 127.0.0.1"
+                )
+            );
+        }
+    });
+}
+
+/// vagrant-landrush/landrush 258: dnsmasq on one bridge.
+#[test]
+fn interface_of_a_holder_is_named() {
+    in_namespace("interface_of_a_holder_is_named", || {
+        host();
+        ip("link add name eth1 type veth peer name far1");
+        ip("link set eth1 up");
+        let on = |name| BindOptions::new().device(name);
+        let _held = on("eth0").bind_udp("0.0.0.0:67").unwrap();
+        let error = bindaddr::bind_udp("0.0.0.0:67").unwrap_err();
+        assert_eq!(
+            error.cause().to_string(),
+            "port 67 is in use: a socket of this process is bound to 0.0.0.0 on eth0 only"
+        );
+        // A socket on another interface is not in its way.
+        on("eth1").bind_udp("0.0.0.0:67").unwrap();
+    });
+}
+
+/// moby/moby 32545: systemd-resolved has 127.0.0.53:53.
+#[test]
+fn wildcard_beside_a_specific_address_is_advised_an_interface() {
+    in_namespace(
+        "wildcard_beside_a_specific_address_is_advised_an_interface",
+        || {
+            host();
+            let _held = TcpListener::bind("127.0.0.53:5353").unwrap();
+            for (wildcard, instead) in [
+                ("0.0.0.0:5353", "ipv4@eth0:5353"),
+                ("*:5353", "eth0:5353"),
+                ("-0.0.0.0:5353", "-ipv4@eth0:5353"),
+            ] {
+                let (_, hints) = failure(wildcard);
+                let hint = hints.iter().find(|hint| hint.kind() == HintKind::Replace);
+                let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
+                assert_eq!(
+                    hint.text(),
+                    format!("`{instead}` listens beside it, on the addresses of eth0 only")
+                );
+                bindaddr::bind(hint.replacement().unwrap()).unwrap();
+            }
+            // Not where the interface is taken as well.
+            let _eth0 = TcpListener::bind("10.0.0.1:5353").unwrap();
+            let (_, hints) = failure("0.0.0.0:5353");
+            assert!(
+                hints.iter().all(|hint| hint.replacement().is_none()),
+                "{hints:?}"
+            );
+        },
+    );
+}
+
+/// cloudfoundry/routing-release 206: an outgoing connection was given the port.
+#[test]
+fn port_of_an_outgoing_connection_can_be_reserved() {
+    in_namespace("port_of_an_outgoing_connection_can_be_reserved", || {
+        let server = TcpListener::bind("127.0.0.1:80").unwrap();
+        let outgoing = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let addr: SocketAddr = "127.0.0.1:43110".parse().unwrap();
+        outgoing.bind(&addr.into()).unwrap();
+        outgoing
+            .connect(&server.local_addr().unwrap().into())
+            .unwrap();
+        set("net/ipv4/ip_local_reserved_ports", "50000");
+        let (cause, hints) = failure("0.0.0.0:43110");
+        assert_eq!(
+            cause,
+            "port 43110 is in use: a connection of this process uses 127.0.0.1, which 0.0.0.0 includes"
+        );
+        let hint = hints.iter().find(|hint| hint.kind() == HintKind::Configure);
+        let text = hint.unwrap_or_else(|| panic!("{hints:?}")).text();
+        let (_, command) = text.split_once('`').unwrap();
+        let (command, _) = command.split_once('`').unwrap();
+        assert_eq!(
+            command,
+            "sysctl net.ipv4.ip_local_reserved_ports=50000,43110"
+        );
+        // It keeps later ones off the port.
+        drop(outgoing);
+        let value = command.rsplit_once('=').unwrap().1;
+        set("net/ipv4/ip_local_reserved_ports", value);
+        set("net/ipv4/ip_local_port_range", "43110 43112");
+        for _ in 0..20 {
+            let client =
+                TcpStream::connect("127.0.0.1:80").map(|one| one.local_addr().unwrap().port());
+            assert_ne!(client.ok(), Some(43110));
+        }
+    });
+}
+
+/// tryretool/retool-helm 335: `0.0.0.0` on a host that others reach over IPv6.
+#[test]
+fn wildcard_of_the_other_family_is_warned_about() {
+    in_namespace("wildcard_of_the_other_family_is_warned_about", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        let warning = |addr: &str, own: &str, other: &str| {
+            format!(
+                "{addr}:8080: no interface has an {own} address that other networks can reach, and this host has {other} \
+                 ones; listen on `*` to let other hosts connect"
+            )
+        };
+        assert_eq!(
+            warnings("0.0.0.0:8080"),
+            [""; 0],
+            "there is none to be reached by"
+        );
+        ip("addr add fd00::1/64 dev eth0 nodad");
+        assert_eq!(
+            warnings("0.0.0.0:8080"),
+            [warning("0.0.0.0", "IPv4", "IPv6")]
+        );
+        assert_eq!(warnings("*:8080"), [""; 0]);
+        ip("addr del fd00::1/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(warnings("0.0.0.0:8080"), [""; 0]);
+        assert_eq!(warnings("ipv6@*:8080"), [warning("[::]", "IPv6", "IPv4")]);
+    });
+}
+
+/// Dreamacro/clash 1342: reserved ranges are used for tunnels.
+#[test]
+fn reserved_address_is_not_said_to_be_on_the_internet() {
+    in_namespace("reserved_address_is_not_said_to_be_on_the_internet", || {
+        host();
+        for reserved in [
+            "198.18.0.1/16",
+            "192.0.2.7/24",
+            "2001:db8:7::1/64",
+            "240.0.0.1/8",
+        ] {
+            ip(&format!("addr add {reserved} dev eth0"));
+            for setting in ["0.0.0.0:8080", "*:8080"] {
+                assert_eq!(warnings(setting), [""; 0], "{reserved}");
+            }
+            ip(&format!("addr del {reserved} dev eth0"));
+        }
+        ip("addr add 8.8.4.4/24 dev eth0");
+        assert_eq!(
+            warnings("0.0.0.0:8080"),
+            [
+                "0.0.0.0:8080: 8.8.4.4 on eth0 is a global address, so clients on the internet can connect unless a \
+                 firewall blocks them"
+            ]
+        );
+    });
+}
+
+/// bacalhau-project/bacalhau 3558: the public address of a cloud machine.
+#[test]
+fn public_address_may_be_translated() {
+    in_namespace("public_address_may_be_translated", || {
+        host();
+        let (_, hints) = failure("34.71.149.24:1234");
+        assert_eq!(
+            texts(&hints)[0],
+            "`10.0.0.1:1234` is the address to listen on if a provider or a router translates the one that was written"
+        );
+        let listeners = bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
+        assert!(connects(listeners[0].local_addr()));
+        drop(listeners);
+        // Not of an address that nobody translates.
+        let (_, hints) = failure("10.0.0.77:1234");
+        assert_eq!(
+            texts(&hints)[0],
+            "`10.0.0.1:1234` is the closest local address"
+        );
+        // Nor where this host has a public one itself.
+        ip("addr add 8.8.4.4/24 dev eth0");
+        let (_, hints) = failure("34.71.149.24:1234");
+        assert!(
+            !texts(&hints).iter().any(|text| text.contains("translates")),
+            "{hints:?}"
+        );
+    });
+}
+
+/// A name of this host itself, as DNS and /etc/hosts have it.
+#[test]
+fn own_host_name_is_told() {
+    in_namespace("own_host_name_is_told", || {
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        let name = name.trim();
+        let setting = format!("{name}:8080");
+        let Ok(_) = setting.parse::<bindaddr::ListenAddr>() else {
+            return; // It is no name that a setting can have.
+        };
+        let (_, hints) = failure(&setting);
+        assert_eq!(
+            texts(&hints),
+            [format!(
+                "`{name}` is this host's own name; `*:8080` listens on every address"
+            )]
+        );
+        assert_eq!(hints[0].kind(), HintKind::Widen);
+        bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
+    });
+}
+
+/// Donkie/Spoolman 961, Pylons/waitress 356: texts of templates. Each is refused wherever a setting is read.
+#[test]
+fn text_of_a_template_is_named() {
+    for (text, told) in [
+        ("0.0.0.0:$PORT", "the variable `$PORT` was not expanded"),
+        ("${HOST}:8080", "the variable `${HOST}` was not expanded"),
+        (
+            "$(POD_IP):8080",
+            "the variable `$(POD_IP)` was not expanded",
+        ),
+        ("{{host}}:8080", "the variable `{{host}}` was not expanded"),
+        (
+            "0.0.0.0:tcp://10.43.0.1:8000",
+            "Kubernetes sets a variable to such a text for each Service",
+        ),
+        ("fd://3", "a socket of the service manager has no name here"),
+        (
+            "eth0@if5:8080",
+            "the interface is `eth0`; write `eth0:8080`",
+        ),
+        ("db.example.org:80", "and host names are not looked up"),
+        ("undefined:80", "(an unset variable?)"),
+    ] {
+        let error = bindaddr::bind(text).unwrap_err().to_string();
+        assert!(error.contains(told), "{text}: {error}");
+    }
+}
+
+/// UDP has no listeners, and a socket of the same process is no other server.
+#[test]
+fn own_udp_socket_is_named() {
+    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let error = bindaddr::bind_udp(held.local_addr().unwrap()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a socket of this process is bound to 127.0.0.1")
+    );
+}
