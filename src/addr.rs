@@ -214,6 +214,14 @@ impl ListenAddr {
         }
     }
 
+    /// Returns the setting with another name for what it names. The family stays as well.
+    pub(crate) fn with_other_name(&self, host: Host) -> Self {
+        Self {
+            host,
+            ..self.clone()
+        }
+    }
+
     /// Tells whether addresses of `family` pass the `ipv4@` or `ipv6@` filter.
     pub(crate) fn admits(&self, family: Family) -> bool {
         self.family.is_none_or(|only| only == family)

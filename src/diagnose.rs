@@ -33,7 +33,7 @@ use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
 pub(crate) use evidence::{AddrProbe, Evidence};
-pub(crate) use socket_warnings::{warnings_of, warnings_of_socket};
+pub(crate) use socket_warnings::{warnings_about_others, warnings_of, warnings_of_socket};
 use sockets::{Held, Holders};
 
 /// A socket that was wanted, and what came of it.

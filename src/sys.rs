@@ -69,8 +69,9 @@ pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
     allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
-    has_ipv6, has_local_ipv6, host_name, ipv6_addrs, ipv6_switch, link, links, local_table,
-    open_files, processes_with, reserved_ports, routed_loopback, sockets,
+    has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs, ipv6_switch, link,
+    links, local_table, open_files, processes_with, reserved_ports, routed_loopback,
+    security_modules, sockets,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};

@@ -273,6 +273,158 @@ fn public_address_may_be_translated() {
     });
 }
 
+/// cetic/6lbr 193: an interface that was given to a bridge keeps its link-local address.
+#[test]
+fn port_of_a_bridge_is_told_from_the_bridge() {
+    in_namespace("port_of_a_bridge_is_told_from_the_bridge", || {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        ip("link add br0 type bridge");
+        ip("link set br0 up");
+        ip("link set eth0 master br0");
+        ip("addr add 192.168.1.20/24 dev br0");
+        let (cause, hints) = failure("ipv4@eth0:8080");
+        assert!(
+            cause.starts_with("the interface `eth0` has no IPv4 address"),
+            "{cause}"
+        );
+        assert_eq!(
+            texts(&hints),
+            ["eth0 is a port of br0, which has the addresses; write `ipv4@br0:8080`"]
+        );
+        bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
+        let warning = "eth0 is a port of br0, which receives its packets, so no client can connect through eth0; listen \
+                       on br0";
+        let of_zone = warnings("eth0:8080");
+        assert!(
+            of_zone.len() == 1 && of_zone[0].ends_with(warning),
+            "{of_zone:?}"
+        );
+        let on_device = BindOptions::new()
+            .device("eth0")
+            .bind("0.0.0.0:8081")
+            .unwrap();
+        let found = on_device.warnings(&Interfaces::system().unwrap());
+        assert_eq!(found[0].to_string(), format!("0.0.0.0:8081: {warning}"));
+        assert_eq!(warnings("ipv4@br0:8080"), [""; 0]);
+        // What the bridge answers for is no mistake.
+        ip("addr add 192.168.2.20/24 dev eth0");
+        assert_eq!(warnings("192.168.2.20:8080"), [""; 0]);
+    });
+}
+
+/// jumpserver/koko 37: IPv6 off on one interface; and below the MTU that it needs.
+#[test]
+fn interface_without_ipv6_is_named() {
+    in_namespace("interface_without_ipv6_is_named", || {
+        host();
+        set("net/ipv6/conf/eth0/disable_ipv6", "1");
+        let (_, hints) = failure("[2001:db8:5::10]:80");
+        let told = "`net.ipv6.conf.eth0.disable_ipv6` is set, so eth0 has no IPv6 address";
+        assert!(texts(&hints).contains(&told), "{hints:?}");
+        set("net/ipv6/conf/eth0/disable_ipv6", "0");
+        ip("link set eth0 mtu 1000");
+        let (_, hints) = failure("[2001:db8:5::10]:80");
+        let told = "eth0 has an MTU of 1000, and no IPv6 address, which needs 1280";
+        assert!(texts(&hints).contains(&told), "{hints:?}");
+        // What they say.
+        ip("link set eth0 mtu 1500");
+        ip("addr add 2001:db8:5::10/64 dev eth0 nodad");
+        bindaddr::bind("[2001:db8:5::10]:80").unwrap();
+        let (_, hints) = failure("[2001:db8:5::11]:80");
+        assert!(
+            texts(&hints).iter().all(|text| !text.contains("eth0 has")),
+            "{hints:?}"
+        );
+    });
+}
+
+/// kamp-us/phoenix 8593: two servers, each on one of the addresses that `localhost` is.
+#[test]
+fn server_on_the_other_loopback_address_is_told() {
+    in_namespace("server_on_the_other_loopback_address_is_told", || {
+        for (own, other) in [
+            ("127.0.0.1", "[::1]"),
+            ("[::1]", "127.0.0.1"),
+            ("127.0.0.1", "[::]"),
+        ] {
+            let only_v6 = BindOptions::new().only_v6(true);
+            let socket = only_v6
+                .bind(format!("{other}:5173"))
+                .unwrap()
+                .into_std()
+                .remove(0);
+            let server = Forked::start(socket.into(), 0);
+            let pid = server.0.id();
+            let found = warnings(&format!("{own}:5173"));
+            let told = format!("(pid {pid}, uid ");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(
+                found[0].starts_with(&format!("{own}:5173: `sh` {told}")),
+                "{found:?}"
+            );
+            let end = format!(
+                " listens on {other}, so clients that connect to `localhost` may reach that server instead"
+            );
+            assert!(found[0].ends_with(&end), "{found:?}");
+            drop(server);
+            // Not of the server itself.
+            assert_eq!(warnings("localhost:5174"), [""; 0]);
+        }
+    });
+}
+
+/// Snapchat/KeyDB 88: a second instance that shares the port.
+#[test]
+fn process_that_shares_the_port_is_told() {
+    in_namespace("process_that_shares_the_port_is_told", || {
+        let sharing = BindOptions::new().reuse_port(true);
+        let both = sharing.bind("127.0.0.2:5000").unwrap();
+        let again = sharing.bind("127.0.0.2:5000").unwrap();
+        let host = Interfaces::system().unwrap();
+        assert_eq!(both.warnings(&host), [], "they are of this process");
+        let server = Forked::start(again.into_std().remove(0).into(), 0);
+        let found = both.warnings(&host);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let text = found[0].to_string();
+        assert_eq!(found[0].name(), "shared-port");
+        assert!(
+            text.starts_with(&format!(
+                "127.0.0.2:5000: `sh` (pid {}, uid ",
+                server.0.id()
+            )) && text.ends_with(
+                " listens on 127.0.0.2 as well, by SO_REUSEPORT, and gets some of the clients"
+            ),
+            "{text}"
+        );
+    });
+}
+
+/// A replacement for a name keeps the family that was written.
+#[test]
+fn replacement_of_a_name_keeps_the_family() {
+    in_namespace("replacement_of_a_name_keeps_the_family", || {
+        host();
+        ip("addr add 2001:db8::1/64 dev eth0 nodad");
+        ip("link property add dev eth0 altname enp3s0");
+        for family in ["", "ipv4@", "ipv6@", "-ipv4@"] {
+            let (_, hints) = match bindaddr::bind([&*format!("{family}enp3s0:8080"), "+"]) {
+                Ok(_) => unreachable!("`+` is no setting"),
+                Err(error) => {
+                    let first = error.errors().next().unwrap();
+                    (first.cause().to_string(), first.hints().to_vec())
+                }
+            };
+            assert_eq!(
+                hints[0].replacement(),
+                Some(&*format!("{family}eth0:8080")),
+                "{family}"
+            );
+        }
+    });
+}
+
 /// A name of this host itself, as DNS and /etc/hosts have it.
 #[test]
 fn own_host_name_is_told() {

@@ -304,12 +304,14 @@ impl<S: StdSocket> Listeners<S> {
 
     /// Returns the warnings about each socket and about all of them together, on the host of a snapshot.
     ///
-    /// Routes, sysctls and the signs of a container are read, each time it is called. What cannot be read is not warned
+    /// Routes, sysctls, the signs of a container and who listens on the same ports are read, each time it is called. What cannot be read is not warned
     /// about.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();
-        diagnose::warnings_of(&sockets, host)
+        let mut warnings = diagnose::warnings_of(&sockets, host);
+        warnings.extend(diagnose::warnings_about_others(&sockets));
+        warnings
     }
 }
 

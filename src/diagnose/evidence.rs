@@ -61,6 +61,12 @@ pub(crate) struct Evidence {
     pub(crate) has_seccomp_filter: Option<bool>,
     /// Whether the process can gain no privilege by execve(2) (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     pub(crate) no_new_privs: Option<bool>,
+    /// The security modules that are active, where that could be read.
+    pub(crate) security_modules: Vec<String>,
+    /// The interfaces on which IPv6 is switched off.
+    pub(crate) without_ipv6: Vec<String>,
+    /// Those whose MTU is too small for IPv6, which have none then.
+    pub(crate) below_ipv6_mtu: Vec<(String, u32)>,
     /// The ports that outgoing connections leave out, as they are set.
     pub(crate) reserved_ports: Option<String>,
     pub(crate) ephemeral_ports: Option<RangeInclusive<u16>>,
@@ -195,6 +201,9 @@ impl Evidence {
             self.ephemeral_ports = sys::ephemeral_ports();
             self.reserved_ports = sys::reserved_ports();
         }
+        if any(|errno| errno == Errno::AccessDenied) {
+            self.security_modules = sys::security_modules();
+        }
         if any(|errno| errno == Errno::ProcessDescriptors) {
             self.open_files = sys::open_files();
         }
@@ -251,6 +260,12 @@ impl Evidence {
                 .ok()
                 .map(|addrs| addrs.into_iter().map(state).collect());
             self.ipv6_switch = sys::ipv6_switch(self.has_no_ipv6_address());
+            self.without_ipv6 = sys::interfaces_without_ipv6();
+            let links = sys::links().unwrap_or_default().into_values();
+            // RFC 8200, section 5; the kernel removes IPv6 from the interface.
+            let small = links.filter(|link| link.up && (1..1280).contains(&link.mtu));
+            self.below_ipv6_mtu = small.map(|link| (link.name, link.mtu)).collect();
+            self.below_ipv6_mtu.sort_unstable();
         }
         let Some(host) = self.interfaces.clone() else {
             return;

@@ -324,6 +324,46 @@ fn exposure_of(
     targets.iter().map(of_target).max()
 }
 
+/// Tells which security modules are active, and how each shows what it has denied.
+fn of_security_modules(active: &[String]) -> Vec<Hint> {
+    let hints = active.iter().filter_map(|module| {
+        Some(match module.as_str() {
+            "selinux" => "SELinux is active: `ausearch -m avc -ts recent` shows what it has denied, and `semanage port -l` its ports",
+            "apparmor" => "AppArmor is active: `journalctl -k -g apparmor` shows what it has denied, and `aa-status` its profiles",
+            "landlock" => "Landlock is active: a program restricts itself and its children by it",
+            "smack" => "Smack is active: `journalctl -k -g smack` shows what it has denied",
+            "tomoyo" => "TOMOYO is active: `/var/log/tomoyo` has what it has denied",
+            _ => return None,
+        })
+    });
+    hints.map(inspect).collect()
+}
+
+/// Tells where IPv6 is off, if that may be why no interface has an address.
+fn of_missing_ipv6(ip: IpAddr, evidence: &Evidence) -> Vec<Hint> {
+    const MOST: usize = 3;
+    if ip.is_ipv4() {
+        return Vec::new();
+    }
+    let off = evidence.without_ipv6.iter().take(MOST).map(|name| {
+        let name = shown(name);
+        inspect(format!(
+            "`net.ipv6.conf.{name}.disable_ipv6` is set, so {name} has no IPv6 address"
+        ))
+    });
+    let small = evidence
+        .below_ipv6_mtu
+        .iter()
+        .take(MOST)
+        .map(|(name, mtu)| {
+            let name = shown(name);
+            inspect(format!(
+                "{name} has an MTU of {mtu}, and no IPv6 address, which needs 1280"
+            ))
+        });
+    off.chain(small).collect()
+}
+
 /// Advises about a port that other sockets have.
 fn of_in_use(
     port: u16,
@@ -480,7 +520,11 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             .collect()
     };
     match cause {
-        Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => comes_later(),
+        Cause::NotOnThisHost(foreign) if may_come(foreign.reason()) => {
+            let mut hints = of_missing_ipv6(foreign.ip(), evidence);
+            hints.extend(comes_later());
+            hints
+        }
         Cause::InterfaceDown(local) if linux => {
             let is_down = |interface: &&Interface| {
                 let link = interface
@@ -613,6 +657,9 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         ],
         Cause::Denied { step: Step::Socket } if cfg!(target_os = "android") => {
             vec![configure("an Android app needs the permission `INTERNET`")]
+        }
+        Cause::RefusedByPolicy(Policy::SecurityModule | Policy::SecurityModuleOrFilter) => {
+            of_security_modules(&evidence.security_modules)
         }
         Cause::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![configure(
             "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",

@@ -165,6 +165,7 @@ impl Draw<'_> {
 
     fn link(&mut self) -> Link {
         Link {
+            mtu: 1500,
             index: 0,
             name: ODD_NAME.into(),
             up: self.flag(),

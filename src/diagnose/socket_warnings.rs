@@ -1,15 +1,16 @@
 //! Which warnings apply to a socket by itself.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::sockets::Sockets;
 use super::{Namespace, System};
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
-use crate::diagnosis::{BindableReason, Warning, WarningKind};
+use crate::diagnosis::{BindableReason, Holder, Warning, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
 use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
-use crate::target::{BindTarget, Protocol};
+use crate::target::{BindTarget, Claim, DeviceIndex, Overlap, Protocol};
 
 /// What the host says of an address that can be bound.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +92,64 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
     let around = Environment::read(&here, host);
     warnings.extend(warnings_of_exposure(&here, host, &around));
     warnings
+}
+
+/// Returns the warnings about other servers on the ports of open sockets: on the other loopback address, which `localhost`
+/// also is, and on the same address by `SO_REUSEPORT`.
+pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
+    // Of more ports than this nobody reads a warning about each.
+    const MOST: usize = 64;
+    if System::HERE != System::Linux {
+        return Vec::new();
+    }
+    let is_asked_about = |socket: &&OpenSocket| {
+        socket.namespace == Namespace::This
+            && socket.protocol == Protocol::Tcp
+            && socket.device.is_none()
+    };
+    let sockets: Vec<&OpenSocket> = sockets.iter().filter(is_asked_about).collect();
+    let claim_of = |socket: &OpenSocket| Claim::of_socket(socket.addr, socket.only_v6);
+    let mut warnings = Vec::new();
+    for socket in sockets.iter().take(MOST) {
+        let port = socket.addr.port();
+        let own = claim_of(socket);
+        let other = other_loopback(socket.addr.ip()).filter(|other| {
+            let mut on_port = sockets.iter().filter(|own| own.addr.port() == port);
+            !on_port.any(|own| claim_of(own).overlap(*other).is_some())
+        });
+        let claims: Vec<Claim> = other.into_iter().chain([own]).collect();
+        let Ok(listening) = Sockets::listening(port, &claims) else {
+            continue;
+        };
+        let holder_of = |claim: Claim, is_wanted: fn(&Holder) -> bool| {
+            let holders = listening.foreseen(claim, port).first.into_iter();
+            holders
+                .filter(|holder| !holder.is_this_process())
+                .find(is_wanted)
+        };
+        if let Some(holder) = other.and_then(|other| holder_of(other, |_| true)) {
+            warnings.push(Warning::new(
+                socket.addr,
+                WarningKind::OtherLoopback(holder),
+            ));
+        }
+        let is_same = |holder: &Holder| holder.overlap() == Overlap::SameAddress;
+        // Where nobody else may have it, what is not seen to be this process is.
+        if let Some(holder) = holder_of(own, is_same).filter(|holder| holder.pid().is_some()) {
+            warnings.push(Warning::new(socket.addr, WarningKind::SharedPort(holder)));
+        }
+    }
+    warnings
+}
+
+/// Returns the claim of the other address that `localhost` is.
+fn other_loopback(ip: IpAddr) -> Option<Claim> {
+    let other: IpAddr = match ip {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => Ipv6Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => Ipv4Addr::LOCALHOST.into(),
+        _ => return None,
+    };
+    Some(Claim::new(other, true, DeviceIndex::None))
 }
 
 /// Reads the host and returns the warnings about a socket by itself.

@@ -1,11 +1,12 @@
 //! Which sockets have a port, by the kernel's tables.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
-use crate::sys::{Process, Searched, SocketRow, SocketState};
+use crate::sys::{self, Process, Protocol, Searched, SocketFilter, SocketRow, SocketState};
 use crate::target::{Claim, DeviceIndex, Overlap, socket_addr};
 
 /// Returns the canonical address of a socket. The interface it is bound to is its zone.
@@ -82,6 +83,20 @@ impl Holders {
 }
 
 impl Sockets {
+    /// Reads the TCP sockets that listen on a port, and who has those in the way of some claims.
+    pub(crate) fn listening(port: u16, claims: &[Claim]) -> io::Result<Self> {
+        let mut new = Self::default();
+        new.add(sys::sockets(
+            Protocol::Tcp,
+            SocketFilter::AcceptClients,
+            port,
+        )?);
+        let inodes = claims.iter().flat_map(|claim| new.inodes(*claim, port));
+        let inodes: HashSet<u64> = inodes.collect();
+        (new.processes, new.searched) = sys::processes_with(&inodes);
+        Ok(new)
+    }
+
     pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = SocketRow>) {
         for row in rows {
             let on_port = self.rows.entry(row.port).or_default();

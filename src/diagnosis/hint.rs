@@ -3,7 +3,7 @@
 use crate::addr::{Host, ListenAddr, Zone, shown};
 use crate::hint::{Hint, HintKind};
 use crate::interfaces::Interfaces;
-use crate::sys;
+use crate::sys::{self, LinkKind};
 use crate::target::{BindTarget, ResolveErrorKind};
 
 /// Returns the settings to write in place of one that names nothing on this host.
@@ -14,6 +14,9 @@ pub(crate) fn of_unresolved(
 ) -> Vec<Hint> {
     let interface = match kind {
         ResolveErrorKind::AlternativeName { interface, .. } => interface,
+        ResolveErrorKind::NoAddress { interface, .. } => {
+            return Vec::from_iter(of_port(interface, written, host));
+        }
         ResolveErrorKind::NoSuchInterface { name, .. } => {
             return Vec::from_iter(of_host_name(name, written));
         }
@@ -26,7 +29,7 @@ pub(crate) fn of_unresolved(
         },
         _ => Host::Name(interface.clone()),
     };
-    let replacement = written.with_other_host(instead).to_string();
+    let replacement = written.with_other_name(instead).to_string();
     // An interface can have a name that no setting can, and lack the address.
     let addr = replacement.parse::<ListenAddr>().ok();
     let targets = addr
@@ -39,6 +42,27 @@ pub(crate) fn of_unresolved(
     vec![Hint::replacing(HintKind::Replace, text, replacement)]
 }
 
+/// Advises to write the bridge or the bond that an interface without an address is a port of.
+fn of_port(name: &str, written: &ListenAddr, host: Option<&Interfaces>) -> Option<Hint> {
+    let link = sys::device(name).ok()??;
+    let master = sys::link(link.master)
+        .ok()
+        .flatten()
+        .filter(|_| link.master != 0)?;
+    let instead = Host::Name(master.name.clone());
+    let setting = written.with_other_name(instead).to_string();
+    let targets = setting.parse::<ListenAddr>().ok()?.resolve(host?).ok()?;
+    let is_usable = master.kind == LinkKind::Switch && !targets.iter().any(BindTarget::is_foreign);
+    is_usable.then(|| {
+        let text = format!(
+            "{} is a port of {}, which has the addresses; write `{setting}`",
+            shown(name),
+            shown(&master.name)
+        );
+        Hint::replacing(HintKind::Replace, text, setting)
+    })
+}
+
 /// Advises to write the wildcard for the name of this host itself.
 fn of_host_name(name: &str, written: &ListenAddr) -> Option<Hint> {
     let own = sys::host_name()?;
@@ -47,7 +71,7 @@ fn of_host_name(name: &str, written: &ListenAddr) -> Option<Hint> {
         .iter()
         .any(|own| own.eq_ignore_ascii_case(name));
     is_own.then(|| {
-        let setting = written.with_other_host(Host::Any).to_string();
+        let setting = written.with_other_name(Host::Any).to_string();
         let text = format!(
             "`{}` is this host's own name; `{setting}` listens on every address",
             shown(name)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
+use super::Holder;
 use crate::addr::{Family, shown};
 use crate::target::ForeignAddr;
 
@@ -114,6 +115,15 @@ pub enum WarningKind {
         /// The name of the interface.
         device: String,
     },
+    /// The interface is a port of a bridge, a bond or a team, which receives its packets, so that no client can connect
+    /// through it: by its link-local address, or to a socket that is bound to it.
+    #[non_exhaustive]
+    PortOfSwitch {
+        /// The name of the interface.
+        interface: String,
+        /// The name of the bridge, the bond or the team.
+        master: String,
+    },
     /// No interface of the network namespace has an address of the families of the socket, so that no client can
     /// connect. Where none ever had an IPv4 address, for example before the loopback interface is up, no routing
     /// table exists yet, and every IPv4 address can be bound.
@@ -139,6 +149,10 @@ pub enum WarningKind {
     /// A UDP socket that shares its port was checked while another socket has it, and was not bound, because it would
     /// get the datagrams of that one.
     SharingUnknown,
+    /// Another socket listens on the other address that `localhost` is, 127.0.0.1 or `::1`.
+    OtherLoopback(Holder),
+    /// Another process listens on the same address, by `SO_REUSEPORT`, and the kernel gives it some of the clients.
+    SharedPort(Holder),
     /// The server listens on loopback addresses only, and runs in a container, whose loopback is its own.
     ContainerLoopback(Container),
     /// The server runs in a container, which may publish the port.
@@ -202,10 +216,13 @@ impl WarningKind {
             Self::NotListed { .. } => "not-listed",
             Self::LoopbackDown { .. } => "loopback-down",
             Self::NotThroughDevice { .. } => "not-through-device",
+            Self::PortOfSwitch { .. } => "port-of-switch",
             Self::NoAddress { .. } => "no-address",
             Self::NoLocalRoute { .. } => "no-local-route",
             Self::OtherNamespace { .. } => "other-namespace",
             Self::SharingUnknown => "sharing-unknown",
+            Self::OtherLoopback(_) => "other-loopback",
+            Self::SharedPort(_) => "shared-port",
             Self::ContainerLoopback(_) => "container-loopback",
             Self::PublishedPort(_) => "published-port",
             Self::OtherFamily { .. } => "other-family",
@@ -303,6 +320,13 @@ impl fmt::Display for WarningKind {
                 "the socket is bound to `{}`, through which no client can connect to {ip}",
                 shown(device)
             ),
+            Self::PortOfSwitch { interface, master } => write!(
+                f,
+                "{interface} is a port of {master}, which receives its packets, so no client can connect through \
+                 {interface}; listen on {master}",
+                interface = shown(interface),
+                master = shown(master)
+            ),
             Self::NoAddress { family: None } => f.write_str(
                 "no interface of this network namespace has an address, so no client can connect",
             ),
@@ -324,6 +348,14 @@ impl fmt::Display for WarningKind {
             ),
             Self::SharingUnknown => f.write_str(
                 "another socket has the port; whether it shares the port (SO_REUSEPORT) is unknown, so binding may fail",
+            ),
+            Self::OtherLoopback(holder) => write!(
+                f,
+                "{holder}, so clients that connect to `localhost` may reach that server instead"
+            ),
+            Self::SharedPort(holder) => write!(
+                f,
+                "{holder} as well, by SO_REUSEPORT, and gets some of the clients"
             ),
             Self::ContainerLoopback(container) if container.is_pod() => write!(
                 f,

@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
     pub(super) routed_loopback: Option<String>,
     pub(super) is_wsl: bool,
+    /// The bridges, bonds and teams, each by the names of its ports.
+    pub(super) masters: HashMap<String, String>,
 }
 
 impl Environment {
@@ -31,6 +33,7 @@ impl Environment {
             |socket: &OpenSocket| socket.addr.is_ipv4() && socket.addr.ip().is_loopback();
         let about_loopback = sockets.iter().copied().any(is_ipv4_loopback);
         Self {
+            masters: links.as_ref().map(masters).unwrap_or_default(),
             container: links
                 .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod()))
                 .map(|container| Container {
@@ -41,6 +44,16 @@ impl Environment {
             is_wsl: sys::is_wsl(),
         }
     }
+}
+
+/// Returns the bridges, bonds and teams among links, each by the names of its ports.
+fn masters(links: &HashMap<u32, Link>) -> HashMap<String, String> {
+    let ports = links.values().filter_map(|link| {
+        let master = links.get(&link.master)?;
+        let is_switch = master.kind == LinkKind::Switch;
+        is_switch.then(|| (link.name.clone(), master.name.clone()))
+    });
+    ports.collect()
 }
 
 /// Returns the `*` of a `net.ipv4.conf.*.route_localnet` that is known to be set.
@@ -118,6 +131,10 @@ pub(crate) fn warnings_of_exposure(
             continue;
         }
         let target = socket.target(host);
+        if let Some(port) = port_of_switch(&target, device, around) {
+            add(port);
+            continue;
+        }
         if let (BindTarget::Any(wildcard), None) = (&target, device) {
             other_family(*wildcard, host).into_iter().for_each(&mut add);
         }
@@ -137,6 +154,27 @@ pub(crate) fn warnings_of_exposure(
         }
     }
     warnings
+}
+
+/// Returns the warning about a socket that is on a port of a bridge, a bond or a team: by its device, or by the zone of a
+/// link-local address. Linux answers for other addresses of a port through what the port is of.
+fn port_of_switch(
+    target: &BindTarget,
+    device: Option<&str>,
+    around: &Environment,
+) -> Option<WarningKind> {
+    let zone = match target {
+        BindTarget::Local(local) if local.scope_id().is_some() => {
+            local.interfaces().next().map(Interface::name)
+        }
+        _ => None,
+    };
+    let interface = device.or(zone)?;
+    let master = around.masters.get(interface)?;
+    Some(WarningKind::PortOfSwitch {
+        interface: interface.to_owned(),
+        master: master.clone(),
+    })
 }
 
 /// Returns the warning about a wildcard of the family in which the host has no address for other networks.

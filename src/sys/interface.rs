@@ -79,6 +79,8 @@ pub(crate) struct Link {
     /// The index of the bridge or VRF that the interface is part of; 0 for none.
     pub(crate) master: u32,
     pub(crate) kind: LinkKind,
+    /// 0 where it is not reported.
+    pub(crate) mtu: u32,
     /// The other end of the link is in another network namespace.
     pub(crate) ends_elsewhere: bool,
 }
@@ -92,4 +94,6 @@ pub(crate) enum LinkKind {
     /// A process reads and writes its packets (`tun` or `tap`).
     Tun,
     Vrf,
+    /// It receives the packets of its ports, as a bridge, a bond or a team does.
+    Switch,
 }

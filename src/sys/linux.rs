@@ -38,7 +38,8 @@ pub(super) use rtnetlink::interfaces;
 pub(crate) use rtnetlink::{device, link, links, local_table};
 pub(crate) use sysctl::{
     DEFAULT_PORT_START, Ipv6Switch, allows_nonlocal_bind, ephemeral_ports, first_unprivileged_port,
-    host_name, ipv6_switch, reserved_ports, routed_loopback,
+    host_name, interfaces_without_ipv6, ipv6_switch, reserved_ports, routed_loopback,
+    security_modules,
 };
 
 use crate::sys::{Protocol, SocketFilter, SocketRow};

@@ -32,6 +32,7 @@ const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTA_DST: u16 = 1;
 const RTN_LOCAL: u8 = 2;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_EXT_MASK: u16 = 29;
@@ -243,6 +244,7 @@ pub(super) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
         match kind {
             // The first one, in case a list of names is longer than its length field can hold.
             IFLA_IFNAME if link.name.is_empty() => link.name = text(value),
+            IFLA_MTU => link.mtu = u32_at(value, 0).unwrap_or(0),
             IFLA_LINK_NETNSID => link.ends_elsewhere = true,
             IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
@@ -250,6 +252,7 @@ pub(super) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
                 link.kind = match kind.map(|(_, kind)| text(kind)).as_deref() {
                     Some("tun") => LinkKind::Tun,
                     Some("vrf") => LinkKind::Vrf,
+                    Some("bridge" | "bond" | "team" | "openvswitch") => LinkKind::Switch,
                     _ => LinkKind::Other,
                 };
             }

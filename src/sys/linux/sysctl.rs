@@ -128,6 +128,39 @@ pub(super) fn ipv6_switch_in(directory: &Path, is_off: bool) -> Ipv6Switch {
     }
 }
 
+/// Returns the security modules that are active (Documentation/admin-guide/LSM of Linux); empty where that could not be read.
+pub(crate) fn security_modules() -> Vec<String> {
+    let text = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    let mut modules: Vec<String> = text.trim().split(',').map(str::to_owned).collect();
+    // Where securityfs is not mounted, these show by themselves.
+    let signs = [
+        ("selinux", "/sys/fs/selinux/enforce"),
+        ("apparmor", "/sys/module/apparmor/parameters/enabled"),
+    ];
+    for (module, sign) in signs {
+        let is_on = fs::read_to_string(sign).is_ok_and(|text| text.trim() != "N");
+        if is_on && !modules.iter().any(|own| own == module) {
+            modules.push(module.to_owned());
+        }
+    }
+    modules.retain(|module| !module.is_empty());
+    modules
+}
+
+/// Returns the interfaces on which IPv6 is switched off, lo aside; one that cannot be read is left out.
+pub(crate) fn interfaces_without_ipv6() -> Vec<String> {
+    let directory = Path::new("/proc/sys/net/ipv6/conf");
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let is_off = |name: &String| {
+        let is_interface = !["all", "default", "lo"].contains(&&**name);
+        is_interface && is_set(&directory.join(name).join("disable_ipv6")).unwrap_or(false)
+    };
+    let mut off: Vec<String> = names.filter(is_off).collect();
+    off.sort_unstable();
+    off
+}
+
 /// Returns `true` if a switch is on: the kernel takes any number except 0 for that.
 fn is_set(file: &Path) -> io::Result<bool> {
     let text = fs::read_to_string(file)?;
