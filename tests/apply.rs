@@ -592,6 +592,25 @@ fn best_effort_resumes_only_what_is_not_replaced() {
     });
 }
 
+/// The sockets are closed in a process that is spawned, so it keeps no port.
+#[test]
+fn spawned_process_keeps_no_port() {
+    in_namespace("spawned_process_keeps_no_port", || {
+        let mut open = listen("127.0.0.1:5000, 127.0.0.2:5000");
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .spawn()
+            .unwrap();
+        let update = plan("127.0.0.2:5000")
+            .apply(&mut open, Apply::AllOrNone)
+            .unwrap();
+        assert!(update.open_elsewhere().is_empty());
+        assert!(bindaddr::bind("127.0.0.1:5000").is_ok());
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+}
+
 #[test]
 fn apply_refuses_udp_overlap_with_a_socket_to_close() {
     in_namespace("apply_refuses_udp_overlap_with_a_socket_to_close", || {

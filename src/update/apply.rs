@@ -194,6 +194,9 @@ impl Plan {
     ///   sets `SO_REUSEPORT` could bind the port as well; where wildcards of both families are open, it could also do so
     ///   later, because the kernel keeps a mark.
     /// - Elsewhere: with [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old socket first.
+    /// - A process that this one spawns has none of the sockets (close-on-exec). After a fork(2) without execve(2) both
+    ///   processes have them, which is not known here: closing one in either does not free its port, and one that has to
+    ///   stop for a moment stops in both.
     ///
     /// # Errors
     ///
