@@ -401,6 +401,7 @@ impl CheckedSocket {
     fn opened(opened: &OpenedSocket, host: Option<&Interfaces>) -> Self {
         let planned = &opened.planned;
         let socket = OpenSocket {
+            is_open: false,
             addr: planned.addr,
             protocol: opened.protocol,
             only_v6: planned.only_v6,

@@ -73,6 +73,8 @@ struct Snapshot {
     by_peer: Map<u128, AddrIndex>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
+    /// Addresses that no interface has, and local routes bring here.
+    local_routes: Vec<IpAddr>,
     /// The interface that a cgroup binds the sockets of this process to.
     device: Option<String>,
     /// Whether the kernel takes the lowest address of an IPv4 subnet for a broadcast address.
@@ -170,6 +172,50 @@ impl Interfaces {
         let known = &mut Arc::make_mut(&mut self.snapshot).default_sources;
         known.get_or_insert_default();
         sources.into_iter().fold(self, Self::with_default_source)
+    }
+
+    /// Adds an address that no interface has, and that a local route brings to this host (`ip route add local`,
+    /// ip-route(8)), as the addresses of load balancers are on cloud machines. Clients can connect to it.
+    ///
+    /// It is still [`Foreign`](crate::BindTarget::Foreign).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// let ip = "203.0.113.9".parse()?;
+    /// let host = Interfaces::default();
+    /// let target = BindTarget::parse_with("203.0.113.9", &host)?;
+    /// assert!(target.reach(80, &host).addrs().is_empty());
+    /// assert_eq!(target.reach(80, &host.with_local_route(ip)).addrs().len(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_local_route(mut self, ip: IpAddr) -> Self {
+        let routes = &mut Arc::make_mut(&mut self.snapshot).local_routes;
+        routes.push(ip.to_canonical());
+        self
+    }
+
+    /// Adds an address if a local route of this host brings clients to it.
+    ///
+    /// [`system`](Self::system) leaves them out, because a table may have a million of routes; this asks for one.
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android; elsewhere nothing is added.
+    #[must_use]
+    pub fn with_system_local_route(self, ip: IpAddr) -> Self {
+        match is_routed(ip.to_canonical()) {
+            Some(true) => self.with_local_route(ip),
+            Some(false) | None => self,
+        }
+    }
+
+    /// Returns `true` if a local route brings clients to an address.
+    pub(crate) fn has_local_route(&self, ip: IpAddr) -> bool {
+        self.snapshot.local_routes.contains(&ip.to_canonical())
     }
 
     /// Iterates over the interfaces, ordered by index.
@@ -627,4 +673,18 @@ impl InterfacesError {
     pub(crate) fn io_error(&self) -> &io::Error {
         &self.source
     }
+}
+
+/// Returns `true` if a local route brings clients to `ip`; `None` where that cannot be read.
+pub(crate) fn is_routed(ip: IpAddr) -> Option<bool> {
+    let table = sys::local_table(ip).ok()?;
+    Some(match ip {
+        // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
+        // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
+        // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
+        IpAddr::V4(_) => {
+            table.is_some() && table == sys::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
+        }
+        IpAddr::V6(_) => table.is_some(),
+    })
 }

@@ -19,7 +19,7 @@ use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::sys::Namespace;
-use crate::target::{BindTarget, Protocol};
+use crate::target::{BindTarget, ForeignAddr, Protocol};
 pub use banner::Banner;
 pub use exposure::Exposure;
 pub(crate) use exposure::Exposures;
@@ -33,8 +33,8 @@ pub(crate) use warnings::{Environment, warnings_of_exposure};
 /// 127.0.0.1 stands for all of its network, which Linux answers on. An
 /// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
 /// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
-/// or broadcast, and one of a foreign target, though a
-/// local route may take clients to it, which [`Listener::warnings`](crate::Listener::warnings) tells.
+/// or broadcast, and one of a foreign target, unless a local route brings clients to it: of a listener the kernel is
+/// asked, of a snapshot it is known by [`with_system_local_route`](Interfaces::with_system_local_route).
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
 /// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
@@ -219,6 +219,9 @@ impl BindTarget {
                 let owners = owners.filter_map(|owner| Some((owner, owner.entry(ip)?)));
                 dial(ip, port, owners, host).into_iter().collect()
             }
+            Self::Foreign(foreign) if is_routed_to(foreign, host) => {
+                vec![ReachableAddr::routed(foreign.ip(), port)]
+            }
             Self::Foreign(_) => Vec::new(),
         };
         let only_here = device.is_some_and(|device| host.is_loopback(device));
@@ -246,6 +249,12 @@ impl BindTarget {
         };
         Reach::of_all([reach], host)
     }
+}
+
+/// Returns `true` if a local route brings clients to an address that no interface has.
+fn is_routed_to(foreign: &ForeignAddr, host: &Interfaces) -> bool {
+    let is_of_many = foreign.reason().is_group() || is_group_addr(foreign.ip());
+    host.has_local_route(foreign.ip()) && foreign.scope_id().is_none() && !is_of_many
 }
 
 /// Says how `ip` is dialled, if somebody can connect to it; `owners` have it.
@@ -287,6 +296,8 @@ pub(crate) struct OpenSocket {
     /// The interface that it is bound to.
     pub(crate) device: Option<String>,
     pub(crate) namespace: Namespace,
+    /// Whether it is open, and so on this host.
+    pub(crate) is_open: bool,
 }
 
 impl OpenSocket {
@@ -298,8 +309,15 @@ impl OpenSocket {
         if self.namespace != Namespace::This {
             return Reach::elsewhere(self.namespace);
         }
-        let device = self.device.as_deref();
-        self.target(host)
-            .reach_on_device(self.addr.port(), device, host)
+        let (target, device) = (self.target(host), self.device.as_deref());
+        let port = self.addr.port();
+        match &target {
+            // Of a snapshot that was not asked about it.
+            BindTarget::Foreign(foreign) if self.is_open => {
+                let host = host.clone().with_system_local_route(foreign.ip());
+                target.reach_on_device(port, device, &host)
+            }
+            _ => target.reach_on_device(port, device, host),
+        }
     }
 }

@@ -401,6 +401,36 @@ fn process_that_shares_the_port_is_told() {
     });
 }
 
+/// GoogleCloudPlatform/guest-agent 555: the address of a load balancer is a local route.
+#[test]
+fn address_of_a_local_route_is_reached() {
+    in_namespace("address_of_a_local_route_is_reached", || {
+        host();
+        ip("route add local 203.0.113.9 dev eth0 proto 66");
+        let host = Interfaces::system().unwrap();
+        let listeners = bindaddr::bind("203.0.113.9:8080").unwrap();
+        assert!(connects(listeners[0].local_addr()));
+        let reach = listeners.reach(&host);
+        assert_eq!(
+            reach.to_string(),
+            "203.0.113.9:8080 from the network, by a local route\nexposed to the internet\n"
+        );
+        assert_eq!(
+            reach.banner("http").to_string(),
+            "  Network:  http://203.0.113.9:8080/\n"
+        );
+        // Without the route nobody connects.
+        ip("route del local 203.0.113.9 dev eth0");
+        let reach = listeners.reach(&host);
+        assert!(reach.addrs().is_empty() && !connects(listeners[0].local_addr()));
+        // What a plan says is of its snapshot.
+        let plan = BindOptions::new().plan("203.0.113.9:8080").unwrap();
+        assert!(plan.reach(&host).addrs().is_empty());
+        let routed = host.with_local_route("203.0.113.9".parse().unwrap());
+        assert_eq!(plan.reach(&routed).addrs().len(), 1);
+    });
+}
+
 /// A replacement for a name keeps the family that was written.
 #[test]
 fn replacement_of_a_name_keeps_the_family() {

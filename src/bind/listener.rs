@@ -253,6 +253,7 @@ impl<S: StdSocket> Listener<S> {
     /// Describes it for those who say who can connect.
     pub(super) fn open_socket(&self) -> OpenSocket {
         OpenSocket {
+            is_open: true,
             addr: self.state.local_addr,
             protocol: self.state.protocol,
             only_v6: self.state.only_v6,

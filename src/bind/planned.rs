@@ -62,6 +62,7 @@ impl Plan {
     /// Returns the sockets as they would be open for TCP.
     fn open_sockets(&self, host: &Interfaces) -> impl Iterator<Item = OpenSocket> {
         self.sockets.iter().map(move |socket| OpenSocket {
+            is_open: false,
             addr: socket.addr,
             protocol: Protocol::Tcp,
             only_v6: socket.only_v6,

@@ -7,7 +7,7 @@ use super::{Namespace, System};
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::diagnosis::{BindableReason, Holder, Warning, WarningKind};
-use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
+use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, is_routed};
 use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
 use crate::target::{BindTarget, Claim, DeviceIndex, Overlap, Protocol};
@@ -58,20 +58,6 @@ impl AddrFacts {
         }
         new
     }
-}
-
-/// Returns `true` if a local route brings clients to `ip`; `None` where that cannot be read.
-fn is_routed(ip: IpAddr) -> Option<bool> {
-    let table = sys::local_table(ip).ok()?;
-    Some(match ip {
-        // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
-        // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
-        // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
-        IpAddr::V4(_) => {
-            table.is_some() && table == sys::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
-        }
-        IpAddr::V6(_) => table.is_some(),
-    })
 }
 
 /// Reads the host and returns the warnings about each of some sockets, and about all of them together.

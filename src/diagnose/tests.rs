@@ -74,6 +74,7 @@ fn listener_on(ip: impl Into<IpAddr>) -> SocketRow {
 
 fn socket(addr: &str, protocol: Protocol, device: Option<&str>) -> OpenSocket {
     OpenSocket {
+        is_open: false,
         addr: addr.parse().expect("an address"),
         protocol,
         only_v6: false,

@@ -109,6 +109,18 @@ impl ReachableAddr {
         }
     }
 
+    /// An address that no interface has, and a local route brings here.
+    pub(super) fn routed(ip: IpAddr, port: u16) -> Self {
+        Self {
+            addr: SocketAddr::new(ip, port),
+            origin: Origin::Network,
+            interface: None,
+            running: true,
+            temporary: false,
+            deprecated: false,
+        }
+    }
+
     pub(super) fn only_from(mut self, origin: Origin) -> Self {
         self.origin = origin;
         self
@@ -274,8 +286,9 @@ impl fmt::Display for ReachableAddr {
             (addr, _) => addr.fmt(f)?,
         }
         write!(f, " from {}", self.origin)?;
-        if let Some(interface) = &self.interface {
-            write!(f, ", through {}", interface.escape_debug())?;
+        match &self.interface {
+            Some(interface) => write!(f, ", through {}", interface.escape_debug())?,
+            None => f.write_str(", by a local route")?,
         }
         if f.alternate() {
             for (n, oddity) in self.oddities(None).enumerate() {

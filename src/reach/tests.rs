@@ -41,6 +41,7 @@ fn links(of_eth0: Link) -> HashMap<u32, Link> {
 
 fn socket(text: &str, device: Option<&str>) -> OpenSocket {
     OpenSocket {
+        is_open: false,
         addr: (ip(text), 80).into(),
         protocol: Protocol::Tcp,
         only_v6: false,

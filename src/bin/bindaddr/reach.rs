@@ -3,7 +3,7 @@
 use std::io;
 
 use bindaddr::reach::{Reach, ReachableAddr};
-use bindaddr::{Exposure, Interfaces, ListenAddr};
+use bindaddr::{BindTarget, Exposure, Interfaces, ListenAddr};
 use serde_json::{Value, json};
 
 use crate::input::entries_of_each;
@@ -80,7 +80,16 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
         Err(_) if addr.is_optional() => return Ok(Vec::new()),
         Err(err) => return Err(err.to_string()),
     };
-    let foreign = targets.iter().find(|target| target.is_foreign());
+    // A local route may bring clients to it.
+    let foreign = targets.iter().filter_map(|target| match target {
+        BindTarget::Foreign(foreign) => Some(foreign.ip()),
+        _ => None,
+    });
+    let host = &foreign.fold(host.clone(), Interfaces::with_system_local_route);
+    let is_out_of_reach = |target: &&BindTarget| {
+        target.is_foreign() && target.reach(addr.port(), host).addrs().is_empty()
+    };
+    let foreign = targets.iter().find(is_out_of_reach);
     match foreign {
         // The kernel decides whether it is bound, as by a local route.
         Some(_) if addr.is_optional() && is_skipped(text) => Ok(Vec::new()),
