@@ -73,8 +73,10 @@ struct Snapshot {
     by_peer: Map<u128, AddrIndex>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
-    /// Addresses that no interface has, and local routes bring here.
-    local_routes: Vec<IpAddr>,
+    /// What local routes bring here, and no interface has.
+    local_routes: Vec<Network>,
+    /// Whether there may be more of them.
+    may_have_more_routes: bool,
     /// The interface that a cgroup binds the sockets of this process to.
     device: Option<String>,
     /// Whether the kernel takes the lowest address of an IPv4 subnet for a broadcast address.
@@ -114,6 +116,11 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::interfaces::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
+        Ok(Self::system_without_routes()?.with_system_local_routes())
+    }
+
+    /// Reads the interfaces of this host, as far as binding needs them.
+    pub(crate) fn system_without_routes() -> Result<Self, InterfacesError> {
         let rows = sys::interfaces().map_err(|source| InterfacesError { source })?;
         let mut host: Self = rows.into_iter().map(Interface::from).collect();
         let snapshot = Arc::make_mut(&mut host.snapshot);
@@ -194,28 +201,58 @@ impl Interfaces {
     #[must_use]
     pub fn with_local_route(mut self, ip: IpAddr) -> Self {
         let routes = &mut Arc::make_mut(&mut self.snapshot).local_routes;
-        routes.push(ip.to_canonical());
+        let ip = ip.to_canonical();
+        routes.push(Network::containing(ip, addr_bits(ip)));
         self
     }
 
     /// Adds an address if a local route of this host brings clients to it.
-    ///
-    /// [`system`](Self::system) leaves them out, because a table may have a million of routes; this asks for one.
-    ///
-    /// # Platform notes
-    ///
-    /// Linux and Android; elsewhere nothing is added.
-    #[must_use]
-    pub fn with_system_local_route(self, ip: IpAddr) -> Self {
+    pub(crate) fn with_system_local_route(self, ip: IpAddr) -> Self {
         match is_routed(ip.to_canonical()) {
             Some(true) => self.with_local_route(ip),
             Some(false) | None => self,
         }
     }
 
+    /// Adds what local routes bring to this host, as they are now.
+    ///
+    /// Of very many routes, as a router of the internet has them, the first are looked at. Where there may be others, or
+    /// they cannot be read, a wildcard counts as open to the internet.
+    pub(crate) fn with_system_local_routes(mut self) -> Self {
+        if !cfg!(any(target_os = "linux", target_os = "android")) {
+            return self;
+        }
+        let (routes, are_all) = sys::local_routes().unwrap_or_default();
+        let networks = routes.into_iter().filter_map(|(ip, len)| {
+            let is_own = len == addr_bits(ip) && self.has(ip);
+            (!is_own && !ip.is_loopback()).then(|| Network::containing(ip, len))
+        });
+        let networks: Vec<Network> = networks.collect();
+        if !networks.is_empty() || !are_all {
+            let snapshot = Arc::make_mut(&mut self.snapshot);
+            snapshot.local_routes.extend(networks);
+            snapshot.may_have_more_routes = !are_all;
+        }
+        self
+    }
+
+    /// Returns the networks that local routes bring to this host and no interface has; `None` if there may be others.
+    pub(crate) fn local_routes(&self) -> Option<&[Network]> {
+        let are_all = !self.snapshot.may_have_more_routes;
+        are_all.then_some(&self.snapshot.local_routes[..])
+    }
+
+    /// Iterates over the single addresses that local routes bring to this host.
+    pub(crate) fn routed_ips(&self) -> impl Iterator<Item = IpAddr> {
+        let routes = self.snapshot.local_routes.iter().copied();
+        let single = routes.filter(|network| network.prefix_len() == addr_bits(network.first()));
+        single.map(Network::first)
+    }
+
     /// Returns `true` if a local route brings clients to an address.
     pub(crate) fn has_local_route(&self, ip: IpAddr) -> bool {
-        self.snapshot.local_routes.contains(&ip.to_canonical())
+        let mut routes = self.snapshot.local_routes.iter();
+        routes.any(|network| network.contains(ip))
     }
 
     /// Iterates over the interfaces, ordered by index.

@@ -208,6 +208,11 @@ impl BindTarget {
                 .addrs()
                 .filter(|(_, addr)| wildcard.takes(Family::of(addr.ip())))
                 .filter_map(|owner| dial(owner.1.ip(), port, [owner], host))
+                .chain(
+                    host.routed_ips()
+                        .filter(|ip| device.is_none() && wildcard.takes(Family::of(*ip)))
+                        .map(|ip| ReachableAddr::routed(ip, port)),
+                )
                 .collect(),
             Self::Loopback(addrs) => addrs
                 .ips()

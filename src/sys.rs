@@ -70,7 +70,7 @@ pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
     allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
     has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs, ipv6_switch, link,
-    links, local_table, open_files, processes_with, reserved_ports, routed_loopback,
+    links, local_routes, local_table, open_files, processes_with, reserved_ports, routed_loopback,
     security_modules, sockets,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]

@@ -545,7 +545,7 @@ localhost:8000-8010
         ip("route add local 192.168.1.0/24 dev lo");
         let (code, stdout) = at_most("this-host", absent);
         assert_eq!(code, Some(1), "{stdout}");
-        let told = "-192.168.1.1:80\n  open to  private networks\n  error    reachable from more than `--at-most` allows\n";
+        let told = "-192.168.1.1:80\n  192.168.1.1:80 from the network, by a local route\n  open to  private networks\n  error    reachable from more than `--at-most` allows\n";
         assert!(stdout.contains(told), "{stdout}");
     });
 }

@@ -419,8 +419,18 @@ fn address_of_a_local_route_is_reached() {
             reach.banner("http").to_string(),
             "  Network:  http://203.0.113.9:8080/\n"
         );
+        // A wildcard takes it as well, and so does what a guard asks.
+        let wildcard = bindaddr::bind("0.0.0.0:8081").unwrap();
+        assert_eq!(wildcard.exposure(&host), bindaddr::Exposure::Global);
+        let reach = wildcard.reach(&host).to_string();
+        assert!(
+            reach.contains("203.0.113.9:8081 from the network, by a local route"),
+            "{reach}"
+        );
         // Without the route nobody connects.
         ip("route del local 203.0.113.9 dev eth0");
+        let host = Interfaces::system().unwrap();
+        assert_eq!(wildcard.exposure(&host), bindaddr::Exposure::Private);
         let reach = listeners.reach(&host);
         assert!(reach.addrs().is_empty() && !connects(listeners[0].local_addr()));
         // What a plan says is of its snapshot.
@@ -428,6 +438,33 @@ fn address_of_a_local_route_is_reached() {
         assert!(plan.reach(&host).addrs().is_empty());
         let routed = host.with_local_route("203.0.113.9".parse().unwrap());
         assert_eq!(plan.reach(&routed).addrs().len(), 1);
+    });
+}
+
+/// A router has more routes than are read, so what they bring is not known.
+#[test]
+fn routes_that_are_not_read_count_as_open() {
+    in_namespace("routes_that_are_not_read_count_as_open", || {
+        host();
+        let wildcard = bindaddr::bind("0.0.0.0:8080").unwrap();
+        assert_eq!(
+            wildcard.exposure(&Interfaces::system().unwrap()),
+            bindaddr::Exposure::Private
+        );
+        let routes = (0..16_500).map(|n| {
+            format!(
+                "route add 10.{}.{}.{}/32 via 10.0.0.9\n",
+                64 + n / 62500,
+                n / 250 % 250,
+                n % 250
+            )
+        });
+        ip_batch(&routes.collect::<String>());
+        let host = Interfaces::system().unwrap();
+        assert_eq!(wildcard.exposure(&host), bindaddr::Exposure::Global);
+        // A literal needs no table.
+        let literal = bindaddr::bind("10.0.0.1:8081").unwrap();
+        assert_eq!(literal.exposure(&host), bindaddr::Exposure::Private);
     });
 }
 

@@ -433,9 +433,24 @@ fn a_wildcard_takes_what_a_local_route_brings() {
                 .ip(&format!("route add {to} via 192.168.71.67"));
             let to = SocketAddr::new(parse_ip(to), 5000);
             assert!(network.neighbour.connects(to), "{to}");
+            // Of a network the addresses are not listed.
             let reach = listeners.reach(&Interfaces::system().unwrap());
             assert!(reach.addrs().iter().all(|dial| dial.addr() != to));
-            assert_eq!(reach.exposure(), Exposure::Private);
+            assert_eq!(reach.exposure(), Exposure::Global);
         }
+        ip("route del local 203.0.113.0/24 dev lo");
+        let host = Interfaces::system().unwrap();
+        assert_eq!(listeners.exposure(&host), Exposure::Private);
+        ip("route add local 203.0.113.77 dev lo");
+        let reach = listeners.reach(&Interfaces::system().unwrap());
+        let found = reach
+            .addrs()
+            .iter()
+            .find(|dial| dial.addr().ip() == parse_ip("203.0.113.77"));
+        let found = found.expect("it is listed").to_string();
+        assert_eq!(
+            found,
+            "203.0.113.77:5000 from the network, by a local route"
+        );
     });
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::OpenSocket;
-use crate::addr::Family;
 use crate::addr::network::{is_group_addr, private_networks};
+use crate::addr::{Family, Network};
 use crate::interfaces::{Interface, Interfaces};
 use crate::sys::Namespace;
 use crate::target::{BindTarget, Wildcard};
@@ -213,5 +213,25 @@ impl<'h> Exposures<'h> {
 fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
     let ips = host.addrs().map(|(_, addr)| addr.ip());
     let taken = ips.filter(|ip| wildcard.takes(Family::of(*ip)) && !is_group_addr(*ip));
-    taken.map(Exposure::of).fold(Exposure::Link, Ord::max)
+    let by_addrs = taken.map(Exposure::of).fold(Exposure::Link, Ord::max);
+    // What is not known is taken for the most.
+    let Some(routes) = host.local_routes() else {
+        return Exposure::Global;
+    };
+    let taken = routes
+        .iter()
+        .filter(|network| wildcard.takes(Family::of(network.first())));
+    taken
+        .map(|network| of_network(*network))
+        .fold(by_addrs, Ord::max)
+}
+
+/// Returns how far the addresses of a network reach at most: one that is larger than any block of private addresses has
+/// others as well.
+fn of_network(network: Network) -> Exposure {
+    let [first, last] = [network.first(), network.last()].map(Exposure::of);
+    match network.prefix_len() {
+        ..7 => Exposure::Global,
+        _ => first.max(last),
+    }
 }

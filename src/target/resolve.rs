@@ -221,7 +221,7 @@ impl SnapshotCache {
         if let Some(host) = self.plain.get() {
             return Ok(host);
         }
-        let host = Interfaces::system()?;
+        let host = Interfaces::system_without_routes()?;
         Ok(self.plain.get_or_init(|| host))
     }
 

@@ -229,6 +229,37 @@ impl Netlink {
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
+    /// Requests the entries of a table in its first messages, `most` at least, and returns whether these are all.
+    pub(super) fn first<T>(
+        &mut self,
+        request: &[u8],
+        most: usize,
+        read: impl Fn(u16, &[u8]) -> Option<T>,
+    ) -> io::Result<(Vec<T>, bool)> {
+        let (mut found, mut count, mut is_all) = (Vec::new(), 0, true);
+        self.request(request, |message, is_changed, _| {
+            // What was removed in between may have hidden another entry.
+            is_all &= !is_changed;
+            match message {
+                Message::Payload(..) if count >= most => {
+                    is_all = false;
+                    return ControlFlow::Break(Ok(()));
+                }
+                Message::Payload(kind, body) => {
+                    count += 1;
+                    found.extend(read(kind, body));
+                }
+                Message::Refused(error) => {
+                    return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
+                }
+                Message::Cut => return ControlFlow::Break(Err(too_large())),
+                Message::Done => return ControlFlow::Break(Ok(())),
+            }
+            ControlFlow::Continue(())
+        })?;
+        Ok((found, is_all))
+    }
+
     /// Requests one thing; `None` if the kernel has none. An error that the kernel responded with is
     /// kept apart from an error of the socket, which a filter or a security module may refuse.
     pub(super) fn one<T>(

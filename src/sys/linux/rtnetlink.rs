@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::netlink::{
     AF_INET, AF_INET6, NLM_F_DUMP, Netlink, attributes, ip, message, push_attribute, text, u32_at,
@@ -136,6 +136,31 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
 /// Reads the table of the route that makes `ip` local; `None` if no route does.
 pub(crate) fn local_table(ip: IpAddr) -> io::Result<Option<u8>> {
     Netlink::query(ROUTE, |netlink| local_table_by(netlink, ip))
+}
+
+/// Reads the destinations of the routes of the table `local` that make them local, each with its prefix length, and
+/// whether these are all.
+///
+/// The kernel can leave out other tables only by an option that no safe function sets (`NETLINK_GET_STRICT_CHK`, netlink(7)),
+/// so a table of very many routes is read in part.
+pub(crate) fn local_routes() -> io::Result<(Vec<(IpAddr, u8)>, bool)> {
+    const MOST: usize = 16_384;
+    let (mut routes, mut are_all) = (Vec::new(), true);
+    for family in [AF_INET, AF_INET6] {
+        // One that was left off in the middle of a response has more of it to give.
+        let read = |netlink: &mut Netlink| {
+            let request = message(
+                RTM_GETROUTE,
+                NLM_F_DUMP,
+                &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+            );
+            netlink.first(&request, MOST, local_destination)
+        };
+        let (found, is_all) = Netlink::query(ROUTE, read)?;
+        routes.extend(found);
+        are_all &= is_all;
+    }
+    Ok((routes, are_all))
 }
 
 fn link_by(netlink: &mut Netlink, index: u32, name: Option<&str>) -> io::Result<Option<Link>> {
@@ -299,4 +324,24 @@ pub(super) fn addr(kind: u16, body: &[u8]) -> Option<Addr> {
 pub(super) fn local_route(kind: u16, body: &[u8]) -> Option<u8> {
     let [_, _, _, _, table, _, _, route] = *body.first_chunk()?;
     (kind == RTM_NEWROUTE && route == RTN_LOCAL).then_some(table)
+}
+
+/// Reads the destination of a route of the table `local` that makes it local from a message of a response; `None` for any
+/// other route.
+pub(super) fn local_destination(kind: u16, body: &[u8]) -> Option<(IpAddr, u8)> {
+    /// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
+    const LOCAL: u8 = 255;
+    let [family, prefix_len, ..] = *body.first_chunk::<12>()?;
+    if local_route(kind, body) != Some(LOCAL) {
+        return None;
+    }
+    let mut attributes = attributes(body.get(12..)?);
+    let dst = attributes.find(|(kind, _)| *kind == RTA_DST);
+    let ip = match dst {
+        Some((_, value)) => ip(family, value)?,
+        // The default route has none.
+        None if family == AF_INET => Ipv4Addr::UNSPECIFIED.into(),
+        None => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    Some((ip, prefix_len))
 }
