@@ -89,11 +89,19 @@ pub(crate) enum InheritedSocket {}
 
 #[cfg(not(feature = "socket-activation"))]
 impl InheritedSocket {
-    pub(crate) fn set_used(&self) -> bool {
+    pub(crate) fn set_used(&self) {
         match *self {}
     }
 
     pub(crate) fn is_used(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn set_settled(&self) {
         match *self {}
     }
 }

@@ -1148,3 +1148,59 @@ fn file_that_cannot_be_reopened_is_an_error_once() {
     }
     std::fs::remove_file(fifo).unwrap();
 }
+
+#[test]
+fn handed_over_socket_blocks_whatever_it_becomes() {
+    let is_blocking = |socket: OwnedFd| !socket2::Socket::from(socket).nonblocking().unwrap();
+    let (socket, addr) = listener("127.0.0.1:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let first = |listeners: Listeners| listeners.into_iter().next().unwrap();
+    // A taking that came to nothing settles nothing.
+    drop(options.bind(addr).unwrap());
+    assert!(is_blocking(first(options.bind(addr).unwrap()).into()));
+    let (socket, addr) = listener("127.0.0.1:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    drop(options.bind(addr).unwrap());
+    let taken: TcpListener = first(options.bind(addr).unwrap()).into();
+    assert!(is_blocking(taken.into()));
+}
+
+#[test]
+fn dual_stack_socket_serves_a_pair_on_one_port_only() {
+    // The socket is on the port of one setting, and the other setting's may be any.
+    for split in [false, true] {
+        for setting in ["0.0.0.0:PORT, ipv6@*:0", "0.0.0.0:PORT, *:0"] {
+            let (socket, port) = dual_stack();
+            let options = BindOptions::new()
+                .one_port(true)
+                .split_families(split)
+                .activation(activation_of(vec![socket]));
+            let setting = setting.replace("PORT", &port.to_string());
+            match options.bind(&*setting) {
+                // It would serve IPv6 clients on a port that no setting has for IPv6.
+                Err(error) => {
+                    let cause = error.cause();
+                    assert!(
+                        matches!(cause, Cause::HandedOver { .. }),
+                        "{setting}: {error}"
+                    );
+                }
+                Ok(listeners) => assert!(
+                    addrs(&listeners)
+                        .iter()
+                        .all(|addr| *addr != format!("[::]:{port}")),
+                    "{setting}: {:?}",
+                    addrs(&listeners)
+                ),
+            }
+        }
+    }
+    // A socket that is served already is taken for a setting with its very port only.
+    let (socket, port) = dual_stack();
+    let options = BindOptions::new()
+        .one_port(true)
+        .activation(activation_of(vec![socket]));
+    let _first = options.bind(format!("*:{port}")).unwrap();
+    let second = options.bind("0.0.0.0:0, [::]:0").unwrap();
+    assert!(second.iter().all(|one| one.local_addr().port() != port));
+}

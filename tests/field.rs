@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use bindaddr::diagnosis::{Hint, HintKind};
 use bindaddr::{BindOptions, Interfaces};
 use socket2::{Domain, Socket, Type};
-use util::netns::{connects, in_namespace, ip, set};
+use util::netns::{connects, in_namespace, ip, ip_batch, set};
 
 /// A host whose `eth0` has an IPv4 address.
 fn host() {
@@ -172,6 +172,13 @@ fn port_of_an_outgoing_connection_can_be_reserved() {
             command,
             "sysctl net.ipv4.ip_local_reserved_ports=50000,43110"
         );
+        // Where it is reserved, that is no advice.
+        for reserved in ["43110", "50,43000-43200"] {
+            set("net/ipv4/ip_local_reserved_ports", reserved);
+            let (_, hints) = failure("0.0.0.0:43110");
+            let is_configure = |hint: &Hint| hint.kind() == HintKind::Configure;
+            assert!(!hints.iter().any(is_configure), "{hints:?}");
+        }
         // It keeps later ones off the port.
         drop(outgoing);
         let value = command.rsplit_once('=').unwrap().1;
@@ -314,6 +321,46 @@ fn port_of_a_bridge_is_told_from_the_bridge() {
     });
 }
 
+/// An interface may have a name that a setting reads as something else.
+#[test]
+fn interface_named_as_something_else_is_not_advised() {
+    in_namespace("interface_named_as_something_else_is_not_advised", || {
+        for name in ["*", "localhost", "0.0.0.0"] {
+            ip("link add name eth0 type veth peer name far0");
+            ip(&format!("link add name {name} type bridge"));
+            ip(&format!("link set eth0 master {name}"));
+            for each in ["eth0", "far0", name] {
+                ip(&format!("link set {each} up"));
+            }
+            ip(&format!("addr add 10.0.0.1/24 dev {name}"));
+            let (_, hints) = failure("ipv4@eth0:8080");
+            let _held = TcpListener::bind("127.0.0.1:8080").unwrap();
+            let (_, beside) = failure("0.0.0.0:8080");
+            for hint in hints.iter().chain(&beside) {
+                assert_eq!(hint.replacement(), None, "{name}: {hint:?}");
+            }
+            ip(&format!("link del {name}"));
+            ip("link del eth0");
+        }
+    });
+}
+
+/// `systemd` is a name that an interface can have.
+#[test]
+fn interface_named_systemd_is_read() {
+    in_namespace("interface_named_systemd_is_read", || {
+        ip("link add name systemd type veth peer name far0");
+        ip("link set far0 up");
+        ip("link set systemd up");
+        ip("addr add 10.0.0.1/24 dev systemd");
+        for setting in ["systemd:8000", "ipv4@systemd:8000-8010"] {
+            bindaddr::bind(setting).unwrap();
+        }
+        let error = bindaddr::bind("systemd:web").unwrap_err();
+        assert!(error.to_string().contains("service manager"), "{error}");
+    });
+}
+
 /// jumpserver/koko 37: IPv6 off on one interface; and below the MTU that it needs.
 #[test]
 fn interface_without_ipv6_is_named() {
@@ -323,6 +370,27 @@ fn interface_without_ipv6_is_named() {
         let (_, hints) = failure("[2001:db8:5::10]:80");
         let told = "`net.ipv6.conf.eth0.disable_ipv6` is set, so eth0 has no IPv6 address";
         assert!(texts(&hints).contains(&told), "{hints:?}");
+        // sysctl(8) separates by slashes where a name has a dot.
+        ip("link add name eth0.100 type veth peer name far1");
+        ip("link set eth0.100 up");
+        set("net/ipv6/conf/eth0.100/disable_ipv6", "1");
+        let (_, hints) = failure("[2001:db8:5::10]:80");
+        let told = "`net.ipv6.conf.eth0/100.disable_ipv6` is set, so eth0.100 has no IPv6 address";
+        assert!(texts(&hints).contains(&told), "{hints:?}");
+        let variable = told.split('`').nth(1).unwrap();
+        match Command::new("sysctl").args(["-n", variable]).output() {
+            Ok(output) => assert_eq!(output.stdout, b"1\n", "{output:?}"),
+            Err(error) => eprintln!("skipped a part: no sysctl: {error}"),
+        }
+        ip("link del eth0.100");
+        // That of lo says nothing about others.
+        ip("link set lo mtu 1000");
+        let (_, hints) = failure("[2001:db8:5::10]:80");
+        assert!(
+            texts(&hints).iter().all(|text| !text.contains("lo has")),
+            "{hints:?}"
+        );
+        ip("link set lo mtu 65536");
         set("net/ipv6/conf/eth0/disable_ipv6", "0");
         ip("link set eth0 mtu 1000");
         let (_, hints) = failure("[2001:db8:5::10]:80");
@@ -398,6 +466,23 @@ fn process_that_shares_the_port_is_told() {
             ),
             "{text}"
         );
+    });
+}
+
+/// A child of a fork has the socket as well, and no other server.
+#[test]
+fn own_socket_in_a_child_is_not_another_server() {
+    in_namespace("own_socket_in_a_child_is_not_another_server", || {
+        let listeners = bindaddr::bind("127.0.0.1:5000").unwrap();
+        let copy = listeners[0].as_std().try_clone().unwrap();
+        let _child = Forked::start(copy.into(), 1);
+        let host = Interfaces::system().unwrap();
+        assert_eq!(listeners.warnings(&host), []);
+        // Those with the fewest descriptors are looked at first.
+        let _files: Vec<_> = (0..500)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        assert_eq!(listeners.warnings(&host), []);
     });
 }
 

@@ -93,7 +93,7 @@ impl<'t> Grammar<'t> {
             Some(rest) => (true, rest),
             None => (false, self.text),
         };
-        if is_inherited_socket(rest) {
+        if is_inherited_socket(rest, self.rule == PortRule::Required) {
             return self.refuse(ParseErrorKind::InheritedSocket, rest);
         }
         if let Some(link) = service_link(rest) {

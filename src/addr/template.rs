@@ -1,5 +1,7 @@
 //! Texts that a template, a container engine or a service manager left where an address belongs.
 
+use super::parse::is_port_alone;
+
 /// Finds what a program was to replace by a value: `$HOST`, `${HOST}`, `$(HOST)`, `{{ host }}`, `{host}`, `#{host}`,
 /// `<host>`, `%(host)s`, `%HOST%`, `@HOST@` and `__HOST__`. None of them is part of an address.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
@@ -69,17 +71,17 @@ pub(super) fn service_link(text: &str) -> Option<&str> {
 }
 
 /// Returns `true` if a text names a socket that a service manager hands over, as other programs write it: `fd://3`,
-/// `fd@3`, `sd-listen`, `systemd:name`.
-pub(super) fn is_inherited_socket(text: &str) -> bool {
+/// `fd@3`, `systemd:name`; and `sd-listen` alone, where a port has to follow a name.
+pub(super) fn is_inherited_socket(text: &str, needs_port: bool) -> bool {
     let (name, rest) = match text.find([':', '@', '#', '/']) {
         Some(at) => text.split_at(at),
         None => (text, ""),
     };
-    let is_port = rest
-        .strip_prefix(':')
-        .is_some_and(|port| !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()));
     match name {
-        "sd-listen" | "sd-listen-unix" | "systemd" | "launchd" => !is_port,
+        "sd-listen" | "sd-listen-unix" | "systemd" | "launchd" => match rest.strip_prefix(':') {
+            Some(port) => !is_port_alone(port),
+            None => !rest.is_empty() || needs_port,
+        },
         "fd" | "inherit" | "inherited" => ["://", "@", "#"]
             .iter()
             .any(|joint| rest.starts_with(joint)),
@@ -87,27 +89,28 @@ pub(super) fn is_inherited_socket(text: &str) -> bool {
     }
 }
 
-/// Returns the interface of a text that `ip` shows: `eth0@if5`, `vlan10@eth0`, `sit0@NONE`.
+/// Returns `true` if `ip` shows an interface so, with what it is linked to: `eth0@if5`, `vlan10@eth0`, `sit0@NONE`. What
+/// may be meant for a family is none.
 pub(super) fn shown_by_ip(before: &str, after: &str) -> bool {
     let other = after.split(':').next().unwrap_or_default();
-    let (kind, number) = other.split_at(
-        other
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(other.len()),
-    );
-    let is_number = !number.is_empty()
-        && number
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.');
-    let is_link = [
+    if other == "NONE" {
+        return true;
+    }
+    let families = ["ip", "ipv", "inet", "v", "tcp", "udp", "http"];
+    let kind = before
+        .trim_end_matches(|c: char| c.is_ascii_digit())
+        .to_ascii_lowercase();
+    let is_name = before.len() > kind.len() && !kind.is_empty() && !families.contains(&&*kind);
+    let is_vlan = before
+        .strip_prefix(other)
+        .is_some_and(|rest| rest.starts_with('.'));
+    let link = other.trim_end_matches(|c: char| c.is_ascii_digit());
+    let links = [
         "if", "eth", "en", "enp", "ens", "eno", "wlan", "wlp", "bond", "br", "team", "veth",
         "dummy",
     ];
-    other == "NONE"
-        || is_number && is_link.contains(&kind)
-        || before
-            .strip_prefix(other)
-            .is_some_and(|rest| rest.starts_with('.'))
+    let is_link = other.len() > link.len() && links.iter().any(|known| link.starts_with(known));
+    is_vlan || is_name && is_link
 }
 
 /// Returns `true` for the words that a program writes for a value that is not set.
@@ -153,6 +156,50 @@ mod tests {
             ("user@host:80", None),
         ] {
             assert_eq!(placeholder(text), found, "{text}");
+        }
+    }
+
+    #[test]
+    fn interface_is_told_from_a_family() {
+        for (text, is_shown) in [
+            ("eth0@if5", true),
+            ("vlan10@eth0", true),
+            ("eth0.100@eth0", true),
+            ("sit0@NONE", true),
+            ("veth1@enp3s0", true),
+            ("IPv4@eth0", false),
+            ("inet6@eth0", false),
+            ("v6@eth0", false),
+            ("ip6@eth0", false),
+            ("tcp4@eth0", false),
+            ("tcp@eth0", false),
+            ("admin@eth0", false),
+            ("root@server1", false),
+        ] {
+            let (before, after) = text.split_once('@').expect("an `@`");
+            assert_eq!(shown_by_ip(before, after), is_shown, "{text}");
+        }
+    }
+
+    #[test]
+    fn inherited_socket_is_told_from_an_interface() {
+        for (text, needs_port, is_inherited) in [
+            ("fd://3", true, true),
+            ("fd@3", true, true),
+            ("sd-listen", true, true),
+            ("sd-listen", false, false),
+            ("systemd:web", true, true),
+            ("systemd:80", true, false),
+            ("systemd:8000-8010", true, false),
+            ("systemd#2", false, true),
+            ("launchd", false, false),
+            ("fd:80", true, false),
+        ] {
+            assert_eq!(
+                is_inherited_socket(text, needs_port),
+                is_inherited,
+                "{text}"
+            );
         }
     }
 }

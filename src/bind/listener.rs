@@ -115,6 +115,14 @@ impl OpenState {
         self.is_shared.load(Ordering::Relaxed)
     }
 
+    /// Notes that whether it blocks is as the server wants it. Returns `true` if it was left to be made to block.
+    pub(super) fn set_settled(&self) -> bool {
+        if let Some(handed) = &self.inherited {
+            handed.set_settled();
+        }
+        self.blocks_later.swap(false, Ordering::Relaxed)
+    }
+
     /// Returns what it claims of its port.
     pub(crate) fn claim(&self) -> Claim {
         Claim::of_socket(self.local_addr, self.only_v6).on_device(self.device_index)
@@ -162,7 +170,7 @@ impl<S: StdSocket> Listener<S> {
 
     /// Makes a socket block that was handed over non-blocking.
     fn settle(&self) {
-        if self.state.blocks_later.swap(false, Ordering::Relaxed) {
+        if self.state.set_settled() {
             let _ = self.socket.set_nonblocking(false);
         }
     }
@@ -399,6 +407,7 @@ impl<S: StdSocket> Listener<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_std_nonblocking(self) -> io::Result<S> {
+        self.state.set_settled();
         self.socket.set_nonblocking(true)?;
         Ok(self.socket)
     }
@@ -431,9 +440,9 @@ impl<S: std::os::fd::AsRawFd> std::os::fd::AsRawFd for Listener<S> {
 }
 
 #[cfg(unix)]
-impl<S: Into<std::os::fd::OwnedFd>> From<Listener<S>> for std::os::fd::OwnedFd {
+impl<S: StdSocket + Into<std::os::fd::OwnedFd>> From<Listener<S>> for std::os::fd::OwnedFd {
     fn from(listener: Listener<S>) -> Self {
-        listener.socket.into()
+        listener.into_std().into()
     }
 }
 
@@ -445,11 +454,11 @@ impl<S: std::os::windows::io::AsRawSocket> std::os::windows::io::AsRawSocket for
 }
 
 #[cfg(windows)]
-impl<S: Into<std::os::windows::io::OwnedSocket>> From<Listener<S>>
+impl<S: StdSocket + Into<std::os::windows::io::OwnedSocket>> From<Listener<S>>
     for std::os::windows::io::OwnedSocket
 {
     fn from(listener: Listener<S>) -> Self {
-        listener.socket.into()
+        listener.into_std().into()
     }
 }
 
@@ -581,13 +590,14 @@ impl OpenedSocket {
     fn listener(self) -> Option<Listener<Socket>> {
         let entry = &self.planned.entry;
         let socket = self.socket?;
-        let is_taken = self
-            .inherited
-            .as_ref()
-            .is_some_and(|handed| handed.set_used());
-        let blocks_later = is_taken && !self.is_nonblocking;
-        if self.inherited.is_some() && self.is_nonblocking {
-            let _ = socket.set_nonblocking(true);
+        let mut blocks_later = false;
+        if let Some(handed) = &self.inherited {
+            handed.set_used();
+            if self.is_nonblocking {
+                let _ = socket.set_nonblocking(true);
+                handed.set_settled();
+            }
+            blocks_later = !handed.is_settled();
         }
         Some(Listener {
             socket,

@@ -191,9 +191,8 @@ impl<S> Listeners<S> {
         let listeners = self.listeners.into_iter();
         Ok(Listeners {
             listeners: listeners
-                .map(|mut listener| {
-                    // It blocks or not as it is converted to.
-                    listener.state.blocks_later = false.into();
+                .map(|listener| {
+                    listener.state.set_settled();
                     listener.convert(&mut convert)
                 })
                 .collect::<io::Result<_>>()?,

@@ -89,7 +89,7 @@ pub(crate) fn match_sockets<S>(
 ) -> Matching {
     let own = open.iter().map(Listener::state);
     let states: Vec<&OpenState> = own.chain(inherited).collect();
-    let (sockets, served) = without_served(plan, &states);
+    let (sockets, served) = without_served(plan, &states, open.len());
     let prospects = Prospects::of(plan, open.left_out());
     let mut matcher = Matcher {
         pool: Pool::new(&states, open.len()),
@@ -168,18 +168,35 @@ pub(crate) fn match_sockets<S>(
 fn without_served<'p>(
     plan: &'p Plan,
     states: &[&OpenState],
+    own: usize,
 ) -> (Cow<'p, [PlannedSocket]>, Vec<Duplicate>) {
     let mut sockets = Cow::Borrowed(&plan.sockets[..]);
     let mut served = Vec::new();
     let mut seen = HashSet::new();
-    for state in states.iter().filter(|state| is_shared_dual_stack(state)) {
+    // The sockets of an entry that has both families itself are on one port that may be another.
+    let mut families: HashMap<usize, usize> = HashMap::new();
+    for socket in plan
+        .sockets
+        .iter()
+        .filter(|socket| socket.addr.ip().is_unspecified())
+    {
+        *families.entry(socket.entry.number).or_default() += 1;
+    }
+    for (at, state) in states.iter().enumerate() {
         let port = state.local_addr.port();
-        if !seen.insert((port, state.device_index)) {
+        if !is_shared_dual_stack(state) || !seen.insert((port, state.device_index)) {
             continue;
         }
-        let is_on_port = |socket: &PlannedSocket| {
-            let has_port = socket.fixed_port() == Some(port) || socket.is_on_shared_free_port();
-            has_port && socket.addr.ip().is_unspecified() && is_on_device_of(state, socket)
+        let is_free = !is_named_only(at, own, state);
+        let is_on_port = |socket: &PlannedSocket, is_shared_port: bool| {
+            let has_port = if is_shared_port {
+                is_free && socket.is_on_shared_free_port()
+            } else {
+                socket.fixed_port() == Some(port)
+            };
+            let is_alone = families.get(&socket.entry.number) == Some(&1);
+            let is_wildcard = socket.addr.ip().is_unspecified();
+            has_port && is_alone && is_wildcard && is_on_device_of(state, socket)
         };
         // What was handed over exactly so needs no other.
         let is_exact = |socket: &PlannedSocket| {
@@ -191,13 +208,18 @@ fn without_served<'p>(
                     && is_on_device_of(own, socket)
             })
         };
-        let place = |is_wanted: fn(&PlannedSocket) -> bool| {
-            let mut sockets = sockets.iter();
-            sockets.position(|socket| is_wanted(socket) && is_on_port(socket) && !is_exact(socket))
+        let place = |is_wanted: fn(&PlannedSocket) -> bool, is_shared_port| {
+            let is_it = |socket: &PlannedSocket| {
+                is_wanted(socket) && is_on_port(socket, is_shared_port) && !is_exact(socket)
+            };
+            sockets.iter().position(is_it)
         };
-        let ipv4 = place(|socket| socket.addr.is_ipv4());
-        let ipv6 = place(PlannedSocket::is_only_v6);
-        if let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) {
+        // Both on the port that is written, or both on the one that all share.
+        let pair = |is_shared_port| {
+            let ipv4 = place(|socket| socket.addr.is_ipv4(), is_shared_port)?;
+            Some((ipv4, place(PlannedSocket::is_only_v6, is_shared_port)?))
+        };
+        if let Some((ipv4, ipv6)) = pair(false).or_else(|| pair(true)) {
             let sockets = sockets.to_mut();
             sockets[ipv6].only_v6 = false;
             let kept_by = sockets[ipv6].position();

@@ -16,7 +16,8 @@ use super::{Attempt, Errno, System};
 use crate::diagnosis::Step;
 use crate::interfaces::{AddrState, Interface, Interfaces};
 use crate::sys::{
-    self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, SocketFilter, SocketRow,
+    self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, LinkKind, SocketFilter,
+    SocketRow,
 };
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol, is_scoped};
 
@@ -263,7 +264,9 @@ impl Evidence {
             self.without_ipv6 = sys::interfaces_without_ipv6();
             let links = sys::links().unwrap_or_default().into_values();
             // RFC 8200, section 5; the kernel removes IPv6 from the interface.
-            let small = links.filter(|link| link.up && (1..1280).contains(&link.mtu));
+            let small = links.filter(|link| {
+                link.up && link.kind != LinkKind::Loopback && (1..1280).contains(&link.mtu)
+            });
             self.below_ipv6_mtu = small.map(|link| (link.name, link.mtu)).collect();
             self.below_ipv6_mtu.sort_unstable();
         }

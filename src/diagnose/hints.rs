@@ -348,7 +348,9 @@ fn of_missing_ipv6(ip: IpAddr, evidence: &Evidence) -> Vec<Hint> {
     let off = evidence.without_ipv6.iter().take(MOST).map(|name| {
         let name = shown(name);
         inspect(format!(
-            "`net.ipv6.conf.{name}.disable_ipv6` is set, so {name} has no IPv6 address"
+            "`net.ipv6.conf.{}.disable_ipv6` is set, so {name} has no IPv6 address",
+            // As sysctl(8) wants it.
+            name.replace('.', "/")
         ))
     });
     let small = evidence
@@ -473,7 +475,9 @@ fn beside_specific(holders: &[Holder], attempt: &Attempt<'_>, evidence: &Evidenc
         let (_, ports) = ports.rsplit_once(':')?;
         let text = format!("{optional}{family}{}:{ports}", interface.name());
         let setting = text.parse::<ListenAddr>().ok()?;
-        is_free(&setting)?;
+        // A name may read as something else, such as `localhost`.
+        let is_name = *setting.host() == Host::Name(interface.name().to_owned());
+        is_free(&setting).filter(|()| is_name)?;
         let hint = format!(
             "`{text}` listens beside it, on the addresses of {} only",
             shown(interface.name())
@@ -491,7 +495,12 @@ fn reserve(port: u16, evidence: &Evidence) -> Option<Hint> {
         others => format!("{others},{port}"),
     };
     let (first, last) = (range.start(), range.end());
-    range.contains(&port).then(|| {
+    let is_reserved = reserved.split(',').any(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse::<u16>(), last.parse::<u16>());
+        matches!((first, last), (Ok(first), Ok(last)) if (first..=last).contains(&port))
+    });
+    (range.contains(&port) && !is_reserved).then(|| {
         configure(format!(
             "`sysctl net.ipv4.ip_local_reserved_ports={all}` keeps later outgoing connections off the port, which is in \
              their range ({first}-{last})"

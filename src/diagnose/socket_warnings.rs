@@ -120,8 +120,16 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
             ));
         }
         let is_same = |holder: &Holder| holder.overlap() == Overlap::SameAddress;
+        // One socket may be open in another process as well.
+        let rows = listening.foreseen(own, port);
+        let rows = rows.first.iter().filter(|holder| is_same(holder)).count() + rows.more;
+        let owns = sockets
+            .iter()
+            .filter(|other| other.addr == socket.addr)
+            .count();
         // Where nobody else may have it, what is not seen to be this process is.
-        if let Some(holder) = holder_of(own, is_same).filter(|holder| holder.pid().is_some()) {
+        let shared = holder_of(own, is_same).filter(|holder| holder.pid().is_some() && rows > owns);
+        if let Some(holder) = shared {
             warnings.push(Warning::new(socket.addr, WarningKind::SharedPort(holder)));
         }
     }

@@ -29,9 +29,10 @@ pub(crate) fn of_unresolved(
         },
         _ => Host::Name(interface.clone()),
     };
-    let replacement = written.with_other_name(instead).to_string();
+    let replacement = written.with_other_name(instead.clone()).to_string();
     // An interface can have a name that no setting can, and lack the address.
     let addr = replacement.parse::<ListenAddr>().ok();
+    let addr = addr.filter(|addr| *addr.host() == instead);
     let targets = addr
         .zip(host)
         .and_then(|(addr, host)| addr.resolve(host).ok());
@@ -50,8 +51,11 @@ fn of_port(name: &str, written: &ListenAddr, host: Option<&Interfaces>) -> Optio
         .flatten()
         .filter(|_| link.master != 0)?;
     let instead = Host::Name(master.name.clone());
-    let setting = written.with_other_name(instead).to_string();
-    let targets = setting.parse::<ListenAddr>().ok()?.resolve(host?).ok()?;
+    let setting = written.with_other_name(instead.clone()).to_string();
+    // A name may read as something else, such as `*`.
+    let addr = setting.parse::<ListenAddr>().ok()?;
+    let addr = Some(addr).filter(|addr| *addr.host() == instead)?;
+    let targets = addr.resolve(host?).ok()?;
     let is_usable = master.kind == LinkKind::Switch && !targets.iter().any(BindTarget::is_foreign);
     is_usable.then(|| {
         let text = format!(

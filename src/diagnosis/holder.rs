@@ -204,7 +204,7 @@ impl fmt::Display for Holder {
             (Who::Process(process), _) => write!(f, "{what} of {process} {does}")?,
             (Who::Kernel, _) => write!(
                 f,
-                "{what} that no process has open (the kernel's own, as for WireGuard, VXLAN or NFS) {does}"
+                "{what} that no process has open (probably the kernel's own, as for WireGuard, VXLAN or NFS) {does}"
             )?,
             (Who::CreatedBy(uid), _) => write!(f, "{what} created by uid {uid} {does}")?,
             (Who::Unknown, SocketState::Connected) => {

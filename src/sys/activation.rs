@@ -34,8 +34,8 @@ use super::Protocol;
 ///
 /// The backlog is the manager's, and so is `SO_REUSEADDR`. The socket blocks unless
 /// [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a socket twice yields two
-/// descriptors for one open file description (open(2)), so that what is set on one holds for the other: only the first
-/// taking makes it block, and only a setting with that very port takes it again.
+/// descriptors for one open file description (open(2)), so that what is set on one holds for the other: whether it
+/// blocks is settled when it is first used as a std socket, and only a setting with that very port takes it again.
 ///
 /// While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that have it, so do its sockets: the port stays open
 /// when the listener is dropped, as it does at the manager, and may be bound by them again.
@@ -118,6 +118,7 @@ impl HandedOver {
                 protocol,
                 addr,
                 used: AtomicBool::new(false),
+                settled: AtomicBool::new(false),
             })),
             #[cfg(unix)]
             _ => self.add_other(place, name, Ok(socket.into())),
@@ -154,6 +155,8 @@ pub(crate) struct InheritedSocket {
     protocol: Protocol,
     addr: SocketAddr,
     used: AtomicBool,
+    /// Whether a server has chosen if it blocks.
+    settled: AtomicBool,
 }
 
 impl Activation {
@@ -453,9 +456,17 @@ impl InheritedSocket {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Notes that it is used, and returns `true` the first time.
-    pub(crate) fn set_used(&self) -> bool {
-        !self.used.swap(true, Ordering::Relaxed)
+    pub(crate) fn set_used(&self) {
+        self.used.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns `true` if `O_NONBLOCK` is as a setting wants it, and not as it was handed over.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_settled(&self) {
+        self.settled.store(true, Ordering::Relaxed);
     }
 }
 

@@ -499,7 +499,7 @@ fn socket_of_the_kernel_is_named_as_such() {
     held.is_of_kernel = true;
     assert_eq!(
         held.to_string(),
-        "a socket that no process has open (the kernel's own, as for WireGuard, VXLAN or NFS) is bound to 127.0.0.1"
+        "a socket that no process has open (probably the kernel's own, as for WireGuard, VXLAN or NFS) is bound to 127.0.0.1"
     );
     let cause = Cause::InUse {
         ip: ip("127.0.0.1"),

@@ -183,8 +183,10 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
         _ => is_all = false,
     }
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
-    for name in in_order(counted.collect(), &this) {
-        let is_this = name == this;
+    let counted: Vec<(u64, String)> = counted.collect();
+    let empty = counted.iter().filter(|(count, _)| *count == 0);
+    let empty: Vec<String> = empty.map(|(_, name)| name.clone()).collect();
+    for name in in_order(counted, &this) {
         let sockets = match sockets_of(&name) {
             Ok(sockets) => sockets,
             // It has exited.
@@ -205,13 +207,23 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
             };
             found
                 .entry(inode)
-                .or_insert_with(|| opener_of(inode, &name, is_this));
+                .or_insert_with(|| opener_of(inode, &name, &this));
             if found.len() == inodes.len() {
                 return (found, searched(is_all));
             }
         }
     }
+    // The descriptors of a process whose first thread has ended are those of the others.
+    is_all = is_all && !empty.iter().any(|name| has_other_threads(name));
     (found, searched(is_all))
+}
+
+/// Returns `true` if a process has several threads: its directory of them has a link for each, and two of its own.
+fn has_other_threads(process: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let tasks = fs::metadata(format!("/proc/{process}/task"));
+    tasks.is_ok_and(|tasks| tasks.nlink() > 3)
 }
 
 fn searched(is_all: bool) -> Searched {
@@ -233,7 +245,7 @@ fn is_gone(error: &io::Error) -> bool {
 }
 
 /// Describes who has opened a socket that the process `name` has: the first of its ancestors that has it, systemd aside.
-fn opener_of(inode: u64, name: &str, is_this: bool) -> Process {
+fn opener_of(inode: u64, name: &str, this: &str) -> Process {
     // Deeper than any server forks.
     const DEEPEST: usize = 16;
     let has_it = |name: &str| {
@@ -250,12 +262,13 @@ fn opener_of(inode: u64, name: &str, is_this: bool) -> Process {
         if is_systemd(&parent) {
             is_of_unit = true;
         }
-        if is_this || is_of_unit {
+        if opener == this || is_of_unit {
             break;
         }
         opener = parent;
     }
     let children = children_of(&opener).into_iter();
+    let is_this = opener == this;
     Process {
         is_this,
         pid: opener
