@@ -105,11 +105,9 @@ pub(super) fn shown_by_ip(before: &str, after: &str) -> bool {
         .strip_prefix(other)
         .is_some_and(|rest| rest.starts_with('.'));
     let link = other.trim_end_matches(|c: char| c.is_ascii_digit());
-    let links = [
-        "if", "eth", "en", "enp", "ens", "eno", "wlan", "wlp", "bond", "br", "team", "veth",
-        "dummy",
-    ];
-    let is_link = other.len() > link.len() && links.iter().any(|known| link.starts_with(known));
+    let links = ["eth", "en", "wl", "bond", "br", "team", "veth", "dummy"];
+    let is_link = link == "if" || links.iter().any(|known| link.starts_with(known));
+    let is_link = is_link && other.len() > link.len();
     is_vlan || is_name && is_link
 }
 
