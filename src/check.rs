@@ -125,7 +125,7 @@ impl Plan {
 fn check_settings(options: &BindOptions, settings: &Settings<'_>, protocol: Protocol) -> Check {
     let cache = SnapshotCache::default();
     let host = cache.snapshot().ok().cloned();
-    let host = host.map(Interfaces::with_system_local_routes);
+    let host = host.map(Interfaces::with_system_routes);
     let draft = Draft::of(settings, &options.0, &cache);
     check_plan(
         &draft.plan,

@@ -293,7 +293,13 @@ fn on_another_device(
         SocketAddr::V6(v6) if v6.scope_id() != 0 => return None,
         SocketAddr::V6(v6) => v6.ip().is_loopback() || v6.ip().is_unicast_link_local(),
     };
-    if !is_on_one_interface && device.kind != LinkKind::Vrf {
+    let mut vrfs = [device.index, device.master].into_iter();
+    let vrf = vrfs.find(|index| {
+        let link = evidence.links.get(index);
+        link.is_some_and(|link| link.kind == LinkKind::Vrf)
+    });
+    let vrf = vrf.or_else(|| (device.kind == LinkKind::Vrf).then_some(device.index));
+    if !is_on_one_interface && vrf.is_none() {
         return None;
     }
     let mut owners: Vec<&Interface> = host.by_ip(ip).collect();
@@ -303,8 +309,9 @@ fn on_another_device(
     }
     let is_of_device = |owner: &&Interface| {
         let index = owner.index().unwrap_or(0);
-        let link = evidence.links.get(&index);
-        index == device.index || link.is_some_and(|link| link.master == device.index)
+        let master = evidence.links.get(&index).map_or(0, |link| link.master);
+        let is_in_vrf = vrf.is_some_and(|vrf| [index, master].contains(&vrf));
+        [index, master].contains(&device.index) || is_in_vrf && !is_on_one_interface
     };
     if owners.is_empty() || owners.iter().any(is_of_device) {
         return None;

@@ -17,7 +17,8 @@ use std::sync::{Arc, LazyLock};
 
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
-use crate::sys;
+use crate::sys::{self, Link};
+use crate::target::Protocol;
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 use names::edit_distance;
@@ -77,6 +78,10 @@ struct Snapshot {
     local_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,
+    /// The interfaces that are a VRF or a port of one, with an address or without, each with the index of the VRF.
+    vrfs: Vec<(Link, u32)>,
+    /// Whether sockets on no interface accept the clients of VRFs, over TCP and over UDP.
+    accepts_from_vrfs: [bool; 2],
     /// The interface that a cgroup binds the sockets of this process to.
     device: Option<String>,
     /// Whether the kernel takes the lowest address of an IPv4 subnet for a broadcast address.
@@ -116,7 +121,7 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::interfaces::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
-        Ok(Self::system_without_routes()?.with_system_local_routes())
+        Ok(Self::system_without_routes()?.with_system_routes())
     }
 
     /// Reads the interfaces of this host, as far as binding needs them.
@@ -214,11 +219,53 @@ impl Interfaces {
         }
     }
 
+    /// Adds what the routes of this host say of who can connect, as they are now: its local routes and its VRFs.
+    pub(crate) fn with_system_routes(self) -> Self {
+        let mut host = self.with_system_local_routes();
+        // If they cannot be read, more addresses are listed than clients can connect to.
+        let vrfs = sys::vrfs().unwrap_or_default();
+        if !vrfs.is_empty() {
+            let snapshot = Arc::make_mut(&mut host.snapshot);
+            snapshot.vrfs = vrfs;
+            snapshot.accepts_from_vrfs = [Protocol::Tcp, Protocol::Udp]
+                .map(|one| sys::accepts_from_vrfs(one).unwrap_or(true));
+        }
+        host
+    }
+
+    /// Returns the VRF that an interface is, or is a port of; `None` for any other interface.
+    pub(crate) fn vrf_of(&self, interface: &str) -> Option<u32> {
+        let mut vrfs = self.snapshot.vrfs.iter();
+        Some(vrfs.find(|(link, _)| link.name == interface)?.1)
+    }
+
+    /// Returns the index of an interface with an address, or of one that is a VRF or a port of one.
+    pub(crate) fn index_of(&self, interface: &str) -> Option<u32> {
+        let mut vrfs = self.snapshot.vrfs.iter();
+        let own = self.by_name(interface).and_then(Interface::index);
+        own.or_else(|| Some(vrfs.find(|(link, _)| link.name == interface)?.0.index))
+    }
+
+    /// Returns `true` if a socket on no interface accepts the clients of VRFs.
+    pub(crate) fn accepts_from_vrfs(&self, protocol: Protocol) -> bool {
+        let [tcp, udp] = self.snapshot.accepts_from_vrfs;
+        match protocol {
+            Protocol::Tcp => tcp,
+            Protocol::Udp => udp,
+        }
+    }
+
+    /// Returns `true` if a TCP socket on an interface and one on none can have one port.
+    pub(crate) fn is_apart(&self, index: u32) -> bool {
+        let mut vrfs = self.snapshot.vrfs.iter();
+        vrfs.any(|(link, _)| link.index == index) && !self.accepts_from_vrfs(Protocol::Tcp)
+    }
+
     /// Adds what local routes bring to this host, as they are now.
     ///
     /// Of very many routes, as a router of the internet has them, the first are looked at. Where there may be others, or
     /// they cannot be read, a wildcard counts as open to the internet.
-    pub(crate) fn with_system_local_routes(mut self) -> Self {
+    fn with_system_local_routes(mut self) -> Self {
         if !cfg!(any(target_os = "linux", target_os = "android")) {
             return self;
         }

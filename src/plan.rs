@@ -141,7 +141,7 @@ impl Plan {
             let skipped = skipped.ok().map(|at| &self.skipped[at]);
             draft.add_again(entry, skipped, &cache);
         }
-        draft.fit_together();
+        draft.fit_together(&cache);
         draft.plan.host = Some(host.clone());
         draft.into_plan()
     }
@@ -234,7 +234,7 @@ impl Draft {
             let error = SettingError::of_setting(Step::Validate, Cause::EmptyList);
             draft.errors.push(error);
         }
-        draft.fit_together();
+        draft.fit_together(cache);
         draft.plan.host = cache.known().cloned();
         draft
     }
@@ -382,7 +382,7 @@ impl Draft {
     }
 
     /// Merges duplicates and finds conflicts.
-    fn fit_together(&mut self) {
+    fn fit_together(&mut self, cache: &SnapshotCache) {
         self.plan.duplicates = merge_sockets(&mut self.plan.sockets);
         let mut claims = Claims::default();
         let mut claimed: Vec<&PlannedSocket> = Vec::new();
@@ -393,7 +393,15 @@ impl Draft {
             };
             let port = socket.addr.port();
             if let Some((other, overlap)) = claims.conflict(claim, port) {
-                self.errors.push(conflict(socket, claimed[other], overlap));
+                // The kernel says it of the protocol in question.
+                let are_apart = match (claim.device(), claimed[other].claim().device()) {
+                    (DeviceIndex::None, DeviceIndex::Known(index))
+                    | (DeviceIndex::Known(index), DeviceIndex::None) => cache.may_be_apart(index),
+                    _ => false,
+                };
+                if !are_apart {
+                    self.errors.push(conflict(socket, claimed[other], overlap));
+                }
             }
             claims.add(claimed.len(), claim, port);
             claimed.push(socket);

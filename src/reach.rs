@@ -34,7 +34,9 @@ pub(crate) use warnings::{Environment, warnings_of_exposure};
 /// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
 /// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
 /// or broadcast, and one of a foreign target, unless a local route brings clients to it: of a listener the kernel is
-/// asked, of a snapshot it is known by [`with_system_local_route`](Interfaces::with_system_local_route).
+/// asked, and a snapshot has what [`with_local_route`](Interfaces::with_local_route) added, or
+/// [`system`](Interfaces::system) found. So is an address of a VRF, unless the socket is bound to the VRF or a port of it, or
+/// `net.ipv4.tcp_l3mdev_accept` is set.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
 /// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
@@ -193,13 +195,14 @@ impl BindTarget {
     /// ```
     #[must_use]
     pub fn reach(&self, port: u16, host: &Interfaces) -> Reach {
-        self.reach_on_device(port, self.device(host), host)
+        self.reach_on_device(port, Protocol::Tcp, self.device(host), host)
     }
 
     /// The same of a socket that is bound to an interface.
     pub(crate) fn reach_on_device(
         &self,
         port: u16,
+        protocol: Protocol,
         device: Option<&str>,
         host: &Interfaces,
     ) -> Reach {
@@ -233,7 +236,17 @@ impl BindTarget {
         let own = device.and_then(|device| host.by_name(device));
         // Nothing comes in through an interface that is down, not even what this host sends to itself.
         let is_open = own.is_none_or(Interface::is_up);
-        let addrs = addrs.into_iter().filter(|_| is_open).filter_map(|dial| {
+        // Clients elsewhere do not reach the addresses of a VRF; its own clients reach those of no VRF as well, because the
+        // table `local` is looked up first (Documentation/networking/vrf.rst of Linux).
+        let own_vrf = device.and_then(|device| host.vrf_of(device));
+        let is_in_reach = |dial: &ReachableAddr| {
+            let vrf = dial
+                .interface()
+                .and_then(|interface| host.vrf_of(interface));
+            vrf.is_none() || vrf == own_vrf || device.is_none() && host.accepts_from_vrfs(protocol)
+        };
+        let is_open = |dial: &ReachableAddr| is_open && is_in_reach(dial);
+        let addrs = addrs.into_iter().filter(is_open).filter_map(|dial| {
             // What a host sends to itself comes in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_own = device.is_none() || device == dial.interface();
@@ -320,9 +333,9 @@ impl OpenSocket {
             // Of a snapshot that was not asked about it.
             BindTarget::Foreign(foreign) if self.is_open => {
                 let host = host.clone().with_system_local_route(foreign.ip());
-                target.reach_on_device(port, device, &host)
+                target.reach_on_device(port, self.protocol, device, &host)
             }
-            _ => target.reach_on_device(port, device, host),
+            _ => target.reach_on_device(port, self.protocol, device, host),
         }
     }
 }

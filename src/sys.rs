@@ -68,10 +68,10 @@ pub(crate) use linux::parsers_accept_any_bytes;
 pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
-    allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port, has_ipv4_routes,
-    has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs, ipv6_switch, link,
-    links, local_routes, local_table, open_files, processes_with, reserved_ports, routed_loopback,
-    security_modules, sockets,
+    accepts_from_vrfs, allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port,
+    has_ipv4_routes, has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs,
+    ipv6_switch, link, links, local_routes, local_table, open_files, processes_with,
+    reserved_ports, routed_loopback, security_modules, sockets, vrfs,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};
@@ -104,6 +104,17 @@ impl InheritedSocket {
     pub(crate) fn set_settled(&self) {
         match *self {}
     }
+}
+
+/// Returns `true` if a TCP socket on an interface and one on none can have one port: the interface is a VRF or a port of
+/// one, and sockets on none accept no clients of VRFs (`inet_bind_bucket` of `net/ipv4/inet_hashtables.c`, since Linux 5.0).
+pub(crate) fn is_apart(index: u32) -> io::Result<bool> {
+    let own = link(index)?;
+    let master = own.as_ref().map_or(0, |own| own.master);
+    let master = if master == 0 { None } else { link(master)? };
+    let mut links = own.into_iter().chain(master);
+    let is_in_vrf = links.any(|link| link.kind == LinkKind::Vrf);
+    Ok(is_in_vrf && !accepts_from_vrfs(Protocol::Tcp)?)
 }
 
 /// Reads the interfaces that have an address, as they are at one moment.

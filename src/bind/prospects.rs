@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, Interfaces};
 use crate::plan::{IfAbsent, Plan, PlannedSocket};
-use crate::target::{BindTarget, DeviceIndex, zone};
+use crate::target::{BindTarget, DeviceIndex, Protocol, zone};
 
 /// Whether sockets that are not open could be opened now.
 pub(super) struct Prospects<'a> {
@@ -94,6 +94,6 @@ pub(crate) fn is_reachable(
     if target.is_any() {
         return interface.is_none_or(Interface::is_up);
     }
-    let reach = target.reach_on_device(0, interface.map(Interface::name), host);
+    let reach = target.reach_on_device(0, Protocol::Tcp, interface.map(Interface::name), host);
     !reach.addrs().is_empty()
 }

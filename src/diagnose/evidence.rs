@@ -138,6 +138,8 @@ impl Evidence {
         for name in names {
             if !self.devices.contains_key(&name) {
                 let device = sys::device(&name).ok().flatten();
+                // It may be a VRF.
+                self.read_link(device.as_ref().map_or(0, |device| device.master));
                 self.devices.extend(device.map(|device| (name, device)));
             }
         }
@@ -414,6 +416,18 @@ impl Evidence {
         let Ok(rows) = sys::sockets(protocol, SocketFilter::AcceptClients, only_port) else {
             return sockets;
         };
+        if protocol == Protocol::Tcp {
+            let of_rows = rows.iter().filter(|row| is_in_question(row));
+            let of_rows = of_rows.filter_map(|row| row.device);
+            let claims = attempts.clone().map(|attempt| self.claim(attempt).device());
+            let of_claims = claims.filter_map(DeviceIndex::known);
+            let indices: HashSet<u32> = of_rows
+                .chain(of_claims)
+                .filter(|index| *index != 0)
+                .collect();
+            let is_apart = |index: &u32| sys::is_apart(*index).unwrap_or(false);
+            sockets.apart = indices.into_iter().filter(is_apart).collect();
+        }
         sockets.are_all = protocol == Protocol::Udp;
         sockets.add(rows.into_iter().filter(is_in_question));
 

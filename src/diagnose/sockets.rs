@@ -45,6 +45,8 @@ pub(crate) struct Sockets {
     pub(crate) processes: HashMap<u64, Process>,
     /// The names of the interfaces that sockets are bound to, by index.
     pub(crate) devices: HashMap<u32, String>,
+    /// The interfaces whose sockets can have a port beside one on no interface.
+    pub(crate) apart: HashSet<u32>,
     /// How far the processes were looked through for them.
     pub(crate) searched: Searched,
 }
@@ -193,7 +195,19 @@ impl Sockets {
             let some = keys.into_iter().flatten().filter_map(|ip| on_port.get(&ip));
             all.chain(some).flatten()
         });
-        on_port.filter_map(move |row| Some((row, overlap_of(row, claim)?)))
+        on_port
+            .filter(move |row| !self.is_apart(row, claim))
+            .filter_map(move |row| Some((row, overlap_of(row, claim)?)))
+    }
+
+    /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and the other on none.
+    fn is_apart(&self, row: &SocketRow, claim: Claim) -> bool {
+        match (claim.device(), row.device) {
+            (DeviceIndex::None, Some(index)) | (DeviceIndex::Known(index), Some(0)) => {
+                self.apart.contains(&index)
+            }
+            _ => false,
+        }
     }
 
     /// Returns the interfaces that sockets in the way of `claim` on `port` are bound to.

@@ -311,7 +311,8 @@ fn a_wildcard_takes_no_later_address_through_the_loopback_interface() {
     let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
     let host: Interfaces = [lo, eth0].into_iter().collect();
     let end = |device| {
-        let reach = BindTarget::Any(Wildcard::All).reach_on_device(80, device, &host);
+        let reach =
+            BindTarget::Any(Wildcard::All).reach_on_device(80, Protocol::Tcp, device, &host);
         let text = reach.to_string();
         text.lines().next_back().map(str::to_owned)
     };

@@ -35,11 +35,11 @@ pub(crate) use procfs::{
 #[cfg(fuzzing)]
 pub(crate) use properties::parsers_accept_any_bytes;
 pub(super) use rtnetlink::interfaces;
-pub(crate) use rtnetlink::{device, link, links, local_routes, local_table};
+pub(crate) use rtnetlink::{device, link, links, local_routes, local_table, vrfs};
 pub(crate) use sysctl::{
-    DEFAULT_PORT_START, Ipv6Switch, allows_nonlocal_bind, ephemeral_ports, first_unprivileged_port,
-    host_name, interfaces_without_ipv6, ipv6_switch, reserved_ports, routed_loopback,
-    security_modules,
+    DEFAULT_PORT_START, Ipv6Switch, accepts_from_vrfs, allows_nonlocal_bind, ephemeral_ports,
+    first_unprivileged_port, host_name, interfaces_without_ipv6, ipv6_switch, reserved_ports,
+    routed_loopback, security_modules,
 };
 
 use crate::sys::{Protocol, SocketFilter, SocketRow};

@@ -8,7 +8,8 @@ use crate::addr::is_link_scoped;
 ///
 /// It is the rule of the Linux kernel for sockets without `SO_REUSEPORT`, on
 /// canonical addresses: equal addresses exclude each other, and a wildcard
-/// excludes what it covers, in either order.
+/// excludes what it covers, in either order. Sockets on different interfaces do not exclude each other, nor does a TCP
+/// socket on a VRF one on no interface, unless `net.ipv4.tcp_l3mdev_accept` is set.
 ///
 /// # Platform notes
 ///
@@ -75,6 +76,14 @@ impl DeviceIndex {
         match index {
             0 => Self::None,
             index => Self::Known(index),
+        }
+    }
+
+    /// Returns the index of an interface that has a known one.
+    pub(crate) fn known(self) -> Option<u32> {
+        match self {
+            Self::Known(index) => Some(index),
+            Self::None | Self::Missing(_) | Self::Unknown(_) => None,
         }
     }
 }

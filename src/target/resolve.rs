@@ -243,6 +243,14 @@ impl SnapshotCache {
         }
     }
 
+    /// Returns `true` if a TCP socket on an interface and one on none can have one port, or that cannot be read.
+    pub(crate) fn may_be_apart(&self, index: u32) -> bool {
+        if self.is_given {
+            return self.plain.get().is_some_and(|host| host.is_apart(index));
+        }
+        sys::is_apart(index).unwrap_or(true)
+    }
+
     /// Finds an interface of this host by any of its names, with or without an address.
     ///
     /// `None` if there is none, or the system has no such query.
@@ -264,8 +272,7 @@ impl SnapshotCache {
     pub(crate) fn index_of(&self, name: &str) -> io::Result<Option<u32>> {
         let not_read = || io::Error::from(io::ErrorKind::NotFound);
         if self.is_given {
-            let interface = self.plain.get().and_then(|host| host.by_name(name));
-            let index = interface.and_then(Interface::index);
+            let index = self.plain.get().and_then(|host| host.index_of(name));
             return index.map(Some).ok_or_else(not_read);
         }
         if let Some(index) = self.indexes.borrow().get(name) {

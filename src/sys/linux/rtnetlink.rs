@@ -4,7 +4,7 @@
 //! interface of each address by a scan, and has neither the state of an IPv6 address nor the interface
 //! of one with a label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -131,6 +131,34 @@ pub(crate) fn link(index: u32) -> io::Result<Option<Link>> {
 /// Reads all interfaces, by their index.
 pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
     Netlink::query(ROUTE, |netlink| links_by(netlink, 0))
+}
+
+/// Reads the interfaces that are a VRF or a port of one, each with the index of the VRF.
+pub(crate) fn vrfs() -> io::Result<Vec<(Link, u32)>> {
+    Netlink::query(ROUTE, |netlink| {
+        let mut request = vec![0; 16];
+        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
+        push_attribute(&mut request, IFLA_EXT_MASK, &mask);
+        let mut kind = Vec::new();
+        push_attribute(&mut kind, IFLA_INFO_KIND, b"vrf\0");
+        push_attribute(&mut request, IFLA_LINKINFO, &kind);
+        let request = message(RTM_GETLINK, NLM_F_DUMP, &request);
+        // A kernel that does not know the kind leaves out none.
+        let is_vrf = |link: &Link| link.kind == LinkKind::Vrf;
+        let vrfs = netlink.all(&request, |kind, body| parse_link(kind, body).filter(is_vrf))?;
+        if vrfs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let vrfs: HashSet<u32> = vrfs.iter().map(|link| link.index).collect();
+        let links = links_by(netlink, 0)?.into_values();
+        let with_vrf = links.filter_map(|link| {
+            let vrf = [link.index, link.master]
+                .into_iter()
+                .find(|index| vrfs.contains(index));
+            Some((link, vrf?))
+        });
+        Ok(with_vrf.collect())
+    })
 }
 
 /// Reads the table of the route that makes `ip` local; `None` if no route does.

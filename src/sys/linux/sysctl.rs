@@ -6,7 +6,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::sys::System;
+use crate::sys::{Protocol, System};
 
 /// The path of the sysctl that [`first_unprivileged_port`] reads.
 pub(super) const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
@@ -68,6 +68,18 @@ pub(crate) fn allows_nonlocal_bind(ipv6: bool) -> io::Result<bool> {
     let family = if ipv6 { "ipv6" } else { "ipv4" };
     let path = format!("/proc/sys/net/{family}/ip_nonlocal_bind");
     is_set(Path::new(&path))
+}
+
+/// Returns `true` if a socket on no interface accepts the clients of every VRF: `net.ipv4.tcp_l3mdev_accept`, or its
+/// counterpart of UDP (Documentation/networking/vrf.rst of Linux). A kernel without the sysctl has no VRFs.
+pub(crate) fn accepts_from_vrfs(protocol: Protocol) -> io::Result<bool> {
+    let protocol = match protocol {
+        Protocol::Tcp => "tcp",
+        Protocol::Udp => "udp",
+    };
+    is_set(Path::new(&format!(
+        "/proc/sys/net/ipv4/{protocol}_l3mdev_accept"
+    )))
 }
 
 /// Returns an interface through which packets to loopback addresses are accepted from other hosts, as
