@@ -38,6 +38,8 @@ mod activation;
 mod container;
 // The errors that the crate distinguishes.
 mod errno;
+// The names in `/etc/hosts`.
+mod hosts;
 // The rows of the table of interfaces.
 mod interface;
 // Linux and Android.
@@ -61,6 +63,7 @@ pub(crate) use activation::InheritedSocket;
 pub(crate) use activation::READY;
 pub(crate) use container::{container_marker, is_pod, is_system_container, is_wsl};
 pub(crate) use errno::Errno;
+pub(crate) use hosts::addrs_of;
 pub(crate) use interface::{AddrFlags, AddrRow, InterfaceRow, Link, LinkKind};
 #[cfg(fuzzing)]
 pub(crate) use linux::parsers_accept_any_bytes;

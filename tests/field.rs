@@ -12,6 +12,7 @@ use bindaddr::diagnosis::{Hint, HintKind};
 use bindaddr::{BindOptions, Interfaces};
 use socket2::{Domain, Socket, Type};
 use util::netns::{connects, in_namespace, ip, ip_batch, set};
+use util::rerun;
 
 /// A host whose `eth0` has an IPv4 address.
 fn host() {
@@ -597,6 +598,53 @@ fn own_host_name_is_told() {
         assert_eq!(hints[0].kind(), HintKind::Widen);
         bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
     });
+}
+
+/// livebook-dev/livebook 628: Debian has 127.0.1.1 for the name of the host.
+#[test]
+fn loopback_address_of_the_own_name_is_told() {
+    const TEST: &str = "loopback_address_of_the_own_name_is_told";
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let name = name.trim();
+    if rerun::role().is_some() {
+        let told = format!(
+            "127.0.1.1:5000: 127.0.1.1 is what /etc/hosts has for `{name}`, the name of this host, and other hosts cannot \
+             connect to it"
+        );
+        assert_eq!(warnings("127.0.1.1:5000"), [told]);
+        assert_eq!(warnings("127.0.1.2:5001, localhost:5002"), [""; 0]);
+        return rerun::done();
+    }
+    let hosts = std::env::temp_dir().join(format!("bindaddr-hosts-{}", std::process::id()));
+    std::fs::write(
+        &hosts,
+        format!("127.0.0.1 localhost {name}\n127.0.1.1 {name}\n"),
+    )
+    .unwrap();
+    let script = format!(
+        "mount --bind {} /etc/hosts && ip link set lo up && exec \"$0\" \"$@\"",
+        hosts.display()
+    );
+    let ways: [&[&str]; 2] = [
+        &["unshare", "--net", "--mount"],
+        &["unshare", "--user", "--map-root-user", "--net", "--mount"],
+    ];
+    let is_possible = |way: &&&[&str]| {
+        let mut probe = Command::new(way[0]);
+        probe.args(&way[1..]).args(["sh", "-c", &script, "true"]);
+        probe.output().is_ok_and(|output| output.status.success())
+    };
+    match ways.iter().find(is_possible) {
+        Some(way) => {
+            rerun::run(TEST, "named", &[way, &["sh", "-c", &script][..]].concat());
+        }
+        None => rerun::skip(
+            TEST,
+            "no file can be mounted here",
+            "BINDADDR_REQUIRE_NETNS",
+        ),
+    }
+    std::fs::remove_file(hosts).unwrap();
 }
 
 /// Donkie/Spoolman 961, Pylons/waitress 356: texts of templates. Each is refused wherever a setting is read.

@@ -206,6 +206,15 @@ pub enum WarningKind {
         /// The `*` of the `net.ipv4.conf.*.route_localnet` that is set.
         interface: String,
     },
+    /// The address is a loopback address that `/etc/hosts` has for the name of this host, as Debian sets it up, so that a
+    /// server that was told to listen on its own name is closed to other hosts.
+    #[non_exhaustive]
+    OwnHostName {
+        /// The address.
+        ip: IpAddr,
+        /// The name of this host.
+        name: String,
+    },
 }
 
 impl WarningKind {
@@ -232,6 +241,7 @@ impl WarningKind {
             Self::InterfaceDown { .. } => "interface-down",
             Self::TemporaryAddress { .. } => "temporary-address",
             Self::RoutedLoopback { .. } => "routed-loopback",
+            Self::OwnHostName { .. } => "own-host-name",
         }
     }
 }
@@ -424,6 +434,11 @@ impl fmt::Display for WarningKind {
                 f,
                 "{ip} is a temporary address of {}, which expires after hours or days",
                 shown(interface)
+            ),
+            Self::OwnHostName { ip, name } => write!(
+                f,
+                "{ip} is what /etc/hosts has for `{}`, the name of this host, and other hosts cannot connect to it",
+                shown(name)
             ),
             Self::RoutedLoopback { interface } => write!(
                 f,

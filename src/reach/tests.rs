@@ -63,6 +63,7 @@ fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Ve
         container: in_container.then_some(container),
         routed_loopback: Some("all".to_owned()),
         is_wsl: false,
+        own_name: None,
         masters: HashMap::new(),
     };
     let sockets: Vec<&OpenSocket> = sockets.iter().collect();
@@ -173,6 +174,7 @@ fn pod_is_reachable_from_its_other_containers() {
             container: Some(container),
             routed_loopback: None,
             is_wsl: false,
+            own_name: None,
             masters: HashMap::new(),
         };
         let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);

@@ -1,7 +1,7 @@
 //! Which warnings apply to what the sockets of a server are open to.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Exposure, Exposures, OpenSocket};
 use crate::addr::Family;
@@ -18,6 +18,8 @@ pub(crate) struct Environment {
     /// The `*` of a `net.ipv4.conf.*.route_localnet` that is set.
     pub(super) routed_loopback: Option<String>,
     pub(super) is_wsl: bool,
+    /// The name of this host, with the addresses that `/etc/hosts` has for it.
+    pub(super) own_name: Option<(String, Vec<IpAddr>)>,
     /// The bridges, bonds and teams, each by the names of its ports.
     pub(super) masters: HashMap<String, String>,
 }
@@ -32,6 +34,14 @@ impl Environment {
         let is_ipv4_loopback =
             |socket: &OpenSocket| socket.addr.is_ipv4() && socket.addr.ip().is_loopback();
         let about_loopback = sockets.iter().copied().any(is_ipv4_loopback);
+        let own_name = || {
+            let name = sys::host_name()?;
+            let ips = sys::addrs_of(&name);
+            Some((name, ips))
+        };
+        let about_name = sockets
+            .iter()
+            .any(|socket| is_other_loopback(socket.addr.ip()));
         Self {
             masters: links.as_ref().map(masters).unwrap_or_default(),
             container: links
@@ -42,8 +52,18 @@ impl Environment {
                 }),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
             is_wsl: sys::is_wsl(),
+            own_name: about_name.then(own_name).flatten(),
         }
     }
+}
+
+/// Returns `true` for a loopback address that `localhost` is not.
+fn is_other_loopback(ip: IpAddr) -> bool {
+    let localhost = [
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    ];
+    ip.is_loopback() && !localhost.contains(&ip)
 }
 
 /// Returns the bridges, bonds and teams among links, each by the names of its ports.
@@ -146,6 +166,13 @@ pub(crate) fn warnings_of_exposure(
             }
             BindTarget::Local(local) => of_local(&local).into_iter().for_each(add),
             BindTarget::Loopback(_) if socket.addr.is_ipv4() => {
+                let ip = socket.addr.ip();
+                let own_name = around.own_name.as_ref();
+                let own_name =
+                    own_name.filter(|(_, ips)| is_other_loopback(ip) && ips.contains(&ip));
+                let own_name = own_name.map(|(name, _)| name.clone());
+                let own_name = own_name.map(|name| WarningKind::OwnHostName { ip, name });
+                own_name.into_iter().for_each(&mut add);
                 let routed = around.routed_loopback.clone();
                 let warning = routed.map(|interface| WarningKind::RoutedLoopback { interface });
                 warning.into_iter().for_each(add);
