@@ -107,8 +107,11 @@ impl Reach {
         &self.addrs
     }
 
-    /// Iterates over the URLs of the addresses, the best first. Of a scheme for browsers, such as `http`, they leave out IPv6
-    /// link-local addresses, which no browser opens; [`ReachableAddr::url`] has those.
+    /// Iterates over the URLs of the addresses, the best first.
+    ///
+    /// Of a scheme for browsers, such as `http`, they leave out IPv6 link-local addresses, which no browser opens. Of a socket
+    /// that is bound to an interface they leave out the addresses of others ([`Origin::Device`]), as long as it has one of its
+    /// own. [`ReachableAddr::url`] has the URLs of these.
     ///
     /// # Examples
     ///
@@ -121,8 +124,16 @@ impl Reach {
     /// ```
     pub fn urls(&self, scheme: &str) -> impl Iterator<Item = String> {
         let is_left_out = |dial: &&ReachableAddr| is_of_browsers(scheme) && dial.needs_zone();
-        let addrs = self.addrs.iter().filter(move |dial| !is_left_out(dial));
+        let addrs = self.to_advertise().filter(move |dial| !is_left_out(dial));
         addrs.map(move |dial| dial.url(scheme))
+    }
+
+    /// Iterates over the addresses to give to others. Through an interface, those of other interfaces need a route there.
+    fn to_advertise(&self) -> impl Iterator<Item = &ReachableAddr> {
+        let mut addrs = self.addrs.iter();
+        let has_own = addrs.any(|dial| dial.origin() == Origin::Network);
+        let is_others = move |dial: &&ReachableAddr| has_own && dial.origin() == Origin::Device;
+        self.addrs.iter().filter(move |dial| !is_others(dial))
     }
 
     /// Returns what the list of addresses does not say.
@@ -239,17 +250,20 @@ impl BindTarget {
         // Clients elsewhere do not reach the addresses of a VRF; its own clients reach those of no VRF as well, because the
         // table `local` is looked up first (Documentation/networking/vrf.rst of Linux).
         let own_vrf = device.and_then(|device| host.vrf_of(device));
+        let vrf_of = |dial: &ReachableAddr| host.vrf_of(dial.interface()?);
         let is_in_reach = |dial: &ReachableAddr| {
-            let vrf = dial
-                .interface()
-                .and_then(|interface| host.vrf_of(interface));
-            vrf.is_none() || vrf == own_vrf || device.is_none() && host.accepts_from_vrfs(protocol)
+            let vrf = vrf_of(dial);
+            let takes_all = device.is_none() && host.accepts_from_vrfs(protocol);
+            is_open && (vrf.is_none() || vrf == own_vrf || takes_all)
         };
-        let is_open = |dial: &ReachableAddr| is_open && is_in_reach(dial);
-        let addrs = addrs.into_iter().filter(is_open).filter_map(|dial| {
+        // The addresses of a VRF are on its ports.
+        let is_vrf =
+            own_vrf.is_some_and(|vrf| device.and_then(|device| host.index_of(device)) == Some(vrf));
+        let addrs = addrs.into_iter().filter(is_in_reach).filter_map(|dial| {
             // What a host sends to itself comes in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
-            let is_own = device.is_none() || device == dial.interface();
+            let is_of_vrf = is_vrf && vrf_of(&dial) == own_vrf;
+            let is_own = device.is_none() || device == dial.interface() || is_of_vrf;
             match (is_own, only_here) {
                 (true, false) => Some(dial),
                 (true, true) => Some(dial.only_from(Origin::ThisHost)),

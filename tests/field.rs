@@ -409,6 +409,36 @@ fn interface_without_ipv6_is_named() {
     });
 }
 
+/// A socket on one interface, and a bridge that virtual machines are on.
+#[test]
+fn banner_of_a_device_leaves_out_other_interfaces() {
+    in_namespace("banner_of_a_device_leaves_out_other_interfaces", || {
+        host();
+        ip("link add virbr0 type bridge");
+        ip("link set virbr0 up");
+        ip("addr add 192.168.122.1/24 dev virbr0");
+        let banner = |device: &str| {
+            let listeners = BindOptions::new()
+                .device(device)
+                .bind("0.0.0.0:8067")
+                .unwrap();
+            let reach = listeners.reach(&Interfaces::system().unwrap());
+            assert!(
+                reach
+                    .urls("http")
+                    .all(|url| reach.banner("http").to_string().contains(&url))
+            );
+            reach.banner("http").to_string()
+        };
+        assert_eq!(
+            banner("eth0"),
+            "  Network:  http://10.0.0.1:8067/  (eth0)\n"
+        );
+        // Others' addresses are all that there is.
+        assert!(banner("far0").contains("http://10.0.0.1:8067/"));
+    });
+}
+
 /// kamp-us/phoenix 8593: two servers, each on one of the addresses that `localhost` is.
 #[test]
 fn server_on_the_other_loopback_address_is_told() {

@@ -247,6 +247,15 @@ fn clients_of_a_vrf_are_listed_where_they_connect() {
                     reached.extend(came.filter_map(|(to, came)| came.then_some(to)));
                 }
                 assert_eq!(listed, reached, "on {device:?}, accept {accepts}");
+                // Those of the VRF are the ones to give to others.
+                if device == Some("vrf0") {
+                    let urls: Vec<String> = reach.urls("http").collect();
+                    let own = [
+                        format!("http://10.0.0.1:{port}/"),
+                        format!("http://[fd00::1]:{port}/"),
+                    ];
+                    assert_eq!(urls, own);
+                }
             }
         }
     });

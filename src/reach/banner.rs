@@ -62,7 +62,7 @@ impl Reach {
 
 impl fmt::Display for Banner<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dials = self.reach.addrs();
+        let dials: Vec<&ReachableAddr> = self.reach.to_advertise().collect();
         let shown = if f.alternate() { usize::MAX } else { SHOWN };
         for dial in dials.iter().take(shown) {
             let label = match dial.origin() {
