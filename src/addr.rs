@@ -4,7 +4,7 @@
 mod parse;
 // A short cut for the texts that most settings are.
 mod literal;
-// What is no address by itself: templates and other programs' names.
+// What templates and other programs leave in the place of an address.
 mod template;
 // What is said of a text that is none.
 mod error;

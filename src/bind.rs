@@ -10,7 +10,7 @@ mod options;
 mod listener;
 // All that are open.
 mod listeners;
-// Which of them are those of a plan.
+// Matches them with the sockets of a plan.
 mod matching;
 // Those of a plan that are not open.
 mod missing;

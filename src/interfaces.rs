@@ -74,7 +74,7 @@ struct Snapshot {
     by_peer: Map<u128, AddrIndex>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
-    /// What local routes bring here, and no interface has.
+    /// The networks that local routes bring to this host, without the addresses of interfaces.
     local_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,
@@ -263,8 +263,8 @@ impl Interfaces {
 
     /// Adds what local routes bring to this host, as they are now.
     ///
-    /// Of very many routes, as a router of the internet has them, the first are looked at. Where there may be others, or
-    /// they cannot be read, a wildcard counts as open to the internet.
+    /// At most 16,384 routes of each family are read. If there may be others, or they cannot be read, a wildcard counts as
+    /// open to the internet.
     fn with_system_local_routes(mut self) -> Self {
         if !cfg!(any(target_os = "linux", target_os = "android")) {
             return self;

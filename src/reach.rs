@@ -344,7 +344,7 @@ impl OpenSocket {
         let (target, device) = (self.target(host), self.device.as_deref());
         let port = self.addr.port();
         match &target {
-            // Of a snapshot that was not asked about it.
+            // The snapshot may lack the route.
             BindTarget::Foreign(foreign) if self.is_open => {
                 let host = host.clone().with_system_local_route(foreign.ip());
                 target.reach_on_device(port, self.protocol, device, &host)

@@ -84,7 +84,7 @@ pub struct Follower {
     is_settled: Option<bool>,
 }
 
-/// What a [`Follower`] has done.
+/// A step of a [`Follower`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Step {
@@ -136,7 +136,7 @@ pub struct Connections(Arc<Served>);
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
-/// What the follower and its handles have in common.
+/// The state that the follower shares with its handles.
 struct Shared {
     state: Mutex<State>,
     wakeup: Wakeup,
@@ -149,7 +149,7 @@ struct State {
     /// Whether an update by a handle could not do everything.
     has_failed: bool,
     is_stopped: bool,
-    /// Whether nobody gets the steps any more.
+    /// Whether the follower was dropped.
     is_unfollowed: bool,
 }
 

@@ -489,7 +489,7 @@ fn dual_stack_socket_serves_both_wildcards() {
             assert_eq!(activation.unused().count(), 1, "a check takes none");
             let mut listeners = plan.bind().unwrap();
             assert_eq!(listeners.len(), 1, "{setting}: {listeners}");
-            // Of one entry it is no duplicate.
+            // One entry is not a duplicate of itself.
             let is_pair = setting.contains(',') && !split;
             let duplicates = listeners.duplicates().len();
             assert!(split || duplicates == usize::from(is_pair), "{setting}");
@@ -545,7 +545,7 @@ fn ipv4_wildcard_takes_dual_stack_socket_if_allowed() {
         program,
         "`Activation::allow_dual_stack` takes it for `0.0.0.0`, and serves IPv6 clients as well"
     );
-    // What the hint for the program says.
+    // The hint for the program works.
     let options = BindOptions::new().activation(activation.clone().allow_dual_stack(true));
     let plan = options.plan(&*setting).unwrap();
     let mut listeners = plan.bind().unwrap();
@@ -557,7 +557,7 @@ fn ipv4_wildcard_takes_dual_stack_socket_if_allowed() {
     assert_eq!((update.kept(), listeners.len()), (1, 1));
     assert_eq!(activation.unused().count(), 0);
     drop((listeners, options, plan));
-    // What the hint to replace the setting says.
+    // The replacement can be bound.
     let options = BindOptions::new().activation(activation);
     let hints = error.hints();
     let setting = hints[0].replacement().unwrap();
@@ -682,7 +682,7 @@ fn handed_over_socket_of_another_device_is_named() {
             hints,
             ["`BindToDevice=eth0` in the socket unit opens what the setting names"]
         );
-        // What the hint says.
+        // The hint works.
         let activation = activation_of(vec![on(Some("eth0")).into()]);
         let options = BindOptions::new()
             .device("eth0")

@@ -218,7 +218,7 @@ fn each_call_of_an_update_may_fail() {
 /// Updates listeners, which may fail, and asserts that what should be open is.
 fn update_under_faults(role: &str) {
     let options = BindOptions::new();
-    // What fails before the update is no matter of it.
+    // A call that fails before the update does not affect it.
     let Ok(mut open) = options.bind("127.0.0.1:5000, 127.0.0.2:6000, 127.0.0.4:5000") else {
         return;
     };

@@ -173,7 +173,7 @@ fn port_of_an_outgoing_connection_can_be_reserved() {
             command,
             "sysctl net.ipv4.ip_local_reserved_ports=50000,43110"
         );
-        // Where it is reserved, that is no advice.
+        // A port that is reserved already needs no such hint.
         for reserved in ["43110", "50,43000-43200"] {
             set("net/ipv4/ip_local_reserved_ports", reserved);
             let (_, hints) = failure("0.0.0.0:43110");
@@ -265,7 +265,7 @@ fn public_address_may_be_translated() {
         let listeners = bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
         assert!(connects(listeners[0].local_addr()));
         drop(listeners);
-        // Not of an address that nobody translates.
+        // An address outside the private networks is not translated.
         let (_, hints) = failure("10.0.0.77:1234");
         assert_eq!(
             texts(&hints)[0],
@@ -283,8 +283,8 @@ fn public_address_may_be_translated() {
 
 /// cetic/6lbr 193: an interface that was given to a bridge keeps its link-local address.
 #[test]
-fn port_of_a_bridge_is_told_from_the_bridge() {
-    in_namespace("port_of_a_bridge_is_told_from_the_bridge", || {
+fn port_of_a_bridge_is_named_with_its_bridge() {
+    in_namespace("port_of_a_bridge_is_named_with_its_bridge", || {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");
@@ -316,7 +316,7 @@ fn port_of_a_bridge_is_told_from_the_bridge() {
         let found = on_device.warnings(&Interfaces::system().unwrap());
         assert_eq!(found[0].to_string(), format!("0.0.0.0:8081: {warning}"));
         assert_eq!(warnings("ipv4@br0:8080"), [""; 0]);
-        // What the bridge answers for is no mistake.
+        // The bridge answers for an IPv4 address of its port.
         ip("addr add 192.168.2.20/24 dev eth0");
         assert_eq!(warnings("192.168.2.20:8080"), [""; 0]);
     });
@@ -384,7 +384,7 @@ fn interface_without_ipv6_is_named() {
             Err(error) => eprintln!("skipped a part: no sysctl: {error}"),
         }
         ip("link del eth0.100");
-        // That of lo says nothing about others.
+        // The MTU of lo does not affect other interfaces.
         ip("link set lo mtu 1000");
         let (_, hints) = failure("[2001:db8:5::10]:80");
         assert!(
@@ -397,7 +397,7 @@ fn interface_without_ipv6_is_named() {
         let (_, hints) = failure("[2001:db8:5::10]:80");
         let told = "eth0 has an MTU of 1000, and no IPv6 address, which needs 1280";
         assert!(texts(&hints).contains(&told), "{hints:?}");
-        // What they say.
+        // Both can be repaired as the hints say.
         ip("link set eth0 mtu 1500");
         ip("addr add 2001:db8:5::10/64 dev eth0 nodad");
         bindaddr::bind("[2001:db8:5::10]:80").unwrap();
@@ -441,8 +441,8 @@ fn banner_of_a_device_leaves_out_other_interfaces() {
 
 /// kamp-us/phoenix 8593: two servers, each on one of the addresses that `localhost` is.
 #[test]
-fn server_on_the_other_loopback_address_is_told() {
-    in_namespace("server_on_the_other_loopback_address_is_told", || {
+fn server_on_the_other_loopback_address_is_named() {
+    in_namespace("server_on_the_other_loopback_address_is_named", || {
         for (own, other) in [
             ("127.0.0.1", "[::1]"),
             ("[::1]", "127.0.0.1"),
@@ -476,8 +476,8 @@ fn server_on_the_other_loopback_address_is_told() {
 
 /// Snapchat/KeyDB 88: a second instance that shares the port.
 #[test]
-fn process_that_shares_the_port_is_told() {
-    in_namespace("process_that_shares_the_port_is_told", || {
+fn process_that_shares_the_port_is_named() {
+    in_namespace("process_that_shares_the_port_is_named", || {
         let sharing = BindOptions::new().reuse_port(true);
         let both = sharing.bind("127.0.0.2:5000").unwrap();
         let again = sharing.bind("127.0.0.2:5000").unwrap();
@@ -543,13 +543,13 @@ fn address_of_a_local_route_is_reached() {
             reach.contains("203.0.113.9:8081 from the network, by a local route"),
             "{reach}"
         );
-        // Without the route nobody connects.
+        // Without the route no client can connect.
         ip("route del local 203.0.113.9 dev eth0");
         let host = Interfaces::system().unwrap();
         assert_eq!(wildcard.exposure(&host), bindaddr::Exposure::Private);
         let reach = listeners.reach(&host);
         assert!(reach.addrs().is_empty() && !connects(listeners[0].local_addr()));
-        // What a plan says is of its snapshot.
+        // A plan describes the host of its snapshot.
         let plan = BindOptions::new().plan("203.0.113.9:8080").unwrap();
         assert!(plan.reach(&host).addrs().is_empty());
         let routed = host.with_local_route("203.0.113.9".parse().unwrap());
@@ -610,13 +610,13 @@ fn replacement_of_a_name_keeps_the_family() {
 
 /// A name of this host itself, as DNS and /etc/hosts have it.
 #[test]
-fn own_host_name_is_told() {
-    in_namespace("own_host_name_is_told", || {
+fn own_host_name_is_recognised() {
+    in_namespace("own_host_name_is_recognised", || {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         let name = name.trim();
         let setting = format!("{name}:8080");
         let Ok(_) = setting.parse::<bindaddr::ListenAddr>() else {
-            return; // It is no name that a setting can have.
+            return; // A setting cannot have such a name.
         };
         let (_, hints) = failure(&setting);
         assert_eq!(
@@ -632,8 +632,8 @@ fn own_host_name_is_told() {
 
 /// livebook-dev/livebook 628: Debian has 127.0.1.1 for the name of the host.
 #[test]
-fn loopback_address_of_the_own_name_is_told() {
-    const TEST: &str = "loopback_address_of_the_own_name_is_told";
+fn loopback_address_of_the_own_name_has_a_warning() {
+    const TEST: &str = "loopback_address_of_the_own_name_has_a_warning";
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let name = name.trim();
     if rerun::role().is_some() {
@@ -705,7 +705,7 @@ fn text_of_a_template_is_named() {
     }
 }
 
-/// UDP has no listeners, and a socket of the same process is no other server.
+/// A UDP socket is bound, and does not listen.
 #[test]
 fn own_udp_socket_is_named() {
     let held = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -172,7 +172,7 @@ fn update_moves_threads_without_losing_a_client() {
         server.serve(5000);
         assert!(is_answered("127.0.0.1:5000"));
         assert!(is_answered("127.0.0.1:6000"));
-        // What fails changes nothing, and wakes no thread.
+        // An update that fails changes nothing, and wakes no thread.
         let failing = plan("127.0.0.1:6000, 198.51.100.1:80");
         let error = server.handle.apply(&failing, Apply::AllOrNone).unwrap_err();
         assert!(matches!(error, HandleError::Bind(_)));

@@ -433,7 +433,7 @@ fn a_wildcard_takes_what_a_local_route_brings() {
                 .ip(&format!("route add {to} via 192.168.71.67"));
             let to = SocketAddr::new(parse_ip(to), 5000);
             assert!(network.neighbour.connects(to), "{to}");
-            // Of a network the addresses are not listed.
+            // The addresses of a network are not listed one by one.
             let reach = listeners.reach(&Interfaces::system().unwrap());
             assert!(reach.addrs().iter().all(|dial| dial.addr() != to));
             assert_eq!(reach.exposure(), Exposure::Global);

@@ -75,8 +75,8 @@ fn setting(addr: &str, device: Option<&str>) -> Setting<'static> {
 }
 
 #[test]
-fn sockets_on_a_vrf_stand_beside_those_outside() {
-    const TEST: &str = "sockets_on_a_vrf_stand_beside_those_outside";
+fn sockets_in_and_outside_a_vrf_share_a_port() {
+    const TEST: &str = "sockets_in_and_outside_a_vrf_share_a_port";
     in_namespace(TEST, || {
         if !has_vrf(TEST) {
             return;
@@ -266,8 +266,8 @@ fn is_link_local(addr: &SocketAddr) -> bool {
 }
 
 #[test]
-fn address_of_a_vrf_is_told() {
-    const TEST: &str = "address_of_a_vrf_is_told";
+fn address_of_a_vrf_is_diagnosed() {
+    const TEST: &str = "address_of_a_vrf_is_diagnosed";
     in_namespace(TEST, || {
         if !has_vrf(TEST) {
             return;
@@ -278,7 +278,7 @@ fn address_of_a_vrf_is_told() {
             let error = bindaddr::bind(&*text).unwrap_err();
             let is_told = matches!(error.cause(), Cause::InVrf { vrf, .. } if vrf == "vrf0");
             assert!(is_told, "{error}");
-            // What the hint says.
+            // The hint works.
             assert!(
                 error.hints().iter().any(|hint| {
                     hint.text() == "`BindOptions::device` binds the socket to `vrf0`"

@@ -133,7 +133,7 @@ pub enum ParseErrorKind {
     NonAscii,
     /// A character that no address and no name has (`$HOST:80`).
     InvalidCharacter,
-    /// What a program was to replace by a value (`${HOST}:80`, `{{ host }}:80`, `%(host)s:80`).
+    /// A placeholder that a program should have replaced (`${HOST}:80`, `{{ host }}:80`, `%(host)s:80`).
     UnexpandedVariable,
     /// A URL in place of a port (`0.0.0.0:tcp://10.43.0.1:8000`), which is what Kubernetes sets `NAME_PORT` to.
     ServiceLink,

@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn interface_is_told_from_a_family() {
+    fn shown_interface_differs_from_a_family() {
         for (text, is_shown) in [
             ("eth0@if5", true),
             ("vlan10@eth0", true),
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn inherited_socket_is_told_from_an_interface() {
+    fn inherited_socket_differs_from_an_interface() {
         for (text, needs_port, is_inherited) in [
             ("fd://3", true, true),
             ("fd@3", true, true),

@@ -245,7 +245,7 @@ fn state_of(handed: &Arc<InheritedSocket>) -> Option<OpenState> {
     })
 }
 
-/// Returns `true` if the IPv6 wildcard cannot be bound here, for want of the family.
+/// Returns `true` if the IPv6 wildcard cannot be bound here, because the kernel lacks the family.
 fn lacks_ipv6(protocol: Protocol) -> bool {
     let addr = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0);
     let bound = SocketSpec::plain(protocol, addr, false, None).bind();

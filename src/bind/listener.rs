@@ -44,7 +44,7 @@ pub struct Listener<S = TcpListener> {
     pub(super) state: OpenState,
 }
 
-/// What is known of an open socket, whoever holds it.
+/// The state of an open socket, without the socket itself.
 #[derive(Debug)]
 #[allow(clippy::struct_excessive_bools)] // each is a property of its own
 pub(crate) struct OpenState {
@@ -535,7 +535,7 @@ pub(crate) type Accepted = Vec<(TcpStream, SocketAddr)>;
 
 /// A socket that can hand out connections later, which were accepted of it before.
 pub(crate) trait KeepAccepted {
-    /// Keeps the connections for whoever serves the socket. Returns those that it cannot keep.
+    /// Keeps the connections for the server of the socket. Returns those that it cannot keep.
     fn keep(&self, accepted: Accepted) -> Accepted {
         accepted
     }

@@ -1,4 +1,4 @@
-//! Which open sockets are those of a plan: [`match_sockets`].
+//! Matches open sockets with the sockets of a plan: [`match_sockets`].
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -12,7 +12,7 @@ use crate::interfaces::Interfaces;
 use crate::plan::{Claims, Duplicate, IfAbsent, Plan, PlannedSocket};
 use crate::target::{DeviceIndex, zone};
 
-/// The sockets of a plan, each with the open one that it is, and the open ones that are none of the plan's.
+/// The sockets of a plan, each with the open socket that matches it, and the open sockets that match none.
 pub(crate) struct Matching {
     pub(crate) sockets: Vec<Matched>,
     /// By their place among the open ones.
@@ -198,7 +198,7 @@ fn without_served<'p>(
             let is_wildcard = socket.addr.ip().is_unspecified();
             has_port && is_alone && is_wildcard && is_on_device_of(state, socket)
         };
-        // What was handed over exactly so needs no other.
+        // A socket that was handed over for exactly this address needs no other.
         let is_exact = |socket: &PlannedSocket| {
             let mut states = states.iter();
             states.any(|own| {
@@ -403,7 +403,7 @@ impl<'o> Matcher<'o> {
     }
 }
 
-/// What tells open sockets on one port apart.
+/// The properties that distinguish open sockets on one port.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key<'a> {
     ip: IpAddr,

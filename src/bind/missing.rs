@@ -12,7 +12,7 @@ use super::socket::Goal;
 use crate::plan::{Claims, Plan, PlannedSocket};
 use crate::target::Protocol;
 
-/// What came of opening all sockets of a plan that are missing.
+/// The result of opening the sockets of a plan that are missing.
 pub(crate) struct Missing<'l> {
     pub(crate) matching: Matching,
     pub(crate) outgoing: Outgoing<'l>,

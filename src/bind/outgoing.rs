@@ -53,9 +53,9 @@ struct OutgoingSocket<'l> {
     /// What `SO_REUSEPORT` was before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
-    /// What was accepted before it stopped.
+    /// The connections that were accepted before it stopped.
     accepted: RefCell<Accepted>,
-    /// Who gets that if it listens again.
+    /// The listener that gets them if it listens again.
     keeper: &'l dyn KeepAccepted,
     /// Whether it has stopped for a new one, or shared its port: it was not in its way.
     has_made_way: Cell<bool>,

@@ -1,4 +1,4 @@
-//! What a snapshot tells of sockets that are to be opened, and of those that are: [`Prospects`], [`is_reachable`].
+//! Whether sockets can be opened on the host of a snapshot: [`Prospects`], [`is_reachable`].
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use crate::target::{BindTarget, DeviceIndex, Protocol, zone};
 pub(super) struct Prospects<'a> {
     pub(super) host: Option<&'a Interfaces>,
     lacks_ipv6: bool,
-    /// What was left out when the others were opened.
+    /// The sockets that were left out when the others were opened.
     left_out: HashSet<AskedFor<'a>>,
 }
 

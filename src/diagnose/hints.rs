@@ -403,7 +403,7 @@ fn of_in_use(
     who.chain(beside).chain(reserve).collect()
 }
 
-/// Advises where to look for what holds a port for somebody else.
+/// Returns where to look for the service that a process holds a port for.
 fn of_holder(holder: &Holder, port: u16, system: System) -> Option<Hint> {
     if system == System::Windows && holder.pid() == Some(4) {
         let text = "`netsh http show servicestate` shows which program http.sys holds the port for";

@@ -83,7 +83,7 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
 /// Returns the warnings about other servers on the ports of open sockets: on the other loopback address, which `localhost`
 /// also is, and on the same address by `SO_REUSEPORT`.
 pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
-    // Of more ports than this nobody reads a warning about each.
+    // Warnings about more ports than this would not be read.
     const MOST: usize = 64;
     if System::HERE != System::Linux {
         return Vec::new();
@@ -127,7 +127,7 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
             .iter()
             .filter(|other| other.addr == socket.addr)
             .count();
-        // Where nobody else may have it, what is not seen to be this process is.
+        // If no other process can have it, a socket without a visible process belongs to this one.
         let shared = holder_of(own, is_same).filter(|holder| holder.pid().is_some() && rows > owns);
         if let Some(holder) = shared {
             warnings.push(Warning::new(socket.addr, WarningKind::SharedPort(holder)));

@@ -207,7 +207,7 @@ pub enum WarningKind {
         interface: String,
     },
     /// The address is a loopback address that `/etc/hosts` has for the name of this host, as Debian sets it up, so that a
-    /// server that was told to listen on its own name is closed to other hosts.
+    /// server that listens on the name of its host is closed to other hosts.
     #[non_exhaustive]
     OwnHostName {
         /// The address.
@@ -278,7 +278,7 @@ impl Container {
         self.pod
     }
 
-    /// Returns `true` if it is like a host of its own, as those of LXC and systemd-nspawn, whose ports nobody publishes.
+    /// Returns `true` if it is like a host of its own, as those of LXC and systemd-nspawn, whose ports are not published.
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.system

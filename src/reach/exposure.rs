@@ -214,7 +214,7 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
     let ips = host.addrs().map(|(_, addr)| addr.ip());
     let taken = ips.filter(|ip| wildcard.takes(Family::of(*ip)) && !is_group_addr(*ip));
     let by_addrs = taken.map(Exposure::of).fold(Exposure::Link, Ord::max);
-    // What is not known is taken for the most.
+    // Routes that are not known may lead to any address.
     let Some(routes) = host.local_routes() else {
         return Exposure::Global;
     };

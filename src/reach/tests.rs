@@ -198,9 +198,9 @@ fn pod_is_reachable_from_its_other_containers() {
     assert_eq!(found("10.0.0.1", false).len(), 1);
 }
 
-/// LXC and systemd-nspawn: nobody publishes the ports of a container that is like a host.
+/// LXC and systemd-nspawn do not publish ports.
 #[test]
-fn system_container_is_told_nothing_of_published_ports() {
+fn system_container_has_no_warning_about_published_ports() {
     let host = host();
     let found = |text: &str| -> Vec<String> {
         let container = Container {

@@ -89,7 +89,7 @@ pub(crate) const READY: &str = "bindaddr-ready";
 #[derive(Default)]
 struct HandedOver {
     sockets: Vec<Arc<InheritedSocket>>,
-    /// What is neither a TCP nor a UDP socket.
+    /// The descriptors that are neither TCP nor UDP sockets.
     #[cfg(unix)]
     others: Mutex<Vec<Other>>,
     /// Where to report to the previous process that this one is ready.
@@ -356,7 +356,7 @@ impl Activation {
         };
         // A thread that panicked while it had the lock has left the list whole.
         let mut others = inner.others.lock().unwrap_or_else(PoisonError::into_inner);
-        // What cannot be had is reported once, and not looked at again.
+        // A descriptor that cannot be opened again is reported once.
         let is_lost = |other: &Other| is_wanted(&other.name) && other.fd.is_err();
         if let Some(at) = others.iter().position(is_lost) {
             others.remove(at).fd?;
@@ -521,7 +521,7 @@ fn take_other(fds: &mut ListenFd, n: usize) -> Option<OwnedFd> {
 fn open_again(fd: u32) -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    // O_NONBLOCK and O_APPEND of asm/fcntl.h. Without the first, a FIFO that nobody writes to would be waited for.
+    // O_NONBLOCK and O_APPEND of asm/fcntl.h. Without the first, open(2) would wait for a writer of a FIFO.
     let (nonblocking, append) = match std::env::consts::ARCH {
         "mips" | "mips64" => (0x80, 0x8),
         "sparc" | "sparc64" => (0x4000, 0x8),

@@ -101,7 +101,7 @@ impl AddrEvents {
     }
 }
 
-/// Wakes whoever waits for events, from another thread.
+/// Wakes the thread that waits for events.
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 #[derive(Debug, Default)]
 pub(crate) struct Wakeup {

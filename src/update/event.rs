@@ -1,4 +1,4 @@
-//! What following the addresses of a host reports: [`Event`] (feature `watch`).
+//! A report of following the addresses of a host: [`Event`] (feature `watch`).
 
 use std::fmt;
 use std::io;

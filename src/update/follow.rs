@@ -1,4 +1,4 @@
-//! What follows the addresses of a host, whoever waits for their changes: [`Following`] (feature `watch`).
+//! The state of following a host's addresses: [`Following`] (feature `watch`).
 
 use std::io;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::bind::Listeners;
 use crate::interfaces::Interfaces;
 use crate::plan::Plan;
 
-/// What was reported so far of the sockets of a server that follows its host.
+/// The changes that were reported so far.
 pub(crate) struct Following {
     /// What was open after the last step.
     last: Diff,

@@ -76,7 +76,7 @@ pub fn announce<S: StdSocket>(listeners: &Listeners<S>, scheme: &str) -> anyhow:
 ///
 /// # Errors
 ///
-/// That the signal cannot be received.
+/// The system's, if the signal cannot be received.
 #[cfg(unix)]
 pub async fn reload_on_hangup(handle: Handle) -> anyhow::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
@@ -104,7 +104,7 @@ impl Hangups {
     ///
     /// # Errors
     ///
-    /// That the signal cannot be received.
+    /// The system's, if the signal cannot be received.
     pub fn new() -> anyhow::Result<Self> {
         Ok(Self(
             #[cfg(unix)]
@@ -134,7 +134,7 @@ impl Hangups {
 ///
 /// # Errors
 ///
-/// That the signal cannot be received.
+/// The system's, if the signal cannot be received.
 #[cfg(unix)]
 pub fn reload_on_thread(handle: threads::Handle) -> anyhow::Result<()> {
     let mut signals = Signals::new([SIGHUP])?;

@@ -96,12 +96,12 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
     }
 }
 
-/// Tells whether URLs of a scheme are for browsers.
+/// Returns `true` if URLs of a scheme are for browsers.
 fn is_of_browsers(scheme: &str) -> bool {
     ["http", "https", "ws", "wss"].contains(&scheme)
 }
 
-/// Tells whether no browser opens the address, because it has a zone.
+/// Returns `true` if no browser opens the address, because it has a zone.
 fn needs_zone(dial: &ReachableAddr) -> bool {
     dial.addr().is_ipv6() && dial.exposure() == Exposure::Link
 }

@@ -96,7 +96,7 @@ impl AsFd for AddrEvents {
     }
 }
 
-/// Wakes whoever waits for events, from another thread.
+/// Wakes the thread that waits for events.
 #[derive(Debug)]
 pub(crate) struct Wakeup {
     receiver: UnixStream,
