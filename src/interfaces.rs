@@ -17,8 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
-use crate::sys::{self, Link};
-use crate::target::Protocol;
+use crate::sys::{self, Link, Protocol};
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 use names::edit_distance;
