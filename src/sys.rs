@@ -70,7 +70,7 @@ pub(crate) use linux::parsers_accept_any_bytes;
 #[cfg(all(feature = "watch", target_os = "linux"))]
 pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
-    Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Namespace, Status,
+    Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, LocalRoute, Namespace, Status,
     accepts_from_vrfs, allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port,
     has_ipv4_routes, has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs,
     ipv6_switch, link, links, local_routes, local_table, open_files, processes_with,
@@ -104,7 +104,7 @@ impl InheritedSocket {
         match *self {}
     }
 
-    pub(crate) fn set_settled(&self) {
+    pub(crate) fn set_settled(&self) -> bool {
         match *self {}
     }
 }

@@ -283,14 +283,8 @@ impl Iterator for Connections {
         const LONGEST: Duration = Duration::from_secs(1);
         let mut pause = Duration::from_millis(10);
         loop {
-            // In this order: what is left is there before it is closed.
-            let is_closed = self.0.is_closed();
-            let left = self.0.left().pop_front();
-            if left.is_some() || is_closed {
-                return left;
-            }
-            match self.0.socket().accept() {
-                Ok((client, peer)) => return Some((client, canonical(peer))),
+            match self.0.accept()? {
+                Ok(accepted) => return Some(accepted),
                 Err(error) if is_about_one_client(&error) => {}
                 // That of a listener that was just closed.
                 Err(_) if self.0.is_closed() => {}
@@ -455,7 +449,7 @@ fn leave<'s>(
             addr.is_ok_and(|addr| addr.port() == local.port())
         };
         if let Some(served) = served.iter().find(is_own) {
-            served.left().push_back((client, canonical(peer)));
+            served.leave([(client, canonical(peer))]);
         }
     }
 }

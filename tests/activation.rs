@@ -1165,6 +1165,24 @@ fn handed_over_socket_blocks_whatever_it_becomes() {
     assert!(is_blocking(taken.into()));
 }
 
+/// `O_NONBLOCK` is one for both, and a runtime may rely on it by then.
+#[test]
+fn second_taking_leaves_the_choice_of_the_first() {
+    let (socket, addr) = listener("127.0.0.1:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let first = |listeners: Listeners| listeners.into_iter().next().unwrap();
+    let (one, two) = (options.bind(addr).unwrap(), options.bind(addr).unwrap());
+    let one = first(one).into_std_nonblocking().unwrap();
+    let _two: TcpListener = first(two).into();
+    assert!(socket2::SockRef::from(&one).nonblocking().unwrap());
+    let (socket, addr) = listener("127.0.0.1:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket]));
+    let one = options.bind(addr).unwrap();
+    let two = options.clone().nonblocking(true).bind(addr).unwrap();
+    let _ = one[0].as_std();
+    assert!(socket2::SockRef::from(&two[0]).nonblocking().unwrap());
+}
+
 #[test]
 fn dual_stack_socket_serves_a_pair_on_one_port_only() {
     // The socket is on the port of one setting, and the other setting's may be any.

@@ -115,12 +115,14 @@ impl OpenState {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// Notes that whether it blocks is as the server wants it. Returns `true` if it was left to be made to block.
+    /// Notes that whether it blocks is as the server wants it. Returns `true` if it is to be made to block, and no other
+    /// listener of the same open file description has settled that.
     pub(super) fn set_settled(&self) -> bool {
-        if let Some(handed) = &self.inherited {
-            handed.set_settled();
-        }
-        self.blocks_later.swap(false, Ordering::Relaxed)
+        let is_first = self
+            .inherited
+            .as_ref()
+            .is_none_or(|handed| handed.set_settled());
+        self.blocks_later.swap(false, Ordering::Relaxed) && is_first
     }
 
     /// Returns what it claims of its port.
@@ -535,7 +537,7 @@ pub(crate) type Accepted = Vec<(TcpStream, SocketAddr)>;
 
 /// A socket that can hand out connections later, which were accepted of it before.
 pub(crate) trait KeepAccepted {
-    /// Keeps the connections for the server of the socket. Returns those that it cannot keep.
+    /// Keeps the connections for the server of the socket, which does not listen. Returns those that it cannot keep.
     fn keep(&self, accepted: Accepted) -> Accepted {
         accepted
     }
@@ -547,6 +549,9 @@ impl KeepAccepted for UdpSocket {}
 
 /// What a [`Listener`] of this crate's own opening holds.
 pub(crate) trait OwnSocket: KeepAccepted + Sized {
+    /// Whether [`from_socket`](Self::from_socket) sets whether it blocks.
+    const SETS_BLOCKING: bool = false;
+
     /// Converts a socket that is bound, and listens if it is of TCP.
     fn from_socket(socket: Socket) -> io::Result<Self>;
 
@@ -583,7 +588,11 @@ impl OpenedSocket {
 
     /// Returns the listener of a socket that is open, as the server holds it; `None` if it is not.
     pub(crate) fn into_listener<S: OwnSocket>(self) -> Option<io::Result<Listener<S>>> {
-        Some(self.listener()?.convert(S::from_socket))
+        let listener = self.listener()?;
+        if S::SETS_BLOCKING {
+            listener.state.set_settled();
+        }
+        Some(listener.convert(S::from_socket))
     }
 
     /// Returns the listener of a socket that is open; `None` if it is not.

@@ -12,6 +12,8 @@ use super::{Listener, Listeners};
 impl KeepAccepted for net::TcpListener {}
 
 impl OwnSocket for net::TcpListener {
+    const SETS_BLOCKING: bool = true;
+
     fn from_socket(socket: Socket) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Self::from_std(socket.into())

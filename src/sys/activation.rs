@@ -465,8 +465,9 @@ impl InheritedSocket {
         self.settled.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn set_settled(&self) {
-        self.settled.store(true, Ordering::Relaxed);
+    /// Notes that a server has chosen, and returns `true` the first time.
+    pub(crate) fn set_settled(&self) -> bool {
+        !self.settled.swap(true, Ordering::Relaxed)
     }
 }
 
