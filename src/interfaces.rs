@@ -75,6 +75,8 @@ struct Snapshot {
     default_sources: Option<Vec<IpAddr>>,
     /// The networks that local routes bring to this host, without the addresses of interfaces.
     local_routes: Vec<Network>,
+    /// What routes of other tables than `local` may bring, by the rules of this host.
+    possible_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,
     /// The interfaces that are a VRF or a port of one, with an address or without, each with the index of the VRF.
@@ -211,7 +213,28 @@ impl Interfaces {
     }
 
     /// Adds an address if a local route of this host brings clients to it.
-    pub(crate) fn with_system_local_route(self, ip: IpAddr) -> Self {
+    ///
+    /// [`system`](Self::system) has those of the first 16,384 routes of each family, and single addresses of networks not
+    /// one by one. This queries the kernel for one address, as for a target that is
+    /// [`Foreign`](crate::BindTarget::Foreign).
+    ///
+    /// # Platform notes
+    ///
+    /// Linux and Android; elsewhere nothing is added.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bindaddr::{BindTarget, Interfaces};
+    ///
+    /// // TEST-NET-3, which no route of this host brings here.
+    /// let host = Interfaces::system()?.with_system_local_route("203.0.113.9".parse()?);
+    /// let target = BindTarget::parse_with("203.0.113.9", &host)?;
+    /// assert!(target.reach(80, &host).addrs().is_empty());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_system_local_route(self, ip: IpAddr) -> Self {
         match is_routed(ip.to_canonical()) {
             Some(true) => self.with_local_route(ip),
             Some(false) | None => self,
@@ -269,23 +292,32 @@ impl Interfaces {
             return self;
         }
         let (routes, are_all) = sys::local_routes().unwrap_or_default();
-        let networks = routes.into_iter().filter_map(|(ip, len)| {
-            let is_own = len == addr_bits(ip) && self.has(ip);
-            (!is_own && !ip.is_loopback()).then(|| Network::containing(ip, len))
+        let others = routes.into_iter().filter(|route| {
+            let is_own = route.prefix_len == addr_bits(route.ip) && self.has(route.ip);
+            !is_own && !route.ip.is_loopback()
         });
-        let networks: Vec<Network> = networks.collect();
-        if !networks.is_empty() || !are_all {
+        // Which packets are looked up in another table than `local` depends on rules: the kernel says it of an address.
+        let (certain, possible): (Vec<_>, Vec<_>) = others.partition(|route| {
+            let is_one = route.prefix_len == addr_bits(route.ip);
+            route.is_in_local || is_one && is_routed(route.ip) == Some(true)
+        });
+        if !certain.is_empty() || !possible.is_empty() || !are_all {
+            let network = |route: sys::LocalRoute| Network::containing(route.ip, route.prefix_len);
             let snapshot = Arc::make_mut(&mut self.snapshot);
-            snapshot.local_routes.extend(networks);
+            snapshot
+                .local_routes
+                .extend(certain.into_iter().map(network));
+            snapshot.possible_routes = possible.into_iter().map(network).collect();
             snapshot.may_have_more_routes = !are_all;
         }
         self
     }
 
-    /// Returns the networks that local routes bring to this host and no interface has; `None` if there may be others.
-    pub(crate) fn local_routes(&self) -> Option<&[Network]> {
-        let are_all = !self.snapshot.may_have_more_routes;
-        are_all.then_some(&self.snapshot.local_routes[..])
+    /// Returns the networks that local routes bring to this host, or may, and no interface has; `None` if there may be others.
+    pub(crate) fn local_routes(&self) -> Option<impl Iterator<Item = Network>> {
+        let possible = self.snapshot.possible_routes.iter();
+        let all = self.snapshot.local_routes.iter().chain(possible).copied();
+        (!self.snapshot.may_have_more_routes).then_some(all)
     }
 
     /// Iterates over the single addresses that local routes bring to this host.

@@ -14,7 +14,7 @@ mod options;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -384,40 +384,25 @@ impl Draft {
     /// Merges duplicates and finds conflicts.
     fn fit_together(&mut self, cache: &SnapshotCache) {
         self.plan.duplicates = merge_sockets(&mut self.plan.sockets);
-        let mut claims = Claims::default();
-        let mut claimed: Vec<&PlannedSocket> = Vec::new();
-        let common = |socket: &&PlannedSocket| socket.common_port().is_some();
-        for socket in self.plan.sockets.iter().filter(common) {
-            let Some(claim) = socket.exclusive_claim() else {
-                continue;
+        let mut found = conflicts(&self.plan.sockets, HashSet::new());
+        if !found.is_empty() {
+            let claims = self
+                .plan
+                .sockets
+                .iter()
+                .filter_map(PlannedSocket::exclusive_claim);
+            let devices: HashSet<DeviceIndex> = claims.map(Claim::device).collect();
+            let is_apart = |device: &DeviceIndex| {
+                device
+                    .known()
+                    .is_some_and(|index| cache.may_be_apart(index))
             };
-            let port = socket.addr.port();
-            if let Some((other, overlap)) = claims.conflict(claim, port) {
-                // The kernel says it of the protocol in question.
-                let are_apart = match (claim.device(), claimed[other].claim().device()) {
-                    (DeviceIndex::None, DeviceIndex::Known(index))
-                    | (DeviceIndex::Known(index), DeviceIndex::None) => cache.may_be_apart(index),
-                    _ => false,
-                };
-                if !are_apart {
-                    self.errors.push(conflict(socket, claimed[other], overlap));
-                }
-            }
-            claims.add(claimed.len(), claim, port);
-            claimed.push(socket);
-        }
-        for sockets in in_opening_order(&self.plan.sockets) {
-            if !sockets[0].is_range() {
-                continue;
-            }
-            let own: Vec<Option<Claim>> =
-                sockets.iter().map(PlannedSocket::exclusive_claim).collect();
-            let ports = sockets[0].ports();
-            if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, ports) {
-                self.errors
-                    .push(conflict(&sockets[socket], claimed[other], overlap));
+            let apart: HashSet<DeviceIndex> = devices.into_iter().filter(is_apart).collect();
+            if !apart.is_empty() {
+                found = conflicts(&self.plan.sockets, apart);
             }
         }
+        self.errors.extend(found);
     }
 
     /// Returns the plan if all entries have a part in it.
@@ -429,6 +414,37 @@ impl Draft {
         let protocol = crate::target::Protocol::Tcp;
         Err(BindError::new(protocol, self.texts.len(), self.errors))
     }
+}
+
+/// Finds the sockets that cannot be open beside others of the plan. Those on a device that is `apart` can be beside those on
+/// none; of UDP the kernel refuses them.
+fn conflicts(sockets: &[PlannedSocket], apart: HashSet<DeviceIndex>) -> Vec<SettingError> {
+    let mut errors = Vec::new();
+    let mut claims = Claims::with_apart(apart);
+    let mut claimed: Vec<&PlannedSocket> = Vec::new();
+    let common = |socket: &&PlannedSocket| socket.common_port().is_some();
+    for socket in sockets.iter().filter(common) {
+        let Some(claim) = socket.exclusive_claim() else {
+            continue;
+        };
+        let port = socket.addr.port();
+        if let Some((other, overlap)) = claims.conflict(claim, port) {
+            errors.push(conflict(socket, claimed[other], overlap));
+        }
+        claims.add(claimed.len(), claim, port);
+        claimed.push(socket);
+    }
+    for sockets in in_opening_order(sockets) {
+        if !sockets[0].is_range() {
+            continue;
+        }
+        let own: Vec<Option<Claim>> = sockets.iter().map(PlannedSocket::exclusive_claim).collect();
+        let ports = sockets[0].ports();
+        if let Some((socket, other, overlap)) = claims.conflict_of_range(&own, ports) {
+            errors.push(conflict(&sockets[socket], claimed[other], overlap));
+        }
+    }
+    errors
 }
 
 /// Why an entry yields no socket.

@@ -557,6 +557,32 @@ fn address_of_a_local_route_is_reached() {
     });
 }
 
+/// `AnyIP` by another table than `local`.
+#[test]
+fn routes_of_other_tables_count() {
+    in_namespace("routes_of_other_tables_count", || {
+        host();
+        let wildcard = bindaddr::bind("*:8080").unwrap();
+        let exposure = || wildcard.exposure(&Interfaces::system().unwrap());
+        assert_eq!(exposure(), bindaddr::Exposure::Private);
+        ip("-6 route add local 2a01:1::/48 dev lo table 100");
+        ip("-6 rule add table 100");
+        assert!(connects("[2a01:1::5]:8080".parse().unwrap()));
+        assert_eq!(exposure(), bindaddr::Exposure::Global);
+        ip("-6 route del local 2a01:1::/48 dev lo table 100");
+        assert_eq!(exposure(), bindaddr::Exposure::Private);
+        ip("route add local 203.0.113.9 dev lo table main");
+        let is_reached = connects("203.0.113.9:8080".parse().unwrap());
+        let reach = wildcard.reach(&Interfaces::system().unwrap());
+        let addr: SocketAddr = "203.0.113.9:8080".parse().unwrap();
+        assert_eq!(
+            reach.addrs().iter().any(|dial| dial.addr() == addr),
+            is_reached
+        );
+        assert_eq!(exposure(), bindaddr::Exposure::Global);
+    });
+}
+
 /// A router has more routes than are read, so what they bring is not known.
 #[test]
 fn routes_that_are_not_read_count_as_open() {

@@ -189,6 +189,14 @@ fn socket_of_a_vrf_is_not_in_the_way() {
         let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
         assert_eq!((update.opened().len(), update.closed().len()), (0, 1));
         drop(listeners);
+        // Beside that of the VRF, a conflict outside is still found.
+        let list = [
+            setting("0.0.0.0:5000", Some("vrf0")),
+            setting("10.1.0.1:5000", None),
+            setting("0.0.0.0:5000", None),
+        ];
+        let error = options.plan(list).unwrap_err();
+        assert_eq!(error.cause().name(), "conflict", "{error}");
         // What UDP has is in the way, whatever it is on.
         let _in_vrf = open(any, Type::DGRAM, Some("vrf0")).unwrap();
         let error = bindaddr::bind_udp("0.0.0.0:5000").unwrap_err();

@@ -1,6 +1,6 @@
 //! What the sockets of a plan claim of their ports: [`Claims`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
@@ -14,6 +14,8 @@ pub(crate) struct Claims {
     /// Those of sockets on any device, or on none.
     all: HashMap<u16, OnPort>,
     by_device: HashMap<(u16, DeviceIndex), OnPort>,
+    /// The devices whose sockets can have a port beside one on no device.
+    apart: HashSet<DeviceIndex>,
 }
 
 /// The claims on one port, each with the number of its socket.
@@ -94,10 +96,20 @@ const IPV4_ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 const IPV6_ANY: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
 impl Claims {
+    /// Claims of which those on some devices do not meet those on none.
+    pub(crate) fn with_apart(apart: HashSet<DeviceIndex>) -> Self {
+        Self {
+            apart,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
         let on_device = self.by_device.entry((port, claim.device())).or_default();
         on_device.add(number, claim);
-        self.all.entry(port).or_default().add(number, claim);
+        if !self.apart.contains(&claim.device()) {
+            self.all.entry(port).or_default().add(number, claim);
+        }
     }
 
     /// Finds the first socket beside which one with `claim` cannot be opened on `port`.
@@ -120,6 +132,7 @@ impl Claims {
         // A socket that is bound to no device meets those of every device.
         let groups = match claim.device() {
             DeviceIndex::None => [self.all.get(&port), None],
+            device if self.apart.contains(&device) => [on(device), None],
             device => [on(DeviceIndex::None), on(device)],
         };
         let found = groups

@@ -218,12 +218,8 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
     let Some(routes) = host.local_routes() else {
         return Exposure::Global;
     };
-    let taken = routes
-        .iter()
-        .filter(|network| wildcard.takes(Family::of(network.first())));
-    taken
-        .map(|network| of_network(*network))
-        .fold(by_addrs, Ord::max)
+    let taken = routes.filter(|network| wildcard.takes(Family::of(network.first())));
+    taken.map(of_network).fold(by_addrs, Ord::max)
 }
 
 /// Returns how far the addresses of a network reach at most: one that is larger than any block of private addresses has

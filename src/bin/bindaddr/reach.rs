@@ -80,7 +80,12 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
         Err(_) if addr.is_optional() => return Ok(Vec::new()),
         Err(err) => return Err(err.to_string()),
     };
-    // A local route may bring clients to it.
+    // A local route may bring clients to it, which the snapshot lacks if there are very many.
+    let foreign = targets.iter().filter_map(|target| match target {
+        BindTarget::Foreign(foreign) => Some(foreign.ip()),
+        _ => None,
+    });
+    let host = &foreign.fold(host.clone(), Interfaces::with_system_local_route);
     let is_out_of_reach = |target: &&BindTarget| {
         target.is_foreign() && target.reach(addr.port(), host).addrs().is_empty()
     };

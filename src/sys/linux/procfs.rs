@@ -219,11 +219,18 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
 }
 
 /// Returns `true` if a process has several threads: its directory of them has a link for each, and two of its own.
+#[cfg(unix)]
 fn has_other_threads(process: &str) -> bool {
     use std::os::unix::fs::MetadataExt as _;
 
     let tasks = fs::metadata(format!("/proc/{process}/task"));
     tasks.is_ok_and(|tasks| tasks.nlink() > 3)
+}
+
+/// No other system has such directories.
+#[cfg(not(unix))]
+fn has_other_threads(_: &str) -> bool {
+    false
 }
 
 fn searched(is_all: bool) -> Searched {

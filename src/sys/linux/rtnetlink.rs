@@ -46,6 +46,15 @@ const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
 const IFF_RUNNING: u32 = 0x40;
 
+/// A route that makes its destination local.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LocalRoute {
+    pub(crate) ip: IpAddr,
+    pub(crate) prefix_len: u8,
+    /// Whether the table is `local`, which every packet is looked up in.
+    pub(crate) is_in_local: bool,
+}
+
 /// An address in the kernel's table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Addr {
@@ -166,12 +175,11 @@ pub(crate) fn local_table(ip: IpAddr) -> io::Result<Option<u8>> {
     Netlink::query(ROUTE, |netlink| local_table_by(netlink, ip))
 }
 
-/// Reads the destinations of the routes of the table `local` that make them local, each with its prefix length, and
-/// whether these are all.
+/// Reads the routes of any table that make their destinations local, and whether these are all.
 ///
-/// The kernel can leave out other tables only by an option that no safe function sets (`NETLINK_GET_STRICT_CHK`, netlink(7)),
+/// The kernel can leave out other routes only by an option that no safe function sets (`NETLINK_GET_STRICT_CHK`, netlink(7)),
 /// so a table of very many routes is read in part.
-pub(crate) fn local_routes() -> io::Result<(Vec<(IpAddr, u8)>, bool)> {
+pub(crate) fn local_routes() -> io::Result<(Vec<LocalRoute>, bool)> {
     const MOST: usize = 16_384;
     let (mut routes, mut are_all) = (Vec::new(), true);
     for family in [AF_INET, AF_INET6] {
@@ -182,7 +190,7 @@ pub(crate) fn local_routes() -> io::Result<(Vec<(IpAddr, u8)>, bool)> {
                 NLM_F_DUMP,
                 &[family, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
             );
-            netlink.first(&request, MOST, local_destination)
+            netlink.first(&request, MOST, parse_local_route)
         };
         let (found, is_all) = Netlink::query(ROUTE, read)?;
         routes.extend(found);
@@ -354,15 +362,12 @@ pub(super) fn local_route(kind: u16, body: &[u8]) -> Option<u8> {
     (kind == RTM_NEWROUTE && route == RTN_LOCAL).then_some(table)
 }
 
-/// Reads the destination of a route of the table `local` that makes it local from a message of a response; `None` for any
-/// other route.
-pub(super) fn local_destination(kind: u16, body: &[u8]) -> Option<(IpAddr, u8)> {
+/// Reads a route that makes its destination local from a message of a response; `None` for any other route.
+pub(super) fn parse_local_route(kind: u16, body: &[u8]) -> Option<LocalRoute> {
     /// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
     const LOCAL: u8 = 255;
     let [family, prefix_len, ..] = *body.first_chunk::<12>()?;
-    if local_route(kind, body) != Some(LOCAL) {
-        return None;
-    }
+    let table = local_route(kind, body)?;
     let mut attributes = attributes(body.get(12..)?);
     let dst = attributes.find(|(kind, _)| *kind == RTA_DST);
     let ip = match dst {
@@ -371,5 +376,9 @@ pub(super) fn local_destination(kind: u16, body: &[u8]) -> Option<(IpAddr, u8)> 
         None if family == AF_INET => Ipv4Addr::UNSPECIFIED.into(),
         None => Ipv6Addr::UNSPECIFIED.into(),
     };
-    Some((ip, prefix_len))
+    Some(LocalRoute {
+        ip,
+        prefix_len,
+        is_in_local: table == LOCAL,
+    })
 }
