@@ -214,9 +214,8 @@ impl Interfaces {
 
     /// Adds an address if a local route of this host brings clients to it.
     ///
-    /// [`system`](Self::system) has those of the first 16,384 routes of each family, and single addresses of networks not
-    /// one by one. This queries the kernel for one address, as for a target that is
-    /// [`Foreign`](crate::BindTarget::Foreign).
+    /// [`system`](Self::system) reads 16,384 routes of each family at most. This asks the kernel about one address, which
+    /// suits the address of a [`Foreign`](crate::BindTarget::Foreign) target.
     ///
     /// # Platform notes
     ///

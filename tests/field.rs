@@ -656,7 +656,7 @@ fn own_host_name_is_recognised() {
     });
 }
 
-/// livebook-dev/livebook 628: Debian has 127.0.1.1 for the name of the host.
+/// livebook-dev/livebook 628: Debian maps the name of the host to 127.0.1.1.
 #[test]
 fn loopback_address_of_the_own_name_has_a_warning() {
     const TEST: &str = "loopback_address_of_the_own_name_has_a_warning";
@@ -664,8 +664,7 @@ fn loopback_address_of_the_own_name_has_a_warning() {
     let name = name.trim();
     if rerun::role().is_some() {
         let told = format!(
-            "127.0.1.1:5000: 127.0.1.1 is what /etc/hosts has for `{name}`, the name of this host, and other hosts cannot \
-             connect to it"
+            "127.0.1.1:5000: /etc/hosts maps `{name}`, the name of this host, to the loopback address 127.0.1.1"
         );
         assert_eq!(warnings("127.0.1.1:5000"), [told]);
         assert_eq!(warnings("127.0.1.2:5001, localhost:5002"), [""; 0]);

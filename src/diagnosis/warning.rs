@@ -207,7 +207,7 @@ pub enum WarningKind {
         interface: String,
     },
     /// The address is a loopback address that `/etc/hosts` has for the name of this host, as Debian sets it up, so that a
-    /// server that listens on the name of its host is closed to other hosts.
+    /// server that listens on the name of its host listens on a loopback address.
     #[non_exhaustive]
     OwnHostName {
         /// The address.
@@ -437,7 +437,7 @@ impl fmt::Display for WarningKind {
             ),
             Self::OwnHostName { ip, name } => write!(
                 f,
-                "{ip} is what /etc/hosts has for `{}`, the name of this host, and other hosts cannot connect to it",
+                "/etc/hosts maps `{}`, the name of this host, to the loopback address {ip}",
                 shown(name)
             ),
             Self::RoutedLoopback { interface } => write!(

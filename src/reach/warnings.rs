@@ -167,9 +167,9 @@ pub(crate) fn warnings_of_exposure(
             BindTarget::Local(local) => of_local(&local).into_iter().for_each(add),
             BindTarget::Loopback(_) if socket.addr.is_ipv4() => {
                 let ip = socket.addr.ip();
-                let is_closed = around.routed_loopback.is_none() && is_other_loopback(ip);
                 let own_name = around.own_name.as_ref();
-                let own_name = own_name.filter(|(_, ips)| is_closed && ips.contains(&ip));
+                let own_name =
+                    own_name.filter(|(_, ips)| is_other_loopback(ip) && ips.contains(&ip));
                 let own_name = own_name.map(|(name, _)| name.clone());
                 let own_name = own_name.map(|name| WarningKind::OwnHostName { ip, name });
                 own_name.into_iter().for_each(&mut add);

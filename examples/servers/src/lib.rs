@@ -65,7 +65,7 @@ impl Config {
 ///
 /// # Errors
 ///
-/// That the interfaces cannot be read.
+/// The interfaces cannot be read.
 pub fn announce<S: StdSocket>(listeners: &Listeners<S>, scheme: &str) -> anyhow::Result<()> {
     let host = Interfaces::system()?.with_system_default_sources();
     print!("{}", listeners.reach(&host).banner(scheme));
