@@ -583,6 +583,34 @@ fn routes_of_other_tables_count() {
     });
 }
 
+/// A hint for a wildcard says how far it opens the server, with what local routes bring.
+#[test]
+fn hint_for_a_wildcard_counts_local_routes() {
+    in_namespace("hint_for_a_wildcard_counts_local_routes", || {
+        host();
+        let exposures = || {
+            let error = bindaddr::bind("eth0:8080, ipv4@eth1:80, 10.9.9.9:80").unwrap_err();
+            let hints: Vec<Hint> = error
+                .errors()
+                .flat_map(|one| one.hints().to_vec())
+                .collect();
+            let wildcards = hints.iter().map(|hint| hint.text().to_owned());
+            wildcards
+                .filter(|text| text.contains("0.0.0.0:80"))
+                .collect::<Vec<_>>()
+        };
+        for text in exposures() {
+            assert!(!text.contains("internet"), "{text}");
+        }
+        ip("route add local 203.0.113.9 dev lo");
+        let found = exposures();
+        assert!(!found.is_empty());
+        for text in found {
+            assert!(text.contains("internet"), "{text}");
+        }
+    });
+}
+
 /// A router has more routes than are read, so what they bring is not known.
 #[test]
 fn routes_that_are_not_read_count_as_open() {
