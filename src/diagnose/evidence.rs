@@ -425,8 +425,8 @@ impl Evidence {
                 .chain(of_claims)
                 .filter(|index| *index != 0)
                 .collect();
-            let is_apart = |index: &u32| sys::is_apart(*index).unwrap_or(false);
-            sockets.apart = indices.into_iter().filter(is_apart).collect();
+            let is_apart = |index: u32| (index, sys::is_apart(index).ok());
+            sockets.apart = indices.into_iter().map(is_apart).collect();
         }
         sockets.are_all = protocol == Protocol::Udp;
         sockets.add(rows.into_iter().filter(is_in_question));

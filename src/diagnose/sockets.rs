@@ -29,12 +29,6 @@ fn overlap_of(row: &SocketRow, claim: Claim) -> Option<Overlap> {
     ))
 }
 
-/// Returns `true` if everything is known that makes a socket overlap with `claim`.
-fn is_certain(row: &SocketRow, claim: Claim, overlap: Overlap) -> bool {
-    (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
-        && (claim.device() == DeviceIndex::None || row.device.is_some())
-}
-
 /// The sockets of one protocol that have one of the ports in question, as far as they were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
@@ -45,8 +39,8 @@ pub(crate) struct Sockets {
     pub(crate) processes: HashMap<u64, Process>,
     /// The names of the interfaces that sockets are bound to, by index.
     pub(crate) devices: HashMap<u32, String>,
-    /// The interfaces whose sockets can have a port beside one on no interface.
-    pub(crate) apart: HashSet<u32>,
+    /// Of the interfaces, whether their sockets can have a port beside one on no interface; `None` where it is unknown.
+    pub(crate) apart: HashMap<u32, Option<bool>>,
     /// How far the processes were looked through for them.
     pub(crate) searched: Searched,
 }
@@ -111,7 +105,7 @@ impl Sockets {
         let (mut holders, mut may_hold) = (Holders::default(), Holders::default());
         for (row, overlap) in self.in_the_way(claim, port) {
             if row.accepts_clients() {
-                let found = if is_certain(row, claim, overlap) {
+                let found = if self.is_certain(row, claim, overlap) {
                     &mut holders
                 } else {
                     &mut may_hold
@@ -127,7 +121,7 @@ impl Sockets {
         if self.are_all {
             for (row, overlap) in self.in_the_way(claim, port) {
                 let is_other = !row.accepts_clients() && row.state != SocketState::TimeWait;
-                if is_other && is_certain(row, claim, overlap) {
+                if is_other && self.is_certain(row, claim, overlap) {
                     holders.add(self.holder(row, claim, overlap));
                 }
             }
@@ -149,7 +143,7 @@ impl Sockets {
         let mut holders = Holders::default();
         for (row, overlap) in self.in_the_way(claim, port) {
             // Others may have set SO_REUSEADDR, as the one that is wanted does.
-            if row.accepts_clients() && is_certain(row, claim, overlap) {
+            if row.accepts_clients() && self.is_certain(row, claim, overlap) {
                 holders.add(self.holder(row, claim, overlap));
             }
         }
@@ -167,7 +161,7 @@ impl Sockets {
             addr: addr_of(row),
             state: row.state,
             overlap,
-            is_certain: is_certain(row, claim, overlap),
+            is_certain: self.is_certain(row, claim, overlap),
             uid: row.uid,
             process: self.processes.get(&row.inode).cloned(),
             device: row.device.filter(|index| *index != 0).map(|index| {
@@ -196,18 +190,26 @@ impl Sockets {
             all.chain(some).flatten()
         });
         on_port
-            .filter(move |row| !self.is_apart(row, claim))
+            .filter(move |row| self.is_apart(row, claim) != Some(true))
             .filter_map(move |row| Some((row, overlap_of(row, claim)?)))
     }
 
-    /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and the other on none.
-    fn is_apart(&self, row: &SocketRow, claim: Claim) -> bool {
+    /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and the other on none; `None` if
+    /// that is unknown.
+    fn is_apart(&self, row: &SocketRow, claim: Claim) -> Option<bool> {
         match (claim.device(), row.device) {
             (DeviceIndex::None, Some(index)) | (DeviceIndex::Known(index), Some(0)) => {
-                self.apart.contains(&index)
+                self.apart.get(&index).copied().unwrap_or(Some(false))
             }
-            _ => false,
+            _ => Some(false),
         }
+    }
+
+    /// Returns `true` if everything is known that makes a socket overlap with `claim`.
+    fn is_certain(&self, row: &SocketRow, claim: Claim, overlap: Overlap) -> bool {
+        (overlap != Overlap::CoversAsDualStack || row.only_v6.is_some())
+            && (claim.device() == DeviceIndex::None || row.device.is_some())
+            && self.is_apart(row, claim).is_some()
     }
 
     /// Returns the interfaces that sockets in the way of `claim` on `port` are bound to.
