@@ -420,7 +420,8 @@ impl Draft {
 /// none; of UDP the kernel refuses them.
 fn conflicts(sockets: &[PlannedSocket], apart: HashSet<DeviceIndex>) -> Vec<SettingError> {
     let mut errors = Vec::new();
-    let mut claims = Claims::with_apart(apart);
+    let mut claims = Claims::default();
+    claims.set_apart(apart);
     let mut claimed: Vec<&PlannedSocket> = Vec::new();
     let common = |socket: &&PlannedSocket| socket.common_port().is_some();
     for socket in sockets.iter().filter(common) {

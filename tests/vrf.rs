@@ -197,6 +197,27 @@ fn socket_of_a_vrf_is_not_in_the_way() {
         ];
         let error = options.plan(list).unwrap_err();
         assert_eq!(error.cause().name(), "conflict", "{error}");
+        // A range takes the port that is taken outside, where it may.
+        let range = [
+            setting("0.0.0.0:5002", None),
+            setting("0.0.0.0:5002-5003", Some("vrf0")),
+        ];
+        let ports = |range: &[Setting<'static>]| -> Vec<u16> {
+            let listeners = options.bind(range.to_vec()).unwrap();
+            listeners
+                .iter()
+                .map(|one| one.local_addr().port())
+                .collect()
+        };
+        assert_eq!(ports(&range), [5002, 5002]);
+        let mut listeners = options.bind("0.0.0.0:5002").unwrap();
+        let plan = options.plan(range.to_vec()).unwrap();
+        drop(plan.apply(&mut listeners, Apply::AllOrNone).unwrap());
+        assert!(listeners.iter().all(|one| one.local_addr().port() == 5002));
+        drop(listeners);
+        set("net/ipv4/tcp_l3mdev_accept", "1");
+        assert_eq!(ports(&range), [5002, 5003]);
+        set("net/ipv4/tcp_l3mdev_accept", "0");
         // What UDP has is in the way, whatever it is on.
         let _in_vrf = open(any, Type::DGRAM, Some("vrf0")).unwrap();
         let error = bindaddr::bind_udp("0.0.0.0:5000").unwrap_err();

@@ -1,6 +1,6 @@
 //! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check()) alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -214,7 +214,19 @@ impl<'p> Opener<'p> {
 
     /// Takes a socket into account that is open already.
     pub(crate) fn add_open(&mut self, socket: &PlannedSocket, port: u16) {
-        self.open.add(socket.on_port(port));
+        let socket = socket.on_port(port);
+        self.open.claims.set_apart(self.apart_device(&socket));
+        self.open.add(socket);
+    }
+
+    /// Returns the device of a socket if a socket on none can have the same port; one of which that is unknown counts as in
+    /// the way.
+    fn apart_device(&self, socket: &PlannedSocket) -> Option<DeviceIndex> {
+        let device = socket.entry.device_index;
+        let index = device.known().filter(|_| self.protocol == Protocol::Tcp)?;
+        sys::is_apart(index)
+            .is_ok_and(|is_apart| is_apart)
+            .then_some(device)
     }
 
     /// Opens sockets, all or none.
@@ -227,6 +239,14 @@ impl<'p> Opener<'p> {
         let has_ranges = sockets.iter().any(PlannedSocket::is_range);
         self.is_single = self.listens && sockets.len() == 1;
         self.opened = Neighbours::default();
+        if has_ranges {
+            let apart: HashSet<DeviceIndex> = sockets
+                .iter()
+                .filter_map(|socket| self.apart_device(socket))
+                .collect();
+            self.open.claims.set_apart(apart.iter().copied());
+            self.opened.claims.set_apart(apart);
+        }
         let mut order = in_opening_order(sockets);
         // An open socket stops once all that can be opened beside it are.
         order.sort_by_key(|sockets| {

@@ -96,12 +96,9 @@ const IPV4_ANY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
 const IPV6_ANY: IpAddr = IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED);
 
 impl Claims {
-    /// Claims of which those on some devices do not meet those on none.
-    pub(crate) fn with_apart(apart: HashSet<DeviceIndex>) -> Self {
-        Self {
-            apart,
-            ..Self::default()
-        }
+    /// Sets that claims on some devices, which are to be added after it, do not meet those on none.
+    pub(crate) fn set_apart(&mut self, devices: impl IntoIterator<Item = DeviceIndex>) {
+        self.apart.extend(devices);
     }
 
     pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
