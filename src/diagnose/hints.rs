@@ -667,11 +667,27 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         Cause::Denied { step: Step::Socket } if cfg!(target_os = "android") => {
             vec![configure("an Android app needs the permission `INTERNET`")]
         }
-        Cause::RefusedByPolicy(Policy::SecurityModule | Policy::SecurityModuleOrFilter) => {
-            of_security_modules(&evidence.security_modules)
-        }
-        Cause::RefusedByPolicy(Policy::Filter | Policy::Bpf) => vec![configure(
-            "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
+        Cause::RefusedByPolicy(policy) => match policy {
+            Policy::SecurityModule | Policy::SecurityModuleOrFilter => {
+                of_security_modules(&evidence.security_modules)
+            }
+            Policy::Bpf => vec![configure("check `SocketBindDeny=` in the systemd unit")],
+            Policy::Filter => vec![configure(
+                "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
+            )],
+        },
+        Cause::FamilyUnavailable {
+            why:
+                FamilyUnavailableReason::Refused(
+                    Policy::SecurityModule | Policy::SecurityModuleOrFilter,
+                ),
+            ..
+        } => of_security_modules(&evidence.security_modules),
+        Cause::FamilyUnavailable {
+            why: FamilyUnavailableReason::Sandbox | FamilyUnavailableReason::Refused(Policy::Filter),
+            ..
+        } => vec![configure(
+            "check `RestrictAddressFamilies=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
         )],
         Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
             "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",

@@ -167,7 +167,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
     };
     let cause = row(
         "a kernel that was built or started without IPv6",
-        "[::1]:80",
+        "[::1]:8080",
         Step::Socket,
         EAFNOSUPPORT,
         &without,
@@ -203,7 +203,7 @@ fn a_filter_without_seccomp_is_that_of_the_cgroup() {
         ..Evidence::default()
     };
     let cause = row(
-        "a BPF program of the cgroup, as by `SocketBindDeny=`",
+        "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv4",
         "127.0.0.1:8080",
         Step::Bind,
         EPERM,
@@ -234,7 +234,7 @@ fn resources_of_the_system_are_told_from_the_process_s() {
     let none = Evidence::default();
     row(
         "a system with as many files open as it may have",
-        "127.0.0.1:80",
+        "127.0.0.1:8080",
         Step::Socket,
         ENFILE,
         &none,
@@ -443,6 +443,28 @@ fn who_shares_a_port_is_in_nobody_s_way() {
     };
     assert_eq!(names(false), ["not-on-this-host", "in-use"]);
     assert_eq!(names(true), ["not-on-this-host"]);
+}
+
+#[test]
+fn holder_that_may_be_of_a_vrf_is_no_certain_one() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let says = |is_apart: Option<bool>| {
+        let mut evidence = Evidence::default();
+        evidence.tcp.are_all = true;
+        evidence.tcp.apart = [(7, is_apart)].into();
+        evidence.tcp.add([SocketRow {
+            device: Some(7),
+            ..listener_on([127, 0, 0, 1])
+        }]);
+        causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence)[0].to_string()
+    };
+    let holder = "a socket listens on 127.0.0.1 on 7 only";
+    assert_eq!(says(Some(false)), format!("port 80 is in use: {holder}"));
+    assert_eq!(says(None), format!("port 80 is in use; possibly {holder}"));
+    assert_eq!(
+        says(Some(true)),
+        "port 80 is in use by a socket that the kernel does not list (for example one that is bound but not listening)"
+    );
 }
 
 #[test]

@@ -773,10 +773,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
                 Configure,
                 "a port below `net.ipv4.ip_unprivileged_port_start` needs CAP_NET_BIND_SERVICE; grant it, or use a higher port",
             )],
-            "refused-by-policy" => &[(
-                Configure,
-                "check `SocketBindDeny=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
-            )],
+            "refused-by-policy" => &[(Configure, "check `SocketBindDeny=` in the systemd unit")],
             "too-many-open-files" => &[(
                 Configure,
                 "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",
