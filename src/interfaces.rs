@@ -17,7 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
-use crate::sys::{self, Link, Protocol};
+use crate::sys::{self, Link, LinkKind, Protocol};
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 use names::edit_distance;
@@ -79,8 +79,8 @@ struct Snapshot {
     possible_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,
-    /// The interfaces that are a VRF or a port of one, with an address or without, each with the index of the VRF.
-    vrfs: Vec<(Link, u32)>,
+    /// All interfaces, with an address or without, if one of them can have ports; by their index.
+    links: HashMap<u32, Link>,
     /// Whether sockets on no interface accept the clients of VRFs, over TCP and over UDP.
     accepts_from_vrfs: [bool; 2],
     /// The interface that a cgroup binds the sockets of this process to.
@@ -240,14 +240,14 @@ impl Interfaces {
         }
     }
 
-    /// Adds what the routes of this host say of who can connect, as they are now: its local routes and its VRFs.
+    /// Adds what decides who can connect, as it is now: the local routes of this host, its VRFs, bridges, bonds and teams.
     pub(crate) fn with_system_routes(self) -> Self {
         let mut host = self.with_system_local_routes();
         // If they cannot be read, more addresses are listed than clients can connect to.
-        let vrfs = sys::vrfs().unwrap_or_default();
-        if !vrfs.is_empty() {
+        let links = sys::links_with_ports().unwrap_or_default();
+        if !links.is_empty() {
             let snapshot = Arc::make_mut(&mut host.snapshot);
-            snapshot.vrfs = vrfs;
+            snapshot.links = links;
             snapshot.accepts_from_vrfs = [Protocol::Tcp, Protocol::Udp]
                 .map(|one| sys::accepts_from_vrfs(one).unwrap_or(true));
         }
@@ -256,15 +256,32 @@ impl Interfaces {
 
     /// Returns the VRF that an interface is, or is a port of; `None` for any other interface.
     pub(crate) fn vrf_of(&self, interface: &str) -> Option<u32> {
-        let mut vrfs = self.snapshot.vrfs.iter();
-        Some(vrfs.find(|(link, _)| link.name == interface)?.1)
+        self.vrf_by_index(self.index_of(interface)?)
     }
 
-    /// Returns the index of an interface with an address, or of one that is a VRF or a port of one.
+    fn vrf_by_index(&self, index: u32) -> Option<u32> {
+        let link = self.snapshot.links.get(&index)?;
+        let mut candidates = [link.index, link.master].into_iter();
+        candidates.find(|index| self.kind(*index) == Some(LinkKind::Vrf))
+    }
+
+    /// Returns the bridge, bond or team that receives the packets of an interface, which is a port of it.
+    pub(crate) fn switch_of(&self, interface: &str) -> Option<&str> {
+        let links = &self.snapshot.links;
+        let port = links.get(&self.index_of(interface)?)?;
+        let master = links.get(&port.master)?;
+        (master.kind == LinkKind::Switch).then_some(&*master.name)
+    }
+
+    fn kind(&self, index: u32) -> Option<LinkKind> {
+        Some(self.snapshot.links.get(&index)?.kind)
+    }
+
+    /// Returns the index of an interface with an address, or of any interface where one can have ports.
     pub(crate) fn index_of(&self, interface: &str) -> Option<u32> {
-        let mut vrfs = self.snapshot.vrfs.iter();
+        let mut links = self.snapshot.links.values();
         let own = self.by_name(interface).and_then(Interface::index);
-        own.or_else(|| Some(vrfs.find(|(link, _)| link.name == interface)?.0.index))
+        own.or_else(|| Some(links.find(|link| link.name == interface)?.index))
     }
 
     /// Returns `true` if a socket on no interface accepts the clients of VRFs.
@@ -278,8 +295,7 @@ impl Interfaces {
 
     /// Returns `true` if a TCP socket on an interface and one on none can have one port.
     pub(crate) fn is_apart(&self, index: u32) -> bool {
-        let mut vrfs = self.snapshot.vrfs.iter();
-        vrfs.any(|(link, _)| link.index == index) && !self.accepts_from_vrfs(Protocol::Tcp)
+        self.vrf_by_index(index).is_some() && !self.accepts_from_vrfs(Protocol::Tcp)
     }
 
     /// Adds what local routes bring to this host, as they are now.

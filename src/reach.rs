@@ -36,7 +36,8 @@ pub(crate) use warnings::{Environment, warnings_of_exposure};
 /// or broadcast, and one of a foreign target, unless a local route brings clients to it: of a listener the kernel is
 /// asked, and a snapshot has what [`with_local_route`](Interfaces::with_local_route) added, or
 /// [`system`](Interfaces::system) found. So is an address of a VRF, unless the socket is bound to the VRF or a port of it, or
-/// `net.ipv4.tcp_l3mdev_accept` is set.
+/// `net.ipv4.tcp_l3mdev_accept` is set. An address on a port of a bridge, a bond or a team is listed for this host only,
+/// because the hosts of its subnet cannot use it.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
 /// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
@@ -244,6 +245,9 @@ impl BindTarget {
             Self::Foreign(_) => Vec::new(),
         };
         let only_here = device.is_some_and(|device| host.is_loopback(device));
+        let is_port = |interface: &str| host.switch_of(interface).is_some();
+        // What comes in through a port is received by the bridge, bond or team.
+        let only_here = only_here || device.is_some_and(is_port);
         let own = device.and_then(|device| host.by_name(device));
         // Nothing comes in through an interface that is down, not even what this host sends to itself.
         let is_open = own.is_none_or(Interface::is_up);
@@ -264,7 +268,10 @@ impl BindTarget {
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_of_vrf = is_vrf && vrf_of(&dial) == own_vrf;
             let is_own = device.is_none() || device == dial.interface() || is_of_vrf;
-            match (is_own, only_here) {
+            // The hosts of its subnet get no response: the answers about their link-layer addresses go to the bridge. A
+            // socket that is bound to another interface responds through that one.
+            let is_on_port = dial.interface().is_some_and(is_port);
+            match (is_own, only_here || is_own && is_on_port) {
                 (true, false) => Some(dial),
                 (true, true) => Some(dial.only_from(Origin::ThisHost)),
                 (false, true) => None,

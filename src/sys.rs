@@ -73,8 +73,8 @@ pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, LocalRoute, Namespace, Status,
     accepts_from_vrfs, allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port,
     has_ipv4_routes, has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs,
-    ipv6_switch, link, links, local_routes, local_table, open_files, processes_with,
-    reserved_ports, routed_loopback, security_modules, sockets, vrfs,
+    ipv6_switch, link, links, links_with_ports, local_routes, local_table, open_files,
+    processes_with, reserved_ports, routed_loopback, security_modules, sockets,
 };
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};

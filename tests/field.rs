@@ -9,9 +9,11 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use bindaddr::diagnosis::{Hint, HintKind};
+use bindaddr::plan::Setting;
+use bindaddr::reach::{Origin, ReachableAddr};
 use bindaddr::{BindOptions, Interfaces};
 use socket2::{Domain, Socket, Type};
-use util::netns::{connects, in_namespace, ip, ip_batch, set};
+use util::netns::{Host, connects, in_namespace, ip, ip_batch, set};
 use util::rerun;
 
 /// A host whose `eth0` has an IPv4 address.
@@ -316,9 +318,82 @@ fn port_of_a_bridge_is_named_with_its_bridge() {
         let found = on_device.warnings(&Interfaces::system().unwrap());
         assert_eq!(found[0].to_string(), format!("0.0.0.0:8081: {warning}"));
         assert_eq!(warnings("ipv4@br0:8080"), [""; 0]);
-        // The bridge answers for an IPv4 address of its port.
         ip("addr add 192.168.2.20/24 dev eth0");
-        assert_eq!(warnings("192.168.2.20:8080"), [""; 0]);
+        assert_eq!(
+            warnings("192.168.2.20:8080"),
+            [format!("192.168.2.20:8080: {warning}")]
+        );
+    });
+}
+
+/// What is listed for a socket, by where clients connect from, is what they connect to.
+#[test]
+fn addresses_on_ports_are_listed_where_they_connect() {
+    const TEST: &str = "addresses_on_ports_are_listed_where_they_connect";
+    in_namespace(TEST, || {
+        // A team delivers nothing without its daemon.
+        for kind in ["bridge", "bond"] {
+            let master = format!("link add name br0 type {kind}");
+            let mut add = Command::new("ip");
+            let added = add.args(master.split(' ')).stderr(Stdio::null()).status();
+            if !added.is_ok_and(|status| status.success()) {
+                let reason = format!("this kernel has no {kind}");
+                rerun::skip(TEST, &reason, "BINDADDR_REQUIRE_BOND");
+                continue;
+            }
+            let mut neighbour = Host::start(TEST);
+            neighbour.cable("eth0", "eth0");
+            if kind != "bridge" {
+                ip("link set eth0 down");
+            }
+            ip("link set eth0 master br0");
+            ip("link set eth0 up");
+            ip("link set br0 up");
+            ip_batch(
+                "addr add 10.0.0.1/24 dev br0\naddr add fd00::1/64 dev br0 nodad\naddr add fe80::b/64 dev br0 nodad\n\
+                 addr add 10.1.0.1/24 dev eth0\naddr add fd01::1/64 dev eth0 nodad\naddr add fe80::e/64 dev eth0 nodad\n",
+            );
+            for addr in [
+                "10.0.0.2/24",
+                "10.1.0.2/24",
+                "fd00::2/64 nodad",
+                "fd01::2/64 nodad",
+                "fe80::2/64 nodad",
+            ] {
+                neighbour.ip(&format!("addr add dev eth0 {addr}"));
+            }
+            let zone = neighbour.zone("eth0");
+            for (n, device) in [None, Some("eth0"), Some("br0")].into_iter().enumerate() {
+                let port = 6000 + n;
+                let setting = Setting::from(format!("*:{port}"));
+                let setting = device.into_iter().fold(setting, Setting::device);
+                let listeners = BindOptions::new().bind([setting]).unwrap();
+                let host = Interfaces::system().unwrap();
+                let reach = listeners.reach(&host);
+                let ips = ["10.0.0.1", "10.1.0.1", "[fd00::1]", "[fd01::1]"];
+                let links = ["fe80::b", "fe80::e"].map(|ip| format!("[{ip}%{zone}]"));
+                let ips = ips.into_iter().map(str::to_owned).chain(links);
+                let to: Vec<SocketAddr> = ips
+                    .map(|ip| format!("{ip}:{port}").parse().unwrap())
+                    .collect();
+                neighbour.connect_each(&to);
+                let came = neighbour.connected();
+                for (to, came) in to.iter().zip(came) {
+                    let listed = reach.addrs().iter().find(|own| own.addr().ip() == to.ip());
+                    let origin = listed.map(ReachableAddr::origin);
+                    // Through another interface than its own, an IPv6 address needs a route.
+                    if origin != Some(Origin::Device) || to.is_ipv4() {
+                        let is_listed = origin.is_some_and(|origin| origin != Origin::ThisHost);
+                        assert_eq!(is_listed, came, "{to} on {device:?} with a {kind}");
+                    }
+                    if let Some(own) = listed.filter(|own| own.origin() != Origin::Device) {
+                        assert!(connects(own.addr()), "{own} on {device:?}");
+                    }
+                }
+            }
+            ip("link del eth0");
+            ip("link del br0");
+        }
     });
 }
 

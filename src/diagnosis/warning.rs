@@ -116,7 +116,7 @@ pub enum WarningKind {
         device: String,
     },
     /// The interface is a port of a bridge, a bond or a team, which receives its packets, so that no client can connect
-    /// through it: by its link-local address, or to a socket that is bound to it.
+    /// through it: by its addresses, or to a socket that is bound to it.
     #[non_exhaustive]
     PortOfSwitch {
         /// The name of the interface.

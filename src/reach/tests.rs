@@ -64,7 +64,6 @@ fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Ve
         routed_loopback: Some("all".to_owned()),
         is_wsl: false,
         own_name: None,
-        masters: HashMap::new(),
     };
     let sockets: Vec<&OpenSocket> = sockets.iter().collect();
     warnings_of_exposure(&sockets, host, &around)
@@ -175,7 +174,6 @@ fn pod_is_reachable_from_its_other_containers() {
             routed_loopback: None,
             is_wsl: false,
             own_name: None,
-            masters: HashMap::new(),
         };
         let findings = warnings_of_exposure(&[&socket(text, None)], &host, &around);
         findings.iter().map(ToString::to_string).collect()

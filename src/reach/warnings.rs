@@ -20,8 +20,6 @@ pub(crate) struct Environment {
     pub(super) is_wsl: bool,
     /// The name of this host, with the addresses that `/etc/hosts` has for it.
     pub(super) own_name: Option<(String, Vec<IpAddr>)>,
-    /// The bridges, bonds and teams, each by the names of its ports.
-    pub(super) masters: HashMap<String, String>,
 }
 
 impl Environment {
@@ -43,7 +41,6 @@ impl Environment {
             .iter()
             .any(|socket| is_other_loopback(socket.addr.ip()));
         Self {
-            masters: links.as_ref().map(masters).unwrap_or_default(),
             container: links
                 .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod()))
                 .map(|container| Container {
@@ -64,16 +61,6 @@ fn is_other_loopback(ip: IpAddr) -> bool {
         IpAddr::V6(Ipv6Addr::LOCALHOST),
     ];
     ip.is_loopback() && !localhost.contains(&ip)
-}
-
-/// Returns the bridges, bonds and teams among links, each by the names of its ports.
-fn masters(links: &HashMap<u32, Link>) -> HashMap<String, String> {
-    let ports = links.values().filter_map(|link| {
-        let master = links.get(&link.master)?;
-        let is_switch = master.kind == LinkKind::Switch;
-        is_switch.then(|| (link.name.clone(), master.name.clone()))
-    });
-    ports.collect()
 }
 
 /// Returns the `*` of a `net.ipv4.conf.*.route_localnet` that is known to be set.
@@ -151,7 +138,7 @@ pub(crate) fn warnings_of_exposure(
             continue;
         }
         let target = socket.target(host);
-        if let Some(port) = port_of_switch(&target, device, around) {
+        if let Some(port) = port_of_switch(&target, device, host) {
             add(port);
             continue;
         }
@@ -183,24 +170,26 @@ pub(crate) fn warnings_of_exposure(
     warnings
 }
 
-/// Returns the warning about a socket that is on a port of a bridge, a bond or a team: by its device, or by the zone of a
-/// link-local address. Linux answers for other addresses of a port through what the port is of.
+/// Returns the warning about a socket that is on a port of a bridge, a bond or a team: by its device or its address.
 fn port_of_switch(
     target: &BindTarget,
     device: Option<&str>,
-    around: &Environment,
+    host: &Interfaces,
 ) -> Option<WarningKind> {
-    let zone = match target {
-        BindTarget::Local(local) if local.scope_id().is_some() => {
-            local.interfaces().next().map(Interface::name)
+    let owner = match target {
+        BindTarget::Local(local) if device.is_none() => {
+            let names = || local.interfaces().map(Interface::name);
+            names()
+                .next()
+                .filter(|_| names().all(|name| host.switch_of(name).is_some()))
         }
         _ => None,
     };
-    let interface = device.or(zone)?;
-    let master = around.masters.get(interface)?;
+    let interface = device.or(owner)?;
+    let master = host.switch_of(interface)?;
     Some(WarningKind::PortOfSwitch {
         interface: interface.to_owned(),
-        master: master.clone(),
+        master: master.to_owned(),
     })
 }
 

@@ -35,7 +35,9 @@ pub(crate) use procfs::{
 #[cfg(fuzzing)]
 pub(crate) use properties::parsers_accept_any_bytes;
 pub(super) use rtnetlink::interfaces;
-pub(crate) use rtnetlink::{LocalRoute, device, link, links, local_routes, local_table, vrfs};
+pub(crate) use rtnetlink::{
+    LocalRoute, device, link, links, links_with_ports, local_routes, local_table,
+};
 pub(crate) use sysctl::{
     DEFAULT_PORT_START, Ipv6Switch, accepts_from_vrfs, allows_nonlocal_bind, ephemeral_ports,
     first_unprivileged_port, host_name, interfaces_without_ipv6, ipv6_switch, reserved_ports,

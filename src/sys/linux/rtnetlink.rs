@@ -4,7 +4,7 @@
 //! interface of each address by a scan, and has neither the state of an IPv6 address nor the interface
 //! of one with a label.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -42,6 +42,9 @@ const IFLA_ALT_IFNAME: u16 = 53;
 const IFNAMSIZ: usize = 16;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
+// What the drivers call their kinds of links.
+const VRF: &str = "vrf";
+const SWITCHES: [&str; 4] = ["bridge", "bond", "team", "openvswitch"];
 const IFF_UP: u32 = 1;
 const IFF_LOOPBACK: u32 = 8;
 const IFF_RUNNING: u32 = 0x40;
@@ -142,31 +145,21 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
     Netlink::query(ROUTE, |netlink| links_by(netlink, 0))
 }
 
-/// Reads the interfaces that are a VRF or a port of one, each with the index of the VRF.
-pub(crate) fn vrfs() -> io::Result<Vec<(Link, u32)>> {
+/// Reads all interfaces, by their index, if one of them can have ports: a VRF, a bridge, a bond or a team.
+///
+/// Most hosts have none, and there the kernel describes no interface.
+pub(crate) fn links_with_ports() -> io::Result<HashMap<u32, Link>> {
     Netlink::query(ROUTE, |netlink| {
-        let mut request = vec![0; 16];
-        let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
-        push_attribute(&mut request, IFLA_EXT_MASK, &mask);
-        let mut kind = Vec::new();
-        push_attribute(&mut kind, IFLA_INFO_KIND, b"vrf\0");
-        push_attribute(&mut request, IFLA_LINKINFO, &kind);
-        let request = message(RTM_GETLINK, NLM_F_DUMP, &request);
-        // A kernel that does not know the kind leaves out none.
-        let is_vrf = |link: &Link| link.kind == LinkKind::Vrf;
-        let vrfs = netlink.all(&request, |kind, body| parse_link(kind, body).filter(is_vrf))?;
-        if vrfs.is_empty() {
-            return Ok(Vec::new());
+        for kind in [VRF].iter().chain(&SWITCHES) {
+            // A kernel that does not know the kind leaves out none.
+            let has_ports = |link: &Link| [LinkKind::Vrf, LinkKind::Switch].contains(&link.kind);
+            let parse = |kind, body: &[u8]| parse_link(kind, body).filter(has_ports);
+            let request = link_dump_request(0, Some(kind));
+            if !netlink.all(&request, parse)?.is_empty() {
+                return links_by(netlink, 0);
+            }
         }
-        let vrfs: HashSet<u32> = vrfs.iter().map(|link| link.index).collect();
-        let links = links_by(netlink, 0)?.into_values();
-        let with_vrf = links.filter_map(|link| {
-            let vrf = [link.index, link.master]
-                .into_iter()
-                .find(|index| vrfs.contains(index));
-            Some((link, vrf?))
-        });
-        Ok(with_vrf.collect())
+        Ok(HashMap::new())
     })
 }
 
@@ -210,7 +203,7 @@ fn link_by(netlink: &mut Netlink, index: u32, name: Option<&str>) -> io::Result<
 
 /// Requests the links that have a family, by their index; all links, if it is 0.
 fn links_by(netlink: &mut Netlink, family: u8) -> io::Result<HashMap<u32, Link>> {
-    let links = netlink.all(&link_dump_request(family), parse_link)?;
+    let links = netlink.all(&link_dump_request(family, None), parse_link)?;
     Ok(links.into_iter().map(|link| (link.index, link)).collect())
 }
 
@@ -245,13 +238,18 @@ fn addr_dump_request() -> Vec<u8> {
     message(RTM_GETADDR, NLM_F_DUMP, &[0; 8])
 }
 
-/// Builds the request for all links. For one family, the kernel reports little of each link: of its
-/// kind only loopback, and not where its other end is. It leaves out the links without the family.
-fn link_dump_request(family: u8) -> Vec<u8> {
+/// Builds the request for all links, or for those of a kind. For one family, the kernel reports little of each link: of
+/// its kind only loopback, and not where its other end is. It leaves out the links without the family.
+fn link_dump_request(family: u8, kind: Option<&str>) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[0] = family;
     let mask = RTEXT_FILTER_SKIP_STATS.to_ne_bytes();
     push_attribute(&mut ifinfomsg, IFLA_EXT_MASK, &mask);
+    if let Some(kind) = kind {
+        let mut info = Vec::new();
+        push_attribute(&mut info, IFLA_INFO_KIND, &[kind.as_bytes(), &[0]].concat());
+        push_attribute(&mut ifinfomsg, IFLA_LINKINFO, &info);
+    }
     message(RTM_GETLINK, NLM_F_DUMP, &ifinfomsg)
 }
 
@@ -312,8 +310,8 @@ pub(super) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
                 link.kind = match kind.map(|(_, kind)| text(kind)).as_deref() {
                     Some("tun") => LinkKind::Tun,
-                    Some("vrf") => LinkKind::Vrf,
-                    Some("bridge" | "bond" | "team" | "openvswitch") => LinkKind::Switch,
+                    Some(VRF) => LinkKind::Vrf,
+                    Some(kind) if SWITCHES.contains(&kind) => LinkKind::Switch,
                     _ => LinkKind::Other,
                 };
             }
