@@ -438,6 +438,11 @@ pub(crate) fn open_plan(plan: &Plan, protocol: Protocol, goal: Goal, listens: bo
     opener.open(&plan.sockets)
 }
 
+/// Opens the sockets of a plan for a check, beside those of a process that will have ended.
+pub(crate) fn open_beside(plan: &Plan, protocol: Protocol, outgoing: &Outgoing<'_>) -> Opening {
+    Opener::new(&plan.options, protocol, Goal::Check, outgoing).open(&plan.sockets)
+}
+
 /// Decides whether what came of opening the sockets of a plan is all that is wanted.
 fn opened_of(
     plan: &Plan,

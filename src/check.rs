@@ -1,12 +1,13 @@
 //! What binding would run into, for a configuration before a restart: [`check`].
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 
 use crate::addr::shown;
 use crate::bind::{
-    BindOptions, Goal, OpenedSocket, Opening, Outgoing, Verdict, explain, open_plan,
+    BindOptions, Goal, OpenedSocket, Opening, Outgoing, Verdict, explain, open_beside, open_plan,
 };
 use crate::diagnose;
 use crate::diagnosis::{
@@ -15,6 +16,7 @@ use crate::diagnosis::{
 use crate::interfaces::Interfaces;
 use crate::plan::{Draft, Plan, Settings, ToSettings};
 use crate::reach::OpenSocket;
+use crate::sys;
 use crate::target::SnapshotCache;
 use crate::target::{BindTarget, Protocol};
 
@@ -88,13 +90,77 @@ impl BindOptions {
     /// ```
     #[must_use]
     pub fn check(&self, settings: impl ToSettings) -> Check {
-        check_settings(self, &Settings::of(&settings), Protocol::Tcp)
+        check_settings(self, &Settings::of(&settings), Protocol::Tcp, None)
     }
 
     /// Reports what [`bind_udp`](Self::bind_udp) of `settings` would run into on this host.
     #[must_use]
     pub fn check_udp(&self, settings: impl ToSettings) -> Check {
-        check_settings(self, &Settings::of(&settings), Protocol::Udp)
+        check_settings(self, &Settings::of(&settings), Protocol::Udp, None)
+    }
+}
+
+/// The sockets that a running server has open, for a check of the settings that it will be started with again.
+///
+/// # Platform notes
+///
+/// Linux and Android.
+///
+/// # Examples
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use bindaddr::BindOptions;
+/// use bindaddr::check::RunningServer;
+///
+/// let listeners = bindaddr::bind("127.0.0.1:0")?;
+/// let text = listeners[0].local_addr().to_string();
+/// let running = RunningServer::of_processes([std::process::id()])?;
+///
+/// let options = BindOptions::new();
+/// assert!(!options.check(&*text).is_ok());
+/// assert!(options.check_beside(&*text, &running).is_ok());
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RunningServer {
+    inodes: HashSet<u64>,
+}
+
+impl RunningServer {
+    /// Reads the sockets that processes have open.
+    ///
+    /// Child processes do not count by themselves.
+    ///
+    /// # Errors
+    ///
+    /// What one of the processes has open cannot be read: it has exited, or belongs to another user. An incomplete set
+    /// is no result.
+    pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> io::Result<Self> {
+        let mut inodes = HashSet::new();
+        for pid in pids {
+            inodes.extend(sys::sockets_of_process(pid)?);
+        }
+        Ok(Self { inodes })
+    }
+}
+
+impl BindOptions {
+    /// Reports what [`bind`](Self::bind) of `settings` would run into once a running server has ended, as
+    /// [`check`](Self::check) does.
+    ///
+    /// If the kernel refuses a socket because its port is in use, and nothing but sockets of the server has the port, the
+    /// socket can be bound. If anything else has the port as well, or that cannot be read, it is an error.
+    #[must_use]
+    pub fn check_beside(&self, settings: impl ToSettings, running: &RunningServer) -> Check {
+        check_settings(self, &Settings::of(&settings), Protocol::Tcp, Some(running))
+    }
+
+    /// Reports what [`bind_udp`](Self::bind_udp) of `settings` would run into once a running server has ended.
+    #[must_use]
+    pub fn check_udp_beside(&self, settings: impl ToSettings, running: &RunningServer) -> Check {
+        check_settings(self, &Settings::of(&settings), Protocol::Udp, Some(running))
     }
 }
 
@@ -111,18 +177,25 @@ impl Plan {
     #[must_use]
     pub fn check(&self) -> Check {
         let host = Interfaces::system().ok();
-        check_plan(self, Vec::new(), self.texts(), Protocol::Tcp, host.as_ref())
+        let texts = self.texts();
+        check_plan(self, Vec::new(), texts, Protocol::Tcp, host.as_ref(), None)
     }
 
     /// Reports what [`bind_udp`](Self::bind_udp) would run into on this host.
     #[must_use]
     pub fn check_udp(&self) -> Check {
         let host = Interfaces::system().ok();
-        check_plan(self, Vec::new(), self.texts(), Protocol::Udp, host.as_ref())
+        let texts = self.texts();
+        check_plan(self, Vec::new(), texts, Protocol::Udp, host.as_ref(), None)
     }
 }
 
-fn check_settings(options: &BindOptions, settings: &Settings<'_>, protocol: Protocol) -> Check {
+fn check_settings(
+    options: &BindOptions,
+    settings: &Settings<'_>,
+    protocol: Protocol,
+    running: Option<&RunningServer>,
+) -> Check {
     let cache = SnapshotCache::default();
     let host = cache.snapshot().ok().cloned();
     let host = host.map(Interfaces::with_system_routes);
@@ -133,6 +206,7 @@ fn check_settings(options: &BindOptions, settings: &Settings<'_>, protocol: Prot
         draft.texts,
         protocol,
         host.as_ref(),
+        running,
     )
 }
 
@@ -143,9 +217,16 @@ fn check_plan(
     texts: Vec<(Position, std::sync::Arc<str>)>,
     protocol: Protocol,
     host: Option<&Interfaces>,
+    running: Option<&RunningServer>,
 ) -> Check {
-    let opening = open_plan(plan, protocol, Goal::Check, true);
-    let outgoing = Outgoing::new(protocol);
+    let mut outgoing = Outgoing::new(protocol);
+    let opening = match running {
+        None => open_plan(plan, protocol, Goal::Check, true),
+        Some(running) => {
+            outgoing.set_closed(running.inodes.clone());
+            open_beside(plan, protocol, &outgoing)
+        }
+    };
     Check::of(plan, errors, texts, protocol, host, opening, &outgoing)
 }
 

@@ -34,6 +34,7 @@ pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
 pub(crate) use evidence::{AddrProbe, Evidence};
 pub(crate) use socket_warnings::{warnings_about_others, warnings_of, warnings_of_socket};
+pub(crate) use sockets::Sockets;
 use sockets::{Held, Holders};
 
 /// A socket that was wanted, and what came of it.

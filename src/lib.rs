@@ -66,7 +66,7 @@
 //! - `socket-activation`: sockets that a service manager hands over.
 //! - `restart`: sockets that this process hands over to the one that replaces it.
 //! - `watch`: notifications when the host's addresses change, and listeners for threads that follow them.
-//! - `cli`: the command `bindaddr`.
+//! - `cli`: the command `bindaddr`, and the module `host`, which lists the listening sockets of this host.
 //!
 //! # Platforms
 //!
@@ -84,6 +84,8 @@ pub mod check;
 mod diagnose;
 pub mod diagnosis;
 mod hint;
+#[cfg(feature = "cli")]
+pub mod host;
 pub mod interfaces;
 pub mod plan;
 pub mod reach;

@@ -1799,6 +1799,7 @@ fn notes_on_routes_that_the_system_does_not_bind_by() {
 fn every_row_of_the_docs_is_tested() {
     let tests = [
         include_str!("diagnosis.rs"),
+        include_str!("own_kernel.rs"),
         include_str!("../src/diagnose/tests.rs"),
     ]
     .concat();

@@ -78,9 +78,19 @@ fn bpf_program_of_a_cgroup() {
     perl.args(["-e", REFUSE_BIND, &libc::SYS_bpf.to_string()]);
     assert!(perl.arg(&cgroup).status().unwrap().success());
     fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
-    for (family, setting) in [("IPv4", "127.0.0.1:8080"), ("IPv6", "[::1]:8080")] {
+    let situations = [
+        (
+            "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv4",
+            "127.0.0.1:8080",
+        ),
+        (
+            "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv6",
+            "[::1]:8080",
+        ),
+    ];
+    for (situation, setting) in situations {
         row(
-            &format!("a BPF program of the cgroup, as by `SocketBindDeny=`, {family}"),
+            situation,
             setting,
             &format!(
                 "cannot listen on {setting}: denied by a BPF program (of this process's cgroup or of a security module); \

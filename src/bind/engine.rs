@@ -593,6 +593,16 @@ impl Opener<'_> {
                 Some(bound.socket),
             )),
             Ok(bound) => Ok(checked(bound)),
+            // A check beside a running server: bind(2) looks at other sockets last, so nothing else is wrong.
+            Err((Step::Bind, error))
+                if Errno::of(&error) == Errno::InUse && self.outgoing.are_of_others(planned) =>
+            {
+                let device = planned.device().map(str::to_owned);
+                Ok(OpenedSocket {
+                    device,
+                    ..opened(planned.addr, Namespace::This, None)
+                })
+            }
             Err(error) => Err(system(error)),
         }
     }

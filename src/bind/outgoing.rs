@@ -11,6 +11,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 use super::Listener;
 use super::listener::{Accepted, KeepAccepted, OwnSocket, accept_waiting};
 use super::socket::{Identity, SocketSpec, has_reuse_port, listen, set_reuse_port};
+use crate::diagnose::Sockets;
 use crate::plan::{Claims, PlannedSocket};
 use crate::sys::{self, SocketFilter, SocketRow};
 use crate::target::{Claim, DeviceIndex, Protocol};
@@ -31,6 +32,8 @@ pub(crate) struct Outgoing<'l> {
     by_port: HashMap<u16, Vec<usize>>,
     /// The owner of new sockets; `None` if it cannot be read.
     new_owner: OnceCell<Option<u32>>,
+    /// The sockets of another process that will have ended.
+    of_others: HashSet<u64>,
     /// What listens on a port; `None` if it cannot be read.
     listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
     /// What was accepted of sockets that listen again, and these could not keep.
@@ -93,10 +96,23 @@ impl<'l> Outgoing<'l> {
             claims: Claims::default(),
             by_port: HashMap::new(),
             new_owner: OnceCell::new(),
+            of_others: HashSet::new(),
             listening: RefCell::default(),
             drained: RefCell::default(),
             shared: RefCell::default(),
         }
+    }
+
+    /// Takes the sockets of another process, by their inodes, for closed.
+    pub(crate) fn set_closed(&mut self, inodes: HashSet<u64>) {
+        self.of_others = inodes;
+    }
+
+    /// Returns `true` if nothing but sockets of that process has the port of a new one.
+    pub(super) fn are_of_others(&self, planned: &PlannedSocket) -> bool {
+        let (claim, port) = (planned.claim(), planned.addr.port());
+        !self.of_others.is_empty()
+            && Sockets::are_only(&self.of_others, self.protocol, claim, port) == Some(true)
     }
 
     /// Returns `true` if sockets of a protocol can be opened beside outgoing ones on this system.
@@ -282,7 +298,8 @@ impl<'l> Outgoing<'l> {
     pub(crate) fn inodes(&self) -> HashSet<u64> {
         let aside = self.sockets.iter().filter(|old| old.has_made_way.get());
         let identities = aside.filter_map(OutgoingSocket::identity);
-        identities.map(|identity| identity.inode).collect()
+        let own = identities.map(|identity| identity.inode);
+        own.chain(self.of_others.iter().copied()).collect()
     }
 
     /// Ends the opening of new sockets.

@@ -152,6 +152,7 @@ impl Draw<'_> {
             device: u32::from(self.below(4)).checked_sub(1),
             uid: self.maybe(Self::number),
             inode: self.below(9).into(),
+            cgroup: None,
         }
     }
 
@@ -172,6 +173,7 @@ impl Draw<'_> {
             running: self.flag(),
             master: self.below(4).into(),
             ends_elsewhere: false,
+            kind_name: String::new(),
             kind: self.one_of([LinkKind::Vrf, LinkKind::Other]),
         }
     }

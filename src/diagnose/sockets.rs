@@ -93,6 +93,25 @@ impl Sockets {
         Ok(new)
     }
 
+    /// Returns `true` if sockets with some inodes are in the way of `claim` on `port`, and no others; `None` if that cannot be
+    /// read.
+    ///
+    /// What no process has open any more makes bind(2) fail for no socket with `SO_REUSEADDR`.
+    pub(crate) fn are_only(
+        inodes: &HashSet<u64>,
+        protocol: Protocol,
+        claim: Claim,
+        port: u16,
+    ) -> Option<bool> {
+        let mut all = Self::default();
+        for filter in [SocketFilter::AcceptClients, SocketFilter::Others] {
+            all.add(sys::sockets(protocol, filter, port).ok()?);
+        }
+        let of_processes: Vec<u64> = all.inodes(claim, port).collect();
+        let are_known = of_processes.iter().all(|inode| inodes.contains(inode));
+        Some(are_known && !of_processes.is_empty())
+    }
+
     pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = SocketRow>) {
         for row in rows {
             let on_port = self.rows.entry(row.port).or_default();

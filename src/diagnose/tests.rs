@@ -69,6 +69,7 @@ fn listener_on(ip: impl Into<IpAddr>) -> SocketRow {
         device: None,
         uid: None,
         inode: 0,
+        cgroup: None,
     }
 }
 

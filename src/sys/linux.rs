@@ -3,6 +3,9 @@
 //! It compiles on every system, so that one check covers it. Elsewhere its functions return an error,
 //! because there is no netlink socket and no `/proc`.
 
+// The units of systemd.
+#[cfg(feature = "cli")]
+mod cgroup;
 // The notifications of rtnetlink.
 #[cfg(all(feature = "watch", target_os = "linux"))]
 mod events;
@@ -26,11 +29,14 @@ mod tests;
 
 use std::io;
 
+#[cfg(feature = "cli")]
+pub(crate) use cgroup::{unit_of, units};
 #[cfg(all(feature = "watch", target_os = "linux"))]
 pub(crate) use events::{AddrEvents, Wakeup};
 pub(crate) use namespace::{Capability, Namespace};
 pub(crate) use procfs::{
     Status, has_ipv4_routes, has_ipv6, has_local_ipv6, ipv6_addrs, open_files, processes_with,
+    sockets_of_process,
 };
 #[cfg(fuzzing)]
 pub(crate) use properties::parsers_accept_any_bytes;
@@ -52,15 +58,14 @@ pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
 /// Reads all sockets of a protocol that a filter selects, those on `port` if it is not 0.
 ///
-/// Where netlink is not available, procfs has them; but it lacks the TCP sockets that are bound and
-/// neither listen nor are connected.
+/// Where netlink is not available, procfs has those that accept clients.
 pub(crate) fn sockets(
     protocol: Protocol,
     filter: SocketFilter,
     port: u16,
 ) -> io::Result<Vec<SocketRow>> {
     sock_diag::sockets(protocol, filter, port).or_else(|error| {
-        if filter == SocketFilter::Others {
+        if filter != SocketFilter::AcceptClients {
             return Err(error);
         }
         let mut rows = procfs::sockets(protocol)?;

@@ -77,6 +77,8 @@ pub(crate) struct SocketRow {
     pub(crate) uid: Option<u32>,
     /// 0 if no process has the socket open any more.
     pub(crate) inode: u64,
+    /// The number of the cgroup that the socket was created in; `None` from procfs and from kernels before 5.7.
+    pub(crate) cgroup: Option<u64>,
 }
 
 impl SocketRow {
@@ -95,7 +97,10 @@ impl SocketRow {
 pub(crate) enum SocketFilter {
     /// Those that [accept clients](SocketRow::accepts_clients), which the kernel finds quickly.
     AcceptClients,
-    /// All others. The kernel walks all its tables for them.
+    /// Those that listen: TCP sockets, and UDP sockets that are not connected.
+    #[cfg_attr(not(feature = "cli"), allow(dead_code))]
+    Listening,
+    /// All but those that accept clients. The kernel walks all its tables for them.
     Others,
 }
 

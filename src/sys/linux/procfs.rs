@@ -132,6 +132,7 @@ pub(super) fn socket(protocol: Protocol, line: &str) -> Option<SocketRow> {
         device: None,
         uid: has_owner(state, inode).then_some(uid),
         inode,
+        cgroup: None,
     })
 }
 
@@ -357,6 +358,11 @@ fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = io::Result<u64>>
             Err(error) => Some(Err(error)),
         }),
     )
+}
+
+/// Reads the inodes of the sockets that a process has open, all of them or none.
+pub(crate) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
+    sockets_of(&pid.to_string())?.collect()
 }
 
 /// Returns the effective user of a process: the second of the four that follow `Uid:`.

@@ -308,10 +308,11 @@ pub(super) fn parse_link(kind: u16, body: &[u8]) -> Option<Link> {
             IFLA_MASTER => link.master = u32_at(value, 0).unwrap_or(0),
             IFLA_LINKINFO => {
                 let kind = attributes(value).find(|(kind, _)| *kind == IFLA_INFO_KIND);
-                link.kind = match kind.map(|(_, kind)| text(kind)).as_deref() {
-                    Some("tun") => LinkKind::Tun,
-                    Some(VRF) => LinkKind::Vrf,
-                    Some(kind) if SWITCHES.contains(&kind) => LinkKind::Switch,
+                link.kind_name = kind.map(|(_, kind)| text(kind)).unwrap_or_default();
+                link.kind = match &*link.kind_name {
+                    "tun" => LinkKind::Tun,
+                    VRF => LinkKind::Vrf,
+                    kind if SWITCHES.contains(&kind) => LinkKind::Switch,
                     _ => LinkKind::Other,
                 };
             }

@@ -11,9 +11,12 @@ const SOCK_DIAG: i32 = 4;
 // linux/sock_diag.h and linux/inet_diag.h
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const INET_DIAG_SKV6ONLY: u16 = 11;
+const INET_DIAG_CGROUP_ID: u16 = 21;
 
 /// The bit of `TCP_LISTEN` of `net/tcp_states.h`.
 const LISTENING: u32 = 1 << 10;
+/// That of `TCP_CLOSE`, which a UDP socket without a peer is in.
+const UNCONNECTED: u32 = 1 << 7;
 
 /// Requests the sockets of a protocol, those on `port` if it is not 0.
 pub(super) fn sockets(
@@ -45,8 +48,9 @@ pub(super) fn request(ipv6: bool, protocol: Protocol, filter: SocketFilter, port
         Protocol::Udp => 17,
     };
     let states = match (filter, protocol) {
-        (SocketFilter::AcceptClients, Protocol::Tcp) => LISTENING,
+        (SocketFilter::AcceptClients | SocketFilter::Listening, Protocol::Tcp) => LISTENING,
         (SocketFilter::AcceptClients, Protocol::Udp) => u32::MAX,
+        (SocketFilter::Listening, Protocol::Udp) => UNCONNECTED,
         (SocketFilter::Others, Protocol::Tcp) => !LISTENING,
         (SocketFilter::Others, Protocol::Udp) => 0,
     };
@@ -67,9 +71,14 @@ pub(super) fn socket(protocol: Protocol, kind: u16, body: &[u8]) -> Option<Socke
     }
     let family = *body.first()?;
     let state = SocketState::of(protocol, *body.get(1)?);
-    let only_v6 = netlink::attributes(body.get(72..)?)
-        .find(|(kind, _)| *kind == INET_DIAG_SKV6ONLY)
-        .and_then(|(_, value)| value.first().map(|only| *only != 0));
+    let (mut only_v6, mut cgroup) = (None, None);
+    for (kind, value) in netlink::attributes(body.get(72..)?) {
+        match kind {
+            INET_DIAG_SKV6ONLY => only_v6 = value.first().map(|only| *only != 0),
+            INET_DIAG_CGROUP_ID => cgroup = value.first_chunk().copied().map(u64::from_ne_bytes),
+            _ => {}
+        }
+    }
     let inode = u64::from(netlink::u32_at(body, 68)?);
     Some(SocketRow {
         protocol,
@@ -80,6 +89,7 @@ pub(super) fn socket(protocol: Protocol, kind: u16, body: &[u8]) -> Option<Socke
         device: Some(netlink::u32_at(body, 40)?),
         uid: netlink::u32_at(body, 64).filter(|_| has_owner(state, inode)),
         inode,
+        cgroup,
     })
 }
 

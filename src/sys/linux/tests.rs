@@ -182,6 +182,7 @@ fn lines_of_proc_are_read() {
             device: None,
             uid: Some(33),
             inode: 4711,
+            cgroup: None,
         }
     );
     let zero = "0".repeat(8);
