@@ -230,6 +230,51 @@ fn check_plan(
     Check::of(plan, errors, texts, protocol, host, opening, &outgoing)
 }
 
+/// Returns the warnings about sockets that can be opened, by their planned addresses.
+fn warnings_of(
+    opened: &[OpenedSocket],
+    host: Option<&Interfaces>,
+    outgoing: &Outgoing<'_>,
+) -> HashMap<SocketAddr, Vec<WarningKind>> {
+    let sockets: Vec<OpenSocket> = opened.iter().map(would_be_open).collect();
+    let warnings = if let Some(host) = host {
+        let mut warnings = diagnose::warnings_of(&sockets, host);
+        warnings.extend(diagnose::warnings_about_others(
+            &sockets,
+            &outgoing.inodes(),
+        ));
+        warnings
+    } else {
+        let of_socket = |socket: &OpenSocket| {
+            let kinds = diagnose::warnings_of_socket(socket, None).into_iter();
+            let addr = socket.addr;
+            kinds.map(move |kind| Warning::new(addr, kind))
+        };
+        sockets.iter().flat_map(of_socket).collect()
+    };
+    let mut by_addr: HashMap<SocketAddr, Vec<WarningKind>> = HashMap::new();
+    for warning in warnings {
+        by_addr
+            .entry(warning.addr())
+            .or_default()
+            .push(warning.into_kind());
+    }
+    by_addr
+}
+
+fn would_be_open(opened: &OpenedSocket) -> OpenSocket {
+    let planned = &opened.planned;
+    OpenSocket {
+        is_open: false,
+        addr: planned.addr,
+        protocol: opened.protocol,
+        only_v6: planned.only_v6,
+        freebind: planned.entry.freebind,
+        device: opened.device.clone(),
+        namespace: opened.namespace,
+    }
+}
+
 /// The result of a [`check`].
 ///
 /// The [`Display`](fmt::Display) form has a line for each setting and each of its sockets, and one for each error and
@@ -281,9 +326,11 @@ impl Check {
                 .binary_search_by_key(&position, |setting| setting.position)
                 .ok()
         };
+        let mut warnings = warnings_of(&opened, host, outgoing);
         for opened in &opened {
             if let Some(at) = at(&settings, opened.planned.position()) {
-                settings[at].add_opened(opened, host);
+                let own = warnings.remove(&opened.planned.addr).unwrap_or_default();
+                settings[at].add_opened(opened, host, own);
             }
         }
         for error in verdict.errors {
@@ -373,9 +420,15 @@ impl CheckedSetting {
         sockets.binary_search_by_key(&place, |socket| socket.place)
     }
 
-    fn add_opened(&mut self, opened: &OpenedSocket, host: Option<&Interfaces>) {
+    fn add_opened(
+        &mut self,
+        opened: &OpenedSocket,
+        host: Option<&Interfaces>,
+        warnings: Vec<WarningKind>,
+    ) {
         let (Ok(at) | Err(at)) = self.find(opened.planned.place);
-        self.sockets.insert(at, CheckedSocket::opened(opened, host));
+        let socket = CheckedSocket::opened(opened, host, warnings);
+        self.sockets.insert(at, socket);
     }
 
     /// Adds an error of the socket at `place`.
@@ -480,23 +533,17 @@ pub struct CheckedSocket {
 }
 
 impl CheckedSocket {
-    fn opened(opened: &OpenedSocket, host: Option<&Interfaces>) -> Self {
+    fn opened(
+        opened: &OpenedSocket,
+        host: Option<&Interfaces>,
+        mut kinds: Vec<WarningKind>,
+    ) -> Self {
         let planned = &opened.planned;
-        let socket = OpenSocket {
-            is_open: false,
-            addr: planned.addr,
-            protocol: opened.protocol,
-            only_v6: planned.only_v6,
-            freebind: planned.entry.freebind,
-            device: opened.device.clone(),
-            namespace: opened.namespace,
-        };
         let mut addr = planned.addr;
         if *planned.ports().start() == 0 {
             // The kernel may choose another one the next time.
             addr.set_port(0);
         }
-        let mut kinds = diagnose::warnings_of_socket(&socket, host);
         if opened.is_sharing_unknown {
             kinds.push(WarningKind::SharingUnknown);
         }
@@ -536,7 +583,7 @@ impl CheckedSocket {
         self.errors.iter().flat_map(SettingError::causes)
     }
 
-    /// Returns the warnings about the socket by itself.
+    /// Returns the warnings about it, as [`Listeners::warnings`](crate::Listeners::warnings) has them of open ones.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

@@ -210,6 +210,14 @@ impl BindTarget {
         self.reach_on_device(port, Protocol::Tcp, self.device(host), host)
     }
 
+    /// Says who can send to a UDP server on `port` of this target.
+    ///
+    /// It differs from [`reach`](Self::reach) where the host has VRFs: `net.ipv4.udp_l3mdev_accept` decides for UDP.
+    #[must_use]
+    pub fn reach_udp(&self, port: u16, host: &Interfaces) -> Reach {
+        self.reach_on_device(port, Protocol::Udp, self.device(host), host)
+    }
+
     /// The same of a socket that is bound to an interface.
     pub(crate) fn reach_on_device(
         &self,

@@ -309,7 +309,7 @@ impl<S: StdSocket> Listeners<S> {
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();
         let mut warnings = diagnose::warnings_of(&sockets, host);
-        warnings.extend(diagnose::warnings_about_others(&sockets));
+        warnings.extend(diagnose::warnings_about_others(&sockets, &HashSet::new()));
         warnings
     }
 }

@@ -1,5 +1,6 @@
 //! Which warnings apply to a socket by itself.
 
+use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::sockets::Sockets;
@@ -81,8 +82,8 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
 }
 
 /// Returns the warnings about other servers on the ports of open sockets: on the other loopback address, which `localhost`
-/// also is, and on the same address by `SO_REUSEPORT`.
-pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
+/// also is, and on the same address by `SO_REUSEPORT`. Those with the inodes of `aside` are left out.
+pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &HashSet<u64>) -> Vec<Warning> {
     // Warnings about more ports than this would not be read.
     const MOST: usize = 64;
     if System::HERE != System::Linux {
@@ -104,7 +105,7 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket]) -> Vec<Warning> {
             !on_port.any(|own| claim_of(own).overlap(*other).is_some())
         });
         let claims: Vec<Claim> = other.into_iter().chain([own]).collect();
-        let Ok(listening) = Sockets::listening(port, &claims) else {
+        let Ok(listening) = Sockets::listening(port, &claims, aside) else {
             continue;
         };
         let holder_of = |claim: Claim, is_wanted: fn(&Holder) -> bool| {

@@ -80,13 +80,10 @@ impl Holders {
 
 impl Sockets {
     /// Reads the TCP sockets that listen on a port, and who has those in the way of some claims.
-    pub(crate) fn listening(port: u16, claims: &[Claim]) -> io::Result<Self> {
+    pub(crate) fn listening(port: u16, claims: &[Claim], aside: &HashSet<u64>) -> io::Result<Self> {
         let mut new = Self::default();
-        new.add(sys::sockets(
-            Protocol::Tcp,
-            SocketFilter::AcceptClients,
-            port,
-        )?);
+        let rows = sys::sockets(Protocol::Tcp, SocketFilter::AcceptClients, port)?;
+        new.add(rows.into_iter().filter(|row| !aside.contains(&row.inode)));
         let inodes = claims.iter().flat_map(|claim| new.inodes(*claim, port));
         let inodes: HashSet<u64> = inodes.collect();
         (new.processes, new.searched) = sys::processes_with(&inodes);

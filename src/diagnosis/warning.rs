@@ -68,6 +68,10 @@ impl Warning {
         &self.kind
     }
 
+    pub(crate) fn into_kind(self) -> WarningKind {
+        self.kind
+    }
+
     /// Returns the name of the kind, by which it can be allowed, for example `global-address`.
     #[must_use]
     pub fn name(&self) -> &'static str {

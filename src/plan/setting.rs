@@ -173,6 +173,12 @@ impl<'a> From<(&'a str, u16)> for Setting<'a> {
     }
 }
 
+impl From<(String, u16)> for Setting<'_> {
+    fn from((host, port): (String, u16)) -> Self {
+        Source::Hosts(host.into(), port).into()
+    }
+}
+
 impl Setting<'_> {
     /// Sets for this setting alone whether to bind an address that the host does not have yet, as
     /// [`BindOptions::freebind`](crate::BindOptions::freebind) does for all.

@@ -1,6 +1,8 @@
 //! Made-up hosts and the addresses around them.
 #![allow(dead_code)] // each test file uses its part
 
+#[cfg(feature = "cli")]
+pub(crate) mod command;
 #[cfg(target_os = "linux")]
 pub(crate) mod features;
 pub(crate) mod netns;

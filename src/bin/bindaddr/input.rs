@@ -1,64 +1,54 @@
-//! The settings among the arguments: texts, lists of them, and files.
+//! The settings among the arguments: texts, and those of files.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::fmt::Display;
-use std::fs;
-use std::io::{self, Read};
-use std::path::Path;
-
-use bindaddr::addr::{EntryError, ParseErrorKind};
+use bindaddr::plan::Setting;
 use bindaddr::{ListenAddr, ListenAddrs};
-use serde_json::Value;
 
-/// Returns the entries of a text, which may be a list, as they are written. What stands between
-/// two commas is at least one, if an empty one.
-///
-/// What is wrong with an entry is reported on its own line, except what is wrong only in this list.
-fn entries(text: &str) -> io::Result<Vec<String>> {
-    let text = &*without_credentials(text);
-    if let Err(err) = text.parse::<ListenAddrs>() {
-        let mut faults = err.errors().iter().map(EntryError::error);
-        if let Some(err) = faults.find(|err| err.kind() == ParseErrorKind::PortAlone) {
-            return Err(wrong(text, err));
-        }
-    }
-    let between = text.split(',');
-    let entries = between.flat_map(|between| {
-        let empty = between.trim_ascii().is_empty().then_some("");
-        between.split_ascii_whitespace().chain(empty)
-    });
-    Ok(entries.map(str::to_owned).collect())
+use crate::arguments::Keys;
+use crate::files::{self, Content, Directive, FileError, Format, NotChecked, Scalar, Value};
+
+/// A setting of the arguments, or of a file.
+pub(crate) struct Found {
+    /// Where it stands, if it is of a file.
+    pub(crate) place: Option<Place>,
+    pub(crate) written: String,
+    pub(crate) means: Result<Meaning, Unchecked>,
 }
 
-/// Returns a text that has a URL without its user name and password, which a `,` in them would otherwise take apart.
-fn without_credentials(text: &str) -> Cow<'_, str> {
-    match text.parse::<ListenAddr>() {
-        Err(err) if text.contains("//") => err.without_credentials().into_owned().into(),
-        _ => text.into(),
-    }
+/// What the crate is given for a setting.
+pub(crate) struct Meaning {
+    pub(crate) udp: bool,
+    pub(crate) settings: Vec<Setting<'static>>,
 }
 
-/// Returns the entries of each text, one after another.
-pub(crate) fn entries_of_each(
-    texts: impl IntoIterator<Item = impl AsRef<str>>,
-) -> io::Result<Vec<String>> {
-    let entries = texts.into_iter().map(|text| entries(text.as_ref()));
-    Ok(entries.collect::<io::Result<Vec<_>>>()?.concat())
+/// Why the crate is given nothing.
+pub(crate) enum Unchecked {
+    ByFormat(NotChecked),
+    /// It is wrong before any address is read.
+    Wrong(String),
 }
 
-fn wrong(what: &str, err: impl Display) -> io::Error {
-    let what = without_credentials(what);
-    io::Error::new(io::ErrorKind::InvalidData, format!("{what}: {err}"))
+/// The place of a setting in a file.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) file: String,
+    pub(crate) line: usize,
+    pub(crate) key: String,
 }
 
-/// The extensions of files that have settings.
-const EXTENSIONS: [&str; 7] = ["toml", "json", "conf", "cfg", "ini", "txt", "list"];
+/// All that arguments name.
+#[derive(Default)]
+pub(crate) struct Input {
+    pub(crate) found: Vec<Found>,
+    /// Files that could not be read, each with what is wrong.
+    pub(crate) failed: Vec<(String, FileError)>,
+    /// Whether a file is one whose program looks up names.
+    pub(crate) has_lookup: bool,
+}
 
 /// Returns `true` if an argument names a file. What can be read as listen addresses is never one, whatever files
 /// there are: a file that is called `*:80` must not decide on what `*:80` means.
 fn is_file_name(argument: &str) -> bool {
-    let path = Path::new(argument);
+    let path = std::path::Path::new(argument);
     let is_path = ["/", "./", "../"]
         .iter()
         .any(|start| argument.starts_with(start));
@@ -69,116 +59,207 @@ fn is_file_name(argument: &str) -> bool {
     if argument == "-" || is_path {
         return true;
     }
-    let extension = path.extension().and_then(OsStr::to_str);
     // `10.1.2.3/8:80` is a mistake in an address, unless there is such a file.
-    extension.is_some_and(|one| EXTENSIONS.contains(&one))
-        || argument.contains('/') && path.exists()
+    files::is_name_of_settings(argument) || path.exists()
 }
 
-/// A config file is far smaller, and one that never ends takes all memory.
-const MOST: u64 = 1 << 24;
-
-/// Returns what a file has. One that is not a regular file might never end, or never begin.
-fn content_of(argument: &str) -> io::Result<String> {
-    if argument == "-" {
-        return read_most(io::stdin());
-    }
-    // Opened by a shell: `bindaddr check <(generate)`.
-    let fd = ["/dev/fd/", "/proc/self/fd/"]
-        .iter()
-        .find_map(|start| argument.strip_prefix(start));
-    let is_open = argument == "/dev/stdin" || fd.is_some_and(|fd| fd.parse::<u32>().is_ok());
-    if !fs::metadata(argument)?.is_file() && !is_open {
-        return Err(io::Error::other("not a regular file"));
-    }
-    read_most(fs::File::open(argument)?)
-}
-
-fn read_most(from: impl Read) -> io::Result<String> {
-    let mut content = String::new();
-    let read = from.take(MOST + 1).read_to_string(&mut content)?;
-    if u64::try_from(read).is_ok_and(|read| read <= MOST) {
-        Ok(content)
-    } else {
-        Err(io::Error::other(format!("larger than {} MiB", MOST >> 20)))
-    }
-}
-
-/// Returns the entries of an argument, which may be a file.
-pub(crate) fn entries_of(argument: &str, key: &str) -> io::Result<Vec<String>> {
-    if !is_file_name(argument) {
-        return entries(argument);
-    }
-    let extension = Path::new(argument).extension().and_then(OsStr::to_str);
-    let content = content_of(argument).map_err(|err| match err.kind() {
-        io::ErrorKind::NotFound => wrong(argument, "no such file"),
-        _ => wrong(argument, err),
-    })?;
-    let config: Value = match extension {
-        Some("toml") => {
-            toml::from_str(&content).map_err(|err| wrong(argument, at_line(&content, &err)))?
+/// Reads the settings that arguments name. A bad file does not hide the others.
+pub(crate) fn read(arguments: &[String], keys: &Keys) -> Input {
+    let mut input = Input::default();
+    for argument in arguments {
+        if !is_file_name(argument) {
+            input.found.push(Found::of_argument(argument, keys));
+            continue;
         }
-        Some("json") => serde_json::from_str(&content).map_err(|err| wrong(argument, err))?,
-        _ => {
-            let lines = content.lines().map(without_remark);
-            let texts = lines.filter(|line| !line.trim().is_empty());
-            let found = entries_of_each(texts)?;
-            if found.is_empty() {
-                return Err(wrong(argument, "it contains no listen address"));
-            }
-            return Ok(found);
+        let read = files::read(argument, keys.format);
+        let read = read.and_then(|(format, content)| input.add(argument, format, content, keys));
+        if let Err(err) = read {
+            input.failed.push((argument.clone(), err));
         }
-    };
-    let mut found = Vec::new();
-    if !collect(&config, key, &mut found) {
-        let what = format!("`{key}` must be a string, a port number, or an array of these");
-        return Err(wrong(argument, what));
     }
-    if found.is_empty() {
-        return Err(wrong(
-            argument,
-            format!("the key `{key}` is not in the file; name another with `--key`"),
-        ));
-    }
-    entries_of_each(found)
+    input
 }
 
-/// Returns a line up to a `#` at its start or after white space.
-fn without_remark(line: &str) -> &str {
-    let starts = |(at, _): &(usize, &str)| *at == 0 || line[..*at].ends_with(char::is_whitespace);
-    let remark = line.match_indices('#').find(starts);
-    remark.map_or(line, |(at, _)| &line[..at])
-}
-
-/// Writes an error with its line, which is not shown itself, because it may have a password.
-fn at_line(content: &str, err: &toml::de::Error) -> String {
-    let start = err.span().map_or(0, |span| span.start);
-    let before = content.get(..start).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    format!("line {line}: {}", err.message())
-}
-
-/// Collects the texts and ports below each `key`, and tells whether there is nothing else.
-fn collect(value: &Value, key: &str, found: &mut Vec<String>) -> bool {
-    match value {
-        Value::Object(fields) => fields.iter().all(|(name, value)| {
-            if name == key && !value.is_object() {
-                collect_all(value, found)
-            } else {
-                collect(value, key, found)
+impl Input {
+    fn add(
+        &mut self,
+        file: &str,
+        format: Format,
+        content: Content,
+        keys: &Keys,
+    ) -> Result<(), FileError> {
+        let found = match content {
+            Content::Directives(directives) => {
+                self.has_lookup |= format == Format::Nginx;
+                of_directives(file, directives, keys)
             }
+            Content::Values(values) => of_values(file, &values, keys)?,
+        };
+        if found.is_empty() {
+            return Err(FileError::new(match format {
+                Format::Systemd => "it has no `ListenStream=` and no `ListenDatagram=`",
+                Format::Nginx => "it has no `listen` directive",
+                _ => "it contains no listen address",
+            }));
+        }
+        self.found.extend(found);
+        Ok(())
+    }
+}
+
+fn of_directives(file: &str, directives: Vec<Directive>, keys: &Keys) -> Vec<Found> {
+    let found = directives.into_iter().map(|directive| Found {
+        place: Some(Place {
+            file: file.to_owned(),
+            line: directive.line,
+            key: directive.key.to_owned(),
         }),
-        Value::Array(values) => values.iter().all(|value| collect(value, key, found)),
-        _ => true,
+        means: match directive.means {
+            Err(why) => Err(Unchecked::ByFormat(why)),
+            Ok(means) => {
+                let with_options = |setting: Setting<'static>| {
+                    let setting = if means.freebind {
+                        setting.freebind(true)
+                    } else {
+                        setting
+                    };
+                    means.device.iter().fold(setting, Setting::device)
+                };
+                let settings = settings_of(&means.text, keys).into_iter();
+                Ok(Meaning {
+                    udp: means.udp,
+                    settings: settings.map(with_options).collect(),
+                })
+            }
+        },
+        written: directive.written,
+    });
+    found.collect()
+}
+
+fn of_values(file: &str, values: &[Value], keys: &Keys) -> Result<Vec<Found>, FileError> {
+    let wanted: Vec<&Value> = values
+        .iter()
+        .filter(|value| value.is_of(&keys.key))
+        .collect();
+    if wanted.is_empty() {
+        return Err(FileError::new(format!(
+            "the key `{}` is not in the file; {}",
+            keys.key,
+            of_known(values)
+        )));
+    }
+    let ports = match &keys.port_key {
+        Some(key) => {
+            let ports: Vec<&Value> = values.iter().filter(|value| value.is_of(key)).collect();
+            if ports.is_empty() {
+                let text = format!("the key `{key}` of `--port-key` is not in the file");
+                return Err(FileError::new(text));
+            }
+            Some(ports)
+        }
+        None => None,
+    };
+    let found = wanted.into_iter().map(|value| {
+        let (written, means) = match &value.scalar {
+            Scalar::Other => {
+                let what = "it must be a text, a port number, or an array of these";
+                (String::new(), Err(Unchecked::Wrong(what.to_owned())))
+            }
+            Scalar::Text(text) | Scalar::Number(text) => {
+                let means = match &ports {
+                    None => Ok(settings_of(text, keys)),
+                    Some(ports) => with_port_of(value, text, ports),
+                };
+                let means = means.map_err(Unchecked::Wrong);
+                let means = means.map(|settings| Meaning {
+                    udp: false,
+                    settings,
+                });
+                (text.clone(), means)
+            }
+        };
+        Found {
+            place: Some(Place {
+                file: file.to_owned(),
+                line: value.line,
+                key: value.to_string(),
+            }),
+            written,
+            means,
+        }
+    });
+    Ok(found.collect())
+}
+
+/// Names the keys that a file has.
+fn of_known(values: &[Value]) -> String {
+    const MOST: usize = 10;
+    let mut keys: Vec<String> = Vec::new();
+    for value in values {
+        let key = format!("`{}`", value.keys());
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    match keys.len() {
+        0 => "it has no key".to_owned(),
+        count if count > MOST => {
+            format!(
+                "`--key` names another: {} and {} more",
+                keys[..MOST].join(", "),
+                count - MOST
+            )
+        }
+        _ => format!("`--key` names another: {}", keys.join(", ")),
     }
 }
 
-fn collect_all(value: &Value, found: &mut Vec<String>) -> bool {
-    match value {
-        Value::String(text) => found.push(text.clone()),
-        Value::Number(port) => found.push(port.to_string()),
-        Value::Array(values) => return values.iter().all(|value| collect_all(value, found)),
-        _ => return false,
+/// Returns the setting of a host whose port is the value of another key: the one that is closest to it.
+fn with_port_of(
+    host: &Value,
+    text: &str,
+    ports: &[&Value],
+) -> Result<Vec<Setting<'static>>, String> {
+    let Some(closest) = ports.iter().max_by_key(|port| port.shared_with(host)) else {
+        return Ok(Vec::new());
+    };
+    let port = match &closest.scalar {
+        Scalar::Text(port) | Scalar::Number(port) => port.trim().parse::<u16>().ok(),
+        Scalar::Other => None,
+    };
+    let port = port.ok_or_else(|| {
+        format!(
+            "`{closest}` on line {} is not a port (a number from 0 to 65535)",
+            closest.line
+        )
+    })?;
+    Ok(vec![Setting::from((text.to_owned(), port))])
+}
+
+/// Returns what the crate is given for a text.
+fn settings_of(text: &str, keys: &Keys) -> Vec<Setting<'static>> {
+    if let Some(port) = keys.port {
+        return vec![Setting::from((text.to_owned(), port))];
     }
-    true
+    let with_default = keys
+        .default_port
+        .and_then(|port| ListenAddrs::parse_with_default_port(text, port).ok());
+    match with_default {
+        Some(addrs) => addrs.iter().cloned().map(ListenAddr::into).collect(),
+        None => vec![Setting::from(text.to_owned())],
+    }
+}
+
+impl Found {
+    pub(crate) fn of_argument(text: &str, keys: &Keys) -> Self {
+        Self {
+            place: None,
+            written: text.to_owned(),
+            means: Ok(Meaning {
+                udp: false,
+                settings: settings_of(text, keys),
+            }),
+        }
+    }
 }

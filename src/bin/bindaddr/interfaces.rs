@@ -3,39 +3,81 @@
 use std::io;
 
 use bindaddr::Interfaces;
-use bindaddr::interfaces::{AddrState, InterfaceAddr};
-use serde_json::to_value;
+use bindaddr::host::{self, Link};
+use bindaddr::interfaces::{AddrState, Interface, InterfaceAddr};
+use serde_json::{Value, json};
 
-use crate::output::Output;
+use crate::output::{Output, shown};
 
-pub(crate) fn list(output: &mut Output, json: bool) -> io::Result<bool> {
-    let host = Interfaces::system().map_err(io::Error::other)?;
+pub(crate) fn list(output: &mut Output, json: bool) -> io::Result<()> {
+    let snapshot = Interfaces::system().map_err(io::Error::other)?;
+    // Elsewhere than on Linux only those with an address are known.
+    let links = host::links().unwrap_or_default();
+    let all: Vec<(Option<&Link>, Option<&Interface>)> = if links.is_empty() {
+        snapshot
+            .iter()
+            .map(|interface| (None, Some(interface)))
+            .collect()
+    } else {
+        let with_addrs = |link| (Some(link), snapshot.by_name(Link::name(link)));
+        links.iter().map(with_addrs).collect()
+    };
     if json {
-        output.json(&to_value(&host)?)?;
-        return Ok(true);
+        let values = all.iter().map(|(link, interface)| value(*link, *interface));
+        return output.json(&Value::Array(values.collect()));
     }
-    let rows = host.iter().flat_map(|interface| {
-        let name = interface.name().escape_debug().to_string();
-        let index = interface.index().map(|index| index.to_string());
-        let running = if interface.is_running() { "yes" } else { "no" };
-        let of_interface = [name, index.unwrap_or_default(), running.to_owned()];
-        let blank = ["", "", ""].map(str::to_owned);
-        let firsts = std::iter::once(of_interface).chain(std::iter::repeat(blank));
-        let addrs = interface.addrs().iter();
-        addrs.zip(firsts).map(|(addr, [name, index, running])| {
-            [name, index, running, addr.to_string(), remarks(addr)]
+    let rows = all.iter().flat_map(|(link, interface)| {
+        let name = link.map(Link::name).or(interface.map(Interface::name));
+        let index = link
+            .map(Link::index)
+            .or(interface.and_then(Interface::index));
+        let first = [
+            shown(name.unwrap_or_default()),
+            index.map(|index| index.to_string()).unwrap_or_default(),
+            state(*link, *interface).to_owned(),
+            link.map(Link::kind).unwrap_or_default().to_owned(),
+            link.and_then(Link::master).map(shown).unwrap_or_default(),
+        ];
+        let addrs = interface.map(Interface::addrs).unwrap_or_default();
+        // One without an address has a row all the same.
+        let rows = addrs.len().max(1);
+        (0..rows).map(move |row| {
+            let [name, index, state, kind, master] = match row {
+                0 => first.clone(),
+                _ => Default::default(),
+            };
+            let addr = addrs.get(row);
+            let text = addr.map(InterfaceAddr::to_string).unwrap_or_default();
+            let remarks = addr.map(remarks).unwrap_or_default();
+            [name, index, state, kind, master, text, remarks]
         })
     });
-    let titles = ["NAME", "INDEX", "RUNNING", "ADDRESS", ""].map(str::to_owned);
-    let rows: Vec<[String; 5]> = std::iter::once(titles).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let [w0, w1, w2, w3] = [0, 1, 2, 3].map(|column| width(column).unwrap_or(0));
-    for [name, index, running, addr, remarks] in &rows {
-        output.row(&format!(
-            "{name:<w0$}  {index:>w1$}  {running:<w2$}  {addr:<w3$}  {remarks}"
-        ))?;
+    let titles = ["NAME", "INDEX", "STATE", "KIND", "MASTER", "ADDRESS", ""];
+    output.table(titles, rows.collect())
+}
+
+fn state(link: Option<&Link>, interface: Option<&Interface>) -> &'static str {
+    let is_up = link.map(Link::is_up).or(interface.map(Interface::is_up));
+    let is_running = link.map(Link::is_running);
+    let is_running = is_running.or(interface.map(Interface::is_running));
+    match (is_up, is_running) {
+        (Some(false), _) => "down",
+        (_, Some(false)) => "no carrier",
+        _ => "up",
     }
-    Ok(true)
+}
+
+fn value(link: Option<&Link>, interface: Option<&Interface>) -> Value {
+    let mut value = match interface {
+        Some(interface) => json!(interface),
+        None => json!({
+            "name": link.map(Link::name), "index": link.map(Link::index), "addrs": [],
+            "up": link.map(Link::is_up), "running": link.map(Link::is_running),
+        }),
+    };
+    value["kind"] = link.map(Link::kind).filter(|kind| !kind.is_empty()).into();
+    value["master"] = link.and_then(Link::master).into();
+    value
 }
 
 /// What is odd about an address.

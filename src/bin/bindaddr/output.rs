@@ -1,7 +1,8 @@
-//! What is written: lines of 80 columns, in colour where a terminal wants it.
+//! What is written: lines as wide as the terminal, in colour where a terminal wants it.
 
+use std::collections::HashMap;
 use std::fmt::Display;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
@@ -9,11 +10,17 @@ use bindaddr::ListenAddr;
 use bindaddr::diagnosis::{Hint, HintKind};
 use serde_json::Value;
 
-const WIDTH: usize = 80;
 const HEADING: Style = Style::new().bold();
+/// What stands in front of the text of a line.
+const INDENT: usize = 11;
 
 /// The standard output.
-pub(crate) struct Output(AutoStream<io::Stdout>);
+pub(crate) struct Output {
+    stream: AutoStream<io::Stdout>,
+    /// `None` where lines are not wrapped.
+    width: Option<usize>,
+    users: Users,
+}
 
 /// What stands in front of a line.
 #[derive(Clone, Copy)]
@@ -22,7 +29,8 @@ pub(crate) enum Label {
     Binds,
     OpenTo,
     Absent,
-    Error,
+    Skipped,
+    Problem,
     Hint,
     Warning,
 }
@@ -35,7 +43,8 @@ impl Label {
             Self::Binds => ("binds", Style::new()),
             Self::OpenTo => ("open to", Style::new()),
             Self::Absent => ("absent", colour(AnsiColor::Yellow)),
-            Self::Error => ("error", colour(AnsiColor::Red).bold()),
+            Self::Skipped => ("skipped", Style::new()),
+            Self::Problem => ("problem", colour(AnsiColor::Red).bold()),
             Self::Hint => ("hint", colour(AnsiColor::Cyan)),
             Self::Warning => ("warning", colour(AnsiColor::Yellow)),
         }
@@ -45,25 +54,28 @@ impl Label {
 impl Output {
     /// Colours go to a terminal alone, and not where `NO_COLOR` is set (no-color.org).
     pub(crate) fn new() -> Self {
-        Self(AutoStream::auto(io::stdout()))
+        Self {
+            stream: AutoStream::auto(io::stdout()),
+            width: width(),
+            users: Users::default(),
+        }
     }
 
     pub(crate) fn heading(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.0, "{HEADING}{text}{HEADING:#}")
+        writeln!(self.stream, "{HEADING}{text}{HEADING:#}")
     }
 
-    /// Writes a line behind its label, and as many more as it takes.
+    /// Writes a line behind its label, and on a terminal as many more as it takes.
     pub(crate) fn line(&mut self, label: Label, text: impl Display) -> io::Result<()> {
         let (label, style) = label.text();
-        let text = text.to_string();
-        // An address or a command is not cut.
-        let options = textwrap::Options::new(WIDTH - 11)
-            .break_words(false)
-            .word_separator(textwrap::WordSeparator::AsciiSpace)
-            .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        let mut lines = textwrap::wrap(&text, options).into_iter();
+        let text = self.users.named(&text.to_string());
+        let mut lines = match self.width {
+            Some(width) => wrapped(&text, width.saturating_sub(INDENT)),
+            None => vec![text],
+        }
+        .into_iter();
         let first = lines.next().unwrap_or_default();
-        writeln!(self.0, "  {style}{label:<7}{style:#}  {first}")?;
+        writeln!(self.stream, "  {style}{label:<7}{style:#}  {first}")?;
         lines.try_for_each(|line| self.plain(line))
     }
 
@@ -81,26 +93,117 @@ impl Output {
 
     /// Writes a line below one with a label, as it is.
     pub(crate) fn plain(&mut self, text: impl Display) -> io::Result<()> {
-        writeln!(self.0, "           {text}")
+        writeln!(self.stream, "{:INDENT$}{text}", "")
     }
 
     /// Writes a line as it is.
     pub(crate) fn row(&mut self, text: &str) -> io::Result<()> {
-        writeln!(self.0, "{}", text.trim_end())
+        writeln!(self.stream, "{}", text.trim_end())
+    }
+
+    /// Writes rows below their titles, in columns as wide as what they have.
+    pub(crate) fn table<const N: usize>(
+        &mut self,
+        titles: [&str; N],
+        rows: Vec<[String; N]>,
+    ) -> io::Result<()> {
+        let rows: Vec<[String; N]> = [titles.map(str::to_owned)]
+            .into_iter()
+            .chain(rows)
+            .collect();
+        let mut widths = [0; N];
+        for row in &rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.chars().count().max(*width);
+            }
+        }
+        for row in &rows {
+            let cells = row.iter().zip(widths);
+            let cells = cells.map(|(cell, width)| format!("{cell:<width$}"));
+            self.row(&cells.collect::<Vec<_>>().join("  "))?;
+        }
+        Ok(())
+    }
+
+    /// Returns the name of a user, or the number.
+    pub(crate) fn user(&mut self, uid: u32) -> String {
+        self.users.name(uid).unwrap_or_else(|| uid.to_string())
     }
 
     pub(crate) fn json(&mut self, value: &Value) -> io::Result<()> {
         // JSON leaves those beyond ASCII as they are.
         let lines: Vec<String> = format!("{value:#}").lines().map(shown).collect();
-        writeln!(self.0, "{}", lines.join("\n"))
+        writeln!(self.stream, "{}", lines.join("\n"))
     }
+
+    /// Writes a value on a line of its own, at once.
+    pub(crate) fn json_line(&mut self, value: &Value) -> io::Result<()> {
+        writeln!(self.stream, "{}", shown(&value.to_string()))?;
+        self.stream.flush()
+    }
+}
+
+/// Returns the width of lines: `COLUMNS` if it is set, else that of the terminal; `None` elsewhere, so that a search finds a
+/// whole sentence.
+fn width() -> Option<usize> {
+    let columns = std::env::var("COLUMNS").ok();
+    let columns = columns.and_then(|columns| columns.trim().parse().ok());
+    let columns = columns.filter(|columns: &usize| *columns > 0);
+    columns.or_else(|| io::stdout().is_terminal().then(textwrap::termwidth))
+}
+
+fn wrapped(text: &str, width: usize) -> Vec<String> {
+    // An address or a command is not cut.
+    let options = textwrap::Options::new(width.max(20))
+        .break_words(false)
+        .word_separator(textwrap::WordSeparator::AsciiSpace)
+        .word_splitter(textwrap::WordSplitter::NoHyphenation);
+    let lines = textwrap::wrap(text, options).into_iter();
+    lines.map(std::borrow::Cow::into_owned).collect()
+}
+
+/// The names of users.
+#[derive(Default)]
+struct Users(HashMap<u32, Option<String>>);
+
+impl Users {
+    fn name(&mut self, uid: u32) -> Option<String> {
+        self.0.entry(uid).or_insert_with(|| user_name(uid)).clone()
+    }
+
+    /// Writes names behind the numbers of users, as id(1) does: `uid 33 (www-data)`.
+    fn named(&mut self, text: &str) -> String {
+        let mut parts = text.split("uid ");
+        let mut named = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, rest) = part.split_at(digits);
+            named.push_str("uid ");
+            named.push_str(number);
+            let name = number.parse().ok().and_then(|uid| self.name(uid));
+            named.extend(name.map(|name| format!(" ({name})")));
+            named.push_str(rest);
+        }
+        named
+    }
+}
+
+#[cfg(unix)]
+fn user_name(uid: u32) -> Option<String> {
+    let user = uzers::get_user_by_uid(uid)?;
+    Some(shown(&user.name().to_string_lossy()))
+}
+
+#[cfg(not(unix))]
+fn user_name(_: u32) -> Option<String> {
+    None
 }
 
 /// Returns a setting as it can be shown, without the user name and the password that a URL may have.
 pub(crate) fn setting(text: &str) -> String {
     match text.parse::<ListenAddr>() {
-        Ok(_) => shown(text),
-        Err(err) => shown(&err.without_credentials()),
+        Err(err) if text.contains('@') || text.contains("//") => shown(&err.without_credentials()),
+        Ok(_) | Err(_) => shown(text),
     }
 }
 

@@ -2,82 +2,161 @@
 
 use std::io;
 
+use bindaddr::diagnosis::Warning;
 use bindaddr::reach::{Reach, ReachableAddr};
-use bindaddr::{BindTarget, Exposure, Interfaces, ListenAddr};
+use bindaddr::{BindOptions, BindTarget, Exposure, Interfaces, ListenAddr, ListenAddrs};
 use serde_json::{Value, json};
 
-use crate::input::entries_of_each;
+use crate::Verdict;
+use crate::arguments;
 use crate::output::{Label, Output, setting};
+use crate::settings::named;
 
-pub(crate) fn tell(
-    output: &mut Output,
-    texts: &[String],
-    scheme: Option<&str>,
-    at_most: Option<Exposure>,
-    json: bool,
-) -> io::Result<bool> {
+/// Who could connect to a text.
+#[derive(Default)]
+struct Reached {
+    reaches: Vec<Reach>,
+    warnings: Vec<Warning>,
+}
+
+impl Reached {
+    fn exposure(&self) -> Option<Exposure> {
+        self.reaches.iter().map(Reach::exposure).max()
+    }
+
+    fn addrs(&self) -> impl Iterator<Item = &ReachableAddr> {
+        self.reaches.iter().flat_map(Reach::addrs)
+    }
+}
+
+pub(crate) fn tell(output: &mut Output, question: &arguments::Reach) -> io::Result<Verdict> {
     let host = Interfaces::system().map_err(io::Error::other)?;
     let host = host.with_system_default_sources();
-    let mut is_ok = true;
+    let mut verdict = Verdict::Good;
     let mut values = Vec::new();
-    for text in entries_of_each(texts)? {
-        let found = reaches(&text, &host);
-        let exposure = found.iter().flatten().map(Reach::exposure).max();
-        // Nobody knows who gets in by a text that stands for nothing.
-        let is_absent = found.as_ref().is_ok_and(Vec::is_empty);
-        let is_too_much =
-            at_most.is_some_and(|most| !is_absent && exposure.is_none_or(|found| found > most));
-        is_ok &= found.is_ok() && !is_too_much;
-        if json {
-            values.push(value(&text, found.as_ref(), exposure));
-            continue;
+    for (text, problem) in entries(&question.texts.texts) {
+        let found = problem.map_or_else(|| reached(&text, &host, question), Err);
+        let too_much = found
+            .as_ref()
+            .ok()
+            .and_then(|found| too_exposed(found, question));
+        let has_warnings = found.as_ref().is_ok_and(|found| !found.warnings.is_empty());
+        let is_denied = has_warnings && question.warnings.are_denied();
+        if found.is_err() || too_much.is_some() || is_denied {
+            verdict = Verdict::Bad;
         }
-        output.heading(setting(&text))?;
-        match found {
-            Ok(_) if is_absent => output.line(Label::Absent, "it is left out here")?,
-            Ok(reaches) => {
-                let is_for_browsers = scheme.is_some_and(is_of_browsers);
-                let dials = reaches.iter().flat_map(Reach::addrs);
-                let dials = dials.filter(|dial| !(is_for_browsers && needs_zone(dial)));
-                let dials: Vec<&ReachableAddr> = dials.collect();
-                for dial in &dials {
-                    let interface = dial.interface().filter(|_| scheme.is_some());
-                    let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
-                    let shown =
-                        scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
-                    output.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
-                }
-                let refused = dials.iter().find(|dial| !dial.is_for_browsers());
-                let refused = refused.map_or(0, |dial| dial.addr().port());
-                if is_for_browsers && refused != 0 {
-                    output.line(Label::Warning, format!("browsers refuse port {refused}"))?;
-                }
-                if let Some(note) = of_port(&text) {
-                    output.line(Label::Warning, note)?;
-                }
-                if let Some(exposure) = exposure {
-                    output.line(Label::OpenTo, exposure)?;
-                }
-                if is_too_much {
-                    output.line(Label::Error, "reachable from more than `--at-most` allows")?;
-                }
-            }
-            Err(problem) => output.line(Label::Error, problem)?,
+        if question.how.json {
+            values.push(value(&text, found.as_ref(), too_much));
+        } else {
+            write(output, &text, &found, too_much, question)?;
         }
     }
-    if json {
+    if question.how.json {
         output.json(&Value::Array(values))?;
     }
-    Ok(is_ok)
+    Ok(verdict)
+}
+
+/// Returns the entries of texts that are lists, each as it is written, with what is wrong with it in its list.
+fn entries(texts: &[String]) -> Vec<(String, Option<String>)> {
+    let of_text = |text: &String| {
+        let errors = match text.parse::<ListenAddrs>() {
+            Ok(_) => Vec::new(),
+            Err(err) => err.errors().to_vec(),
+        };
+        let parts = parts(text).into_iter().enumerate();
+        let parts = parts.map(|(index, part)| {
+            let error = errors.iter().find(|error| error.index() == index);
+            (part, error.map(|error| error.error().to_string()))
+        });
+        parts.collect::<Vec<_>>()
+    };
+    texts.iter().flat_map(of_text).collect()
+}
+
+/// Splits a list. What stands between two commas is at least one entry, if an empty one.
+fn parts(text: &str) -> Vec<String> {
+    // A `,` in the password of a URL would take it apart.
+    if text.contains('@') && text.parse::<ListenAddrs>().is_err() {
+        return vec![text.to_owned()];
+    }
+    let between = text.split(',');
+    let parts = between.flat_map(|between| {
+        let empty = between.trim_ascii().is_empty().then_some("");
+        between.split_ascii_whitespace().chain(empty)
+    });
+    parts.map(str::to_owned).collect()
+}
+
+/// Returns what is beyond the limit: an address, if one is the reason, and how far it reaches.
+fn too_exposed<'a>(
+    found: &'a Reached,
+    question: &arguments::Reach,
+) -> Option<(Option<&'a ReachableAddr>, Exposure)> {
+    let most = question.at_most?.0;
+    // Nobody knows who gets in by a text that stands for nothing.
+    let exposure = found.exposure()?;
+    let farthest = found.addrs().find(|addr| addr.exposure() == exposure);
+    (exposure > most).then_some((farthest, exposure))
+}
+
+fn write(
+    output: &mut Output,
+    text: &str,
+    found: &Result<Reached, String>,
+    too_much: Option<(Option<&ReachableAddr>, Exposure)>,
+    question: &arguments::Reach,
+) -> io::Result<()> {
+    output.heading(setting(text))?;
+    let found = match found {
+        Ok(found) if found.reaches.is_empty() => {
+            return output.line(Label::Absent, "it is left out here");
+        }
+        Ok(found) => found,
+        Err(problem) => return output.line(Label::Problem, problem),
+    };
+    let scheme = question.scheme.as_deref();
+    let is_for_browsers = scheme.is_some_and(is_of_browsers);
+    let dials = found.addrs();
+    let dials = dials.filter(|dial| !(is_for_browsers && needs_zone(dial)));
+    let dials: Vec<&ReachableAddr> = dials.collect();
+    for dial in &dials {
+        let interface = dial.interface().filter(|_| scheme.is_some());
+        let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
+        let shown = scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
+        output.row(&format!("  {shown}{}", interface.unwrap_or_default()))?;
+    }
+    if let Some(exposure) = found.exposure() {
+        output.line(Label::OpenTo, exposure)?;
+    }
+    if let (Some((addr, exposure)), Some(most)) = (too_much, question.at_most.map(|most| most.0)) {
+        let what = addr.map_or_else(|| setting(text), |addr| addr.addr().to_string());
+        let told = format!("{what} is open to {exposure}, and `--at-most` allows {most}");
+        output.line(Label::Problem, told)?;
+    }
+    let refused = dials.iter().find(|dial| !dial.is_for_browsers());
+    let refused = refused.map_or(0, |dial| dial.addr().port());
+    if is_for_browsers && refused != 0 {
+        output.line(Label::Warning, format!("browsers refuse port {refused}"))?;
+    }
+    if let Some(note) = of_port(text) {
+        output.line(Label::Warning, note)?;
+    }
+    found
+        .warnings
+        .iter()
+        .try_for_each(|warning| output.line(Label::Warning, named(warning)))
 }
 
 /// Who could connect to each target of a text, or what is wrong with it.
-fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
-    let addr = text.parse::<ListenAddr>().map_err(|err| err.to_string())?;
+fn reached(text: &str, host: &Interfaces, question: &arguments::Reach) -> Result<Reached, String> {
+    // Without a port it is that of whatever is opened.
+    let addr = text.parse::<ListenAddr>();
+    let addr = addr.map_err(|err| err.to_string())?;
     let targets = match addr.resolve(host) {
         Ok(targets) => targets,
         // It is not bound where this host lacks it.
-        Err(_) if addr.is_optional() => return Ok(Vec::new()),
+        Err(_) if addr.is_optional() => return Ok(Reached::default()),
         Err(err) => return Err(err.to_string()),
     };
     // A local route may bring clients to it, which the snapshot lacks if there are very many.
@@ -92,12 +171,26 @@ fn reaches(text: &str, host: &Interfaces) -> Result<Vec<Reach>, String> {
     let foreign = targets.iter().find(is_out_of_reach);
     match foreign {
         // The kernel decides whether it is bound, as by a local route.
-        Some(_) if addr.is_optional() && is_skipped(text) => Ok(Vec::new()),
+        Some(_) if addr.is_optional() && is_skipped(text, question.how.udp) => {
+            Ok(Reached::default())
+        }
         Some(foreign) if !addr.is_optional() => Err(foreign.to_string()),
-        _ => Ok(targets
-            .iter()
-            .map(|target| target.reach(addr.port(), host))
-            .collect()),
+        _ => {
+            let plan = BindOptions::new().plan_on(&addr, host);
+            let mut warnings = plan.map(|plan| plan.warnings(host)).unwrap_or_default();
+            warnings.retain(|warning| question.warnings.is_shown(warning.name()));
+            let reach = |target: &BindTarget| {
+                if question.how.udp {
+                    target.reach_udp(addr.port(), host)
+                } else {
+                    target.reach(addr.port(), host)
+                }
+            };
+            Ok(Reached {
+                reaches: targets.iter().map(reach).collect(),
+                warnings,
+            })
+        }
     }
 }
 
@@ -124,12 +217,30 @@ fn of_port(text: &str) -> Option<String> {
 }
 
 /// Tells whether an optional text is left out here, as beside others.
-fn is_skipped(text: &str) -> bool {
-    let check = bindaddr::check([text, "localhost:0"]);
+fn is_skipped(text: &str, udp: bool) -> bool {
+    let both = [text, "localhost:0"];
+    let check = if udp {
+        bindaddr::check_udp(both)
+    } else {
+        bindaddr::check(both)
+    };
     !check.settings()[0].skipped().is_empty()
 }
 
-fn value(text: &str, found: Result<&Vec<Reach>, &String>, exposure: Option<Exposure>) -> Value {
-    let dials: Vec<_> = found.into_iter().flatten().flat_map(Reach::addrs).collect();
-    json!({"text": setting(text), "exposure": exposure, "addrs": dials, "problem": found.err()})
+fn value(
+    text: &str,
+    found: Result<&Reached, &String>,
+    too_much: Option<(Option<&ReachableAddr>, Exposure)>,
+) -> Value {
+    let exposure = found.ok().and_then(Reached::exposure);
+    let warnings = found.map(|found| &*found.warnings).unwrap_or_default();
+    let dials: Vec<_> = found.into_iter().flat_map(Reached::addrs).collect();
+    json!({
+        "text": setting(text),
+        "exposure": exposure,
+        "addrs": dials,
+        "problem": found.err(),
+        "is_too_exposed": too_much.is_some(),
+        "warnings": warnings,
+    })
 }

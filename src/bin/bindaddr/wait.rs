@@ -3,49 +3,31 @@
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
-use bindaddr::{BindError, BindOptions, Listener, Listeners};
+use bindaddr::{BindError, BindOptions, Cause, Listener, Listeners};
 use serde_json::{json, to_value};
 
-use crate::How;
-use crate::input::entries_of_each;
-use crate::output::{Label, Output};
+use crate::Verdict;
+use crate::arguments::Wait;
+use crate::output::{Label, Output, setting, shown};
 
-/// Reads a number of seconds, which may have a fraction.
-pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
-    let number = text.parse().ok();
-    let seconds = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
-    seconds.ok_or_else(|| "expected a number of seconds from 0, such as 30 or 0.5".to_owned())
-}
-
-pub(crate) fn wait(
-    output: &mut Output,
-    texts: &[String],
-    options: BindOptions,
-    how: &How,
-) -> io::Result<bool> {
-    let options = if io::stderr().is_terminal() {
-        options.on_wait(|waiting| {
-            // The line is written over, and what ends is written on another.
-            let _ = write!(io::stderr(), "\rwaiting, {:.0?} left ", waiting.left());
-            ControlFlow::Continue(())
-        })
-    } else {
-        options
-    };
-    let texts: Vec<String> = entries_of_each(texts)?;
+pub(crate) fn wait(output: &mut Output, wait: &Wait) -> io::Result<Verdict> {
+    let (texts, how) = (&wait.texts.texts, &wait.how);
+    let options = tell_waiting(BindOptions::new().wait(wait.timeout));
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
-        options.bind_udp(&texts).map(|sockets| addrs(&sockets))
+        options.bind_udp(texts).map(|sockets| addrs(&sockets))
     } else {
-        options.bind(&texts).map(|listeners| addrs(&listeners))
+        options.bind(texts).map(|listeners| addrs(&listeners))
     };
     let waited = begun.elapsed();
-    if io::stderr().is_terminal() {
-        let _ = write!(io::stderr(), "\r\x1b[K");
-    }
-    let is_ok = bound.is_ok();
+    let verdict = if bound.is_ok() {
+        Verdict::Good
+    } else {
+        Verdict::Bad
+    };
     match bound {
         Ok(addrs) if how.json => {
             output.json(&json!({"waited": waited.as_secs_f64(), "addrs": addrs, "error": null}))?;
@@ -62,13 +44,44 @@ pub(crate) fn wait(
         }
         Err(err) => {
             output.heading(format_args!("after {:.1} s", waited.as_secs_f64()))?;
-            output.line(Label::Error, &err)?;
+            for problem in err.errors() {
+                let causes = problem.causes().iter().map(ToString::to_string);
+                let causes = causes.collect::<Vec<_>>().join("; also, ");
+                // Of a text that cannot be read the sentence has it.
+                let told = match problem.cause() {
+                    Cause::InvalidText(_) => causes,
+                    _ => format!("{}: {causes}", setting(problem.text())),
+                };
+                output.line(Label::Problem, told)?;
+            }
             output.hints(&err.hints(), &err.to_string())?;
         }
     }
-    Ok(is_ok)
+    Ok(verdict)
 }
 
 fn addrs<S>(listeners: &Listeners<S>) -> Vec<SocketAddr> {
     listeners.iter().map(Listener::local_addr).collect()
+}
+
+/// Says on the standard error what is waited for: on a terminal on a line that is written over, in a log once.
+pub(crate) fn tell_waiting(options: BindOptions) -> BindOptions {
+    let is_terminal = io::stderr().is_terminal();
+    let is_told = AtomicBool::new(false);
+    options.on_wait(move |waiting| {
+        let left = waiting.left();
+        let for_what = shown(&waiting.error().to_string());
+        if is_terminal {
+            // What ends is written over what is left of the line.
+            let width = textwrap::termwidth().saturating_sub(1);
+            let line = format!("waiting, {:.0} s left: {for_what}", left.as_secs_f64());
+            let line: String = line.chars().take(width).collect();
+            let end = if left.is_zero() { "\r\x1b[K" } else { "" };
+            let _ = write!(io::stderr(), "\r\x1b[K{line}{end}");
+        } else if !is_told.swap(true, Ordering::Relaxed) {
+            let left = left.as_secs_f64();
+            crate::report(&format!("waiting up to {left:.1} s: {for_what}"));
+        }
+        ControlFlow::Continue(())
+    })
 }

@@ -1,0 +1,68 @@
+//! The values of a TOML file.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue, Error};
+
+use super::{FileError, Scalar, Step, Value};
+
+pub(super) fn values(content: &str) -> Result<Vec<Value>, FileError> {
+    let table = DeTable::parse(content).map_err(|err| error(content, &err))?;
+    let mut values = Vec::new();
+    add_table(table.get_ref(), &mut Vec::new(), &mut values);
+    // As the lines are counted once.
+    values.sort_by_key(|value| value.line);
+    let (mut line, mut counted) = (1, 0);
+    for value in &mut values {
+        line += lines_in(content, counted..value.line);
+        counted = value.line;
+        value.line = line;
+    }
+    Ok(values)
+}
+
+fn lines_in(content: &str, bytes: std::ops::Range<usize>) -> usize {
+    let part = content.get(bytes).unwrap_or_default();
+    part.matches('\n').count()
+}
+
+/// Writes an error with its line, which is not shown itself, because it may have a password.
+fn error(content: &str, err: &Error) -> FileError {
+    let start = err.span().map_or(0, |span| span.start);
+    FileError::at(1 + lines_in(content, 0..start), err.message())
+}
+
+/// Adds the values of a table, each with its place in the file in place of the line.
+fn add_table(table: &DeTable<'_>, path: &mut Vec<Step>, values: &mut Vec<Value>) {
+    for (key, value) in table {
+        path.push(Step::Key(key.get_ref().to_string()));
+        add(value, path, values);
+        path.pop();
+    }
+}
+
+fn add(value: &Spanned<DeValue<'_>>, path: &mut Vec<Step>, values: &mut Vec<Value>) {
+    let scalar = match value.get_ref() {
+        DeValue::Table(table) => return add_table(table, path, values),
+        DeValue::Array(array) => {
+            for (index, value) in array.iter().enumerate() {
+                path.push(Step::Index(index));
+                add(value, path, values);
+                path.pop();
+            }
+            return;
+        }
+        DeValue::String(text) => Scalar::Text(text.to_string()),
+        DeValue::Integer(number) => {
+            // As `0x1F90`; a decimal one may have `_` between its digits.
+            let digits = number.as_str().replace('_', "");
+            let number = i64::from_str_radix(&digits, number.radix());
+            number.map_or(Scalar::Other, |number| Scalar::Number(number.to_string()))
+        }
+        _ => Scalar::Other,
+    };
+    values.push(Value {
+        path: path.clone(),
+        line: value.span().start,
+        scalar,
+    });
+}

@@ -1,0 +1,112 @@
+//! `run`: a command that is given open sockets.
+
+use std::fmt::Display;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+
+use bindaddr::restart::Handover;
+use bindaddr::update::StdSocket;
+use bindaddr::{BindError, BindOptions, Exposure, Interfaces, Listeners};
+
+use crate::arguments::{AtMost, Run};
+use crate::output::shown;
+use crate::wait::tell_waiting;
+use crate::{FAILURE, report};
+
+/// The first descriptor behind the standard streams.
+const FIRST: usize = 3;
+
+/// Opens the sockets and executes the command. It returns only if that fails.
+pub(crate) fn run(run: &Run) -> ExitCode {
+    let options = match run.wait {
+        Some(timeout) => tell_waiting(BindOptions::new().wait(timeout)),
+        None => BindOptions::new(),
+    };
+    if let Err(told) = refuse_exposed(run, &options) {
+        return failed(told);
+    }
+    let executed = if run.udp {
+        options
+            .bind_udp(&run.texts.texts)
+            .map(|sockets| execute(run, &sockets))
+    } else {
+        options
+            .bind(&run.texts.texts)
+            .map(|listeners| execute(run, &listeners))
+    };
+    executed.unwrap_or_else(|err| failed_to_bind(&err))
+}
+
+/// Fails if others than wanted could connect, before a socket is open.
+fn refuse_exposed(run: &Run, options: &BindOptions) -> Result<(), String> {
+    let Some(AtMost(most)) = run.at_most else {
+        return Ok(());
+    };
+    let host = Interfaces::system().map_err(|err| err.to_string())?;
+    let host = host.with_system_default_sources();
+    // What has no address yet is decided when it is open.
+    let Ok(plan) = options.plan_on(&run.texts.texts, &host) else {
+        return Ok(());
+    };
+    refuse(plan.exposure(&host), most)
+}
+
+fn refuse(exposure: Exposure, most: Exposure) -> Result<(), String> {
+    if exposure <= most {
+        return Ok(());
+    }
+    Err(format!("open to {exposure}, and `--at-most` allows {most}"))
+}
+
+fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode {
+    let host = Interfaces::system().unwrap_or_default();
+    let exposure = listeners.exposure(&host);
+    if let Some(Err(told)) = run.at_most.map(|most| refuse(exposure, most.0)) {
+        return failed(told);
+    }
+    for (listener, descriptor) in listeners.iter().zip(FIRST..) {
+        report(&format!(
+            "listening on {} (descriptor {descriptor})",
+            listener.local_addr()
+        ));
+    }
+    report(&format!("open to {exposure}"));
+    if run.fd_env.is_some() && listeners.len() > 1 {
+        report("warning: the variable of `--fd-env` has the first descriptor only");
+    }
+    let Some((program, arguments)) = run.command.split_first() else {
+        return failed("there is no command");
+    };
+    let mut command = Command::new(program);
+    command.args(arguments);
+    command.envs(run.fd_env.iter().map(|name| (name, FIRST.to_string())));
+    let mut handover = Handover::new();
+    let passed = handover
+        .add(listeners)
+        .and_then(|()| handover.pass_to(&mut command));
+    if let Err(err) = passed {
+        return failed(err);
+    }
+    // It stays this process.
+    command.env("LISTEN_PID", std::process::id().to_string());
+    let err = command.exec();
+    let name = shown(&program.to_string_lossy());
+    report(&format!("error: cannot run `{name}`: {err}"));
+    // As env(1) and shells have it.
+    ExitCode::from(match err.kind() {
+        io::ErrorKind::NotFound => 127,
+        _ => 126,
+    })
+}
+
+fn failed(told: impl Display) -> ExitCode {
+    report(&format!("error: {told}"));
+    FAILURE
+}
+
+fn failed_to_bind(err: &BindError) -> ExitCode {
+    let lines: Vec<String> = format!("{err:#}").lines().map(shown).collect();
+    failed(lines.join("\n"))
+}

@@ -1,0 +1,127 @@
+//! `watch`: what changes for settings, as the host's addresses come and go.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+
+use bindaddr::diagnosis::SettingError;
+use bindaddr::update::Watch;
+use bindaddr::{BindOptions, Exposure, Interfaces};
+use serde_json::{Value, json};
+
+use crate::arguments;
+use crate::output::{Output, setting};
+
+/// What a setting means at a moment.
+#[derive(Default)]
+struct State {
+    /// The sockets, with their targets.
+    sockets: BTreeMap<SocketAddr, String>,
+    exposure: Option<Exposure>,
+    problem: Option<String>,
+}
+
+/// A difference between two moments.
+enum Event {
+    Added(SocketAddr, String),
+    Removed(SocketAddr),
+    OpenTo(Exposure),
+    Problem(String),
+}
+
+impl State {
+    fn of(text: &str, host: &Interfaces) -> Self {
+        let plan = match BindOptions::new().plan_on(text, host) {
+            Ok(plan) => plan,
+            Err(err) => {
+                let causes: Vec<String> = err
+                    .errors()
+                    .flat_map(SettingError::causes)
+                    .map(ToString::to_string)
+                    .collect();
+                return Self {
+                    problem: Some(causes.join("; also, ")),
+                    ..Self::default()
+                };
+            }
+        };
+        let mut new = Self::default();
+        for socket in plan.sockets() {
+            let target = socket.target(host);
+            if target.is_foreign() {
+                new.problem = Some(target.to_string());
+            } else {
+                new.sockets.insert(socket.addr(), target.to_string());
+            }
+        }
+        new.exposure = (!new.sockets.is_empty()).then(|| plan.exposure(host));
+        new
+    }
+
+    fn since(&self, before: &Self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for addr in before.sockets.keys() {
+            if !self.sockets.contains_key(addr) {
+                events.push(Event::Removed(*addr));
+            }
+        }
+        for (addr, target) in &self.sockets {
+            if before.sockets.get(addr) != Some(target) {
+                events.push(Event::Added(*addr, target.clone()));
+            }
+        }
+        if self.exposure != before.exposure {
+            events.extend(self.exposure.map(Event::OpenTo));
+        }
+        if self.problem != before.problem {
+            events.extend(self.problem.clone().map(Event::Problem));
+        }
+        events
+    }
+}
+
+/// Prints the state of each text, and then each change, for ever.
+pub(crate) fn watch(output: &mut Output, arguments: &arguments::Watch) -> io::Result<Infallible> {
+    let texts = &arguments.texts.texts;
+    // Before the host is read, so that nothing happens unseen in between.
+    let mut watch = Watch::new()?;
+    let mut states: Vec<State> = texts.iter().map(|_| State::default()).collect();
+    loop {
+        let host = Interfaces::system().map_err(io::Error::other)?;
+        let host = host.with_system_default_sources();
+        for (text, state) in texts.iter().zip(&mut states) {
+            let now = State::of(text, &host);
+            for event in now.since(state) {
+                write(output, text, &event, arguments.json)?;
+            }
+            *state = now;
+        }
+        watch.wait(None)?;
+    }
+}
+
+fn write(output: &mut Output, text: &str, event: &Event, json: bool) -> io::Result<()> {
+    let text = setting(text);
+    if json {
+        return output.json_line(&value(&text, event));
+    }
+    let told = match event {
+        Event::Added(addr, target) => format!("{addr} added: {target}"),
+        Event::Removed(addr) => format!("{addr} removed"),
+        Event::OpenTo(exposure) => format!("open to {exposure}"),
+        Event::Problem(problem) => format!("problem: {problem}"),
+    };
+    output.row(&format!("{text}: {told}"))
+}
+
+fn value(text: &str, event: &Event) -> Value {
+    match event {
+        Event::Added(addr, target) => {
+            json!({"text": text, "event": "added", "addr": addr, "meaning": target})
+        }
+        Event::Removed(addr) => json!({"text": text, "event": "removed", "addr": addr}),
+        Event::OpenTo(exposure) => json!({"text": text, "event": "open-to", "exposure": exposure}),
+        Event::Problem(problem) => json!({"text": text, "event": "problem", "problem": problem}),
+    }
+}
