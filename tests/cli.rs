@@ -522,14 +522,50 @@ fn lines_are_wrapped_where_a_width_is_known() {
 }
 
 #[test]
-fn completions_and_a_manual_page_are_written() {
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let (stdout, _, code) = run(&["completions", shell]);
-        assert!(stdout.contains("interfaces") && code == Some(0), "{shell}");
-    }
+fn completions_and_manual_pages_are_written() {
+    in_namespace("completions_and_manual_pages_are_written", || {
+        ip("link add name eth7 type veth peer name far0");
+        ip("link set eth7 up");
+        ip("addr add 192.168.71.67/16 dev eth7");
+        for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+            let (stdout, _, code) = run(&["completions", shell]);
+            assert!(stdout.contains("interfaces") && code == Some(0), "{shell}");
+        }
+        // The words that stand for addresses, and the interfaces of this host.
+        let (stdout, ..) = run(&["completions", "bash"]);
+        assert!(
+            stdout.contains(" localhost _default_ lo eth7\""),
+            "{stdout}"
+        );
+    });
     let (stdout, _, code) = run(&["man"]);
     assert!(
         stdout.contains(".TH bindaddr 1") && code == Some(0),
         "{stdout}"
     );
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("man1");
+    let (stdout, stderr, code) = run(&["man", "--dir", directory.to_str().expect("it is text")]);
+    assert_eq!((&*stdout, &*stderr, code), ("", "", Some(0)));
+    for task in [
+        "explain",
+        "check",
+        "listeners",
+        "reach",
+        "run",
+        "watch",
+        "wait",
+        "interfaces",
+    ] {
+        let page = directory.join(format!("bindaddr-{task}.1"));
+        let page = std::fs::read_to_string(page).expect(task);
+        assert!(page.contains("Examples:"), "{page}");
+        // So has the help.
+        let (help, _, code) = run(&[task, "--help"]);
+        assert!(
+            help.contains(&format!("\nExamples:\n  bindaddr {task} "))
+                || help.contains("\n  sudo "),
+            "{help}"
+        );
+        assert_eq!(code, Some(0));
+    }
 }

@@ -1,15 +1,16 @@
 //! What the command writes with `--json`, held against the schema in the documents.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use boon::{Compiler, Schemas};
 use serde_json::Value;
 
-/// Runs the command that is named in the environment, or that cargo builds.
-fn json(args: &[&str]) -> Value {
-    let mut command = if let Some(built) = std::env::var_os("BINDADDR_COMMAND") {
+/// The command that is named in the environment, or that cargo builds.
+fn bindaddr() -> Command {
+    if let Some(built) = std::env::var_os("BINDADDR_COMMAND") {
         Command::new(built)
     } else {
         let mut command = Command::new(env!("CARGO"));
@@ -25,8 +26,29 @@ fn json(args: &[&str]) -> Value {
         ];
         command.args(run);
         command
-    };
-    let output = command
+    }
+}
+
+/// Returns the first lines of what never ends.
+fn first_lines(count: usize, args: &[&str]) -> Vec<Value> {
+    let mut process = bindaddr()
+        .args(args)
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
+    let lines = lines.take(count).map(|line| {
+        let line = line.expect("it is text");
+        serde_json::from_str(&line).unwrap_or_else(|err| panic!("{line}: {err}"))
+    });
+    let lines = lines.collect();
+    let _ = process.kill();
+    let _ = process.wait();
+    lines
+}
+
+fn json(args: &[&str]) -> Value {
+    let output = bindaddr()
         .args([args[0], "--json"])
         .args(&args[1..])
         .output()
@@ -95,6 +117,31 @@ fn each_subcommand_keeps_to_its_definition() {
     for subcommand in ["explain", "check", "reach"] {
         runs.push((subcommand, [&[subcommand], &texts[..]].concat()));
     }
+    let directory = std::env::temp_dir().join(format!("bindaddr-schema-{}", std::process::id()));
+    fs::create_dir_all(&directory).expect("it is made");
+    let file = |name: &str, content: &str| {
+        let path = directory.join(name);
+        fs::write(&path, content).expect("it is written");
+        path.to_str().expect("it is text").to_owned()
+    };
+    let files = [
+        file("a.toml", "listen = ['127.0.0.1:0', true]\n"),
+        file("a.json", "{\"listen\": [1,]}"),
+        file(
+            "nginx.conf",
+            "include a.conf;\nserver { listen unix:/x; }\n",
+        ),
+    ];
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    runs.push(("check", [&["check"], &files[..]].concat()));
+    runs.push((
+        "failure",
+        vec!["check", "--running", "no-such-process", "127.0.0.1:0"],
+    ));
+    runs.push(("failure", vec!["explain", "--no-such"]));
+    if cfg!(target_os = "linux") {
+        runs.push(("listeners", vec!["listeners"]));
+    }
     for (definition, args) in runs {
         let location = format!("{path}#/$defs/{definition}");
         let schema = compiler
@@ -107,6 +154,16 @@ fn each_subcommand_keeps_to_its_definition() {
             "{args:?}: {:#}\n{value:#}",
             valid.expect_err("it is not")
         );
+    }
+    fs::remove_dir_all(directory).expect("it is there");
+    let location = format!("{path}#/$defs/watch");
+    let schema = compiler
+        .compile(&location, &mut schemas)
+        .expect("it is a schema");
+    let lines = first_lines(3, &["watch", "--json", "127.0.0.1:80", "no-such0:80"]);
+    assert_eq!(lines.len(), 3);
+    for value in lines {
+        assert!(schemas.validate(&value, schema).is_ok(), "{value}");
     }
     // It is strict enough to notice.
     let location = format!("{path}#/$defs/interfaces");

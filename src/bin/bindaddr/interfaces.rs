@@ -68,14 +68,19 @@ fn state(link: Option<&Link>, interface: Option<&Interface>) -> &'static str {
 }
 
 fn value(link: Option<&Link>, interface: Option<&Interface>) -> Value {
+    let kind = link.map(Link::kind).filter(|kind| !kind.is_empty());
     let mut value = match interface {
         Some(interface) => json!(interface),
         None => json!({
-            "name": link.map(Link::name), "index": link.map(Link::index), "addrs": [],
-            "up": link.map(Link::is_up), "running": link.map(Link::is_running),
+            "name": link.map(Link::name),
+            "index": link.map(Link::index),
+            "running": link.map(Link::is_running),
+            "loopback": kind == Some("loopback"),
+            "addrs": [],
         }),
     };
-    value["kind"] = link.map(Link::kind).filter(|kind| !kind.is_empty()).into();
+    value["state"] = state(link, interface).into();
+    value["kind"] = kind.into();
     value["master"] = link.and_then(Link::master).into();
     value
 }
