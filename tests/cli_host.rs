@@ -58,7 +58,7 @@ impl Drop for Server {
     }
 }
 
-/// The command while it watches, which it does for ever.
+/// The subcommand `watch`, which does not end.
 struct Watching(Child);
 
 impl Watching {

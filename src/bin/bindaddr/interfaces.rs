@@ -39,7 +39,7 @@ pub(crate) fn list(output: &mut Output, json: bool) -> io::Result<()> {
             link.and_then(Link::master).map(shown).unwrap_or_default(),
         ];
         let addrs = interface.map(Interface::addrs).unwrap_or_default();
-        // One without an address has a row all the same.
+        // An interface without an address has a row as well.
         let rows = addrs.len().max(1);
         (0..rows).map(move |row| {
             let [name, index, state, kind, master] = match row {

@@ -81,7 +81,7 @@ impl State {
     }
 }
 
-/// Prints the state of each text, and then each change, for ever.
+/// Prints the state of each text, and then each change. It does not end.
 pub(crate) fn watch(output: &mut Output, arguments: &arguments::Watch) -> io::Result<Infallible> {
     let texts = &arguments.texts.texts;
     // Before the host is read, so that nothing happens unseen in between.
