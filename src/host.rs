@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::interfaces::Interfaces;
-use crate::reach::{Exposure, OpenSocket, Reach};
+use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::sys::{self, Namespace, Process, Protocol, Searched, SocketFilter, SocketRow};
 use crate::target::socket_addr;
 
@@ -159,7 +159,7 @@ impl ListeningSocket {
     /// Returns from how far away clients may connect.
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
-        self.reach(host).exposure()
+        Exposures::on(host).of(&self.open_socket())
     }
 
     fn open_socket(&self) -> OpenSocket {

@@ -345,11 +345,11 @@ localhost:8000-8010
   127.0.0.1:8000 from this host, through lo
   [::1]:8000 from this host, through lo
   open to  this host only
-  warning  the port will be the first free one in 8000-8010
+  note     the port will be the first free one in 8000-8010
 127.0.0.1:0
   127.0.0.1:0 from this host, through lo
   open to  this host only
-  warning  port 0: the kernel chooses the port when the server starts
+  note     port 0: the kernel chooses the port when the server starts
 ",
             0,
         );

@@ -153,7 +153,7 @@ fn sockets_of_a_unit_are_read() {
             "  means    this host only, by 127.0.0.1",
             "  binds    127.0.0.1:0",
             "server.socket:10: ListenStream: 127.0.0.1:%i",
-            "  warning  a specifier of the unit, whose value is not known here",
+            "  warning  a specifier of the unit, whose value is not known here (unread)",
         ]
     );
 }

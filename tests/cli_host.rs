@@ -421,6 +421,25 @@ fn warnings_can_be_allowed_and_denied() {
                 "global-address"
             );
         }
+        // Of the command itself.
+        let browser = [
+            "reach",
+            "--scheme",
+            "http",
+            "--deny",
+            "warnings",
+            "127.0.0.1:6000",
+        ];
+        writes(
+            &browser,
+            "127.0.0.1:6000\n  http://127.0.0.1:6000/  (lo)\n  open to  this host only\n  warning  browsers refuse port 6000 \
+             (browser-port)\n",
+            1,
+        );
+        assert_eq!(
+            run(&[&browser[..], &["--allow", "browser-port"]].concat()).2,
+            Some(0)
+        );
         let (stdout, _, code) = run(&["reach", "--deny", "warnings", "198.51.101.7:80"]);
         assert!(stdout.contains("(global-address)"), "{stdout}");
         assert_eq!(code, Some(1));

@@ -32,6 +32,7 @@ pub(crate) enum Label {
     Skipped,
     Problem,
     Hint,
+    Note,
     Warning,
 }
 
@@ -46,6 +47,7 @@ impl Label {
             Self::Skipped => ("skipped", Style::new()),
             Self::Problem => ("problem", colour(AnsiColor::Red).bold()),
             Self::Hint => ("hint", colour(AnsiColor::Cyan)),
+            Self::Note => ("note", Style::new()),
             Self::Warning => ("warning", colour(AnsiColor::Yellow)),
         }
     }

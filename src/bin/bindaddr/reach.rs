@@ -40,7 +40,9 @@ pub(crate) fn tell(output: &mut Output, question: &arguments::Reach) -> io::Resu
             .as_ref()
             .ok()
             .and_then(|found| too_exposed(found, question));
-        let has_warnings = found.as_ref().is_ok_and(|found| !found.warnings.is_empty());
+        let has_warnings = found.as_ref().is_ok_and(|found| {
+            !found.warnings.is_empty() || port_for_no_browser(found, question).is_some()
+        });
         let is_denied = has_warnings && question.warnings.are_denied();
         if found.is_err() || too_much.is_some() || is_denied {
             verdict = Verdict::Bad;
@@ -116,11 +118,7 @@ fn write(
         Err(problem) => return output.line(Label::Problem, problem),
     };
     let scheme = question.scheme.as_deref();
-    let is_for_browsers = scheme.is_some_and(is_of_browsers);
-    let dials = found.addrs();
-    let dials = dials.filter(|dial| !(is_for_browsers && needs_zone(dial)));
-    let dials: Vec<&ReachableAddr> = dials.collect();
-    for dial in &dials {
+    for dial in dials(found, scheme) {
         let interface = dial.interface().filter(|_| scheme.is_some());
         let interface = interface.map(|name| format!("  ({})", name.escape_debug()));
         let shown = scheme.map_or_else(|| format!("{dial:#}"), |scheme| dial.url(scheme));
@@ -134,13 +132,12 @@ fn write(
         let told = format!("{what} is open to {exposure}, and `--at-most` allows {most}");
         output.line(Label::Problem, told)?;
     }
-    let refused = dials.iter().find(|dial| !dial.is_for_browsers());
-    let refused = refused.map_or(0, |dial| dial.addr().port());
-    if is_for_browsers && refused != 0 {
-        output.line(Label::Warning, format!("browsers refuse port {refused}"))?;
+    if let Some(port) = port_for_no_browser(found, question) {
+        let told = format!("browsers refuse port {port} ({BROWSER_PORT})");
+        output.line(Label::Warning, told)?;
     }
     if let Some(note) = of_port(text) {
-        output.line(Label::Warning, note)?;
+        output.line(Label::Note, note)?;
     }
     found
         .warnings
@@ -192,6 +189,31 @@ fn reached(text: &str, host: &Interfaces, question: &arguments::Reach) -> Result
             })
         }
     }
+}
+
+/// The name of the warning about a port that browsers refuse.
+const BROWSER_PORT: &str = "browser-port";
+
+/// Iterates over the addresses to write: of a scheme for browsers not those that need a zone.
+fn dials<'a>(found: &'a Reached, scheme: Option<&str>) -> impl Iterator<Item = &'a ReachableAddr> {
+    let is_for_browsers = scheme.is_some_and(is_of_browsers);
+    let dials = found.addrs();
+    dials.filter(move |dial| !(is_for_browsers && needs_zone(dial)))
+}
+
+/// Returns the port, if URLs for browsers are wanted and browsers refuse it.
+fn port_for_no_browser(found: &Reached, question: &arguments::Reach) -> Option<u16> {
+    let scheme = question
+        .scheme
+        .as_deref()
+        .filter(|scheme| is_of_browsers(scheme))?;
+    if !question.warnings.is_shown(BROWSER_PORT) {
+        return None;
+    }
+    let refused = dials(found, Some(scheme)).find(|dial| !dial.is_for_browsers());
+    let port = refused.map(|dial| dial.addr().port());
+    // Port 0 is none yet.
+    port.filter(|port| *port != 0)
 }
 
 /// Returns `true` if URLs of a scheme are for browsers.

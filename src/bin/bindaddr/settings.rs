@@ -151,6 +151,9 @@ impl<'a> Checked<'a> {
     }
 }
 
+/// The name of the warning about what may have addresses and was not read.
+const UNREAD: &str = "unread";
+
 /// Writes a warning with the name by which it can be allowed.
 pub(crate) fn named(warning: &Warning) -> String {
     format!("{} ({})", warning.kind(), warning.name())
@@ -166,10 +169,12 @@ impl Explained<'_> {
         }
     }
 
-    fn warnings(&self) -> usize {
+    fn warnings(&self, warnings: &Warnings) -> usize {
         match &self.checked {
             Ok(checked) => checked.warnings.len(),
-            Err(Unchecked::ByFormat(NotChecked::Unread(_))) => 1,
+            Err(Unchecked::ByFormat(NotChecked::Unread(_))) => {
+                usize::from(warnings.is_shown(UNREAD))
+            }
             Err(_) => 0,
         }
     }
@@ -192,7 +197,9 @@ impl Explained<'_> {
         match &self.checked {
             Ok(checked) => checked.write(output),
             Err(Unchecked::ByFormat(NotChecked::Skipped(why))) => output.line(Label::Skipped, why),
-            Err(Unchecked::ByFormat(NotChecked::Unread(why))) => output.line(Label::Warning, why),
+            Err(Unchecked::ByFormat(NotChecked::Unread(why))) => {
+                output.line(Label::Warning, format_args!("{why} ({UNREAD})"))
+            }
             Err(Unchecked::Wrong(what)) => output.line(Label::Problem, what),
         }
     }
@@ -383,7 +390,8 @@ fn write(
     how: &How,
     warnings: &Warnings,
 ) -> io::Result<Verdict> {
-    let count: usize = explained.iter().map(Explained::warnings).sum();
+    let counts = explained.iter().map(|setting| setting.warnings(warnings));
+    let count: usize = counts.sum();
     let has_denied = warnings.are_denied() && count > 0;
     let verdict = if !input.failed.is_empty() {
         Verdict::Unusable
