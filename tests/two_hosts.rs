@@ -270,7 +270,7 @@ fn an_address_that_nobody_reaches_through_the_device_is_noted() {
                 .warnings()
                 .to_vec();
             let listeners = options.bind(&text).unwrap();
-            let warnings = listeners[0].warnings(&Interfaces::system().unwrap());
+            let warnings = listeners.warnings(&Interfaces::system().unwrap());
             assert_eq!(warnings, found);
             let expected =
                 format!("the socket is bound to `{device}`, through which {here} {addr}");
