@@ -126,23 +126,41 @@ impl BindOptions {
 #[derive(Clone, Debug)]
 pub struct RunningServer {
     inodes: HashSet<u64>,
+    may_share: bool,
 }
 
 impl RunningServer {
-    /// Reads the sockets that processes have open.
+    /// Reads the sockets that processes have open, and no others have.
     ///
-    /// Child processes do not count by themselves.
+    /// Child processes do not count by themselves. A socket that another process has open as well stays open when these
+    /// have ended, so it is not among them.
     ///
     /// # Errors
     ///
     /// What one of the processes has open cannot be read: it has exited, or belongs to another user. An incomplete set
     /// is no result.
     pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> io::Result<Self> {
+        let pids: HashSet<u32> = pids.into_iter().collect();
         let mut inodes = HashSet::new();
-        for pid in pids {
-            inodes.extend(sys::sockets_of_process(pid)?);
+        for pid in &pids {
+            inodes.extend(sys::sockets_of_process(*pid)?);
         }
-        Ok(Self { inodes })
+        let (holders, are_all) = sys::holders_of(&inodes);
+        inodes.retain(|inode| {
+            let holders = holders.get(inode).into_iter().flatten();
+            holders.into_iter().all(|pid| pids.contains(pid))
+        });
+        Ok(Self {
+            inodes,
+            may_share: !are_all,
+        })
+    }
+
+    /// Returns `true` if not every other process could be looked into, so that one may have a socket of the server as well.
+    /// Only root can be sure.
+    #[must_use]
+    pub fn may_share_sockets(&self) -> bool {
+        self.may_share
     }
 }
 
@@ -150,8 +168,9 @@ impl BindOptions {
     /// Reports what [`bind`](Self::bind) of `settings` would run into once a running server has ended, as
     /// [`check`](Self::check) does.
     ///
-    /// If the kernel refuses a socket because its port is in use, and nothing but sockets of the server has the port, the
-    /// socket can be bound. If anything else has the port as well, or that cannot be read, it is an error.
+    /// A port in use is accepted if only the running server has it. If anything else has it as well, or that cannot be read,
+    /// it is an error. Connections of the server may keep the port for a minute after it has ended, unless it sets
+    /// `SO_REUSEADDR`, as servers on Unix do; that cannot be read of another process.
     #[must_use]
     pub fn check_beside(&self, settings: impl ToSettings, running: &RunningServer) -> Check {
         check_settings(self, &Settings::of(&settings), Protocol::Tcp, Some(running))

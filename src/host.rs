@@ -36,6 +36,7 @@ use crate::target::socket_addr;
 pub struct ListeningSocket {
     row: SocketRow,
     process: Option<Process>,
+    pids: Vec<u32>,
     unit: Option<String>,
     device: Option<String>,
     is_of_kernel: bool,
@@ -54,6 +55,7 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
     }
     let inodes: HashSet<u64> = rows.iter().map(|row| row.inode).collect();
     let (processes, searched) = sys::processes_with(&inodes);
+    let (mut holders, _) = sys::holders_of(&inodes);
     let units = sys::units();
     let mut names: HashMap<u32, String> = HashMap::new();
     let mut name_of = |index: u32| {
@@ -62,7 +64,14 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
         names.entry(index).or_insert_with(name).clone()
     };
     let sockets = rows.into_iter().map(|row| {
-        let process = processes.get(&row.inode).cloned();
+        let pids = holders.remove(&row.inode).unwrap_or_default();
+        let opener = processes.get(&row.inode).cloned();
+        // systemd has the sockets of its units open; the server is another process.
+        let server = || pids.iter().rev().find_map(|pid| sys::process(*pid));
+        let is_of_systemd = opener
+            .as_ref()
+            .is_some_and(|opener| opener.command.as_deref() == Some("systemd"));
+        let process = if is_of_systemd { server() } else { opener };
         let of_process = process
             .as_ref()
             .and_then(|process| sys::unit_of(process.pid));
@@ -72,6 +81,7 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
             device: row.device.filter(|index| *index != 0).map(&mut name_of),
             is_of_kernel: searched == Searched::Host && process.is_none(),
             process,
+            pids,
             row,
         }
     });
@@ -132,10 +142,10 @@ impl ListeningSocket {
         self.process.as_ref()?.uid
     }
 
-    /// Returns how many child processes of that process have it open, too.
+    /// Returns all processes that have it open and that this one may look into, as workers of a server do.
     #[must_use]
-    pub fn children(&self) -> usize {
-        self.process.as_ref().map_or(0, |process| process.children)
+    pub fn pids(&self) -> &[u32] {
+        &self.pids
     }
 
     /// Returns `true` if all processes were looked through, and none has it: it is one of the kernel.

@@ -72,12 +72,12 @@ pub(crate) use linux::{AddrEvents, Wakeup};
 pub(crate) use linux::{
     Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, LocalRoute, Namespace, Status,
     accepts_from_vrfs, allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port,
-    has_ipv4_routes, has_ipv6, has_local_ipv6, host_name, interfaces_without_ipv6, ipv6_addrs,
-    ipv6_switch, link, links, links_with_ports, local_routes, local_table, open_files,
+    has_ipv4_routes, has_ipv6, has_local_ipv6, holders_of, host_name, interfaces_without_ipv6,
+    ipv6_addrs, ipv6_switch, link, links, links_with_ports, local_routes, local_table, open_files,
     processes_with, reserved_ports, routed_loopback, security_modules, sockets, sockets_of_process,
 };
 #[cfg(feature = "cli")]
-pub(crate) use linux::{unit_of, units};
+pub(crate) use linux::{process, unit_of, units};
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};
 pub(crate) use probe::{

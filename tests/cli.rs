@@ -558,7 +558,7 @@ fn completions_and_manual_pages_are_written() {
     ] {
         let page = directory.join(format!("bindaddr-{task}.1"));
         let page = std::fs::read_to_string(page).expect(task);
-        assert!(page.contains("Examples:"), "{page}");
+        assert!(page.contains(".SH EXAMPLES\n.nf\n"), "{page}");
         // So has the help.
         let (help, _, code) = run(&[task, "--help"]);
         let (_, examples) = help.split_once("\nExamples:\n").expect(&help);

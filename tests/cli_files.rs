@@ -5,10 +5,12 @@
 mod util;
 
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use util::command::{bindaddr, run, run_with, texts};
+use util::netns::{in_namespace, set};
 
 /// A directory of a test.
 struct Files(PathBuf);
@@ -92,7 +94,7 @@ fn each_format_has_places() {
             &[
                 "2: defaults.listen: [::1]:0",
                 "4: server[0].listen: [::1]:0",
-                "5: server[1].<<.listen: [::1]:0",
+                "5: server[1].listen: [::1]:0",
                 "7: server[2].listen[0]: 127.0.0.1:0",
                 "8: server[2].listen[1]: 0",
             ],
@@ -119,90 +121,325 @@ fn each_format_has_places() {
         let args = ["check", "--format", extension, &other];
         assert_eq!(files.headings(&args, 0), expected);
         let unknown =
-            format!("error: {other}: its name does not tell its format; name it with `--format`\n");
+            format!("error: {other}: its name does not say its format; name it with `--format`\n");
         assert_eq!(files.error(&["check", &other]), unknown);
     }
 }
 
+/// Returns each setting of a file with its line, its sockets and what is not checked of it.
+fn found(files: &Files, args: &[&str], status: i32) -> Vec<String> {
+    let (stdout, stderr, code) = files.run(&[&["check", "--json"], args].concat());
+    assert_eq!((&*stderr, code), ("", Some(status)), "{stdout}");
+    let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    let settings = value["settings"].as_array().unwrap().iter();
+    let found = settings.map(|setting| {
+        let sockets = setting["sockets"].as_array().unwrap().iter();
+        let addrs = sockets.map(|socket| socket["addr"].as_str().unwrap());
+        let why = ["skipped_because", "unread_because", "problem"];
+        let why = why.iter().filter_map(|why| setting[*why].as_str());
+        let told: Vec<&str> = addrs.chain(why).collect();
+        let (line, text) = (&setting["place"]["line"], setting["text"].as_str().unwrap());
+        format!("{line} {text}: {}", told.join(" "))
+    });
+    found.collect()
+}
+
 #[test]
 fn sockets_of_a_unit_are_read() {
-    let files = Files::new("sockets_of_a_unit_are_read");
+    in_namespace("sockets_of_a_unit_are_read", || {
+        let files = Files::new("sockets_of_a_unit_are_read");
+        files.write(
+            "server.socket",
+            "\u{feff}[Unit]\nListenStream=1\n[Socket]\nListenStream=127.0.0.1:1\nListenDatagram=\nListenStream=80\n\
+             ListenStream=/run/x.sock\nListenStream=[::]:81\nListenDatagram=127.0.0.1:53\nListenStream=127.0.0.1:%i\n\
+             ListenStream=\\\n# here\n  127.0.0.1:\\\n82\nExecStartPre=/bin/true \\\n  ListenStream=127.0.0.1:83\nBindIPv6Only=ipv6-only\n\
+             BindIPv6Only=nonsense\nFreeBind=t\nListenStream=198.51.100.1:84\n",
+        );
+        let expected = [
+            "6 80: [::]:80",
+            "7 /run/x.sock: a Unix socket, which is not checked",
+            "8 [::]:81: [::]:81",
+            "9 127.0.0.1:53: 127.0.0.1:53",
+            "10 127.0.0.1:%i: a specifier of the unit, whose value is not known here",
+            "20 198.51.100.1:84: 198.51.100.1:84",
+        ];
+        // A continued line has a space in it.
+        let found_here = found(&files, &["server.socket"], 1);
+        let is_expected = |found: &&String| expected.contains(&found.as_str());
+        assert_eq!(
+            found_here.iter().filter(is_expected).count(),
+            expected.len(),
+            "{found_here:?}"
+        );
+        let others: Vec<&String> = found_here
+            .iter()
+            .filter(|found| !is_expected(found))
+            .collect();
+        let ignored = "systemd ignores it: it has to be a port, or an address and a port, neither of them a name";
+        assert_eq!(others, [&format!("11 127.0.0.1: 82: {ignored}")]);
+
+        // What systemd does not take.
+        for text in [
+            "localhost:80",
+            "*:80",
+            "lo:80",
+            "0",
+            "127.0.0.1:0",
+            "127.0.0.1:80-81",
+            "127.0.0.1:80, 127.0.0.1:81",
+        ] {
+            files.write("wrong.socket", &format!("[Socket]\nListenStream={text}\n"));
+            assert_eq!(
+                found(&files, &["wrong.socket"], 1),
+                [format!("2 {text}: {ignored}")]
+            );
+        }
+        let (stdout, ..) = files.run(&["check", "server.socket"]);
+        assert!(
+            stdout.contains("  binds    127.0.0.1:53 (UDP)\n"),
+            "{stdout}"
+        );
+
+        // By the sysctl, unless the unit says otherwise.
+        set("net/ipv6/bindv6only", "1");
+        let means = |lines: &str| {
+            files.write(
+                "only.socket",
+                &format!("[Socket]\nListenStream=[::]:80\n{lines}"),
+            );
+            let (stdout, ..) = files.run(&["check", "only.socket"]);
+            stdout.lines().nth(1).unwrap().to_owned()
+        };
+        let (both, one) = (
+            "  means    every IPv4 and IPv6 address of this host",
+            "  means    every IPv6 address of this host",
+        );
+        assert_eq!(
+            [
+                means(""),
+                means("BindIPv6Only=default\n"),
+                means("BindIPv6Only=both\n")
+            ],
+            [one, one, both]
+        );
+
+        // What stands beside the file.
+        fs::create_dir_all(files.0.join("only.socket.d")).unwrap();
+        files.write("only.socket.d/override.conf", "[Socket]\nListenStream=22\n");
+        let drop_in = "1 only.socket.d/override.conf: a drop-in of the unit, which is not read";
+        assert_eq!(found(&files, &["only.socket"], 0)[1], drop_in);
+        assert_eq!(
+            files.run(&["check", "--deny", "warnings", "only.socket"]).2,
+            Some(1)
+        );
+    });
+}
+
+#[test]
+fn listen_directives_of_nginx_are_read() {
+    in_namespace("listen_directives_of_nginx_are_read", || {
+        let files = Files::new("listen_directives_of_nginx_are_read");
+        files.write(
+            "nginx.conf",
+            "http {\n  include mime.types; include conf.d/*.conf; include sites/default; # others\n  server { listen 80 \
+             default_server; listen [0:0::0]:80 ssl; server_name \"a;\nlisten 1;\"; }\n  server { listen 127.0.0.1:80; listen \
+             unix:/x; listen localhost:80; listen [::1]; listen ${PORT}; }\n  server { listen 443 ssl; listen 443 quic; }\n  \
+             server { listen 127.0.0.1:8080-8082; listen example.com:81; }\n}\nstream { server { listen 53 udp; } server { \
+             proxy_pass x; } }\n",
+        );
+        let unread = "included files are not checked; pass them as arguments, too";
+        let served = "served by the wildcard on the same port";
+        assert_eq!(
+            found(&files, &["nginx.conf"], 0),
+            [
+                format!("2 conf.d/*.conf: {unread}"),
+                format!("2 sites/default: {unread}"),
+                "3 80: 0.0.0.0:80".to_owned(),
+                "3 [0:0::0]:80: [::]:80".to_owned(),
+                format!("5 127.0.0.1:80: {served}"),
+                "5 unix:/x: a Unix socket, which is not checked".to_owned(),
+                format!("5 localhost:80: {served}"),
+                format!("5 [::1]: {served}"),
+                "5 ${PORT}: a variable, whose value is not known here".to_owned(),
+                "6 443: 0.0.0.0:443".to_owned(),
+                "6 443: 0.0.0.0:443".to_owned(),
+                "7 127.0.0.1:8080: 127.0.0.1:8080".to_owned(),
+                "7 127.0.0.1:8081: 127.0.0.1:8081".to_owned(),
+                "7 127.0.0.1:8082: 127.0.0.1:8082".to_owned(),
+                "7 example.com:81: a name, which nginx looks up when it starts".to_owned(),
+                "9 53: 0.0.0.0:53".to_owned(),
+            ]
+        );
+        let one = |listen: &str, status: i32| {
+            files.write("one.conf", &format!("server {{ {listen} }}\n"));
+            found(&files, &["one.conf"], status)
+        };
+        // A server without the directive has port 80.
+        assert_eq!(one("root /y;", 0), ["1 without `listen`: 0.0.0.0:80"]);
+        // One socket of IPv6 that includes IPv4.
+        assert_eq!(
+            one("listen [::]:80 ipv6only=off;", 0),
+            ["1 [::]:80: [::]:80"]
+        );
+        let twice = "1 [::]:80: it includes IPv4, which another `listen` has on the same port";
+        assert_eq!(
+            one("listen [::]:80 ipv6only=off; listen 80;", 1),
+            [twice, "1 80: 0.0.0.0:80"]
+        );
+        // nginx opens it beside the wildcard, which the kernel refuses.
+        let (stdout, _, code) = {
+            files.write(
+                "bind.conf",
+                "server { listen *:80; listen 127.0.0.1:80 bind; }\n",
+            );
+            files.run(&["check", "bind.conf"])
+        };
+        assert!(stdout.contains("problem  conflicts with"), "{stdout}");
+        assert_eq!(code, Some(1));
+        // Each port of a range is wanted.
+        let held = TcpListener::bind("127.0.0.1:8081").unwrap();
+        assert_eq!(one("listen 127.0.0.1:8080-8082;", 1).len(), 3);
+        drop(held);
+        for wrong in ["80,81", "0", "127.0.0.1:x"] {
+            let told = format!("1 {wrong}: nginx takes one address, with a port from 1 to 65535");
+            assert_eq!(one(&format!("listen {wrong};"), 1), [told]);
+        }
+        files.write("broken.conf", "server {\n listen \"80;\n}\n");
+        assert_eq!(
+            files.error(&["check", "broken.conf"]),
+            "error: broken.conf:2: a quotation mark is missing\n"
+        );
+    });
+}
+
+/// Keys that anchors, aliases and merges bring.
+#[test]
+fn yaml_is_read_as_a_server_reads_it() {
+    let files = Files::new("yaml_is_read_as_a_server_reads_it");
     files.write(
-        "server.socket",
-        "[Unit]\nListenStream=1\n[Socket]\nListenStream=127.0.0.1:1\nListenStream=\nListenStream=0\nListenStream=/run/x.sock\n\
-         ListenStream=[::]:0\nListenDatagram=127.0.0.1:0\nListenStream=127.0.0.1:%i\nBindIPv6Only=ipv6-only\n",
+        "server.yaml",
+        "names: &k listen\n? &z 127.0.0.1:0\n: x\nhttp:\n  *k : '[::1]:0'\n  x: 1\nbase: &b\n  listen: localhost:0\n  port: 0x1F\n\
+         own: {<<: *b, listen: 127.0.0.2:0}\nmerged:\n  <<: [*b, {other: 1}]\nlist:\n  listen: [*z]\nempty: {listen: []}\nfloat: {listen: 8080.0}\n",
     );
-    let (stdout, stderr, code) = files.run(&["check", "server.socket"]);
-    assert_eq!((&*stderr, code), ("", Some(0)), "{stdout}");
-    let found: Vec<&str> = stdout
-        .lines()
-        .filter(|line| !line.contains("open to"))
-        .collect();
+    let texts = found(&files, &["server.yaml"], 1);
+    let other = "it must be a text, a port number, or an array of these";
     assert_eq!(
-        found,
+        texts,
         [
-            "server.socket:6: ListenStream: 0",
-            "  means    every IPv6 address of this host",
-            "  binds    [::]:0",
-            "server.socket:7: ListenStream: /run/x.sock",
-            "  skipped  a Unix socket, which is not checked",
-            "server.socket:8: ListenStream: [::]:0",
-            "  means    every IPv6 address of this host",
-            "  binds    [::]:0",
-            "server.socket:9: ListenDatagram: 127.0.0.1:0",
-            "  means    this host only, by 127.0.0.1",
-            "  binds    127.0.0.1:0",
-            "server.socket:10: ListenStream: 127.0.0.1:%i",
-            "  warning  a specifier of the unit, whose value is not known here (unread)",
+            "5 [::1]:0: [::1]:0".to_owned(),
+            "8 localhost:0: 127.0.0.1:0 [::1]:0".to_owned(),
+            "10 127.0.0.2:0: 127.0.0.2:0".to_owned(),
+            "12 localhost:0: 127.0.0.1:0 [::1]:0".to_owned(),
+            "14 127.0.0.1:0: 127.0.0.1:0".to_owned(),
+            format!("15 : {other}"),
+            format!("16 : {other}"),
+        ]
+    );
+    assert_eq!(
+        found(&files, &["--key", "merged.listen", "server.yaml"], 0).len(),
+        1
+    );
+    files.write("alias.yaml", "a: *nothing\n");
+    assert!(
+        files
+            .error(&["check", "alias.yaml"])
+            .starts_with("error: alias.yaml:1: ")
+    );
+    // JSON writes characters as two units.
+    files.write(
+        "server.json",
+        "\u{feff}{\"\\ud83d\\ude00\": \"\\\\ud83d\", \"listen\": \"127.0.0.1:0\", \"a\": {\"listen\": {\"host\": \"x\", \"port\": 1}}}",
+    );
+    assert_eq!(
+        found(&files, &["server.json"], 1),
+        [
+            "1 127.0.0.1:0: 127.0.0.1:0",
+            "1 : `listen` is a table here; `--key` names a value, such as `a.listen.host`",
         ]
     );
 }
 
 #[test]
-fn listen_directives_of_nginx_are_read() {
-    let files = Files::new("listen_directives_of_nginx_are_read");
-    let config = "http {\n  include mime.types; include conf.d/*.conf; # others\n  server { listen 0 default_server; \
-                  listen [::]:0 ssl; server_name \"a;\nlisten 1;\"; }\n  server { listen 127.0.0.1:0; listen unix:/x; \
-                  listen localhost:0; listen [::1]; listen $addr; }\n  server { listen 127.0.0.1:80; listen 80; }\n}\n";
-    files.write("nginx.conf", config);
-    let (stdout, stderr, code) = files.run(&["check", "--json", "nginx.conf"]);
-    assert_eq!((&*stderr, code), ("", Some(0)), "{stdout}");
-    let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
-    let settings = value["settings"].as_array().unwrap().iter();
-    let found: Vec<String> = settings
-        .map(|setting| {
-            let sockets = setting["sockets"].as_array().unwrap().iter();
-            let addrs: Vec<&str> = sockets
-                .map(|socket| socket["addr"].as_str().unwrap())
-                .collect();
-            let why = [&setting["skipped_because"], &setting["unread_because"]];
-            let why: Vec<&str> = why.iter().filter_map(|why| why.as_str()).collect();
-            let (line, text) = (&setting["place"]["line"], setting["text"].as_str().unwrap());
-            format!("{line} {text}: {}{}", addrs.join(" "), why.join(" "))
-        })
+fn lines_of_ini_are_read_as_programs_read_them() {
+    let files = Files::new("lines_of_ini_are_read_as_programs_read_them");
+    files.write(
+        "server.ini",
+        "\u{feff}listen=127.0.0.1:0\r\n[admin] ; comment\r\nlisten: 127.0.0.2:0 # mode=public\r\n    127.0.0.3:0\r\nlisten[] = \
+         127.0.0.4:0\r\n[git]\r\n\tlisten = 127.0.0.5:0\r\n\tother\r\nlisten:127.0.0.6:0\r\n",
+    );
+    let (stdout, _, _) = files.run(&["check", "server.ini"]);
+    let headings: Vec<&str> = stdout
+        .lines()
+        .filter(|line| !line.starts_with(' '))
         .collect();
     assert_eq!(
-        found,
+        headings,
         [
-            "2 conf.d/*.conf: it is not read; name it as well",
-            "3 0: 0.0.0.0:0",
-            "3 [::]:0: [::]:0",
-            "5 127.0.0.1:0: served by the wildcard on the same port",
-            "5 unix:/x: a Unix socket, which is not checked",
-            "5 localhost:0: served by the wildcard on the same port",
-            "5 [::1]: [::1]:80",
-            "5 $addr: a variable, whose value is not known here",
-            "6 127.0.0.1:80: served by the wildcard on the same port",
-            "6 80: 0.0.0.0:80",
+            "server.ini:1: listen: 127.0.0.1:0",
+            "server.ini:3: admin.listen: 127.0.0.2:0",
+            "server.ini:4: admin.listen: 127.0.0.3:0",
+            "server.ini:5: admin.listen: 127.0.0.4:0",
+            "server.ini:7: git.listen: 127.0.0.5:0",
+            "server.ini:8: git.listen: other",
+            "server.ini:9: git.listen: 127.0.0.6:0",
         ]
     );
-    files.write("one.conf", "server { listen 0; listen localhost:0; }\n");
-    let (stdout, _, _) = files.run(&["check", "one.conf"]);
-    assert!(!stdout.contains("skipped"), "{stdout}");
-    files.write("broken.conf", "server {\n listen \"80;\n}\n");
+    files.write("mac.ini", "listen = 127.0.0.1:0\rlisten = 127.0.0.2:0\r");
+    assert_eq!(files.headings(&["check", "mac.ini"], 0).len(), 2);
+    // The config of redis, which is none of these.
+    files.write("redis.conf", "bind 127.0.0.1 -::1\nport 6379\n");
+    assert!(
+        files
+            .error(&["check", "redis.conf"])
+            .contains("name it with `--format`")
+    );
+}
+
+/// The port of a host is in its table, or in one around it.
+#[test]
+fn port_is_that_of_the_same_table() {
+    let files = Files::new("port_is_that_of_the_same_table");
+    let of = |content: &str, status: i32| {
+        files.write("server.yaml", content);
+        found(
+            &files,
+            &["--key", "host", "--port-key", "port", "server.yaml"],
+            status,
+        )
+    };
     assert_eq!(
-        files.error(&["check", "broken.conf"]),
-        "error: broken.conf:2: a quotation mark is missing\n"
+        of("host: 127.0.0.1\nport: 0\nmetrics:\n  port: 9000\n", 0),
+        ["1 127.0.0.1: 127.0.0.1:0"]
+    );
+    assert_eq!(
+        of(
+            "http:\n  host: 127.0.0.1\n  metrics: {port: 9000}\n  port: 0\nport: 9001\n",
+            0
+        ),
+        ["2 127.0.0.1: 127.0.0.1:0"]
+    );
+    assert_eq!(
+        of("port: 0\nhttp:\n  host: 127.0.0.1\n", 0),
+        ["3 127.0.0.1: 127.0.0.1:0"]
+    );
+    assert_eq!(
+        of("host: [127.0.0.1, '::1']\nport: [0, 99999]\n", 1),
+        [
+            "1 127.0.0.1: 127.0.0.1:0",
+            "1 ::1: `port[1]` on line 2 is not a port (a number from 0 to 65535)"
+        ]
+    );
+    assert_eq!(
+        of("a: {host: 127.0.0.1}\nb: {port: 1}\n", 1),
+        ["1 127.0.0.1: no `port` is beside it"]
+    );
+    assert_eq!(
+        of("host: 127.0.0.1\nport: [1, 2]\n", 1),
+        ["1 127.0.0.1: `port` has 2 values for one host"]
+    );
+    assert_eq!(
+        of("host: [127.0.0.1, 127.0.0.2, 127.0.0.3]\nport: [0, 0]\n", 1)[2],
+        "1 127.0.0.3: `port` has another number of values"
     );
 }
 
@@ -344,7 +581,7 @@ fn aliases_of_yaml_are_limited() {
     files.write("bomb.yaml", &bomb);
     let told = files.error(&["check", "bomb.yaml"]);
     assert!(
-        told.ends_with(": its aliases stand for too much\n"),
+        told.ends_with(": its aliases add up to too much\n"),
         "{told}"
     );
 }

@@ -6,6 +6,7 @@ mod util;
 
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
 use bindaddr::BindOptions;
@@ -142,6 +143,64 @@ fn connections_of_others_are_in_the_way_of_a_restart() {
         assert!(stdout.contains("a connection of"), "{stdout}");
         let (stdout, _, code) = run(&["check", "--running", &server.pid(), "127.0.0.1:80"]);
         assert_eq!(code, Some(0), "{stdout}");
+    });
+}
+
+/// A process that is no child of the server any more has its socket as well, and keeps it.
+#[test]
+fn socket_that_another_process_shares_is_in_the_way() {
+    in_namespace("socket_that_another_process_shares_is_in_the_way", || {
+        let held = TcpListener::bind("127.0.0.1:80").unwrap();
+        let alone = TcpListener::bind("127.0.0.1:81").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:80").unwrap();
+        // The second `sleep` has the sockets of the first, and its parent ends.
+        let script = "exec 3<&0 4<&1; sleep 1000 & exec sleep 1000";
+        let spawn = |words: &[&str], stdin: TcpListener, stdout: UdpSocket| {
+            let mut command = Command::new(words[0]);
+            std::os::unix::process::CommandExt::process_group(&mut command, 0);
+            command.args(&words[1..]);
+            command
+                .stdin(OwnedFd::from(stdin))
+                .stdout(OwnedFd::from(stdout));
+            // The command has copies of the sockets.
+            Server(command.spawn().unwrap())
+        };
+        let both = spawn(&["sh", "-c", script], held, udp);
+        let other = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let one = spawn(&["sleep", "1000"], alone, other);
+        let status = |args: &[&str]| {
+            let (stdout, _, code) = run(&[&["check"], args].concat());
+            assert!(code == Some(0) || stdout.contains("is in use"), "{stdout}");
+            code
+        };
+        let pid = both.pid();
+        // With its children it has all there is.
+        assert_eq!(status(&["--running", &pid, "127.0.0.1:80"]), Some(0));
+        assert_eq!(
+            status(&["--udp", "--running", &pid, "127.0.0.1:80"]),
+            Some(0)
+        );
+        assert_eq!(status(&["--running", &one.pid(), "127.0.0.1:81"]), Some(0));
+        assert_eq!(status(&["--running", &one.pid(), "127.0.0.1:80"]), Some(1));
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let child = children.trim();
+        assert_eq!(status(&["--running", child, "127.0.0.1:80"]), Some(1));
+        assert_eq!(
+            status(&["--udp", "--running", child, "127.0.0.1:80"]),
+            Some(1)
+        );
+        let list = json(&["listeners", "--json", "80"]);
+        let pids = |socket: &Value| socket["pids"].as_array().unwrap().len();
+        assert_eq!(
+            list.as_array()
+                .unwrap()
+                .iter()
+                .map(pids)
+                .collect::<Vec<_>>(),
+            [2, 2]
+        );
+        let (stdout, ..) = run(&["listeners", ":80"]);
+        assert!(stdout.contains(&format!("sleep ({pid} +1)")), "{stdout}");
     });
 }
 
@@ -331,6 +390,7 @@ fn socket_is_bound_as_another_user() {
                 Some(0)
             );
             assert_eq!(code(&[task, "--user", "root"]), Some(0));
+            assert_eq!(code(&[task, "--user", "65534"]), Some(1));
         }
         let (stdout, _, _) = run(&["explain", "--user", "nobody", "0.0.0.0:80"]);
         assert!(stdout.contains("port 80 is privileged"), "{stdout}");
@@ -396,6 +456,51 @@ fn changes_are_printed_as_they_happen() {
     });
 }
 
+/// An address that duplicates are looked for of cannot be bound yet.
+#[test]
+fn tentative_address_is_a_problem_until_it_is_usable() {
+    in_namespace("tentative_address_is_a_problem_until_it_is_usable", || {
+        ip("link add name eth0 type veth peer name far0");
+        util::netns::set("net/ipv6/conf/eth0/accept_dad", "1");
+        // It takes longer than a machine is busy.
+        util::netns::set("net/ipv6/conf/eth0/dad_transmits", "3");
+        ip("link set eth0 addrgenmode none");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        let mut watch = bindaddr(&["watch", "[fd00::9]:80"]);
+        let mut watch = Watching(watch.stdout(Stdio::piped()).spawn().unwrap());
+        let mut lines = watch.lines();
+        let absent = "[fd00::9]:80: problem: no interface of this host has fd00::9; it is in none of this host's subnets";
+        assert_eq!(lines.next().unwrap(), absent);
+        ip("addr add fd00::9/64 dev eth0");
+        assert_eq!(
+            lines.next().unwrap(),
+            "[fd00::9]:80: problem: fd00::9 is tentative"
+        );
+        assert_eq!(
+            lines.next().unwrap(),
+            "[fd00::9]:80: [fd00::9]:80 added: fd00::9, an address of eth0"
+        );
+    });
+}
+
+#[test]
+fn port_in_use_is_waited_for() {
+    in_namespace("port_in_use_is_waited_for", || {
+        let held = TcpListener::bind("127.0.0.1:80").unwrap();
+        let args = ["wait", "127.0.0.1:80", "--timeout", "0.2"];
+        assert_eq!(run(&args).2, Some(1));
+        let ends = std::thread::spawn(|| {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            drop(held);
+        });
+        let (stdout, _, code) = run(&["wait", "127.0.0.1:80", "--timeout", "60"]);
+        assert!(stdout.ends_with("  binds    127.0.0.1:80\n"), "{stdout}");
+        assert_eq!(code, Some(0));
+        ends.join().unwrap();
+    });
+}
+
 #[test]
 fn warnings_can_be_allowed_and_denied() {
     in_namespace("warnings_can_be_allowed_and_denied", || {
@@ -440,6 +545,12 @@ fn warnings_can_be_allowed_and_denied() {
             run(&[&browser[..], &["--allow", "browser-port"]].concat()).2,
             Some(0)
         );
+        let (_, stderr, code) = run(&["explain", "--allow", "no-such-warning", "127.0.0.1:0"]);
+        assert!(
+            stderr.starts_with("error: invalid value 'no-such-warning' for '--allow <NAME>'"),
+            "{stderr}"
+        );
+        assert_eq!(code, Some(2));
         let (stdout, _, code) = run(&["reach", "--deny", "warnings", "198.51.101.7:80"]);
         assert!(stdout.contains("(global-address)"), "{stdout}");
         assert_eq!(code, Some(1));

@@ -275,7 +275,7 @@ fn command_does_not_run_without_its_sockets() {
         let refused = |line: &str| (String::new(), line.to_owned(), Some(1));
         assert_eq!(
             told(&["eth0:80", "--at-most", "link"]),
-            refused("error: open to private networks, and `--at-most` allows the link")
+            refused("error: it would be open to private networks, and `--at-most` allows the link")
         );
         assert_eq!(
             told(&["10.0.0.1:80"]),

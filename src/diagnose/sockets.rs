@@ -93,7 +93,8 @@ impl Sockets {
     /// Returns `true` if sockets with some inodes are in the way of `claim` on `port`, and no others; `None` if that cannot be
     /// read.
     ///
-    /// What no process has open any more makes bind(2) fail for no socket with `SO_REUSEADDR`.
+    /// Connections that no process has open any more do not count: they make bind(2) fail only if their server did not set
+    /// `SO_REUSEADDR`.
     pub(crate) fn are_only(
         inodes: &HashSet<u64>,
         protocol: Protocol,

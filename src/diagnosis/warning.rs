@@ -222,6 +222,30 @@ pub enum WarningKind {
 }
 
 impl WarningKind {
+    /// The names of all kinds, for a list of what is allowed.
+    pub const NAMES: &[&str] = &[
+        "not-listed",
+        "loopback-down",
+        "not-through-device",
+        "port-of-switch",
+        "no-address",
+        "no-local-route",
+        "other-namespace",
+        "sharing-unknown",
+        "other-loopback",
+        "shared-port",
+        "container-loopback",
+        "published-port",
+        "other-family",
+        "wsl",
+        "global-address",
+        "loopback-interface",
+        "interface-down",
+        "temporary-address",
+        "routed-loopback",
+        "own-host-name",
+    ];
+
     /// Returns the name of the kind, for logs and for lists of what is allowed.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -486,4 +510,19 @@ fn write_not_listed(
         }
         None => ", and whether a local route makes it reachable is unknown",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_all_kinds() {
+        let (_, of_kinds) = include_str!("warning.rs")
+            .split_once("pub fn name(&self) -> &'static str {\n        match self")
+            .expect("it matches");
+        let (of_kinds, _) = of_kinds.split_once("\n        }\n").expect("it ends");
+        let names = of_kinds.split('"').skip(1).step_by(2);
+        assert_eq!(names.collect::<Vec<_>>(), WarningKind::NAMES);
+    }
 }

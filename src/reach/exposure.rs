@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::OpenSocket;
 use crate::addr::network::{is_group_addr, private_networks};
@@ -39,10 +39,11 @@ use crate::target::{BindTarget, Wildcard};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// From this host only: 127.0.0.0/8 and `::1`.
+    /// From this host only: 127.0.0.0/8 and `::1`, and `ff01::/16` (RFC 4291, section 2.7).
     ThisHost,
     /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target on
-    /// a loopback interface is open to this host only.
+    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4) and `ff02::/16`, and
+    /// the limited broadcast.
     Link,
     /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
     /// `fc00::/7` (RFC 4193).
@@ -63,17 +64,23 @@ impl Exposure {
     ///
     /// assert_eq!(Exposure::of("::ffff:127.0.0.1".parse()?), Exposure::ThisHost);
     /// assert_eq!(Exposure::of("100.100.1.2".parse()?), Exposure::Shared);
+    /// assert_eq!(Exposure::of("224.0.0.251".parse()?), Exposure::Link);
+    /// assert_eq!(Exposure::of("ff05::1".parse()?), Exposure::Global);
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     #[must_use]
     pub fn of(ip: IpAddr) -> Self {
         let ip = ip.to_canonical();
         let is_link_local = match ip {
-            IpAddr::V4(ip) => ip.is_link_local(),
-            IpAddr::V6(_) => is_of_zone(ip),
+            IpAddr::V4(v4) => {
+                let is_group = v4.octets()[..3] == [224, 0, 0] || v4.is_broadcast();
+                v4.is_link_local() || is_group
+            }
+            IpAddr::V6(v6) => is_of_zone(ip) || multicast_scope(v6) == Some(2),
         };
+        let is_of_host = matches!(ip, IpAddr::V6(ip) if multicast_scope(ip) == Some(1));
         let [shared, private @ ..] = private_networks();
-        if ip.is_loopback() {
+        if ip.is_loopback() || is_of_host {
             Self::ThisHost
         } else if is_link_local {
             Self::Link
@@ -95,6 +102,11 @@ impl Exposure {
             Self::of(ip)
         }
     }
+}
+
+/// Returns the scope of an IPv6 multicast address (RFC 4291, section 2.7).
+fn multicast_scope(ip: Ipv6Addr) -> Option<u8> {
+    ip.is_multicast().then(|| ip.octets()[1] & 0xf)
 }
 
 /// Tells whether `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).

@@ -34,9 +34,11 @@ pub(crate) use cgroup::{unit_of, units};
 #[cfg(all(feature = "watch", target_os = "linux"))]
 pub(crate) use events::{AddrEvents, Wakeup};
 pub(crate) use namespace::{Capability, Namespace};
+#[cfg(feature = "cli")]
+pub(crate) use procfs::process;
 pub(crate) use procfs::{
-    Status, has_ipv4_routes, has_ipv6, has_local_ipv6, ipv6_addrs, open_files, processes_with,
-    sockets_of_process,
+    Status, has_ipv4_routes, has_ipv6, has_local_ipv6, holders_of, ipv6_addrs, open_files,
+    processes_with, sockets_of_process,
 };
 #[cfg(fuzzing)]
 pub(crate) use properties::parsers_accept_any_bytes;

@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use bindaddr::diagnosis::WarningKind;
 use bindaddr::{Exposure, Interfaces};
-use clap::builder::{PossibleValue, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
@@ -35,6 +36,10 @@ pub(crate) struct Command {
 #[derive(Subcommand)]
 pub(crate) enum Task {
     /// Explain listen addresses: what each means here, what would be bound, what is wrong.
+    ///
+    /// A listen address is HOST:PORT. HOST is an address (an IPv6 one in brackets), `*` for every address, `localhost`, an
+    /// interface (`eth0`, `ipv4@eth0`), a network (`192.168.0.0/16`) or `_default_`; PORT is a number, or a range of which the
+    /// first free one is taken. A port alone stands for every address, and `-` before an address makes it optional.
     #[command(after_help = "\
 Examples:
   bindaddr explain 0.0.0.0:8080
@@ -65,10 +70,12 @@ Examples:
     },
     /// List the listening sockets of this host, and who can connect to each, the most exposed first.
     ///
-    /// Root sees the processes of all users, others their own.
+    /// TCP and UDP sockets, as `ss -tulpn` lists them. Root sees the processes of all users, others their own. The process is
+    /// the one that the others descend from, and `+2` says that two others have the socket as well.
     #[command(after_help = "\
 Examples:
   sudo bindaddr listeners
+  sudo bindaddr listeners 80 443
   sudo bindaddr listeners --exposed-beyond private
   sudo bindaddr listeners --netns 4711     # in the container of that process")]
     Listeners(Listeners),
@@ -79,7 +86,7 @@ Examples:
   bindaddr reach --scheme http '*:8080'
   bindaddr reach --at-most private eth0:80   # fails where more can connect")]
     Reach(Reach),
-    /// Open sockets, and execute a command that has them, in systemd's protocol (`sd_listen_fds(3)`).
+    /// Open sockets and pass them to a command, by systemd's socket activation (`sd_listen_fds(3)`).
     ///
     /// The descriptors begin at 3. If a socket cannot be opened, the command is not run, and the exit status is 1; it is 127
     /// if there is no such command.
@@ -96,7 +103,9 @@ Examples:
   bindaddr watch eth0:80
   bindaddr watch --json '*:80' | jq .")]
     Watch(Watch),
-    /// Wait until listen addresses can be bound, for example at boot, and close them again.
+    /// Wait until listen addresses can be bound, for example at boot, and release them.
+    ///
+    /// An address may be missing, and a port may be in use.
     #[command(after_help = "\
 Examples:
   bindaddr wait eth0:80 --timeout 60
@@ -142,9 +151,9 @@ pub(crate) struct Check {
     pub(crate) settings: Vec<String>,
     #[command(flatten)]
     pub(crate) keys: Keys,
-    /// Leave out what a running server has: its process id, its unit, or its name.
+    /// Accept ports that this running server has: by process id, unit or process name.
     ///
-    /// The child processes of a process count as well.
+    /// Child processes count as well.
     #[arg(long, value_name = "PID|UNIT|NAME")]
     pub(crate) running: Vec<String>,
     #[command(flatten)]
@@ -157,6 +166,9 @@ pub(crate) struct Check {
 
 #[derive(Args)]
 pub(crate) struct Listeners {
+    /// List only the sockets on these ports.
+    #[arg(value_name = "PORT", value_parser = port)]
+    pub(crate) ports: Vec<u16>,
     /// List only those that clients beyond WHO can connect to, and fail if there are any.
     #[arg(long, value_name = "WHO")]
     pub(crate) exposed_beyond: Option<AtMost>,
@@ -188,14 +200,14 @@ pub(crate) struct Reach {
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) texts: Texts,
-    /// Wait for addresses that the host does not have yet.
+    /// Wait for addresses that the host does not have yet, and for ports in use.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) wait: Option<Duration>,
     /// Run nothing if clients beyond WHO could connect.
     #[arg(long, value_name = "WHO")]
     pub(crate) at_most: Option<AtMost>,
     /// Set the variable NAME to the number of the first descriptor.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) fd_env: Option<String>,
     /// Open UDP sockets rather than TCP listeners.
     #[arg(long)]
@@ -250,11 +262,23 @@ pub(crate) struct How {
 #[derive(Args, Default)]
 pub(crate) struct Warnings {
     /// Leave out warnings of this name.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(warning_names()))]
     pub(crate) allow: Vec<String>,
     /// Fail if there are warnings.
     #[arg(long, value_name = "WHAT")]
     pub(crate) deny: Option<Denied>,
+}
+
+/// The warning about a port that browsers refuse.
+pub(crate) const BROWSER_PORT: &str = "browser-port";
+/// The warning about what may have addresses and was not read.
+pub(crate) const UNREAD: &str = "unread";
+/// The warning about processes that could not be looked into.
+pub(crate) const UNSEEN_PROCESSES: &str = "unseen-processes";
+
+fn warning_names() -> impl Iterator<Item = &'static str> {
+    let own = [BROWSER_PORT, UNREAD, UNSEEN_PROCESSES];
+    WarningKind::NAMES.iter().copied().chain(own)
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -265,10 +289,10 @@ pub(crate) enum Denied {
 
 #[derive(Args)]
 pub(crate) struct User {
-    /// Bind as this user, whose privileges root does not have to guess.
+    /// Check with the privileges of this user, by name or number (needs root).
     #[arg(long, value_name = "USER")]
     pub(crate) user: Option<String>,
-    /// Let that user have `CAP_NET_BIND_SERVICE`, as by `AmbientCapabilities=` of a unit.
+    /// Assume that this user has `CAP_NET_BIND_SERVICE`, as by `AmbientCapabilities=` of a unit.
     #[arg(long, requires = "user")]
     pub(crate) cap_net_bind_service: bool,
 }
@@ -356,6 +380,25 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let number = text.parse().ok();
     let seconds = number.and_then(|number| Duration::try_from_secs_f64(number).ok());
     seconds.ok_or_else(|| "expected a number of seconds from 0, such as 30 or 0.5".to_owned())
+}
+
+/// Reads a port, which may have a `:` before it.
+fn port(text: &str) -> Result<u16, &'static str> {
+    let number = text.strip_prefix(':').unwrap_or(text);
+    number
+        .parse()
+        .map_err(|_| "not a port (a number from 0 to 65535)")
+}
+
+/// Reads the name of an environment variable.
+fn variable(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() || text.contains(['=', '\0']) {
+        Err("not the name of a variable")
+    } else if text.starts_with("LISTEN_") {
+        Err("a variable of the protocol")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// Reads the scheme of a URL (RFC 3986, section 3.1).

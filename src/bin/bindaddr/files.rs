@@ -12,6 +12,7 @@ use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
+use bindaddr::ListenAddrs;
 use clap::ValueEnum;
 
 /// How a file is written.
@@ -40,7 +41,7 @@ pub(crate) struct Value {
     pub(crate) scalar: Scalar,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     Key(String),
     Index(usize),
@@ -57,25 +58,59 @@ pub(crate) enum Scalar {
 impl Value {
     /// Returns its keys, joined by dots.
     pub(crate) fn keys(&self) -> String {
-        let keys = self.path.iter().filter_map(|step| match step {
-            Step::Key(key) => Some(key.as_str()),
-            Step::Index(_) => None,
-        });
-        keys.collect::<Vec<_>>().join(".")
+        keys(&self.path)
     }
 
     /// Returns `true` if its last keys are those of `key`, which are joined by dots.
     pub(crate) fn is_of(&self, key: &str) -> bool {
-        let keys = self.keys();
-        let before = keys.strip_suffix(key);
-        before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
+        is_of(&self.path, key)
     }
 
-    /// Returns how many of the first steps are also those of another value.
-    pub(crate) fn shared_with(&self, other: &Self) -> usize {
-        let pairs = self.path.iter().zip(&other.path);
-        pairs.take_while(|(own, other)| own == other).count()
+    /// Returns the path to the table that has `key`, which is its own.
+    pub(crate) fn table(&self, key: &str) -> &[Step] {
+        let is_index = |step: &&Step| matches!(step, Step::Index(_));
+        let indices = self.path.iter().rev().take_while(is_index).count();
+        let mut path = &self.path[..self.path.len() - indices];
+        let mut length = 0;
+        while let (Some((Step::Key(last), before)), true) = (path.split_last(), length <= key.len())
+        {
+            length += last.len() + usize::from(length > 0);
+            path = before;
+            if length >= key.len() {
+                break;
+            }
+        }
+        path
     }
+
+    /// Returns its index in the array that it is in.
+    pub(crate) fn index(&self) -> Option<usize> {
+        match self.path.last() {
+            Some(Step::Index(index)) => Some(*index),
+            _ => None,
+        }
+    }
+
+    /// Returns the path to a table that is called `key`, and that it is in.
+    pub(crate) fn in_table_of(&self, key: &str) -> Option<&[Step]> {
+        let ends = (1..self.path.len()).filter(|end| matches!(self.path[*end], Step::Key(_)));
+        let mut tables = ends.map(|end| &self.path[..end]);
+        tables.find(|path| is_of(path, key))
+    }
+}
+
+fn keys(path: &[Step]) -> String {
+    let keys = path.iter().filter_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        Step::Index(_) => None,
+    });
+    keys.collect::<Vec<_>>().join(".")
+}
+
+fn is_of(path: &[Step], key: &str) -> bool {
+    let keys = keys(path);
+    let before = keys.strip_suffix(key);
+    before.is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
 /// Writes the path, as in `server[0].listen[1]`.
@@ -109,6 +144,8 @@ pub(crate) enum NotChecked {
     Skipped(&'static str),
     /// There may be addresses in what it names.
     Unread(&'static str),
+    /// The program takes it for nothing.
+    Wrong(&'static str),
 }
 
 /// A listen text, with what the format says of its socket.
@@ -153,7 +190,7 @@ impl FileError {
 }
 
 impl Format {
-    /// Returns the format of a file by its name; `None` if the name does not tell.
+    /// Returns the format of a file by its name; `None` if that may be any.
     fn of_name(name: &str) -> Option<Self> {
         let extension = Path::new(name).extension().and_then(OsStr::to_str);
         Some(match extension? {
@@ -167,22 +204,31 @@ impl Format {
         })
     }
 
-    /// Returns the format of a `.conf` file, which many programs have, by its content.
-    fn of_conf(content: &str) -> Self {
-        let mut lines = content.lines().map(|line| without_comment(line).trim());
-        let has_assignment = lines.clone().any(|line| ini::assignment(line).is_some());
-        let is_directive = |line: &str| line.ends_with([';', '{', '}']);
-        if lines.any(is_directive) {
-            Self::Nginx
-        } else if has_assignment {
-            Self::Ini
+    /// Returns the format of a `.conf` file, which many programs have, by its content; `None` if it is another one.
+    fn of_conf(content: &str) -> Option<Self> {
+        let lines: Vec<&str> = lines(content)
+            .map(|(_, line)| without_comment(line).trim())
+            .collect();
+        let is_directive = |line: &&str| line.ends_with([';', '{', '}']);
+        let is_of_ini = |line: &&str| {
+            ini::section_name(line).is_some()
+                || line.contains('=') && ini::assignment(line).is_some()
+        };
+        let is_address = |line: &&str| line.parse::<ListenAddrs>().is_ok();
+        let mut lines = lines.iter().filter(|line| !line.is_empty());
+        if lines.clone().any(is_directive) {
+            Some(Self::Nginx)
+        } else if lines.clone().any(is_of_ini) {
+            Some(Self::Ini)
         } else {
-            Self::List
+            // Other programs have a word before its value.
+            let is_empty = lines.clone().next().is_none();
+            (is_empty || lines.any(is_address)).then_some(Self::List)
         }
     }
 }
 
-/// Returns `true` if a name tells that it is that of a file with settings.
+/// Returns `true` for the name of a file with settings.
 pub(crate) fn is_name_of_settings(name: &str) -> bool {
     Format::of_name(name).is_some() || is_conf(name)
 }
@@ -194,20 +240,46 @@ fn is_conf(name: &str) -> bool {
 
 /// Reads a file. `-` is the standard input, which is a list unless a format is given.
 pub(crate) fn read(name: &str, format: Option<Format>) -> Result<(Format, Content), FileError> {
-    let content = content_of(name).map_err(|err| match err.kind() {
+    let read = content_of(name).map_err(|err| match err.kind() {
         io::ErrorKind::NotFound => FileError::new("no such file"),
         _ => FileError::new(err.to_string()),
     })?;
+    // Windows writes a byte order mark.
+    let content = read.strip_prefix('\u{feff}').unwrap_or(&read).to_owned();
     let is_stream = name == "-" || is_open(name);
     let by_name = || match Format::of_name(name) {
         None if is_stream => Some(Format::List),
-        None if is_conf(name) => Some(Format::of_conf(&content)),
+        None if is_conf(name) => Format::of_conf(&content),
         found => found,
     };
     let format = format.or_else(by_name).ok_or_else(|| {
-        FileError::new("its name does not tell its format; name it with `--format`")
+        FileError::new("its name does not say its format; name it with `--format`")
     })?;
-    Ok((format, parse(format, &content)?))
+    let mut content = parse(format, &content)?;
+    if let (Format::Systemd, Content::Directives(directives)) = (format, &mut content) {
+        directives.extend(drop_ins(name));
+    }
+    Ok((format, content))
+}
+
+/// Returns what changes a unit beside its file (systemd.unit(5)).
+fn drop_ins(name: &str) -> Vec<Directive> {
+    let files = fs::read_dir(format!("{name}.d"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let paths = files.map(|file| file.path().to_string_lossy().into_owned());
+    let mut paths: Vec<String> = paths.filter(|path| is_conf(path)).collect();
+    paths.sort();
+    let drop_ins = paths.into_iter().map(|path| Directive {
+        line: 1,
+        key: "",
+        written: path,
+        means: Err(NotChecked::Unread(
+            "a drop-in of the unit, which is not read",
+        )),
+    });
+    drop_ins.collect()
 }
 
 fn parse(format: Format, content: &str) -> Result<Content, FileError> {
@@ -225,9 +297,9 @@ fn parse(format: Format, content: &str) -> Result<Content, FileError> {
 }
 
 fn list(content: &str) -> Vec<Directive> {
-    let lines = content.lines().map(|line| without_comment(line).trim());
-    let texts = lines.zip(1..).filter(|(line, _)| !line.is_empty());
-    let directives = texts.map(|(text, line)| Directive {
+    let lines = lines(content).map(|(number, line)| (number, without_comment(line).trim()));
+    let texts = lines.filter(|(_, line)| !line.is_empty());
+    let directives = texts.map(|(line, text)| Directive {
         line,
         key: "",
         written: text.to_owned(),
@@ -237,6 +309,12 @@ fn list(content: &str) -> Vec<Directive> {
         }),
     });
     directives.collect()
+}
+
+/// Iterates over the lines, which may end in `\n`, `\r\n` or `\r`, each with its number.
+fn lines(content: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = content.lines().zip(1..);
+    lines.flat_map(|(line, number)| line.split('\r').map(move |part| (number, part)))
 }
 
 /// Returns a line up to a `#` at its start or after white space.

@@ -4,7 +4,7 @@ use bindaddr::plan::Setting;
 use bindaddr::{ListenAddr, ListenAddrs};
 
 use crate::arguments::Keys;
-use crate::files::{self, Content, Directive, FileError, Format, NotChecked, Scalar, Value};
+use crate::files::{self, Content, Directive, FileError, Format, NotChecked, Scalar, Step, Value};
 
 /// A setting of the arguments, or of a file.
 pub(crate) struct Found {
@@ -22,7 +22,10 @@ pub(crate) struct Meaning {
 
 /// Why the crate is given nothing.
 pub(crate) enum Unchecked {
-    ByFormat(NotChecked),
+    /// It is of no concern.
+    Skipped(&'static str),
+    /// There may be addresses in what it names.
+    Unread(&'static str),
     /// It is wrong before any address is read.
     Wrong(String),
 }
@@ -41,8 +44,6 @@ pub(crate) struct Input {
     pub(crate) found: Vec<Found>,
     /// Files that could not be read, each with what is wrong.
     pub(crate) failed: Vec<(String, FileError)>,
-    /// Whether a file is one whose program looks up names.
-    pub(crate) has_lookup: bool,
 }
 
 /// Returns `true` if an argument names a file. What can be read as listen addresses is never one, whatever files
@@ -89,10 +90,7 @@ impl Input {
         keys: &Keys,
     ) -> Result<(), FileError> {
         let found = match content {
-            Content::Directives(directives) => {
-                self.has_lookup |= format == Format::Nginx;
-                of_directives(file, directives, keys)
-            }
+            Content::Directives(directives) => of_directives(file, directives, keys),
             Content::Values(values) => of_values(file, &values, keys)?,
         };
         if found.is_empty() {
@@ -115,7 +113,9 @@ fn of_directives(file: &str, directives: Vec<Directive>, keys: &Keys) -> Vec<Fou
             key: directive.key.to_owned(),
         }),
         means: match directive.means {
-            Err(why) => Err(Unchecked::ByFormat(why)),
+            Err(NotChecked::Wrong(what)) => Err(Unchecked::Wrong(what.to_owned())),
+            Err(NotChecked::Skipped(why)) => Err(Unchecked::Skipped(why)),
+            Err(NotChecked::Unread(why)) => Err(Unchecked::Unread(why)),
             Ok(means) => {
                 let with_options = |setting: Setting<'static>| {
                     let setting = if means.freebind {
@@ -138,48 +138,51 @@ fn of_directives(file: &str, directives: Vec<Directive>, keys: &Keys) -> Vec<Fou
 }
 
 fn of_values(file: &str, values: &[Value], keys: &Keys) -> Result<Vec<Found>, FileError> {
-    let wanted: Vec<&Value> = values
-        .iter()
-        .filter(|value| value.is_of(&keys.key))
-        .collect();
-    if wanted.is_empty() {
-        return Err(FileError::new(format!(
-            "the key `{}` is not in the file; {}",
-            keys.key,
-            of_known(values)
-        )));
-    }
-    let ports = match &keys.port_key {
-        Some(key) => {
-            let ports: Vec<&Value> = values.iter().filter(|value| value.is_of(key)).collect();
-            if ports.is_empty() {
-                let text = format!("the key `{key}` of `--port-key` is not in the file");
-                return Err(FileError::new(text));
-            }
-            Some(ports)
+    let key = &*keys.key;
+    if let Some(port_key) = &keys.port_key {
+        if !values.iter().any(|value| value.is_of(port_key)) {
+            let text = format!("the key `{port_key}` of `--port-key` is not in the file");
+            return Err(FileError::new(text));
         }
-        None => None,
-    };
-    let found = wanted.into_iter().map(|value| {
-        let (written, means) = match &value.scalar {
-            Scalar::Other => {
-                let what = "it must be a text, a port number, or an array of these";
-                (String::new(), Err(Unchecked::Wrong(what.to_owned())))
+    }
+    let mut tables: Vec<&[Step]> = Vec::new();
+    let mut found = Vec::new();
+    for value in values {
+        let (written, means) = if value.is_of(key) {
+            match &value.scalar {
+                Scalar::Other => {
+                    let what = "it must be a text, a port number, or an array of these";
+                    (String::new(), Err(Unchecked::Wrong(what.to_owned())))
+                }
+                Scalar::Text(text) | Scalar::Number(text) => {
+                    let settings = match &keys.port_key {
+                        None => Ok(settings_of(text, keys)),
+                        Some(port_key) => with_port_of(value, text, values, key, port_key),
+                    };
+                    let means = settings.map(|settings| Meaning {
+                        udp: false,
+                        settings,
+                    });
+                    (text.clone(), means.map_err(Unchecked::Wrong))
+                }
             }
-            Scalar::Text(text) | Scalar::Number(text) => {
-                let means = match &ports {
-                    None => Ok(settings_of(text, keys)),
-                    Some(ports) => with_port_of(value, text, ports),
-                };
-                let means = means.map_err(Unchecked::Wrong);
-                let means = means.map(|settings| Meaning {
-                    udp: false,
-                    settings,
-                });
-                (text.clone(), means)
+        } else if let Some(table) = value.in_table_of(key) {
+            let has_own = values
+                .iter()
+                .any(|own| own.is_of(key) && own.path.starts_with(table));
+            if has_own || tables.contains(&table) {
+                continue;
             }
+            tables.push(table);
+            let what = format!(
+                "`{key}` is a table here; `--key` names a value, such as `{}`",
+                value.keys()
+            );
+            (String::new(), Err(Unchecked::Wrong(what)))
+        } else {
+            continue;
         };
-        Found {
+        found.push(Found {
             place: Some(Place {
                 file: file.to_owned(),
                 line: value.line,
@@ -187,9 +190,15 @@ fn of_values(file: &str, values: &[Value], keys: &Keys) -> Result<Vec<Found>, Fi
             }),
             written,
             means,
-        }
-    });
-    Ok(found.collect())
+        });
+    }
+    if found.is_empty() {
+        return Err(FileError::new(format!(
+            "the key `{key}` is not in the file; {}",
+            of_known(values)
+        )));
+    }
+    Ok(found)
 }
 
 /// Names the keys that a file has.
@@ -215,23 +224,46 @@ fn of_known(values: &[Value]) -> String {
     }
 }
 
-/// Returns the setting of a host whose port is the value of another key: the one that is closest to it.
+/// Returns the setting of a host whose port is the value of another key, in the same table or in one around it.
 fn with_port_of(
     host: &Value,
     text: &str,
-    ports: &[&Value],
+    values: &[Value],
+    key: &str,
+    port_key: &str,
 ) -> Result<Vec<Setting<'static>>, String> {
-    let Some(closest) = ports.iter().max_by_key(|port| port.shared_with(host)) else {
-        return Ok(Vec::new());
+    let table = host.table(key);
+    let ports = values.iter().filter(|value| value.is_of(port_key));
+    let around = ports.filter(|port| table.starts_with(port.table(port_key)));
+    let around: Vec<&Value> = around.collect();
+    let nearest = around.iter().map(|port| port.table(port_key).len()).max();
+    let nearest = around
+        .into_iter()
+        .filter(|port| Some(port.table(port_key).len()) == nearest);
+    let nearest: Vec<&Value> = nearest.collect();
+    let own = match (&nearest[..], host.index()) {
+        ([], _) => return Err(format!("no `{port_key}` is beside it")),
+        ([one], _) => one,
+        // Two arrays are paired.
+        (several, Some(index)) => several
+            .iter()
+            .find(|port| port.index() == Some(index))
+            .ok_or_else(|| format!("`{port_key}` has another number of values"))?,
+        (several, None) => {
+            return Err(format!(
+                "`{port_key}` has {} values for one host",
+                several.len()
+            ));
+        }
     };
-    let port = match &closest.scalar {
+    let port = match &own.scalar {
         Scalar::Text(port) | Scalar::Number(port) => port.trim().parse::<u16>().ok(),
         Scalar::Other => None,
     };
     let port = port.ok_or_else(|| {
         format!(
-            "`{closest}` on line {} is not a port (a number from 0 to 65535)",
-            closest.line
+            "`{own}` on line {} is not a port (a number from 0 to 65535)",
+            own.line
         )
     })?;
     Ok(vec![Setting::from((text.to_owned(), port))])

@@ -1,6 +1,7 @@
 //! `listeners`: what listens on this host, and who can connect.
 
 use std::io;
+use std::net::SocketAddr;
 
 use bindaddr::host::{self, ListeningSocket};
 use bindaddr::{Exposure, Interfaces};
@@ -8,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::Verdict;
 use crate::arguments;
-use crate::output::{Output, shown};
+use crate::output::{self, Output, shown};
 
 pub(crate) fn list(output: &mut Output, list: &arguments::Listeners) -> io::Result<Verdict> {
     let exposed_beyond = list.exposed_beyond.map(|most| most.0);
@@ -23,7 +24,10 @@ pub(crate) fn list(output: &mut Output, list: &arguments::Listeners) -> io::Resu
         .into_iter()
         .map(|socket| (socket.exposure(&interfaces), socket));
     let mut sockets: Vec<(Exposure, ListeningSocket)> = with_exposure
-        .filter(|(exposure, _)| exposed_beyond.is_none_or(|most| *exposure > most))
+        .filter(|(exposure, socket)| {
+            let is_wanted = list.ports.is_empty() || list.ports.contains(&socket.addr().port());
+            is_wanted && exposed_beyond.is_none_or(|most| *exposure > most)
+        })
         .collect();
     sockets.sort_by_key(|(exposure, socket)| {
         let addr = socket.addr();
@@ -52,7 +56,7 @@ pub(crate) fn list(output: &mut Output, list: &arguments::Listeners) -> io::Resu
         [
             exposure.to_string(),
             protocol(socket).to_owned(),
-            addr(socket),
+            addr(socket, &interfaces),
             process(socket),
             user(output, socket),
             socket.unit().map(shown).unwrap_or_default(),
@@ -69,15 +73,20 @@ fn protocol(socket: &ListeningSocket) -> &'static str {
 }
 
 /// Returns the address, with what limits it.
-fn addr(socket: &ListeningSocket) -> String {
+fn addr(socket: &ListeningSocket, host: &Interfaces) -> String {
     let addr = socket.addr();
     // Of a specific address it says nothing.
     let only_v6 = socket.is_only_v6() && addr.ip().is_unspecified();
-    let device = socket
-        .device()
-        .map(|device| format!(" on {}", shown(device)));
+    // A zone is the same as the device.
+    let has_zone = matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0);
+    let device = socket.device().filter(|_| !has_zone);
+    let device = device.map(|device| format!(" on {}", shown(device)));
     let family = if only_v6 { " IPv6 only" } else { "" };
-    format!("{addr}{}{family}", device.unwrap_or_default())
+    format!(
+        "{}{}{family}",
+        output::addr(addr, host),
+        device.unwrap_or_default()
+    )
 }
 
 fn process(socket: &ListeningSocket) -> String {
@@ -90,9 +99,9 @@ fn process(socket: &ListeningSocket) -> String {
         return unknown.to_owned();
     };
     let name = socket.command().map_or_else(|| "?".to_owned(), shown);
-    match socket.children() {
+    match socket.pids().len().saturating_sub(1) {
         0 => format!("{name} ({pid})"),
-        children => format!("{name} ({pid} +{children})"),
+        others => format!("{name} ({pid} +{others})"),
     }
 }
 
@@ -112,7 +121,7 @@ fn value(exposure: Exposure, socket: &ListeningSocket, host: &Interfaces) -> Val
         "addrs": socket.reach(host).addrs(),
         "pid": socket.pid(),
         "command": socket.command(),
-        "children": socket.children(),
+        "pids": socket.pids(),
         "process_uid": socket.process_uid(),
         "uid": socket.uid(),
         "unit": socket.unit(),

@@ -5,6 +5,7 @@ mod files;
 mod input;
 mod interfaces;
 mod listeners;
+mod man;
 #[cfg(target_os = "linux")]
 mod netns;
 mod output;
@@ -81,7 +82,11 @@ fn refuse(err: &clap::Error) -> ExitCode {
     let sentence = text.split("\n\n").next().unwrap_or_default();
     let sentence = sentence.strip_prefix("error: ").unwrap_or(sentence);
     let words: Vec<&str> = sentence.split_ascii_whitespace().collect();
-    refuse_with(&words.join(" "))
+    let mut sentence = words.join(" ");
+    if sentence.ends_with("provided: <COMMAND>...") {
+        sentence += "; put `--` before it";
+    }
+    refuse_with(&sentence)
 }
 
 /// Reports a mistake in the arguments.
@@ -157,14 +162,11 @@ fn run(task: Task) -> io::Result<ExitCode> {
             Verdict::Good
         }
         Task::Man { dir: None } => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Command::command()).render(&mut page)?;
-            io::stdout().write_all(&page)?;
+            io::stdout().write_all(&man::page(&Command::command())?)?;
             Verdict::Good
         }
         Task::Man { dir: Some(dir) } => {
-            std::fs::create_dir_all(&dir)?;
-            clap_mangen::generate_to(Command::command(), &dir)?;
+            man::write_all(Command::command(), &dir)?;
             Verdict::Good
         }
     };

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
 
 use anstream::AutoStream;
 use anstyle::{AnsiColor, Style};
-use bindaddr::ListenAddr;
 use bindaddr::diagnosis::{Hint, HintKind};
+use bindaddr::{Interfaces, ListenAddr};
 use serde_json::Value;
 
 const HEADING: Style = Style::new().bold();
@@ -127,6 +128,11 @@ impl Output {
         Ok(())
     }
 
+    /// Writes the names of users behind their numbers.
+    pub(crate) fn with_users(&mut self, text: &str) -> String {
+        self.users.named(text)
+    }
+
     /// Returns the name of a user, or the number.
     pub(crate) fn user(&mut self, uid: u32) -> String {
         self.users.name(uid).unwrap_or_else(|| uid.to_string())
@@ -199,6 +205,19 @@ fn user_name(uid: u32) -> Option<String> {
 #[cfg(not(unix))]
 fn user_name(_: u32) -> Option<String> {
     None
+}
+
+/// Writes an address with the name of its zone, as ip(8) does.
+pub(crate) fn addr(addr: SocketAddr, host: &Interfaces) -> String {
+    let SocketAddr::V6(v6) = addr else {
+        return addr.to_string();
+    };
+    match host.by_index(v6.scope_id()) {
+        Some(zone) if v6.scope_id() != 0 => {
+            format!("[{}%{}]:{}", v6.ip(), shown(zone.name()), v6.port())
+        }
+        _ => addr.to_string(),
+    }
 }
 
 /// Returns a setting as it can be shown, without the user name and the password that a URL may have.

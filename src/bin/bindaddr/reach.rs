@@ -8,7 +8,7 @@ use bindaddr::{BindOptions, BindTarget, Exposure, Interfaces, ListenAddr, Listen
 use serde_json::{Value, json};
 
 use crate::Verdict;
-use crate::arguments;
+use crate::arguments::{self, BROWSER_PORT};
 use crate::output::{Label, Output, setting};
 use crate::settings::named;
 
@@ -190,9 +190,6 @@ fn reached(text: &str, host: &Interfaces, question: &arguments::Reach) -> Result
         }
     }
 }
-
-/// The name of the warning about a port that browsers refuse.
-const BROWSER_PORT: &str = "browser-port";
 
 /// Iterates over the addresses to write: of a scheme for browsers not those that need a zone.
 fn dials<'a>(found: &'a Reached, scheme: Option<&str>) -> impl Iterator<Item = &'a ReachableAddr> {

@@ -11,7 +11,7 @@ use bindaddr::update::StdSocket;
 use bindaddr::{BindError, BindOptions, Exposure, Interfaces, Listeners};
 
 use crate::arguments::{AtMost, Run};
-use crate::output::shown;
+use crate::output::{Output, addr, shown};
 use crate::wait::tell_waiting;
 use crate::{FAILURE, report};
 
@@ -21,7 +21,7 @@ const FIRST: usize = 3;
 /// Opens the sockets and executes the command. It returns only if that fails.
 pub(crate) fn run(run: &Run) -> ExitCode {
     let options = match run.wait {
-        Some(timeout) => tell_waiting(BindOptions::new().wait(timeout)),
+        Some(timeout) => tell_waiting(BindOptions::new().wait(timeout).wait_for_port(true)),
         None => BindOptions::new(),
     };
     if let Err(told) = refuse_exposed(run, &options) {
@@ -57,20 +57,25 @@ fn refuse(exposure: Exposure, most: Exposure) -> Result<(), String> {
     if exposure <= most {
         return Ok(());
     }
-    Err(format!("open to {exposure}, and `--at-most` allows {most}"))
+    Err(format!(
+        "it would be open to {exposure}, and `--at-most` allows {most}"
+    ))
 }
 
 fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode {
-    let host = Interfaces::system().unwrap_or_default();
+    let host = match Interfaces::system() {
+        Ok(host) => host,
+        // Without them nobody knows who can connect.
+        Err(err) if run.at_most.is_some() => return failed(err),
+        Err(_) => Interfaces::default(),
+    };
     let exposure = listeners.exposure(&host);
     if let Some(Err(told)) = run.at_most.map(|most| refuse(exposure, most.0)) {
         return failed(told);
     }
     for (listener, descriptor) in listeners.iter().zip(FIRST..) {
-        report(&format!(
-            "listening on {} (descriptor {descriptor})",
-            listener.local_addr()
-        ));
+        let addr = addr(listener.local_addr(), &host);
+        report(&format!("listening on {addr} (descriptor {descriptor})"));
     }
     report(&format!("open to {exposure}"));
     if run.fd_env.is_some() && listeners.len() > 1 {
@@ -107,6 +112,7 @@ fn failed(told: impl Display) -> ExitCode {
 }
 
 fn failed_to_bind(err: &BindError) -> ExitCode {
-    let lines: Vec<String> = format!("{err:#}").lines().map(shown).collect();
+    let text = Output::new().with_users(&format!("{err:#}"));
+    let lines: Vec<String> = text.lines().map(shown).collect();
     failed(lines.join("\n"))
 }

@@ -1,19 +1,20 @@
 //! `explain` and `check`: settings by themselves, and together.
 
 use std::io;
+use std::net::SocketAddr;
 
 use bindaddr::addr::ParseErrorKind;
 use bindaddr::check::{Check, CheckedSetting, CheckedSocket, RunningServer};
 use bindaddr::diagnosis::Warning;
+use bindaddr::interfaces::InterfacesError;
 use bindaddr::plan::Setting;
 use bindaddr::{BindOptions, BindTarget, Cause, Exposure, Interfaces, ListenAddr};
 use serde_json::{Value, json};
 
 use crate::Verdict;
-use crate::arguments::{self, Denied, How, Warnings};
-use crate::files::NotChecked;
+use crate::arguments::{self, Denied, How, UNREAD, UNSEEN_PROCESSES, Warnings};
 use crate::input::{Found, Input, Place, Unchecked};
-use crate::output::{Label, Output, setting, shown};
+use crate::output::{self, Label, Output, setting, shown};
 
 /// A setting with what it means here.
 struct Explained<'a> {
@@ -23,6 +24,8 @@ struct Explained<'a> {
 }
 
 struct Checked<'a> {
+    host: &'a Interfaces,
+    udp: bool,
     setting: &'a CheckedSetting,
     targets: Vec<BindTarget>,
     exposure: Option<Exposure>,
@@ -44,10 +47,12 @@ impl Warnings {
 impl<'a> Checked<'a> {
     fn new(
         setting: &'a CheckedSetting,
-        host: Option<&Interfaces>,
+        host: &'a Host,
+        udp: bool,
         has_port: bool,
         warnings: &Warnings,
     ) -> Self {
+        let known = host.error.is_none().then_some(&host.interfaces);
         // Beside others, a port alone may mean nothing.
         let is_read = !setting
             .causes()
@@ -55,7 +60,7 @@ impl<'a> Checked<'a> {
         let addr = ListenAddr::parse_with_default_port(setting.text(), 0).ok();
         let addr = addr.filter(|_| is_read);
         let targets = addr
-            .zip(host)
+            .zip(known)
             .and_then(|(addr, host)| addr.resolve(host).ok());
         let mut targets = targets.unwrap_or_default();
         if let ([target], [socket]) = (&mut *targets, setting.sockets()) {
@@ -68,9 +73,11 @@ impl<'a> Checked<'a> {
         let sockets = setting.sockets().iter();
         let bound = sockets.filter(|socket| socket.errors().is_empty());
         let bound = bound.filter_map(CheckedSocket::target);
-        let exposure = host.and_then(|host| bound.map(|target| target.exposure(host)).max());
+        let exposure = known.and_then(|host| bound.map(|target| target.exposure(host)).max());
         let all = setting.sockets().iter().flat_map(CheckedSocket::warnings);
         Self {
+            host: &host.interfaces,
+            udp,
             exposure,
             warnings: all
                 .filter(|warning| warnings.is_shown(warning.name()))
@@ -96,14 +103,12 @@ impl<'a> Checked<'a> {
         }
         for socket in self.setting.sockets() {
             if socket.errors().is_empty() && self.has_port {
-                output.line(Label::Binds, socket.addr())?;
+                output.line(Label::Binds, self.addr(socket.addr()))?;
             }
         }
         for addr in self.setting.duplicates() {
-            output.line(
-                Label::Binds,
-                format_args!("{addr}, for another setting of the list"),
-            )?;
+            let told = format!("{}, which another setting opens", self.addr(*addr));
+            output.line(Label::Binds, told)?;
         }
         if let Some(exposure) = self.exposure {
             output.line(Label::OpenTo, exposure)?;
@@ -118,13 +123,24 @@ impl<'a> Checked<'a> {
         Ok(())
     }
 
+    /// Writes an address, with the protocol if it is not the usual one.
+    fn addr(&self, addr: SocketAddr) -> String {
+        let addr = output::addr(addr, self.host);
+        if self.udp {
+            format!("{addr} (UDP)")
+        } else {
+            addr
+        }
+    }
+
     fn write_problems(&self, output: &mut Output) -> io::Result<()> {
         let sockets = self.setting.sockets();
         let is_one = sockets.len() <= 1;
         for error in self.setting.errors() {
             // Of several sockets each has its own.
             let addr = error.addr().filter(|_| !is_one);
-            let subject = addr.map(|addr| format!("{addr}: ")).unwrap_or_default();
+            let subject = addr.map(|addr| format!("{}: ", self.addr(addr)));
+            let subject = subject.unwrap_or_default();
             for cause in error.causes() {
                 output.line(Label::Problem, format_args!("{subject}{cause}"))?;
                 if let Cause::InvalidText(err) = cause {
@@ -151,9 +167,6 @@ impl<'a> Checked<'a> {
     }
 }
 
-/// The name of the warning about what may have addresses and was not read.
-const UNREAD: &str = "unread";
-
 /// Writes a warning with the name by which it can be allowed.
 pub(crate) fn named(warning: &Warning) -> String {
     format!("{} ({})", warning.kind(), warning.name())
@@ -164,7 +177,7 @@ impl Explained<'_> {
     fn is_ok(&self) -> bool {
         match &self.checked {
             Ok(checked) => checked.is_ok(),
-            Err(Unchecked::ByFormat(_)) => true,
+            Err(Unchecked::Skipped(_) | Unchecked::Unread(_)) => true,
             Err(Unchecked::Wrong(_)) => false,
         }
     }
@@ -172,9 +185,7 @@ impl Explained<'_> {
     fn warnings(&self, warnings: &Warnings) -> usize {
         match &self.checked {
             Ok(checked) => checked.warnings.len(),
-            Err(Unchecked::ByFormat(NotChecked::Unread(_))) => {
-                usize::from(warnings.is_shown(UNREAD))
-            }
+            Err(Unchecked::Unread(_)) => usize::from(warnings.is_shown(UNREAD)),
             Err(_) => 0,
         }
     }
@@ -196,8 +207,8 @@ impl Explained<'_> {
         output.heading(self.heading())?;
         match &self.checked {
             Ok(checked) => checked.write(output),
-            Err(Unchecked::ByFormat(NotChecked::Skipped(why))) => output.line(Label::Skipped, why),
-            Err(Unchecked::ByFormat(NotChecked::Unread(why))) => {
+            Err(Unchecked::Skipped(why)) => output.line(Label::Skipped, why),
+            Err(Unchecked::Unread(why)) => {
                 output.line(Label::Warning, format_args!("{why} ({UNREAD})"))
             }
             Err(Unchecked::Wrong(what)) => output.line(Label::Problem, what),
@@ -209,12 +220,8 @@ impl Explained<'_> {
             Ok(checked) => checked.json(),
             Err(unchecked) => {
                 let (ok, key, why) = match unchecked {
-                    Unchecked::ByFormat(NotChecked::Skipped(why)) => {
-                        (true, "skipped_because", (*why).to_owned())
-                    }
-                    Unchecked::ByFormat(NotChecked::Unread(why)) => {
-                        (true, "unread_because", (*why).to_owned())
-                    }
+                    Unchecked::Skipped(why) => (true, "skipped_because", (*why).to_owned()),
+                    Unchecked::Unread(why) => (true, "unread_because", (*why).to_owned()),
                     Unchecked::Wrong(what) => (false, "problem", what.clone()),
                 };
                 json!({
@@ -275,8 +282,7 @@ pub(crate) fn explain(output: &mut Output, explain: &arguments::Explain) -> io::
             )
         })
         .collect();
-    let host = host();
-    let known = host.as_ref().ok();
+    let host = Host::read();
     let explained = checks.iter().flat_map(|(written, check)| {
         let settings = check.settings().iter();
         settings.map(|setting| Explained {
@@ -284,7 +290,8 @@ pub(crate) fn explain(output: &mut Output, explain: &arguments::Explain) -> io::
             written: written.map_or(setting.text(), |text| text).to_owned(),
             checked: Ok(Checked::new(
                 setting,
-                known,
+                &host,
+                explain.how.udp,
                 written.is_none(),
                 &explain.warnings,
             )),
@@ -294,7 +301,8 @@ pub(crate) fn explain(output: &mut Output, explain: &arguments::Explain) -> io::
         output,
         &Input::default(),
         &explained.collect::<Vec<_>>(),
-        host.as_ref().err(),
+        &host,
+        None,
         &explain.how,
         &explain.warnings,
     )
@@ -314,11 +322,7 @@ pub(crate) fn check(
     input: &Input,
     running: Option<&RunningServer>,
 ) -> io::Result<Verdict> {
-    let options = if input.has_lookup {
-        BindOptions::new().lookup()
-    } else {
-        BindOptions::new()
-    };
+    let options = BindOptions::new();
     let is_udp = |found: &Found| matches!(&found.means, Ok(means) if means.udp || check.how.udp);
     let checks = [false, true].map(|udp| {
         let settings = input.found.iter().filter(|found| is_udp(found) == udp);
@@ -328,7 +332,7 @@ pub(crate) fn check(
         // A list of nothing is an error of its own.
         (!settings.is_empty()).then(|| checked(&options, &settings, udp, running))
     });
-    let host = host();
+    let host = Host::read();
     // The settings of both protocols come in the order in which they were found.
     let mut next = [0, 0];
     let mut explained = Vec::new();
@@ -362,7 +366,8 @@ pub(crate) fn check(
             },
             checked: Ok(Checked::new(
                 setting,
-                host.as_ref().ok(),
+                &host,
+                protocol == 1,
                 true,
                 &check.warnings,
             )),
@@ -372,27 +377,48 @@ pub(crate) fn check(
         output,
         input,
         &explained,
-        host.as_ref().err(),
+        &host,
+        running,
         &check.how,
         &check.warnings,
     )
 }
 
-fn host() -> Result<Interfaces, bindaddr::interfaces::InterfacesError> {
-    Interfaces::system().map(Interfaces::with_system_default_sources)
+/// The interfaces of this host; none, if they cannot be read.
+struct Host {
+    interfaces: Interfaces,
+    error: Option<InterfacesError>,
+}
+
+impl Host {
+    fn read() -> Self {
+        match Interfaces::system() {
+            Ok(interfaces) => Self {
+                interfaces: interfaces.with_system_default_sources(),
+                error: None,
+            },
+            Err(error) => Self {
+                interfaces: Interfaces::default(),
+                error: Some(error),
+            },
+        }
+    }
 }
 
 fn write(
     output: &mut Output,
     input: &Input,
     explained: &[Explained<'_>],
-    unknown_host: Option<&bindaddr::interfaces::InterfacesError>,
+    host: &Host,
+    running: Option<&RunningServer>,
     how: &How,
     warnings: &Warnings,
 ) -> io::Result<Verdict> {
     let counts = explained.iter().map(|setting| setting.warnings(warnings));
     let count: usize = counts.sum();
-    let has_denied = warnings.are_denied() && count > 0;
+    let is_unseen = running.is_some_and(RunningServer::may_share_sockets);
+    let is_unseen = is_unseen && warnings.is_shown(UNSEEN_PROCESSES);
+    let has_denied = warnings.are_denied() && (count > 0 || is_unseen);
     let verdict = if !input.failed.is_empty() {
         Verdict::Unusable
     } else if has_denied || !explained.iter().all(Explained::is_ok) {
@@ -410,14 +436,19 @@ fn write(
             "ok": verdict == Verdict::Good,
             "settings": settings,
             "failed_files": failed.collect::<Vec<_>>(),
+            "unseen_processes": is_unseen,
         }))?;
     } else {
-        if let Some(err) = unknown_host {
+        if let Some(err) = &host.error {
             output.line(Label::Warning, err)?;
         }
         explained
             .iter()
             .try_for_each(|setting| setting.write(output))?;
+        if is_unseen {
+            let told = "not every process could be looked into, so another one may have a socket of the server as well";
+            output.line(Label::Warning, format_args!("{told} ({UNSEEN_PROCESSES})"))?;
+        }
     }
     for (file, err) in &input.failed {
         let line = err.line.map(|line| format!(":{line}")).unwrap_or_default();

@@ -5,7 +5,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities, set_thread_groups,
     set_thread_res_gid, set_thread_res_uid,
 };
-use uzers::{get_effective_uid, get_user_by_name, get_user_groups};
+use uzers::{get_effective_uid, get_user_by_name, get_user_by_uid, get_user_groups};
 
 use crate::arguments::User;
 
@@ -14,13 +14,15 @@ pub(crate) fn become_user(user: &User) -> Result<(), String> {
     let Some(name) = &user.user else {
         return Ok(());
     };
-    let found = get_user_by_name(name).ok_or_else(|| format!("there is no user `{name}`"))?;
+    let by_number = || name.parse().ok().and_then(get_user_by_uid);
+    let found = get_user_by_name(name).or_else(by_number);
+    let found = found.ok_or_else(|| format!("there is no user `{name}`"))?;
     if get_effective_uid() != 0 {
         return Err("only root can bind as another user".to_owned());
     }
     let failed = |err| format!("cannot become `{name}`: {err}");
     let (uid, gid) = (found.uid(), found.primary_group_id());
-    let groups = get_user_groups(name, gid).unwrap_or_default();
+    let groups = get_user_groups(found.name(), gid).unwrap_or_default();
     let groups: Vec<Gid> = groups
         .iter()
         .map(|group| Gid::from_raw(group.gid()))

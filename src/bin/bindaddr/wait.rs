@@ -15,7 +15,7 @@ use crate::output::{Label, Output, setting, shown};
 
 pub(crate) fn wait(output: &mut Output, wait: &Wait) -> io::Result<Verdict> {
     let (texts, how) = (&wait.texts.texts, &wait.how);
-    let options = tell_waiting(BindOptions::new().wait(wait.timeout));
+    let options = tell_waiting(BindOptions::new().wait(wait.timeout).wait_for_port(true));
     let begun = Instant::now();
     let bound: Result<Vec<SocketAddr>, BindError> = if how.udp {
         options.bind_udp(texts).map(|sockets| addrs(&sockets))

@@ -6,26 +6,27 @@ use std::io;
 use std::net::SocketAddr;
 
 use bindaddr::diagnosis::SettingError;
+use bindaddr::interfaces::{AddrState, InterfaceAddr};
 use bindaddr::update::Watch;
-use bindaddr::{BindOptions, Exposure, Interfaces};
+use bindaddr::{BindOptions, BindTarget, Exposure, Interfaces};
 use serde_json::{Value, json};
 
 use crate::arguments;
-use crate::output::{Output, setting};
+use crate::output::{self, Output, setting};
 
 /// What a setting means at a moment.
 #[derive(Default)]
 struct State {
-    /// The sockets, with their targets.
-    sockets: BTreeMap<SocketAddr, String>,
+    /// The sockets, as they are shown and with their targets.
+    sockets: BTreeMap<SocketAddr, (String, String)>,
     exposure: Option<Exposure>,
     problem: Option<String>,
 }
 
 /// A difference between two moments.
 enum Event {
-    Added(SocketAddr, String),
-    Removed(SocketAddr),
+    Added(SocketAddr, String, String),
+    Removed(SocketAddr, String),
     OpenTo(Exposure),
     Problem(String),
 }
@@ -49,10 +50,19 @@ impl State {
         let mut new = Self::default();
         for socket in plan.sockets() {
             let target = socket.target(host);
-            if target.is_foreign() {
-                new.problem = Some(target.to_string());
+            if let BindTarget::Foreign(foreign) = &target {
+                let told = format!(
+                    "no interface of this host has {}; {}",
+                    foreign.ip(),
+                    foreign.reason()
+                );
+                new.problem = Some(told);
+            } else if let Some(state) = unusable(&target) {
+                new.problem = Some(format!("{} is {state}", socket.addr().ip()));
             } else {
-                new.sockets.insert(socket.addr(), target.to_string());
+                let shown = output::addr(socket.addr(), host);
+                new.sockets
+                    .insert(socket.addr(), (shown, target.to_string()));
             }
         }
         new.exposure = (!new.sockets.is_empty()).then(|| plan.exposure(host));
@@ -61,14 +71,15 @@ impl State {
 
     fn since(&self, before: &Self) -> Vec<Event> {
         let mut events = Vec::new();
-        for addr in before.sockets.keys() {
+        for (addr, (shown, _)) in &before.sockets {
             if !self.sockets.contains_key(addr) {
-                events.push(Event::Removed(*addr));
+                events.push(Event::Removed(*addr, shown.clone()));
             }
         }
-        for (addr, target) in &self.sockets {
-            if before.sockets.get(addr) != Some(target) {
-                events.push(Event::Added(*addr, target.clone()));
+        for (addr, socket) in &self.sockets {
+            if before.sockets.get(addr) != Some(socket) {
+                let (shown, target) = socket.clone();
+                events.push(Event::Added(*addr, shown, target));
             }
         }
         if self.exposure != before.exposure {
@@ -79,6 +90,23 @@ impl State {
         }
         events
     }
+}
+
+/// Returns the state of an address that cannot be bound as it is.
+fn unusable(target: &BindTarget) -> Option<AddrState> {
+    let BindTarget::Local(local) = target else {
+        return None;
+    };
+    let states = local.interfaces().filter_map(|interface| {
+        let mut addrs = interface.addrs().iter();
+        addrs
+            .find(|addr| addr.ip() == local.ip())
+            .map(InterfaceAddr::state)
+    });
+    let mut states = states.peekable();
+    let first = states.peek().copied();
+    let is_unusable = |state| matches!(state, AddrState::Tentative | AddrState::Duplicate);
+    first.filter(|_| states.all(is_unusable))
 }
 
 /// Prints the state of each text, and then each change. It does not end.
@@ -107,8 +135,8 @@ fn write(output: &mut Output, text: &str, event: &Event, json: bool) -> io::Resu
         return output.json_line(&value(&text, event));
     }
     let told = match event {
-        Event::Added(addr, target) => format!("{addr} added: {target}"),
-        Event::Removed(addr) => format!("{addr} removed"),
+        Event::Added(_, shown, target) => format!("{shown} added: {target}"),
+        Event::Removed(_, shown) => format!("{shown} removed"),
         Event::OpenTo(exposure) => format!("open to {exposure}"),
         Event::Problem(problem) => format!("problem: {problem}"),
     };
@@ -117,10 +145,10 @@ fn write(output: &mut Output, text: &str, event: &Event, json: bool) -> io::Resu
 
 fn value(text: &str, event: &Event) -> Value {
     match event {
-        Event::Added(addr, target) => {
+        Event::Added(addr, _, target) => {
             json!({"text": text, "event": "added", "addr": addr, "meaning": target})
         }
-        Event::Removed(addr) => json!({"text": text, "event": "removed", "addr": addr}),
+        Event::Removed(addr, _) => json!({"text": text, "event": "removed", "addr": addr}),
         Event::OpenTo(exposure) => json!({"text": text, "event": "open-to", "exposure": exposure}),
         Event::Problem(problem) => json!({"text": text, "event": "problem", "problem": problem}),
     }

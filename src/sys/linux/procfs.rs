@@ -291,10 +291,24 @@ fn opener_of(inode: u64, name: &str, this: &str) -> Process {
     }
 }
 
+/// Describes a process by its number; `None` if it has exited.
+#[cfg(feature = "cli")]
+pub(crate) fn process(pid: u32) -> Option<Process> {
+    let name = pid.to_string();
+    Some(Process {
+        is_this: pid == process::id(),
+        pid,
+        uid: user_of(&name),
+        command: Some(command_of(&name)?),
+        children: 0,
+        is_of_unit: false,
+    })
+}
+
 /// Returns the number of the parent of a process: the second field behind its name, which may have any character
 /// (`proc_pid_stat(5)`).
 fn parent_of(process: &str) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    let stat = read_lossy(&format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
     let parent = fields.split_ascii_whitespace().nth(1)?;
     (parent != "0").then(|| parent.to_owned())
@@ -365,11 +379,48 @@ pub(crate) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
     sockets_of(&pid.to_string())?.collect()
 }
 
+/// Searches for all processes that have the sockets with these inodes open. Returns their numbers, by inode, and whether
+/// every process could be looked into.
+pub(crate) fn holders_of(inodes: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool) {
+    let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
+    let Ok(names) = all_processes() else {
+        return (holders, false);
+    };
+    let mut are_all = true;
+    for name in names {
+        let Ok(pid) = name.parse() else { continue };
+        match sockets_of(&name) {
+            Ok(sockets) => {
+                for inode in sockets {
+                    match inode {
+                        Ok(inode) if inodes.contains(&inode) => {
+                            let pids = holders.entry(inode).or_default();
+                            // It may have several descriptors of it.
+                            if pids.last() != Some(&pid) {
+                                pids.push(pid);
+                            }
+                        }
+                        Ok(_) => {}
+                        Err(_) => are_all = false,
+                    }
+                }
+            }
+            Err(error) => are_all &= is_gone(&error),
+        }
+    }
+    (holders, are_all)
+}
+
 /// Returns the effective user of a process: the second of the four that follow `Uid:`.
 fn user_of(process: &str) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let status = read_lossy(&format!("/proc/{process}/status")).ok()?;
     let users = field(&status, "Uid")?;
     users.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Reads a file that has the name of a process, which may be in any encoding.
+fn read_lossy(path: &str) -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&fs::read(path)?).into_owned())
 }
 
 /// Returns the name of a process.
@@ -394,7 +445,7 @@ pub(crate) struct Status(pub(super) String);
 impl Status {
     /// Reads it for the calling thread.
     pub(crate) fn of_thread() -> io::Result<Self> {
-        fs::read_to_string("/proc/thread-self/status").map(Self)
+        read_lossy("/proc/thread-self/status").map(Self)
     }
 
     /// Returns `true` if a seccomp filter is active (seccomp(2)).

@@ -1,44 +1,66 @@
 //! The values of a file with `key = value` on its lines.
 
-use super::{Scalar, Step, Value};
+use super::{Scalar, Step, Value, lines};
 
 pub(super) fn values(content: &str) -> Vec<Value> {
     let mut section: Vec<Step> = Vec::new();
+    // That of the line before, for what is continued.
+    let mut last: Option<Vec<Step>> = None;
     let mut values = Vec::new();
-    for (line, number) in content.lines().zip(1..) {
+    for (number, line) in lines(content) {
+        let is_indented = line.starts_with([' ', '\t']);
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', ';', '!']) {
             continue;
         }
-        if let Some(name) = line
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            section = vec![Step::Key(name.trim().to_owned())];
+        if let Some(name) = section_name(line) {
+            section = vec![Step::Key(name.to_owned())];
+            last = None;
             continue;
         }
-        let Some((key, value)) = assignment(line) else {
-            continue;
+        let (path, value) = match (assignment(line), &last) {
+            (Some((key, value)), _) => {
+                let key = Step::Key(key.to_owned());
+                ([&section[..], &[key]].concat(), value)
+            }
+            // A value may go on on the next lines.
+            (None, Some(last)) if is_indented => (last.clone(), line),
+            (None, _) => {
+                last = None;
+                continue;
+            }
         };
+        last = Some(path.clone());
         let value = unquoted(without_comment(value.trim()));
-        let mut path = section.clone();
-        path.push(Step::Key(key.trim().to_owned()));
-        values.push(Value {
-            path,
-            line: number,
-            scalar: Scalar::Text(value.to_owned()),
-        });
+        if !value.is_empty() {
+            values.push(Value {
+                path,
+                line: number,
+                scalar: Scalar::Text(value.to_owned()),
+            });
+        }
     }
     values
 }
 
-/// Returns the key and the value of a line.
+/// Returns the name of the section that a line begins.
+pub(super) fn section_name(line: &str) -> Option<&str> {
+    let (name, rest) = line.strip_prefix('[')?.split_once(']')?;
+    let rest = rest.trim_start();
+    // An address in brackets has its port behind them.
+    (rest.is_empty() || rest.starts_with(['#', ';'])).then(|| name.trim())
+}
+
+/// Returns the key and the value of a line: what is before and behind its first `=` or `:`.
 pub(super) fn assignment(line: &str) -> Option<(&str, &str)> {
-    // An address has colons, so `key: value` is one only with a space.
-    let (key, value) = line.split_once('=').or_else(|| line.split_once(": "))?;
-    // A URL may have a password before a `=`.
+    let (key, value) = line.split_once(['=', ':'])?;
+    // PHP and others write lists so.
+    let key = key.trim();
+    let key = key.strip_suffix("[]").unwrap_or(key);
+    // A URL may have a password before it.
     let is_of_key = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
-    key.chars().all(is_of_key).then_some((key, value))
+    let is_key = key.starts_with(char::is_alphabetic) && key.chars().all(is_of_key);
+    (is_key && !value.starts_with("//")).then_some((key, value))
 }
 
 /// Returns a value up to a `#` or a `;` after white space.

@@ -1,6 +1,8 @@
 //! The `listen` directives of nginx (`ngx_http_core_module`, `ngx_stream_core_module`).
 
-use super::{Directive, FileError, Meaning, NotChecked, is_conf};
+use std::net::Ipv6Addr;
+
+use super::{Directive, FileError, Meaning, NotChecked};
 
 /// A word of a config, or a mark between words.
 #[derive(Debug, PartialEq, Eq)]
@@ -12,143 +14,307 @@ enum Token {
     Close,
 }
 
+/// A socket, with what decides on others.
+struct Socket {
+    directive: Directive,
+    /// Where it is opened, if that is known.
+    addr: Option<Addr>,
+    /// Whether nginx opens it beside a wildcard that includes it.
+    is_bound: bool,
+    /// Whether `[::]` includes IPv4.
+    is_dual: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Addr {
+    host: Host,
+    first: u16,
+    last: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Host {
+    AnyV4,
+    AnyV6,
+    V4(String),
+    V6(String),
+    Localhost,
+}
+
+/// A block that is open.
+struct Block {
+    name: String,
+    line: usize,
+    has_listen: bool,
+}
+
 /// Returns the sockets, and the files that are included.
 pub(super) fn directives(content: &str) -> Result<Vec<Directive>, FileError> {
-    let mut directives = Vec::new();
+    let mut sockets: Vec<Socket> = Vec::new();
     let mut words: Vec<(usize, String)> = Vec::new();
+    let mut blocks: Vec<Block> = Vec::new();
     for (line, token) in tokens(content)? {
         match token {
             Token::Word(word) => words.push((line, word)),
-            Token::Begin | Token::Close => words.clear(),
+            Token::Begin => {
+                let first = words.drain(..).next();
+                let (line, name) = first.unwrap_or((line, String::new()));
+                blocks.push(Block {
+                    name,
+                    line,
+                    has_listen: false,
+                });
+            }
+            Token::Close => {
+                words.clear();
+                let is_of_http =
+                    |blocks: &[Block]| blocks.last().is_none_or(|block| block.name == "http");
+                let ended = blocks.pop();
+                let without = ended.filter(|block| block.name == "server" && !block.has_listen);
+                let without = without.filter(|_| is_of_http(&blocks));
+                sockets.extend(without.map(|block| server_without_listen(block.line)));
+            }
             Token::End => {
                 let mut directive = words.drain(..);
                 match directive.next() {
                     Some((line, name)) if name == "listen" => {
                         let parameters: Vec<String> = directive.map(|(_, word)| word).collect();
-                        directives.extend(listen(line, &parameters));
+                        if let Some(block) = blocks.last_mut() {
+                            block.has_listen = true;
+                        }
+                        sockets.extend(listen(line, &parameters));
                     }
                     Some((line, name)) if name == "include" => {
                         let file = directive.next().map(|(_, file)| file).unwrap_or_default();
-                        // Others, such as `mime.types`, have parameters.
-                        let may_listen = file.contains('*') || is_conf(&file);
-                        directives.extend(may_listen.then_some(Directive {
-                            line,
-                            key: "include",
-                            written: file,
-                            means: Err(NotChecked::Unread("it is not read; name it as well")),
-                        }));
+                        sockets.extend((!has_parameters(&file)).then(|| included(line, file)));
                     }
                     _ => {}
                 }
             }
         }
     }
-    serve_through_wildcards(&mut directives);
-    Ok(directives)
+    serve_through_wildcards(&mut sockets);
+    Ok(sockets.into_iter().map(|socket| socket.directive).collect())
 }
 
-fn listen(line: usize, parameters: &[String]) -> Option<Directive> {
+/// Returns `true` for the files that come with nginx and listen nowhere.
+fn has_parameters(file: &str) -> bool {
+    let name = file.rsplit('/').next().unwrap_or_default();
+    name.ends_with("_params")
+        || [
+            "mime.types",
+            "fastcgi.conf",
+            "koi-utf",
+            "koi-win",
+            "win-utf",
+        ]
+        .contains(&name)
+}
+
+fn included(line: usize, file: String) -> Socket {
+    let why = "included files are not checked; pass them as arguments, too";
+    not_opened(line, "include", file, NotChecked::Unread(why))
+}
+
+fn not_opened(line: usize, key: &'static str, written: String, why: NotChecked) -> Socket {
+    Socket {
+        directive: Directive {
+            line,
+            key,
+            written,
+            means: Err(why),
+        },
+        addr: None,
+        is_bound: false,
+        is_dual: false,
+    }
+}
+
+/// Without a directive a server has port 80 of every IPv4 address; 8000 if nginx is not started by root, which is not known.
+fn server_without_listen(line: usize) -> Socket {
+    let addr = Addr {
+        host: Host::AnyV4,
+        first: 80,
+        last: 80,
+    };
+    Socket {
+        directive: Directive {
+            line,
+            key: "server",
+            written: "without `listen`".to_owned(),
+            means: Ok(meaning(&addr, false, false)),
+        },
+        addr: Some(addr),
+        is_bound: false,
+        is_dual: false,
+    }
+}
+
+fn listen(line: usize, parameters: &[String]) -> Option<Socket> {
     let (address, options) = parameters.split_first()?;
     let has = |option: &str| options.iter().any(|own| own == option);
-    Some(Directive {
-        line,
-        key: "listen",
-        written: address.clone(),
-        means: meaning(address, has("udp"), has("ipv6only=off")),
+    let addr = match addr(address) {
+        Ok(addr) => addr,
+        Err(why) => return Some(not_opened(line, "listen", address.clone(), why)),
+    };
+    // With one of these nginx calls bind(2) for the address, whatever wildcard there is.
+    let is_bound = options.iter().any(|option| {
+        let name = option.split('=').next().unwrap_or_default();
+        [
+            "bind",
+            "setfib",
+            "fastopen",
+            "backlog",
+            "rcvbuf",
+            "sndbuf",
+            "accept_filter",
+            "deferred",
+            "ipv6only",
+            "reuseport",
+            "so_keepalive",
+        ]
+        .contains(&name)
+    });
+    let is_dual = has("ipv6only=off") && addr.host == Host::AnyV6;
+    let udp = has("udp") || has("quic");
+    Some(Socket {
+        directive: Directive {
+            line,
+            key: "listen",
+            written: address.clone(),
+            means: Ok(meaning(&addr, udp, is_dual)),
+        },
+        addr: Some(addr),
+        is_bound,
+        is_dual,
     })
 }
 
-fn meaning(address: &str, udp: bool, is_dual: bool) -> Result<Meaning, NotChecked> {
+const NOT_ONE: NotChecked =
+    NotChecked::Wrong("nginx takes one address, with a port from 1 to 65535");
+
+fn is_name(host: &str) -> bool {
+    let is_of_name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    host.contains(|c: char| c.is_ascii_alphabetic()) && host.chars().all(is_of_name)
+}
+
+/// Reads the address of a directive.
+fn addr(address: &str) -> Result<Addr, NotChecked> {
     if address.starts_with("unix:") {
         return Err(NotChecked::Skipped("a Unix socket, which is not checked"));
     }
     if address.contains('$') {
-        return Err(NotChecked::Unread(
-            "a variable, whose value is not known here",
-        ));
+        let why = "a variable, whose value is not known here";
+        return Err(NotChecked::Unread(why));
     }
-    let is_port = address
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'-');
-    // Without a port it is 80.
-    let with_port = match address {
-        _ if is_port => format!("*:{address}"),
-        _ if address.ends_with(']') || !address.contains(':') => format!("{address}:80"),
-        _ => address.to_owned(),
+    let is_port = address.starts_with(|c: char| c.is_ascii_digit())
+        && address
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || byte == b'-');
+    let (host, ports) = match address.rsplit_once(':') {
+        _ if is_port => ("*", address),
+        // Without a port it is 80.
+        _ if address.ends_with(']') => (address, "80"),
+        None => (address, "80"),
+        Some((host, ports)) => (host, ports),
     };
-    let text = match with_port.split_once("]:") {
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let port = |text: &str| text.parse().ok().filter(|port: &u16| *port != 0);
+    let (Some(first), Some(last)) = (port(first), port(last)) else {
+        return Err(NOT_ONE);
+    };
+    let in_brackets = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    let host = match in_brackets.map(str::parse::<Ipv6Addr>) {
+        Some(Ok(ip)) if ip.is_unspecified() => Host::AnyV6,
+        Some(Ok(ip)) => Host::V6(ip.to_string()),
+        Some(Err(_)) => return Err(NotChecked::Wrong("nginx takes an IPv6 address in brackets")),
+        None if host == "*" || host == "0.0.0.0" => Host::AnyV4,
+        None if host == "localhost" => Host::Localhost,
+        None if host.parse::<std::net::Ipv4Addr>().is_ok() => Host::V4(host.to_owned()),
+        None if is_name(host) => {
+            let why = "a name, which nginx looks up when it starts";
+            return Err(NotChecked::Unread(why));
+        }
+        None => return Err(NOT_ONE),
+    };
+    Ok(Addr { host, first, last })
+}
+
+/// Returns what it is to this crate. nginx opens each port of a range.
+fn meaning(addr: &Addr, udp: bool, is_dual: bool) -> Meaning {
+    let host = match &addr.host {
+        Host::AnyV4 => "0.0.0.0".to_owned(),
+        Host::AnyV6 if is_dual => "[::]".to_owned(),
         // Since 1.3.4 a socket of IPv6 leaves out IPv4.
-        Some(("[::", port)) if !is_dual => format!("ipv6@*:{port}"),
-        _ => match with_port.strip_prefix("*:") {
-            Some(port) => format!("0.0.0.0:{port}"),
-            None => with_port,
-        },
+        Host::AnyV6 => "ipv6@*".to_owned(),
+        Host::V4(ip) => ip.clone(),
+        Host::V6(ip) => format!("[{ip}]"),
+        Host::Localhost => "localhost".to_owned(),
     };
-    Ok(Meaning {
-        text,
+    let texts = (addr.first..=addr.last).map(|port| format!("{host}:{port}"));
+    Meaning {
+        text: texts.collect::<Vec<_>>().join(", "),
         udp,
         ..Meaning::default()
-    })
+    }
 }
 
 /// nginx opens one socket for a wildcard and the addresses that it includes, and tells their connections apart itself.
-fn serve_through_wildcards(directives: &mut [Directive]) {
-    let wildcards: Vec<(String, bool)> = directives
+fn serve_through_wildcards(sockets: &mut [Socket]) {
+    let wildcards: Vec<(Host, u16, bool)> = sockets
         .iter()
-        .filter_map(|directive| {
-            let means = directive.means.as_ref().ok()?;
-            is_wildcard(&means.text).then(|| (means.text.clone(), means.udp))
+        .filter_map(|socket| {
+            let addr = socket.addr.as_ref()?;
+            let is_wildcard = matches!(addr.host, Host::AnyV4 | Host::AnyV6);
+            let udp = socket.directive.means.as_ref().is_ok_and(|means| means.udp);
+            (is_wildcard && addr.first == addr.last).then(|| (addr.host.clone(), addr.first, udp))
         })
         .collect();
-    for directive in directives {
-        let Ok(means) = &directive.means else {
+    for socket in sockets {
+        let (Some(addr), Ok(means)) = (&socket.addr, &socket.directive.means) else {
             continue;
         };
-        let Some((_, port)) = means.text.rsplit_once(':') else {
-            continue;
+        let has = |host: Host| wildcards.contains(&(host, addr.first, means.udp));
+        let why = match addr.host {
+            Host::AnyV6 if socket.is_dual && has(Host::AnyV4) => {
+                NotChecked::Wrong("it includes IPv4, which another `listen` has on the same port")
+            }
+            Host::V4(_) if has(Host::AnyV4) => SERVED,
+            Host::V6(_) if has(Host::AnyV6) => SERVED,
+            Host::Localhost if has(Host::AnyV4) && has(Host::AnyV6) => SERVED,
+            _ => continue,
         };
-        let ipv4 = format!("0.0.0.0:{port}");
-        let ipv6 = format!("ipv6@*:{port}");
-        // A name may stand for addresses of both families.
-        let wanted = match means.text.chars().next() {
-            Some('[') => vec![ipv6],
-            Some(first) if first.is_ascii_digit() => vec![ipv4],
-            _ => vec![ipv4, ipv6],
-        };
-        let mut wanted = wanted.into_iter();
-        let is_served = wanted.all(|wildcard| wildcards.contains(&(wildcard, means.udp)));
-        if !is_wildcard(&means.text) && is_served {
-            let why = "served by the wildcard on the same port";
-            directive.means = Err(NotChecked::Skipped(why));
+        if addr.first == addr.last && (!socket.is_bound || socket.is_dual) {
+            socket.directive.means = Err(why);
         }
     }
 }
 
-fn is_wildcard(text: &str) -> bool {
-    let starts = ["0.0.0.0:", "ipv6@*:"];
-    starts.iter().any(|start| text.starts_with(start))
-}
+const SERVED: NotChecked = NotChecked::Skipped("served by the wildcard on the same port");
 
 fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
     let mut tokens = Vec::new();
     let mut chars = content.chars().peekable();
     let mut line = 1;
-    while let Some(first) = chars.next() {
+    while let Some(first) = chars.peek().copied() {
         let begun = line;
         let token = match first {
-            '\n' => {
-                line += 1;
-                continue;
-            }
-            c if c.is_whitespace() => continue,
+            ';' => Token::End,
+            '{' => Token::Begin,
+            '}' => Token::Close,
             '#' => {
                 while chars.next_if(|c| *c != '\n').is_some() {}
                 continue;
             }
-            ';' => Token::End,
-            '{' => Token::Begin,
-            '}' => Token::Close,
+            c if c.is_whitespace() => {
+                line += usize::from(c == '\n');
+                chars.next();
+                continue;
+            }
             mark @ ('"' | '\'') => {
+                chars.next();
                 let mut word = String::new();
                 loop {
                     match chars.next() {
@@ -161,23 +327,26 @@ fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
                         }
                     }
                 }
-                Token::Word(word)
+                tokens.push((begun, Token::Word(word)));
+                continue;
             }
-            c => {
-                let mut word = String::from(c);
-                // `${name}` is part of a word.
+            _ => {
+                let mut word = String::new();
                 let is_part = |c: &char| !c.is_whitespace() && !";{}".contains(*c);
                 while let Some(c) = chars.next_if(is_part) {
                     word.push(c);
+                    // `${name}` is part of a word.
                     if c == '$' && chars.next_if_eq(&'{').is_some() {
                         word.push('{');
                         word.extend(std::iter::from_fn(|| chars.next_if(|c| *c != '}')));
                         word.extend(chars.next());
                     }
                 }
-                Token::Word(word)
+                tokens.push((begun, Token::Word(word)));
+                continue;
             }
         };
+        chars.next();
         tokens.push((begun, token));
     }
     Ok(tokens)

@@ -1,52 +1,65 @@
-//! The sockets of a socket unit (systemd.socket(5)).
+//! The sockets of a socket unit (systemd.socket(5), systemd.syntax(7)).
 
-use super::{Directive, Meaning, NotChecked};
+use std::net::SocketAddr;
+
+use super::{Directive, Meaning, NotChecked, lines};
 
 /// Options of the unit, which are those of each of its sockets.
 #[derive(Default)]
-struct Unit<'a> {
-    only_v6: bool,
+struct Unit {
+    /// `BindIPv6Only=`; `None` leaves it to the sysctl.
+    only_v6: Option<bool>,
     freebind: bool,
-    device: Option<&'a str>,
+    device: Option<String>,
 }
 
 pub(super) fn directives(content: &str) -> Vec<Directive> {
-    let lines: Vec<(usize, &str, &str)> = assignments(content).collect();
-    let last = |name: &str| {
-        let mut lines = lines.iter().rev();
-        lines
-            .find(|(_, key, _)| *key == name)
-            .map(|(.., value)| *value)
-    };
-    let is_true = |value: &str| ["1", "yes", "true", "on"].contains(&&*value.to_ascii_lowercase());
-    let unit = Unit {
-        only_v6: last("BindIPv6Only") == Some("ipv6-only"),
-        freebind: last("FreeBind").is_some_and(is_true),
-        device: last("BindToDevice").filter(|device| !device.is_empty()),
-    };
-    let mut directives: Vec<Directive> = Vec::new();
-    for (line, key, value) in &lines {
-        let key = match *key {
-            "ListenStream" => "ListenStream",
-            "ListenDatagram" => "ListenDatagram",
-            _ => continue,
-        };
-        // An empty one takes back those before it.
-        if value.is_empty() {
-            directives.retain(|directive| directive.key != key);
-            continue;
+    let mut unit = Unit::default();
+    let mut sockets: Vec<(usize, &'static str, String)> = Vec::new();
+    for (line, key, value) in assignments(content) {
+        // What is not valid is as if it were not there.
+        match &*key {
+            "BindIPv6Only" => match &*value {
+                "ipv6-only" => unit.only_v6 = Some(true),
+                "both" => unit.only_v6 = Some(false),
+                "default" => unit.only_v6 = None,
+                _ => {}
+            },
+            "FreeBind" => unit.freebind = boolean(&value).unwrap_or(unit.freebind),
+            "BindToDevice" => unit.device = Some(value).filter(|device| !device.is_empty()),
+            // An empty one takes back all that were before it.
+            _ if key.starts_with("Listen") && value.is_empty() => sockets.clear(),
+            "ListenStream" => sockets.push((line, "ListenStream", value)),
+            "ListenDatagram" => sockets.push((line, "ListenDatagram", value)),
+            _ => {}
         }
-        directives.push(Directive {
-            line: *line,
-            key,
-            written: (*value).to_owned(),
-            means: meaning(value, key == "ListenDatagram", &unit),
-        });
     }
-    directives
+    let directives = sockets.into_iter().map(|(line, key, value)| Directive {
+        line,
+        key,
+        means: meaning(&value, key == "ListenDatagram", &unit),
+        written: value,
+    });
+    directives.collect()
 }
 
-fn meaning(value: &str, udp: bool, unit: &Unit<'_>) -> Result<Meaning, NotChecked> {
+/// Reads a boolean as `parse_boolean` of systemd does.
+fn boolean(value: &str) -> Option<bool> {
+    match &*value.to_ascii_lowercase() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+fn meaning(value: &str, udp: bool, unit: &Unit) -> Result<Meaning, NotChecked> {
+    let plain = value.replace("%%", "");
+    if plain.contains('%') {
+        return Err(NotChecked::Unread(
+            "a specifier of the unit, whose value is not known here",
+        ));
+    }
+    let value = value.replace("%%", "%");
     if value.starts_with(['/', '@']) {
         return Err(NotChecked::Skipped("a Unix socket, which is not checked"));
     }
@@ -55,42 +68,64 @@ fn meaning(value: &str, udp: bool, unit: &Unit<'_>) -> Result<Meaning, NotChecke
             "a socket between virtual machines, which is not checked",
         ));
     }
-    if value.contains('%') && !value.starts_with('[') {
-        return Err(NotChecked::Unread(
-            "a specifier of the unit, whose value is not known here",
-        ));
-    }
-    let is_port = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-    let text = match value.strip_prefix("[::]:") {
-        Some(port) if unit.only_v6 => format!("ipv6@*:{port}"),
-        _ if is_port && unit.only_v6 => format!("ipv6@*:{value}"),
-        // By itself `[::]` includes IPv4 and needs IPv6; a port alone is IPv4 where the kernel has nothing else.
-        _ if is_port => format!("*:{value}"),
-        _ => value.to_owned(),
+    let sysctl = || std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
+    let by_default = || sysctl().is_ok_and(|value| value.trim() == "1");
+    let only_v6 = unit.only_v6.unwrap_or_else(by_default);
+    let port = value.parse().ok().filter(|port: &u16| *port != 0);
+    let addr = value
+        .parse()
+        .ok()
+        .filter(|addr: &SocketAddr| addr.port() != 0);
+    let text = match (port, addr) {
+        (Some(port), _) if only_v6 => format!("ipv6@*:{port}"),
+        // It is IPv4 where the kernel has nothing else, and `[::]` needs IPv6.
+        (Some(port), _) => format!("*:{port}"),
+        (_, Some(SocketAddr::V6(addr))) if addr.ip().is_unspecified() && only_v6 => {
+            format!("ipv6@*:{}", addr.port())
+        }
+        (_, Some(addr)) => addr.to_string(),
+        (None, None) => {
+            return Err(NotChecked::Wrong(
+                "systemd ignores it: it has to be a port, or an address and a port, neither of them a name",
+            ));
+        }
     };
     Ok(Meaning {
         text,
         udp,
         freebind: unit.freebind,
-        device: unit.device.map(str::to_owned),
+        device: unit.device.clone(),
     })
 }
 
-/// Iterates over the assignments of the section of the socket.
-fn assignments(content: &str) -> impl Iterator<Item = (usize, &str, &str)> {
-    let mut section = "";
-    content.lines().zip(1..).filter_map(move |(line, number)| {
+/// Returns the assignments of the section of the socket, each with the line on which it begins.
+fn assignments(content: &str) -> Vec<(usize, String, String)> {
+    let mut assignments = Vec::new();
+    let mut is_of_socket = false;
+    let mut begun: Option<(usize, String)> = None;
+    for (number, line) in lines(content) {
         let line = line.trim();
-        if let Some(name) = line
+        // A comment may stand inside of what is continued.
+        if line.starts_with(['#', ';']) {
+            continue;
+        }
+        let (first, joined) = match begun.take() {
+            Some((first, before)) => (first, format!("{before} {line}")),
+            None => (number, line.to_owned()),
+        };
+        if let Some(before) = joined.strip_suffix('\\') {
+            begun = Some((first, before.to_owned()));
+            continue;
+        }
+        let name = joined
             .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-        {
-            section = name;
+            .and_then(|rest| rest.strip_suffix(']'));
+        if let Some(name) = name {
+            is_of_socket = name == "Socket";
         }
-        if section != "Socket" || line.starts_with(['#', ';']) {
-            return None;
+        if let Some((key, value)) = joined.split_once('=').filter(|_| is_of_socket) {
+            assignments.push((first, key.trim().to_owned(), value.trim().to_owned()));
         }
-        let (key, value) = line.split_once('=')?;
-        Some((number, key.trim(), value.trim()))
-    })
+    }
+    assignments
 }

@@ -42,8 +42,8 @@ fn add_table(table: &DeTable<'_>, path: &mut Vec<Step>, values: &mut Vec<Value>)
 
 fn add(value: &Spanned<DeValue<'_>>, path: &mut Vec<Step>, values: &mut Vec<Value>) {
     let scalar = match value.get_ref() {
-        DeValue::Table(table) => return add_table(table, path, values),
-        DeValue::Array(array) => {
+        DeValue::Table(table) if !table.is_empty() => return add_table(table, path, values),
+        DeValue::Array(array) if !array.is_empty() => {
             for (index, value) in array.iter().enumerate() {
                 path.push(Step::Index(index));
                 add(value, path, values);

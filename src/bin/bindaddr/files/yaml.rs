@@ -1,6 +1,6 @@
 //! The values of a YAML file, and of a JSON file, which is YAML with fewer ways to write it (YAML 1.2, section 1.3).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
@@ -13,7 +13,40 @@ pub(super) fn values_of_json(content: &str) -> Result<Vec<Value>, FileError> {
     // What is YAML and not JSON is an error.
     let checked: Result<serde_json::Value, _> = serde_json::from_str(content);
     checked.map_err(|err| FileError::at(err.line(), reason(&err)))?;
-    values(content)
+    values(&without_surrogates(content))
+}
+
+/// Replaces pairs of surrogates (RFC 8259, section 7), which YAML does not have, by an escape that it has.
+fn without_surrogates(content: &str) -> String {
+    let unit = |escape: &str| {
+        let digits = escape.strip_prefix("\\u")?.get(..4)?;
+        u16::from_str_radix(digits, 16).ok()
+    };
+    let mut out = String::with_capacity(content.len());
+    let mut rest = content;
+    while let Some(at) = rest.find('\\') {
+        let (before, escape) = rest.split_at(at);
+        out.push_str(before);
+        let pair = unit(escape).zip(escape.get(6..).and_then(unit));
+        let decoded = pair.map(|(high, low)| char::decode_utf16([high, low]).next());
+        match decoded {
+            // One unit is written as it is.
+            Some(Some(Ok(c))) if c > '\u{ffff}' => {
+                out.extend([format!("\\U{:08x}", u32::from(c))]);
+                rest = &escape[12..];
+            }
+            _ => {
+                // With what it escapes, which may be another `\\`.
+                let end = escape
+                    .char_indices()
+                    .nth(2)
+                    .map_or(escape.len(), |(end, _)| end);
+                out.push_str(&escape[..end]);
+                rest = &escape[end..];
+            }
+        }
+    }
+    out + rest
 }
 
 /// Returns what is wrong without the place, which stands in front of it.
@@ -36,7 +69,35 @@ pub(super) fn values(content: &str) -> Result<Vec<Value>, FileError> {
         let (event, span) = event.map_err(|err| error(&err))?;
         reader.read(event, span.start.line())?;
     }
-    Ok(reader.values)
+    Ok(merged(reader.values))
+}
+
+/// Puts what `<<` brings into a mapping (the merge key of YAML 1.1) in its place; what the mapping has itself comes before it.
+fn merged(values: Vec<Value>) -> Vec<Value> {
+    let is_merge = |step: &Step| matches!(step, Step::Key(key) if key == "<<");
+    if !values.iter().any(|value| value.path.iter().any(is_merge)) {
+        return values;
+    }
+    let own: HashSet<Vec<Step>> = values
+        .iter()
+        .flat_map(|value| (1..=value.path.len()).map(|end| value.path[..end].to_vec()))
+        .collect();
+    let mut merged = Vec::new();
+    for mut value in values {
+        let mut is_own = false;
+        while let Some(at) = value.path.iter().position(is_merge) {
+            value.path.remove(at);
+            // Of several mappings each has an index.
+            if matches!(value.path.get(at), Some(Step::Index(_))) {
+                value.path.remove(at);
+            }
+            is_own |= value.path.get(..=at).is_some_and(|path| own.contains(path));
+        }
+        if !is_own {
+            merged.push(value);
+        }
+    }
+    merged
 }
 
 fn error(err: &ScanError) -> FileError {
@@ -48,6 +109,8 @@ struct Reader {
     values: Vec<Value>,
     path: Vec<Step>,
     open: Vec<Open>,
+    /// How many values were read before each of them.
+    begun_at: Vec<usize>,
     /// The values below each anchor, with how long the path to it is.
     anchors: HashMap<usize, (usize, Vec<Value>)>,
     /// The anchors that have begun: their number, the depth, the first value.
@@ -60,6 +123,14 @@ impl Reader {
             Event::Scalar(text, style, anchor, _) => {
                 if let Some(Open::Mapping(is_key @ true)) = self.open.last_mut() {
                     *is_key = false;
+                    if anchor != 0 {
+                        let value = Value {
+                            path: Vec::new(),
+                            line,
+                            scalar: scalar(&text, style),
+                        };
+                        self.anchors.insert(anchor, (0, vec![value]));
+                    }
                     self.path.push(Step::Key(text.into_owned()));
                     return Ok(());
                 }
@@ -77,25 +148,49 @@ impl Reader {
                 self.leave();
             }
             Event::Alias(anchor) => {
-                self.enter();
-                if let Some((depth, anchored)) = self.anchors.get(&anchor) {
-                    if self.values.len() + anchored.len() > MOST {
-                        return Err(FileError::at(line, "its aliases stand for too much"));
-                    }
-                    let copies = anchored.iter().map(|value| Value {
-                        path: [&self.path[..], &value.path[*depth..]].concat(),
-                        // That of the alias: it is there that the value is used.
-                        line,
-                        scalar: value.scalar.clone(),
-                    });
-                    self.values.extend(copies);
+                let Some((depth, anchored)) = self.anchors.get(&anchor) else {
+                    return Err(FileError::at(line, "an alias has no anchor before it"));
+                };
+                if let Some(Open::Mapping(is_key @ true)) = self.open.last_mut() {
+                    let key = match &anchored[..] {
+                        [
+                            Value {
+                                scalar: Scalar::Text(key) | Scalar::Number(key),
+                                ..
+                            },
+                        ] => key.clone(),
+                        _ => return Err(FileError::at(line, "a key has to be a text")),
+                    };
+                    *is_key = false;
+                    self.path.push(Step::Key(key));
+                    return Ok(());
                 }
+                if self.values.len() + anchored.len() > MOST {
+                    return Err(FileError::at(line, "its aliases add up to too much"));
+                }
+                let (depth, anchored) = (*depth, anchored.clone());
+                self.enter();
+                let copies = anchored.into_iter().map(|value| Value {
+                    path: [&self.path[..], &value.path[depth..]].concat(),
+                    // That of the alias: it is there that the value is used.
+                    line,
+                    scalar: value.scalar,
+                });
+                self.values.extend(copies);
                 self.leave();
             }
             Event::SequenceStart(anchor, _) => self.begin(anchor, line, Open::Sequence(0))?,
             Event::MappingStart(anchor, _) => self.begin(anchor, line, Open::Mapping(true))?,
             Event::SequenceEnd | Event::MappingEnd => {
                 self.open.pop();
+                // One that is empty is a value as well.
+                if self.begun_at.pop() == Some(self.values.len()) {
+                    self.values.push(Value {
+                        path: self.path.clone(),
+                        line,
+                        scalar: Scalar::Other,
+                    });
+                }
                 if let Some((anchor, depth, first)) = self.begun.last().copied() {
                     if depth == self.open.len() {
                         self.begun.pop();
@@ -120,6 +215,7 @@ impl Reader {
                 .push((anchor, self.open.len(), self.values.len()));
         }
         self.open.push(open);
+        self.begun_at.push(self.values.len());
         Ok(())
     }
 
@@ -152,7 +248,18 @@ fn scalar(text: &str, style: ScalarStyle) -> Scalar {
         {
             Scalar::Other
         }
-        number if is_plain && number.parse::<i64>().is_ok() => Scalar::Number(number.to_owned()),
+        text if is_plain => match integer(text) {
+            Some(number) => Scalar::Number(number.to_string()),
+            // A float. One that JSON writes has a digit behind the point.
+            None if text.parse::<f64>().is_ok() => Scalar::Other,
+            None => Scalar::Text(text.to_owned()),
+        },
         text => Scalar::Text(text.to_owned()),
     }
+}
+
+fn integer(text: &str) -> Option<i64> {
+    let digits = |prefix: &str, radix| i64::from_str_radix(text.strip_prefix(prefix)?, radix).ok();
+    let other = digits("0x", 16).or_else(|| digits("0o", 8));
+    other.or_else(|| text.parse().ok())
 }
