@@ -102,6 +102,53 @@ fn bpf_program_of_a_cgroup() {
     rerun::done();
 }
 
+/// The unit of a socket is that of its process, or the one in which it was created.
+#[cfg(feature = "cli")]
+#[test]
+fn unit_of_a_listening_socket() {
+    const TEST: &str = "unit_of_a_listening_socket";
+    if !has_own_kernel(TEST) {
+        return;
+    }
+    if rerun::role().is_none() {
+        rerun::run(TEST, "alone", &[]);
+        return;
+    }
+    let root = Path::new("/sys/fs/cgroup");
+    if !root.join("cgroup.procs").exists() {
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "cgroup2", "none"]).arg(root).status();
+        assert!(mounted.unwrap().success());
+    }
+    let unit = root.join("system.slice/own.service");
+    fs::create_dir_all(unit.join("worker")).unwrap();
+    let unit_of = |listeners: &bindaddr::Listeners| {
+        let sockets = bindaddr::host::listening_sockets().unwrap();
+        let addr = listeners[0].local_addr();
+        let own = sockets.iter().find(|socket| socket.addr() == addr).unwrap();
+        own.unit().map(str::to_owned)
+    };
+    let outside = bindaddr::bind("127.0.0.1:0").unwrap();
+    assert_eq!(unit_of(&outside), None);
+    fs::write(unit.join("worker/cgroup.procs"), "0").unwrap();
+    let inside = bindaddr::bind("127.0.0.1:0").unwrap();
+    let own = Some("own.service".to_owned());
+    assert_eq!(
+        (unit_of(&outside), unit_of(&inside)),
+        (own.clone(), own.clone())
+    );
+    // It can be named by its unit.
+    let text = inside[0].local_addr().to_string();
+    let check = |args: &[&str]| util::command::run(&[&["check", &text], args].concat()).2;
+    assert_eq!(check(&[]), Some(1));
+    assert_eq!(check(&["--running", "own.service"]), Some(0));
+    assert_eq!(check(&["--running", "system.slice"]), Some(0));
+    // Elsewhere, the kernel has the cgroup of the socket; since 5.8 it says so.
+    fs::write(root.join("cgroup.procs"), "0").unwrap();
+    assert_eq!((unit_of(&outside), unit_of(&inside)), (None, own));
+    rerun::done();
+}
+
 #[test]
 fn limit_of_open_files_of_the_system() {
     const TEST: &str = "limit_of_open_files_of_the_system";

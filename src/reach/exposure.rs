@@ -42,8 +42,7 @@ pub enum Exposure {
     /// From this host only: 127.0.0.0/8 and `::1`, and `ff01::/16` (RFC 4291, section 2.7).
     ThisHost,
     /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target on
-    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4) and `ff02::/16`, and
-    /// the limited broadcast.
+    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4) and `ff02::/16`.
     Link,
     /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
     /// `fc00::/7` (RFC 4193).
@@ -72,10 +71,7 @@ impl Exposure {
     pub fn of(ip: IpAddr) -> Self {
         let ip = ip.to_canonical();
         let is_link_local = match ip {
-            IpAddr::V4(v4) => {
-                let is_group = v4.octets()[..3] == [224, 0, 0] || v4.is_broadcast();
-                v4.is_link_local() || is_group
-            }
+            IpAddr::V4(v4) => v4.is_link_local() || v4.octets()[..3] == [224, 0, 0],
             IpAddr::V6(v6) => is_of_zone(ip) || multicast_scope(v6) == Some(2),
         };
         let is_of_host = matches!(ip, IpAddr::V6(ip) if multicast_scope(ip) == Some(1));

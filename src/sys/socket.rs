@@ -77,7 +77,7 @@ pub(crate) struct SocketRow {
     pub(crate) uid: Option<u32>,
     /// 0 if no process has the socket open any more.
     pub(crate) inode: u64,
-    /// The number of the cgroup that the socket was created in; `None` from procfs and from kernels before 5.7.
+    /// The number of the cgroup that the socket was created in; `None` from procfs and from kernels before 5.8.
     pub(crate) cgroup: Option<u64>,
 }
 
