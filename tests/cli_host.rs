@@ -224,10 +224,11 @@ fn server_that_cannot_be_found_is_an_error() {
         assert_eq!((&*stdout, code), ("", Some(2)));
         stderr
     };
-    for name in ["no-such.service", "no-such-process", "4194305"] {
-        let error = format!("error: no process of `{name}` is running\n");
-        assert_eq!(told(name), error);
-    }
+    let of_unit = "error: no process of `no-such.service` is running\n";
+    assert_eq!(told("no-such.service"), of_unit);
+    let of_name = "error: no process is called `no-such-process`\n";
+    assert_eq!(told("no-such-process"), of_name);
+    assert_eq!(told("4194305"), "error: no process has the id 4194305\n");
 }
 
 /// Only root sees what another user's process has open.

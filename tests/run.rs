@@ -252,6 +252,32 @@ fn command_has_the_sockets_of_the_protocol() {
              (descriptor 5)\nopen to this host only\nwarning: the variable of `--fd-env` has the first descriptor only\n"
         );
         assert_eq!(code, Some(0));
+        let named = [
+            "run",
+            "--name",
+            "http",
+            "127.0.0.1:82, 127.0.0.1:83",
+            "--",
+            "sh",
+            "-c",
+            "echo $LISTEN_FDNAMES",
+        ];
+        assert_eq!(run(&named).0, "http:http\n");
+        assert_eq!(
+            run(&["run", "--name", "a:b", "127.0.0.1:82", "--", "true"]).2,
+            Some(2)
+        );
+        for variable in ["", "A=B", "LISTEN_FDS"] {
+            let (_, stderr, code) =
+                run(&["run", "--fd-env", variable, "127.0.0.1:82", "--", "true"]);
+            assert!(stderr.contains("'--fd-env <NAME>'"), "{stderr}");
+            assert_eq!(code, Some(2));
+        }
+        let (_, stderr, _) = run(&["run", "127.0.0.1:82", "true"]);
+        assert!(
+            stderr.ends_with("<COMMAND>...; put `--` before it\n"),
+            "{stderr}"
+        );
         // The status is that of the command.
         assert_eq!(
             run(&["run", "--udp", "127.0.0.1:53", "--", "sh", "-c", "exit 42"]).2,

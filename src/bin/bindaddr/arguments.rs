@@ -209,6 +209,9 @@ pub(crate) struct Run {
     /// Set the variable NAME to the number of the first descriptor.
     #[arg(long, value_name = "NAME", value_parser = variable)]
     pub(crate) fd_env: Option<String>,
+    /// Call the descriptors NAME in `LISTEN_FDNAMES`, as `FileDescriptorName=` does.
+    #[arg(long, value_name = "NAME", value_parser = descriptor_name)]
+    pub(crate) name: Option<String>,
     /// Open UDP sockets rather than TCP listeners.
     #[arg(long)]
     pub(crate) udp: bool,
@@ -399,6 +402,15 @@ fn variable(text: &str) -> Result<String, &'static str> {
     } else {
         Ok(text.to_owned())
     }
+}
+
+/// Reads the name of a descriptor (`FileDescriptorName=`, systemd.socket(5)).
+fn descriptor_name(text: &str) -> Result<String, &'static str> {
+    let is_odd = |c: char| c == ':' || c.is_control();
+    if text.is_empty() || text.len() > 255 || text.contains(is_odd) {
+        return Err("a name has 1 to 255 bytes, and no `:` and no control character");
+    }
+    Ok(text.to_owned())
 }
 
 /// Reads the scheme of a URL (RFC 3986, section 3.1).

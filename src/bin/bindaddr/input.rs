@@ -73,9 +73,10 @@ pub(crate) fn read(arguments: &[String], keys: &Keys) -> Input {
             continue;
         }
         let read = files::read(argument, keys.format);
-        let read = read.and_then(|(format, content)| input.add(argument, format, content, keys));
+        let name = if argument == "-" { "<stdin>" } else { argument };
+        let read = read.and_then(|(format, content)| input.add(name, format, content, keys));
         if let Err(err) = read {
-            input.failed.push((argument.clone(), err));
+            input.failed.push((name.to_owned(), err));
         }
     }
     input
@@ -212,7 +213,7 @@ fn of_known(values: &[Value]) -> String {
         }
     }
     match keys.len() {
-        0 => "it has no key".to_owned(),
+        0 => "it has no keys".to_owned(),
         count if count > MOST => {
             format!(
                 "`--key` names another: {} and {} more",

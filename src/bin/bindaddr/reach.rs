@@ -128,7 +128,15 @@ fn write(
         output.line(Label::OpenTo, exposure)?;
     }
     if let (Some((addr, exposure)), Some(most)) = (too_much, question.at_most.map(|most| most.0)) {
-        let what = addr.map_or_else(|| setting(text), |addr| addr.addr().to_string());
+        let what = addr.map_or_else(
+            || {
+                format!(
+                    "{} takes addresses that this host is given later, so it",
+                    setting(text)
+                )
+            },
+            |addr| addr.addr().to_string(),
+        );
         let told = format!("{what} is open to {exposure}, and `--at-most` allows {most}");
         output.line(Label::Problem, told)?;
     }

@@ -88,9 +88,11 @@ fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode
     command.args(arguments);
     command.envs(run.fd_env.iter().map(|name| (name, FIRST.to_string())));
     let mut handover = Handover::new();
-    let passed = handover
-        .add(listeners)
-        .and_then(|()| handover.pass_to(&mut command));
+    let added = match &run.name {
+        Some(name) => handover.add_named(name, listeners),
+        None => handover.add(listeners),
+    };
+    let passed = added.and_then(|()| handover.pass_to(&mut command));
     if let Err(err) = passed {
         return failed(err);
     }

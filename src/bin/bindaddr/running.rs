@@ -28,7 +28,11 @@ pub(crate) fn servers(names: &[String]) -> Result<Option<RunningServer>, String>
             let found =
                 processes(name).map_err(|err| format!("cannot list the processes: {err}"))?;
             if found.is_empty() {
-                return Err(format!("no process of `{name}` is running"));
+                return Err(match name.parse::<u32>() {
+                    Ok(pid) => format!("no process has the id {pid}"),
+                    Err(_) if is_unit(name) => format!("no process of `{name}` is running"),
+                    Err(_) => format!("no process is called `{name}`"),
+                });
             }
             pids.extend(found);
         }
@@ -49,13 +53,16 @@ pub(crate) fn servers(names: &[String]) -> Result<Option<RunningServer>, String>
     }
 }
 
+fn is_unit(name: &str) -> bool {
+    let kinds = [".service", ".scope", ".slice"];
+    kinds.iter().any(|kind| name.ends_with(kind))
+}
+
 /// Returns the processes that a name stands for, and those that descend from them.
 fn processes(name: &str) -> io::Result<HashSet<u32>> {
     let own = std::process::id();
     let pid: Option<u32> = name.parse().ok();
-    let is_unit = [".service", ".scope", ".slice"]
-        .iter()
-        .any(|kind| name.ends_with(kind));
+    let is_unit = is_unit(name);
     let all = read_all(is_unit.then_some(name))?;
     let is_named = |process: &Process| match pid {
         Some(pid) => process.pid == pid,
