@@ -1,4 +1,4 @@
-//! What was written: [`ListenAddr`], its parts, and the error of a text that is none.
+//! Parses what was written: [`ListenAddr`], its parts, and the error of an invalid text.
 
 // The grammar: text to ListenAddr.
 mod parse;
@@ -92,7 +92,7 @@ impl ListenAddr {
     ///
     /// # Errors
     ///
-    /// A [`ParseError`], as for [`FromStr`], save for a missing port.
+    /// A [`ParseError`], as for [`FromStr`], except for a missing port.
     ///
     /// # Examples
     ///
@@ -185,7 +185,7 @@ impl ListenAddr {
         self.family
     }
 
-    /// Tells whether the address may be absent on this host (`-` before it).
+    /// Returns `true` if the host may lack the address (`-` before it).
     ///
     /// In a list such an entry is left out where the host does not have it. Alone
     /// it changes nothing, for without it there is nothing to listen on.
@@ -222,7 +222,7 @@ impl ListenAddr {
         }
     }
 
-    /// Tells whether addresses of `family` pass the `ipv4@` or `ipv6@` filter.
+    /// Returns `true` if addresses of `family` pass the `ipv4@` or `ipv6@` filter.
     pub(crate) fn admits(&self, family: Family) -> bool {
         self.family.is_none_or(|only| only == family)
     }
@@ -235,7 +235,7 @@ impl FromStr for ListenAddr {
     ///
     /// # Errors
     ///
-    /// A [`ParseError`] that tells the [kind](ParseErrorKind) of the mistake, its
+    /// A [`ParseError`] with the [kind](ParseErrorKind) of the mistake, its
     /// place in the text, and how to write what was probably meant.
     fn from_str(text: &str) -> Result<Self, ParseError> {
         parse::parse(text, PortRule::Required)
@@ -523,7 +523,7 @@ impl Keyword {
     }
 }
 
-/// Tells whether a zone means something on `ip`: on link-local unicast, and on
+/// Returns `true` if `ip` can have a zone: on link-local unicast, and on
 /// multicast of interface-local or link-local scope (RFC 4007, section 5).
 pub(crate) fn is_link_scoped(ip: Ipv6Addr) -> bool {
     ip.is_unicast_link_local() || matches!(ip.segments()[0] & 0xff0f, 0xff01 | 0xff02)

@@ -1,4 +1,4 @@
-//! What binding would run into, for a configuration before a restart: [`check`].
+//! Reports what binding would run into, before a restart: [`check`].
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -27,7 +27,7 @@ use crate::target::{BindTarget, Protocol};
 /// socket is bound for some microseconds and closed. No client can connect to it, and a running server is not disturbed.
 /// A server that starts in that moment is, if it does not set `SO_REUSEADDR`.
 ///
-/// What only listen(2) or a longer life would show is not found: a filter on listen(2) alone, and a limit of open files
+/// It does not find what only listen(2) or a longer life would show: a filter on listen(2) alone, and a limit of open files
 /// or an ephemeral range that all sockets together exceed. Where the interfaces cannot be read, nor is a conflict of two
 /// entries on one interface that they name differently, such as a zone by its number and a device. UDP sockets with
 /// [`reuse_port`](BindOptions::reuse_port) are not bound beside another socket, because they would get its datagrams, so
@@ -36,7 +36,7 @@ use crate::target::{BindTarget, Protocol};
 ///
 /// # Platform notes
 ///
-/// Which process holds a port is found on Linux and Android. Settings that Linux would not open side by side are in
+/// The process that holds a port is found on Linux and Android. Settings that Linux would not open side by side are in
 /// conflict on every platform.
 ///
 /// # Examples
@@ -137,8 +137,8 @@ impl RunningServer {
     ///
     /// # Errors
     ///
-    /// What one of the processes has open cannot be read: it has exited, or belongs to another user. An incomplete set
-    /// is no result.
+    /// The sockets of a process cannot be read: it has exited, or belongs to another user. An incomplete set
+    /// is not returned.
     pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> io::Result<Self> {
         let pids: HashSet<u32> = pids.into_iter().collect();
         let mut inodes = HashSet::new();

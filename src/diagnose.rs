@@ -99,7 +99,7 @@ impl Attempt<'_> {
         matches!(self.errno(), Some((_, Errno::InUse)))
     }
 
-    /// Tells whether it is of a range whose ports are all in use, of which nobody is named.
+    /// Returns `true` if it belongs to a range whose ports are all in use; no holder is named then.
     fn leaves_no_port_of_a_range(&self) -> bool {
         let (first, last) = self.ports;
         first < last && self.no_port_left
@@ -125,7 +125,7 @@ impl Evidence {
     }
 }
 
-/// Tells whether a cause rests on two things that cannot both be, unless the host is odd.
+/// Returns `true` if a cause rests on two facts that exclude each other on an ordinary host.
 fn is_contradictory(cause: &Cause) -> bool {
     match cause {
         Cause::LocalRouteMissing(_)

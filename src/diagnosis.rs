@@ -1,4 +1,4 @@
-//! What is wrong and what helps: [`Cause`], [`Hint`] and [`Warning`], and the errors that carry them.
+//! The causes of failures and what helps: [`Cause`], [`Hint`] and [`Warning`], and the errors that carry them.
 //!
 //! A [`BindError`] has one [`SettingError`] for each setting or socket that failed, each with its
 //! causes and hints. A warning is about a socket that can be opened and is probably not what was meant.

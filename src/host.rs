@@ -1,4 +1,4 @@
-//! What a host has open and is made of, as the command shows it (feature `cli`).
+//! The listening sockets and the interfaces of a host, as the command shows them (feature `cli`).
 
 use std::collections::{HashMap, HashSet};
 use std::io;

@@ -101,8 +101,8 @@ impl Interfaces {
     ///
     /// # Errors
     ///
-    /// An [`InterfacesError`] where the system does not tell, as in a sandbox
-    /// without `AF_NETLINK`. Binding a literal address works there all the same.
+    /// An [`InterfacesError`] if the system does not report them, as in a sandbox
+    /// without `AF_NETLINK`. Binding a literal address works there anyway.
     ///
     /// # Platform notes
     ///
@@ -138,7 +138,7 @@ impl Interfaces {
 
     /// Adds an address that the host would use to reach the outside.
     ///
-    /// It is what the keyword `_default_` stands for.
+    /// The keyword `_default_` resolves to it.
     ///
     /// # Examples
     ///
@@ -359,7 +359,7 @@ impl Interfaces {
             .flat_map(|interface| interface.addrs.iter().map(move |addr| (interface, addr)))
     }
 
-    /// Tells whether there is no interface in the snapshot.
+    /// Returns `true` if the snapshot has no interface.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.snapshot.interfaces.is_empty()
@@ -455,7 +455,7 @@ impl Interfaces {
         self.has(ip.to_canonical())
     }
 
-    /// Tells whether an interface has exactly the address `ip`, which is no IPv4-mapped one.
+    /// Returns `true` if an interface has exactly the address `ip`, which must not be IPv4-mapped.
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.snapshot.by_ip.contains_key(&key(ip))
     }
@@ -557,7 +557,7 @@ impl Interfaces {
         self.iter().filter(|one| one.is_loopback()).collect()
     }
 
-    /// Tells whether `name` is that of a loopback interface.
+    /// Returns `true` if `name` is that of a loopback interface.
     pub(crate) fn is_loopback(&self, name: &str) -> bool {
         self.by_name(name).is_some_and(Interface::is_loopback)
     }
@@ -579,7 +579,7 @@ impl Interfaces {
         self.snapshot.default_sources.as_deref().unwrap_or_default()
     }
 
-    /// Tells whether those were asked about.
+    /// Returns `true` if the default sources were read.
     pub(crate) fn knows_default_sources(&self) -> bool {
         self.snapshot.default_sources.is_some()
     }
@@ -739,7 +739,7 @@ impl fmt::Debug for Interfaces {
     }
 }
 
-/// How far an address is valid. An address of one scope is no substitute for one of another.
+/// How far an address is valid. An address of one scope does not replace one of another.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     Network,
@@ -782,7 +782,7 @@ fn addr_key(ip: IpAddr) -> AddrKey {
 ///
 /// match Interfaces::system() {
 ///     Ok(host) => println!("{}", BindTarget::parse_with("10.0.0.1", &host)?),
-///     Err(err) => println!("{err}; binding works all the same"),
+///     Err(err) => println!("{err}; binding works anyway"),
 /// }
 /// # Ok::<(), bindaddr::target::ResolveError>(())
 /// ```

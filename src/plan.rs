@@ -1,4 +1,4 @@
-//! Which sockets a list of settings asks for on a host: [`Plan`]. It is the desired state.
+//! Computes which sockets a list of settings asks for on a host: [`Plan`], the desired state.
 
 // The sockets.
 mod sockets;

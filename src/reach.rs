@@ -1,4 +1,4 @@
-//! Who can connect, and by which addresses: [`Reach`].
+//! Computes who can connect, and by which addresses: [`Reach`].
 
 // An address by which clients connect.
 mod reachable_addr;
@@ -27,10 +27,10 @@ use reachable_addr::is_of_browsers;
 pub use reachable_addr::{Origin, ReachableAddr};
 pub(crate) use warnings::{Environment, warnings_of_exposure};
 
-/// Who can connect to a server: the addresses to dial, the best first, and how far it is exposed.
+/// The clients that can connect to a server: the addresses to dial, the best first, and how far it is exposed.
 ///
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
-/// 127.0.0.1 stands for all of its network, which Linux answers on. An
+/// 127.0.0.1 represents all of its network, which Linux answers on. An
 /// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
 /// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
 /// or broadcast, and one of a foreign target, unless a local route brings clients to it: of a listener the kernel is
@@ -304,7 +304,7 @@ fn is_routed_to(foreign: &ForeignAddr, host: &Interfaces) -> bool {
     host.has_local_route(foreign.ip()) && foreign.scope_id().is_none() && !is_of_many
 }
 
-/// Says how `ip` is dialled, if somebody can connect to it; `owners` have it.
+/// Returns how `ip` is dialled, if a client can connect to it; `owners` have it.
 fn dial<'a>(
     ip: IpAddr,
     port: u16,

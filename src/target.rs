@@ -21,14 +21,14 @@ pub use foreign::{ForeignAddr, ForeignReason};
 pub use resolve::{ResolveError, ResolveErrorKind};
 pub(crate) use resolve::{SnapshotCache, alternative_name};
 
-/// What an address in a server's setting is on one host.
+/// The class of a listen address on one host.
 ///
 /// | | who gets in | example |
 /// |---|---|---|
-/// | [`Any`](Self::Any) | whoever reaches any address of the host | `0.0.0.0`, `[::]`, `*` |
+/// | [`Any`](Self::Any) | any client that reaches an address of the host | `0.0.0.0`, `[::]`, `*` |
 /// | [`Loopback`](Self::Loopback) | this host only | `127.0.0.1`, `::1`, `localhost` |
-/// | [`Local`](Self::Local) | whoever reaches that one address, until it changes | `192.168.71.67` on the host that has it |
-/// | [`Foreign`](Self::Foreign) | nobody: `bind` fails with "Cannot assign requested address" | the same on every other host |
+/// | [`Local`](Self::Local) | any client that reaches that one address, until it changes | `192.168.71.67` on the host that has it |
+/// | [`Foreign`](Self::Foreign) | no client: `bind` fails with "Cannot assign requested address" | the same on every other host |
 ///
 /// The class is decided on the canonical address (an IPv4-mapped one counts as
 /// IPv4) by exact match: lying in a subnet of the host is not ownership. Loopback
@@ -95,7 +95,7 @@ impl BindTarget {
     /// Classifies an address in the zone of the interface with index `scope_id`.
     ///
     /// The scope id counts for link-local addresses only, as it does in the
-    /// kernel. 0 stands for no zone.
+    /// kernel. 0 means no zone.
     ///
     /// # Examples
     ///
@@ -169,25 +169,25 @@ impl BindTarget {
         }
     }
 
-    /// Tells whether this is a wildcard.
+    /// Returns `true` for a wildcard.
     #[must_use]
     pub fn is_any(&self) -> bool {
         matches!(self, Self::Any(_))
     }
 
-    /// Tells whether only this host gets in.
+    /// Returns `true` if only this host can connect.
     #[must_use]
     pub fn is_loopback(&self) -> bool {
         matches!(self, Self::Loopback(_))
     }
 
-    /// Tells whether an interface of the host has the address.
+    /// Returns `true` if an interface of the host has the address.
     #[must_use]
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
-    /// Tells whether no interface of the host has the address.
+    /// Returns `true` if no interface of the host has the address.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
         matches!(self, Self::Foreign(_))
@@ -309,7 +309,7 @@ impl Class {
     }
 }
 
-/// What a socket is bound to, its class aside.
+/// The address of a socket, without its class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Endpoint {
     Any(Wildcard),
@@ -322,7 +322,7 @@ pub(crate) enum Endpoint {
     },
 }
 
-/// Returns the address of a socket; a scope id of 0 stands for no zone.
+/// Returns the address of a socket; a scope id of 0 means no zone.
 pub(crate) fn socket_addr(ip: IpAddr, scope_id: u32, port: u16) -> SocketAddr {
     match ip {
         IpAddr::V4(_) => (ip, port).into(),
@@ -340,7 +340,7 @@ pub enum GroupAddr {
     Broadcast,
 }
 
-/// What is known about an address being a [`GroupAddr`] before the kernel is queried. Linux binds some.
+/// The knowledge whether an address is a [`GroupAddr`], before the kernel is queried. Linux binds some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupCheck {
     /// One host has it.
@@ -388,7 +388,7 @@ impl Endpoint {
         )
     }
 
-    /// An address of which no snapshot has told anything.
+    /// An address without a snapshot.
     pub(crate) fn literal(ip: IpAddr, scope_id: u32) -> Self {
         Self::Ip {
             ip,
@@ -406,7 +406,7 @@ impl Endpoint {
     }
 }
 
-/// A wildcard, and the families it stands for.
+/// A wildcard, and its families.
 ///
 /// # Examples
 ///
@@ -432,7 +432,7 @@ pub enum Wildcard {
 }
 
 impl Wildcard {
-    /// Tells whether clients of `family` get in.
+    /// Returns `true` if clients of `family` can connect.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! What to change so that the open sockets are those of a plan: [`Plan::diff`] and [`Plan::apply`], and `Watch`, which
+//! Computes and makes the changes after which the open sockets are those of a plan: [`Plan::diff`] and [`Plan::apply`], and `Watch`, which
 //! reports when to look (feature `watch`).
 
 // Opens what is missing and closes what is gone.
@@ -92,7 +92,7 @@ pub struct Change {
     open: Option<usize>,
 }
 
-/// What a [`Change`] is.
+/// The kind of a [`Change`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChangeKind {
@@ -215,7 +215,7 @@ impl Change {
         )
     }
 
-    /// Returns what tells it from other changes, whatever the position in a config that was written again.
+    /// Returns what distinguishes it from other changes, whatever the position in a config that was written again.
     fn identity(&self) -> (ChangeKind, SocketAddr, Option<&str>) {
         (self.kind, self.addr, self.interface())
     }

@@ -69,11 +69,11 @@ impl Watch {
     }
 
     /// Waits until something may have changed since the last call, and returns `true`; or `false`,
-    /// when `timeout` is over. Without a timeout it waits for ever.
+    /// when `timeout` is over. Without a timeout it waits indefinitely.
     ///
     /// # Errors
     ///
-    /// The system's. That events were dropped is no error: something has changed.
+    /// The system's. Dropped events are not an error: something has changed.
     ///
     /// # Examples
     ///

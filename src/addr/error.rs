@@ -103,7 +103,7 @@ impl ParseError {
     }
 }
 
-/// What is wrong with a text that is not a listen address.
+/// The mistake in a text that is not a listen address.
 ///
 /// # Examples
 ///
@@ -172,7 +172,7 @@ pub enum ParseErrorKind {
     PortTooLarge,
     /// A port range that ends before it starts (`90-80`).
     ReversedRange,
-    /// A port range that starts at 0, which stands for any free port.
+    /// A port range that starts at 0, which means any free port.
     RangeFromZero,
     /// An unbracketed IPv6 text that may end in a port (`::1:80`).
     AmbiguousIpv6,
@@ -217,7 +217,7 @@ pub enum ParseErrorKind {
     MappedNetwork,
     /// An IPv6 network whose brackets do not hold the prefix length (`[fd00::]/8:80`).
     UnbracketedNetwork,
-    /// A word in underscores that is none of [`Keyword`](crate::addr::Keyword)'s.
+    /// A word in underscores that is not a [`Keyword`](crate::addr::Keyword).
     UnknownKeyword,
 }
 

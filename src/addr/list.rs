@@ -12,7 +12,7 @@ use super::parse::{self, PortRule};
 
 /// The listen addresses of a setting that may have several.
 ///
-/// In a text they stand apart by commas, by white space, or by both. An entry
+/// In a text they are separated by commas, by white space, or by both. An entry
 /// that is empty is a mistake, as where a variable between two commas was unset. So is a port alone behind
 /// an address: `127.0.0.1:80,443` may mean two ports of that address, and must not open every one.
 ///
@@ -57,7 +57,7 @@ impl ListenAddrs {
     ///
     /// # Errors
     ///
-    /// A [`ParseListError`] with every entry that is no listen address.
+    /// A [`ParseListError`] with every invalid entry.
     ///
     /// # Examples
     ///
@@ -77,7 +77,7 @@ impl ListenAddrs {
     ///
     /// # Errors
     ///
-    /// A [`ParseListError`] with every entry that is no listen address. The sequence must
+    /// A [`ParseListError`] with every invalid entry. The sequence must
     /// not be empty.
     ///
     /// # Examples
@@ -315,7 +315,7 @@ impl FromStr for ListenAddrs {
     ///
     /// # Errors
     ///
-    /// A [`ParseListError`] with every entry that is no listen address.
+    /// A [`ParseListError`] with every invalid entry.
     fn from_str(text: &str) -> Result<Self, ParseListError> {
         parse_all([text], PortRule::Required)
     }
@@ -423,7 +423,7 @@ impl<'a> IntoIterator for &'a ListenAddrs {
     }
 }
 
-/// A list with entries that are no listen addresses: all of them are told.
+/// A list with invalid entries, all of which it has.
 ///
 /// # Examples
 ///
@@ -480,7 +480,7 @@ impl From<ParseListError> for io::Error {
 
 impl Error for ParseListError {}
 
-/// An entry of a list that is no listen address.
+/// An invalid entry of a list.
 ///
 /// # Examples
 ///

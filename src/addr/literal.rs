@@ -76,7 +76,7 @@ fn ipv6(text: &[u8]) -> Option<(Ipv6Addr, &[u8])> {
         }
     }
     match gap {
-        // It stands for one group at least.
+        // It replaces one group at least.
         Some(gap) if len < 8 => {
             groups.copy_within(gap..len, 8 - (len - gap));
             groups[gap..8 - (len - gap)].fill(0);
@@ -129,7 +129,7 @@ mod tests {
             let ip: IpAddr = if self.below(2) == 0 {
                 Ipv4Addr::from_bits(u32::try_from(self.below(1 << 32)).expect("below")).into()
             } else {
-                // Groups of zeros, which `::` stands for, and short ones.
+                // Groups of zeros, which `::` replaces, and short ones.
                 let mut group = || match self.below(3) {
                     0 => 0,
                     1 => u16::try_from(self.below(256)).expect("it is below"),

@@ -67,7 +67,7 @@ impl Network {
         self.prefix_len
     }
 
-    /// Tells whether `ip` lies in the network; an IPv4-mapped address counts as the IPv4 address.
+    /// Returns `true` if `ip` lies in the network; an IPv4-mapped address counts as the IPv4 address.
     ///
     /// # Examples
     ///
@@ -123,7 +123,7 @@ impl Network {
         (self.prefix_len + 1 < addr_bits(self.first)).then_some(self.first)
     }
 
-    /// Tells whether the network holds more than one address.
+    /// Returns `true` if the network has more than one address.
     pub(crate) fn is_subnet(self) -> bool {
         self.prefix_len < addr_bits(self.first)
     }
@@ -171,13 +171,13 @@ pub(crate) fn private_networks() -> [Network; 5] {
     ]
 }
 
-/// Tells whether `ip` stands for many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7) or the
-/// limited broadcast (RFC 919). An interface may have it all the same (`autojoin`, ip-address(8)).
+/// Returns `true` if `ip` addresses many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7) or the
+/// limited broadcast (RFC 919). An interface may have it anyway (`autojoin`, ip-address(8)).
 pub(crate) fn is_group_addr(ip: IpAddr) -> bool {
     ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }
 
-/// Tells whether `ip` is globally reachable unicast, as the IANA special-purpose
+/// Returns `true` if `ip` is globally reachable unicast, as the IANA special-purpose
 /// address registries for IPv4 and IPv6 have it.
 pub(crate) fn is_global(ip: IpAddr) -> bool {
     match ip.to_canonical() {
@@ -188,7 +188,7 @@ pub(crate) fn is_global(ip: IpAddr) -> bool {
                 || ip.is_link_local()
                 || ip.is_documentation()
                 || a == 0
-                // IETF protocol assignments, save port control and TURN anycast.
+                // IETF protocol assignments, except port control and TURN anycast.
                 || (a == 192 && b == 0 && c == 0 && d != 9 && d != 10)
                 // Benchmarking (RFC 2544).
                 || (a == 198 && b & 0xfe == 18)

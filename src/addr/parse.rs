@@ -102,7 +102,7 @@ impl<'t> Grammar<'t> {
         let is_path = ["/", "./", "../", "~/", "@", "unix:", "unix/", "unix@"]
             .iter()
             .any(|prefix| rest.starts_with(prefix));
-        // `//` stands before the host of a URL without its scheme.
+        // `//` precedes the host of a URL without its scheme.
         if rest == "unix" || is_path && !rest.starts_with("//") {
             return self.refuse(ParseErrorKind::UnixSocket, rest);
         }
@@ -254,12 +254,12 @@ impl<'t> Grammar<'t> {
             Some((ip, zone)) => (ip, Some(zone)),
             None => (head, None),
         };
-        // The address that stands before the last `:`, if what follows can be meant for a port.
+        // The address before the last `:`, if what follows can be meant for a port.
         let before_port = head_ip.parse::<Ipv6Addr>().ok();
         let before_port = before_port.filter(|_| all_digits(tail));
         let host_only = self.rule.is_host_only();
         match (endpoint.parse::<Ipv6Addr>(), before_port) {
-            // Where no port may stand there is one reading only.
+            // Where no port is allowed there is one reading only.
             (Ok(_), Some(_)) if !host_only => self.refuse(ParseErrorKind::AmbiguousIpv6, endpoint),
             (Ok(ip), _) => Ok(Host::Ip {
                 ip: IpAddr::V6(ip),
@@ -277,7 +277,7 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// Says what is wrong with a text that has several `:` and is no IPv6 address.
+    /// Returns what is wrong with a text that has several `:` and is not an IPv6 address.
     fn no_bare_ipv6(&self, endpoint: &'t str) -> Result<Host, ParseError> {
         let network = endpoint.split_once('/').map(|(ip, _)| ip);
         if network.is_some_and(|ip| ip.parse::<Ipv6Addr>().is_ok()) {
@@ -293,7 +293,7 @@ impl<'t> Grammar<'t> {
         }
     }
 
-    /// An IPv6 address and what stands behind its `%`: an index, or the name of an interface.
+    /// An IPv6 address and what follows its `%`: an index, or the name of an interface.
     fn zoned(&self, ip: Ipv6Addr, zone: &'t str) -> Result<Host, ParseError> {
         if zone.is_empty() {
             return self.refuse(ParseErrorKind::EmptyZone, zone);
@@ -379,7 +379,7 @@ impl<'t> Grammar<'t> {
         Ok(Host::Name(text.to_owned()))
     }
 
-    /// Says what is wrong with digits and dots that are no IPv4 address.
+    /// Returns what is wrong with digits and dots that are not an IPv4 address.
     fn numeric(&self, text: &'t str) -> Result<Host, ParseError> {
         let parts = || text.split('.');
         if parts().all(all_digits) && parts().count() == 4 {
@@ -485,7 +485,7 @@ pub(super) fn is_port_alone(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_digit() || b == b'-')
 }
 
-/// Tells whether `getaddrinfo` might read a number here, in any of the bases of
+/// Returns `true` if `getaddrinfo` might read a number here, in any of the bases of
 /// `inet_aton(3)`. VLAN names such as `eth0.100` have a part that is none.
 fn looks_numeric(text: &str) -> bool {
     let parts_are = text.split('.').all(|part| {

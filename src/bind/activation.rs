@@ -263,7 +263,7 @@ fn is_listening(socket: &Socket) -> bool {
     socket.is_listener().unwrap_or(false)
 }
 
-/// Elsewhere the system does not tell; a connection has a peer.
+/// Elsewhere the system does not report it; a connection has a peer.
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
 fn is_listening(socket: &Socket) -> bool {
     socket.peer_addr().is_err()

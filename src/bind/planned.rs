@@ -1,4 +1,4 @@
-//! Who could connect to a plan, before any socket is open.
+//! Computes who could connect to a plan, before any socket is open.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

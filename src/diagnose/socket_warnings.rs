@@ -1,4 +1,4 @@
-//! Which warnings apply to a socket by itself.
+//! Decides which warnings apply to a socket by itself.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! Which sockets have a port, by the kernel's tables.
+//! Finds the sockets that have a port, by the kernel's tables.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;

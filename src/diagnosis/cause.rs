@@ -14,10 +14,10 @@ use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
 
 /// Why a socket could not be opened.
 ///
-/// Each is named on evidence only; what nothing tells is [`Other`](Self::Other).
+/// Each is named on evidence only; without evidence it is [`Other`](Self::Other).
 /// [The page about the diagnosis](crate::docs::diagnosis) has each with what std says of it.
 ///
-/// The [`Display`](std::fmt::Display) form is a clause that says what is wrong and what would mend it.
+/// The [`Display`](std::fmt::Display) form is a clause that says what is wrong and what would fix it.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The text is no listen address.
+    /// The text is not a listen address.
     InvalidText(ParseError),
     /// The text names nothing on this host.
     Unresolved(ResolveErrorKind),
@@ -48,7 +48,7 @@ pub enum Cause {
         ip: IpAddr,
     },
     /// An interface had the address when the setting was resolved, and none has it any more
-    /// (`EADDRNOTAVAIL`). It is told as it was then.
+    /// (`EADDRNOTAVAIL`). The address is described as it was then.
     Gone(LocalAddr),
     /// A route makes the address local, but no interface has it (`EADDRNOTAVAIL`).
     ///
@@ -92,7 +92,7 @@ pub enum Cause {
     /// The interface of the IPv6 address has no carrier, so that the system cannot look for
     /// duplicates (`EADDRNOTAVAIL`).
     NoCarrier(LocalAddr),
-    /// An interface has the IPv6 address, and nothing tells why the system does not bind it
+    /// An interface has the IPv6 address, and it is unknown why the system does not bind it
     /// (`EADDRNOTAVAIL`).
     NotReady(LocalAddr),
     /// The interface of the address is part of a VRF, and only sockets bound to that device
@@ -107,7 +107,7 @@ pub enum Cause {
     /// An interface has the IPv4 address, but the routing table `local` does not
     /// (`EADDRNOTAVAIL`).
     LocalRouteMissing(LocalAddr),
-    /// An interface has the IPv4 address, and nothing tells why the system does not bind it
+    /// An interface has the IPv4 address, and it is unknown why the system does not bind it
     /// (`EADDRNOTAVAIL`).
     NotTreatedAsLocal(LocalAddr),
     /// No interface has the loopback address (`EADDRNOTAVAIL`).
@@ -234,7 +234,7 @@ pub enum Cause {
     /// A policy of the system refuses it (`EPERM`, or `EACCES` on a port that needs no
     /// privilege), so that root would not help.
     RefusedByPolicy(Policy),
-    /// The system denies it (`EACCES`, `EPERM`), and does not tell whether for
+    /// The system denies it (`EACCES`, `EPERM`), and does not report whether for
     /// want of a privilege or by a policy.
     #[non_exhaustive]
     Denied {
@@ -252,7 +252,7 @@ pub enum Cause {
     /// The process has as many descriptors open as it may (`EMFILE`).
     #[non_exhaustive]
     TooManyOpenFiles {
-        /// How many that is, where the system tells (Linux 6.2 and later).
+        /// How many that is, where the system reports it (Linux 6.2 and later).
         open: Option<u64>,
     },
     /// The system has as many files open as it may (`ENFILE`; `fs.file-max`, proc(5)).
@@ -314,7 +314,7 @@ pub enum Mismatch {
     Device(Option<String>),
 }
 
-/// What a process lacks for a [privileged port](Cause::PrivilegedPort).
+/// The privilege that a process lacks for a [privileged port](Cause::PrivilegedPort).
 ///
 /// # Examples
 ///
@@ -400,7 +400,7 @@ pub enum FamilyUnavailableReason {
     Sandbox,
     /// A policy refuses such sockets to this process (`EACCES`, `EPERM` of socket(2)), which needs no privilege.
     Refused(Policy),
-    /// Nothing tells why.
+    /// The reason is unknown.
     Unknown,
 }
 
@@ -618,7 +618,7 @@ impl RangeHolders {
     }
 }
 
-/// Tells whether only connections have the port, which end some day.
+/// Returns `true` if only connections have the port, which end some day.
 fn are_connections(holders: &[Holder]) -> bool {
     let is_connection = |holder: &Holder| holder.state() == SocketState::Connected;
     !holders.is_empty() && holders.iter().all(is_connection)

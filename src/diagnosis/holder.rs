@@ -9,7 +9,7 @@ use crate::target::{Overlap, is_scoped};
 
 /// A socket that has a port, in the way of one that was wanted.
 ///
-/// What this process may not read is `None`. Without privilege, the sockets of all users are listed, but only
+/// A value that this process may not read is `None`. Without privilege, the sockets of all users are listed, but only
 /// processes of the same user.
 ///
 /// # Platform notes

@@ -378,7 +378,7 @@ fn refuser_of_family(policy: Policy) -> &'static str {
     }
 }
 
-/// Other systems let root bind every port, and nobody else a privileged one.
+/// Other systems let only root bind privileged ports.
 const HAS_CAPABILITIES: bool = cfg!(any(target_os = "linux", target_os = "android"));
 
 /// The interfaces that have an address.

@@ -85,7 +85,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// What a [`Warning`] is about.
+/// The subject of a [`Warning`].
 ///
 /// The [`Display`](fmt::Display) form is a sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]

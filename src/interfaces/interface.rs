@@ -22,11 +22,11 @@ use crate::addr::network::{Network, addr_bits};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Interface {
     pub(super) name: String,
-    /// 0 where the system did not tell.
+    /// 0 where the system did not report it.
     pub(super) index: u32,
     up: bool,
     running: bool,
-    /// `None` where nobody has said.
+    /// `None` where it is unknown.
     loopback: Option<bool>,
     pub(super) addrs: Vec<InterfaceAddr>,
 }
@@ -34,7 +34,7 @@ pub struct Interface {
 impl Interface {
     /// Makes up an interface that is running and has no address yet.
     ///
-    /// An `index` of 0 stands for an unknown one.
+    /// An `index` of 0 means that it is unknown.
     ///
     /// # Examples
     ///
@@ -196,13 +196,13 @@ impl Interface {
 
     /// Returns the index, which is the scope id of its link-local addresses.
     ///
-    /// It is `None` where the system does not tell.
+    /// It is `None` where the system does not report it.
     #[must_use]
     pub fn index(&self) -> Option<u32> {
         (self.index != 0).then_some(self.index)
     }
 
-    /// Tells whether it is a loopback interface; where that was not said, whether it has a loopback
+    /// Returns `true` if it is a loopback interface; where that is unknown, if it has a loopback
     /// address.
     ///
     /// # Platform notes
@@ -214,7 +214,7 @@ impl Interface {
         self.loopback.unwrap_or_else(has_loopback)
     }
 
-    /// Tells whether its zone has no other hosts. Where it was not said that it is a loopback interface,
+    /// Returns `true` if its zone has no other hosts. Where it is unknown whether it is a loopback interface,
     /// an address of 127.0.0.0/8 on a network card makes it none.
     pub(crate) fn is_host_only(&self) -> bool {
         let is_of_lo =
@@ -223,7 +223,7 @@ impl Interface {
         self.is_loopback() && self.loopback.unwrap_or_else(has_no_other)
     }
 
-    /// Tells whether the interface is switched on, with a carrier or without.
+    /// Returns `true` if the interface is switched on, with a carrier or without.
     ///
     /// An IPv6 address of one that is not takes no connections.
     ///
@@ -236,7 +236,7 @@ impl Interface {
         self.up
     }
 
-    /// Tells whether the interface is up and has a carrier.
+    /// Returns `true` if the interface is up and has a carrier.
     ///
     /// Linux binds an IPv4 address of an interface that is not running, too.
     ///
@@ -329,9 +329,9 @@ pub enum AddrState {
     /// It takes connections, and will be gone before long.
     Deprecated,
     /// Whether another host has it is being looked for; until then it cannot be bound, and
-    /// nobody can connect to it. On an interface without a carrier that takes for ever.
+    /// no client can connect to it. On an interface without a carrier that never ends.
     Tentative,
-    /// Another host has it; it cannot be bound, and nobody can connect to it.
+    /// Another host has it; it cannot be bound, and no client can connect to it.
     Duplicate,
     /// The interface went down and took the route of the address with it: the address can be bound, and the kernel
     /// delivers nothing to it. An address that was added to an interface that is down has a route.
@@ -426,7 +426,7 @@ impl InterfaceAddr {
     ///
     /// # Platform notes
     ///
-    /// Linux tells it. Elsewhere if-addrs does, on interfaces that could broadcast only, and in
+    /// Linux reports it. Elsewhere if-addrs does, on interfaces that could broadcast only, and in
     /// one field with the broadcast address: of the system, a snapshot knows the peer of an
     /// IPv4 host route (`/32`) on such an interface, and no other.
     #[must_use]
@@ -440,7 +440,7 @@ impl InterfaceAddr {
         self.state
     }
 
-    /// Tells whether the address is a temporary one, made up for privacy and given up after
+    /// Returns `true` if the address is a temporary one, generated for privacy and removed after
     /// hours or days (RFC 8981).
     ///
     /// # Platform notes

@@ -1,4 +1,4 @@
-//! What the sockets of a plan claim of their ports: [`Claims`].
+//! The claims that the sockets of a plan have on their ports: [`Claims`].
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! Which of the addresses that a setting names are bound: [`AddrSelection`], and names in DNS.
+//! Selects which of the addresses of a setting are bound: [`AddrSelection`], and names in DNS.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::interfaces::Interfaces;
 use crate::target::Endpoint;
 use crate::target::{ResolveErrorKind, SnapshotCache, alternative_name};
 
-/// Which of the addresses that a setting names are bound.
+/// The choice among the addresses that a setting names.
 ///
 /// # Examples
 ///

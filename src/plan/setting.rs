@@ -1,4 +1,4 @@
-//! What names addresses: [`ToSettings`], and each [`Setting`].
+//! The types that name addresses: [`ToSettings`], and each [`Setting`].
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -8,7 +8,7 @@ use crate::addr::{
 };
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
-/// What names addresses to bind, as std's [`ToSocketAddrs`](std::net::ToSocketAddrs) does for clients.
+/// A type that names addresses to bind, as std's [`ToSocketAddrs`](std::net::ToSocketAddrs) does for clients.
 ///
 /// | type | names |
 /// |---|---|
@@ -50,7 +50,7 @@ mod sealed {
     }
 }
 
-/// What to bind, with options of its own.
+/// A setting with options of its own.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What a server prints once it listens: [`Banner`].
+//! The lines that a server prints once it listens: [`Banner`].
 
 use std::fmt;
 

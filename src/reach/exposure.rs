@@ -105,7 +105,7 @@ fn multicast_scope(ip: Ipv6Addr) -> Option<u8> {
     ip.is_multicast().then(|| ip.octets()[1] & 0xf)
 }
 
-/// Tells whether `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).
+/// Returns `true` if `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).
 pub(super) fn is_of_zone(ip: IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
@@ -126,7 +126,7 @@ impl BindTarget {
     /// Returns from how far away clients may connect to a server on this target.
     ///
     /// A wildcard is as exposed as the most exposed address that the host has now in its
-    /// families, and at least to the link, for it takes every address that the host is given
+    /// families, and at least to the link, because it includes every address that the host is given
     /// later, too. A foreign address is as exposed as it would be on this host. If a cgroup binds the sockets of this
     /// process to an interface (`ip vrf exec`), a snapshot of the system has it, and it limits the exposure.
     ///

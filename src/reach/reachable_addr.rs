@@ -126,10 +126,10 @@ impl ReachableAddr {
         self
     }
 
-    /// Orders addresses, the best to tell a person first.
+    /// Orders addresses, the best to show to a person first.
     pub(super) fn rank(&self, default_sources: &[IpAddr]) -> impl Ord + use<> {
         (
-            // A link-local one comes last, for it takes a zone of the client's own.
+            // A link-local one comes last, because a client needs a zone of its own.
             self.origin,
             !self.running,
             self.deprecated,
@@ -168,7 +168,7 @@ impl ReachableAddr {
         self.interface.as_deref()
     }
 
-    /// Tells whether that interface is up and has a carrier. Where it is not, this host and
+    /// Returns `true` if that interface is up and has a carrier. If it is not, this host and
     /// those that reach it through another interface can connect.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Which warnings apply to what the sockets of a server are open to.
+//! Decides which warnings apply to the exposure of sockets.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,4 +1,4 @@
-//! What a socket claims of its port: [`Claim`], and why two of them exclude each other.
+//! The claim that a socket has on its port: [`Claim`], and why two of them exclude each other.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -13,7 +13,7 @@ use crate::addr::is_link_scoped;
 ///
 /// # Platform notes
 ///
-/// macOS, the BSDs and Windows let a specific address stand beside a wildcard.
+/// macOS, the BSDs and Windows let a specific address be bound beside a wildcard.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! What a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
+//! Resolves what a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -24,8 +24,8 @@ impl BindTarget {
     ///
     /// # Errors
     ///
-    /// A [`ResolveError`] whose [kind](ResolveError::kind) tells
-    /// - the mistake in a text that is no host, or that has a port;
+    /// A [`ResolveError`] whose [kind](ResolveError::kind) says
+    /// - the mistake in a text that is not a host, or that has a port;
     /// - a name or a zone that no interface has;
     /// - an interface, network or word that names no address, or more than one:
     ///   [`ListenAddr`] reads those;
@@ -84,7 +84,7 @@ impl BindTarget {
     ///
     /// # Errors
     ///
-    /// As for [`parse`](Self::parse), save that nothing is read.
+    /// As for [`parse`](Self::parse), except that nothing is read.
     ///
     /// # Examples
     ///
@@ -131,7 +131,7 @@ impl ListenAddr {
     ///
     /// # Errors
     ///
-    /// A [`ResolveError`] whose [kind](ResolveError::kind) tells the name or the
+    /// A [`ResolveError`] whose [kind](ResolveError::kind) has the name or the
     /// zone that no interface has, or what selects no address.
     ///
     /// # Examples
@@ -292,7 +292,7 @@ pub(crate) fn alternative_name(name: &str, link: &Link) -> Option<ResolveErrorKi
     })
 }
 
-/// What the address stands for: at least one endpoint, none of them twice.
+/// Returns the endpoints that the address resolves to: at least one, none of them twice.
 fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, ResolveErrorKind> {
     let endpoint = match addr.host() {
         Host::Any => Endpoint::Any(match addr.family() {
@@ -465,7 +465,7 @@ fn selected<'h>(
         .into_iter()
         .map(|(interface, ip)| on_interface(ip, interface))
         .collect();
-    // An address that two interfaces have is one address, save where a zone tells them apart.
+    // An address that two interfaces have is one address, except where a zone distinguishes them.
     let mut seen = HashSet::new();
     endpoints.retain(|endpoint| match endpoint {
         Endpoint::Ip { ip, scope_id, .. } => seen.insert((*ip, *scope_id)),
@@ -561,7 +561,7 @@ impl Error for ResolveError {
     }
 }
 
-/// What is wrong with what a text names.
+/// The reason why a text does not resolve.
 ///
 /// # Examples
 ///
@@ -581,7 +581,7 @@ impl Error for ResolveError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResolveErrorKind {
-    /// The text is no listen address, or no host.
+    /// The text is not a listen address, or not a host.
     #[error(transparent)]
     Text(ParseError),
     /// No interface that has an address is called so.
@@ -668,7 +668,7 @@ pub enum ResolveErrorKind {
         /// How many.
         count: usize,
     },
-    /// The system does not tell the index of the interface, which is its zone.
+    /// The system does not report the index of the interface, which is its zone.
     #[error(
         "the system does not report the index of the interface `{}`",
         shown(interface)
@@ -711,7 +711,7 @@ pub enum ResolveErrorKind {
 }
 
 impl ResolveErrorKind {
-    /// Tells whether this host lacks what is named, rather than that the text is wrong.
+    /// Returns `true` if this host lacks what is named, `false` if the text is wrong.
     pub(crate) fn is_absence(&self) -> bool {
         matches!(
             self,

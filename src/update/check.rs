@@ -1,4 +1,4 @@
-//! What an update would run into: [`Plan::check_beside`].
+//! Reports what an update would run into: [`Plan::check_beside`].
 
 use std::net::UdpSocket;
 
