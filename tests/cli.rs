@@ -489,7 +489,7 @@ fn a_mistake_in_the_arguments_is_one_sentence() {
         told(&["explain", "--user", "nobody at all", "*:0"]),
         "error: there is no user `nobody at all`\n"
     );
-    // It is no address.
+    // It is not an address.
     for task in ["explain", "check", "reach", "wait", "watch", "run"] {
         for flag in ["--no-such", "--eth0:80", "-x"] {
             let (stdout, stderr, code) = run(&[task, flag]);

@@ -39,7 +39,7 @@ pub(crate) enum Task {
     ///
     /// A listen address is HOST:PORT. HOST is an address (an IPv6 one in brackets), `*` for every address, `localhost`, an
     /// interface (`eth0`, `ipv4@eth0`), a network (`192.168.0.0/16`) or `_default_`; PORT is a number, or a range of which the
-    /// first free one is taken. A port alone stands for every address, and `-` before an address makes it optional.
+    /// first free one is taken. A port alone means every address, and `-` before an address makes it optional.
     #[command(after_help = "\
 Examples:
   bindaddr explain 0.0.0.0:8080
@@ -300,7 +300,7 @@ pub(crate) struct User {
     pub(crate) cap_net_bind_service: bool,
 }
 
-/// Which values of a file are settings.
+/// Selects the values of a file that are settings.
 #[derive(Args)]
 pub(crate) struct Keys {
     /// The key of settings, at whatever depth; `a.b` is the key `b` in `a`.
@@ -347,7 +347,7 @@ impl ValueEnum for AtMost {
     }
 }
 
-/// Takes any text. Completions offer the words that stand for addresses, and the interfaces of this host.
+/// Accepts any text. Completions offer the keywords and the interfaces of this host.
 #[derive(Clone)]
 struct Text;
 

@@ -9,7 +9,7 @@ use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 pub(crate) fn enter(name: &str) -> Result<(), String> {
     let path = match name.parse::<u32>() {
         Ok(pid) => format!("/proc/{pid}/ns/net"),
-        // Where ip-netns(8) keeps them. A name is no path.
+        // The directory of ip-netns(8). A name is not a path.
         Err(_) if !name.contains('/') => format!("/run/netns/{name}"),
         Err(_) => {
             return Err(format!(

@@ -76,7 +76,7 @@ fn entries(texts: &[String]) -> Vec<(String, Option<String>)> {
     texts.iter().flat_map(of_text).collect()
 }
 
-/// Splits a list. What stands between two commas is at least one entry, if an empty one.
+/// Splits a list. Between two commas is at least one entry, if an empty one.
 fn parts(text: &str) -> Vec<String> {
     // A `,` in the password of a URL would take it apart.
     if text.contains('@') && text.parse::<ListenAddrs>().is_err() {
@@ -96,7 +96,7 @@ fn too_exposed<'a>(
     question: &arguments::Reach,
 ) -> Option<(Option<&'a ReachableAddr>, Exposure)> {
     let most = question.at_most?.0;
-    // Nobody knows who gets in by a text that stands for nothing.
+    // It is unknown who can connect to a text without an address.
     let exposure = found.exposure()?;
     let farthest = found.addrs().find(|addr| addr.exposure() == exposure);
     (exposure > most).then_some((farthest, exposure))
@@ -217,7 +217,7 @@ fn port_for_no_browser(found: &Reached, question: &arguments::Reach) -> Option<u
     }
     let refused = dials(found, Some(scheme)).find(|dial| !dial.is_for_browsers());
     let port = refused.map(|dial| dial.addr().port());
-    // Port 0 is none yet.
+    // Port 0 is not chosen yet.
     port.filter(|port| *port != 0)
 }
 

@@ -65,7 +65,7 @@ fn refuse(exposure: Exposure, most: Exposure) -> Result<(), String> {
 fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode {
     let host = match Interfaces::system() {
         Ok(host) => host,
-        // Without them nobody knows who can connect.
+        // Without them it is unknown who can connect.
         Err(err) if run.at_most.is_some() => return failed(err),
         Err(_) => Interfaces::default(),
     };
@@ -82,7 +82,7 @@ fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode
         report("warning: the variable of `--fd-env` has the first descriptor only");
     }
     let Some((program, arguments)) = run.command.split_first() else {
-        return failed("there is no command");
+        return failed("the command is missing");
     };
     let mut command = Command::new(program);
     command.args(arguments);

@@ -15,7 +15,7 @@ struct Process {
     is_of_unit: bool,
 }
 
-/// Reads what the servers have open that `names` stand for: a process id, a unit or the name of a process.
+/// Reads the sockets of the servers called `names`: by process id, by unit or by the name of a process.
 pub(crate) fn servers(names: &[String]) -> Result<Option<RunningServer>, String> {
     if names.is_empty() {
         return Ok(None);
@@ -58,7 +58,7 @@ fn is_unit(name: &str) -> bool {
     kinds.iter().any(|kind| name.ends_with(kind))
 }
 
-/// Returns the processes that a name stands for, and those that descend from them.
+/// Returns the processes with a name, and those that descend from them.
 fn processes(name: &str) -> io::Result<HashSet<u32>> {
     let own = std::process::id();
     let pid: Option<u32> = name.parse().ok();

@@ -93,7 +93,7 @@ impl<'a> Checked<'a> {
     }
 
     fn write(&self, output: &mut Output) -> io::Result<()> {
-        // What is wrong with a foreign one is told below.
+        // The problem of a foreign one follows below.
         let told = self
             .targets
             .iter()

@@ -1,4 +1,4 @@
-//! `wait`: until the host has what a setting stands for.
+//! `wait`: until a setting can be bound.
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;

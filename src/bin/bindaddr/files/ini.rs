@@ -4,7 +4,7 @@ use super::{Scalar, Step, Value, lines};
 
 pub(super) fn values(content: &str) -> Vec<Value> {
     let mut section: Vec<Step> = Vec::new();
-    // That of the line before, for what is continued.
+    // The path of the line before, which may be continued.
     let mut last: Option<Vec<Step>> = None;
     let mut values = Vec::new();
     for (number, line) in lines(content) {

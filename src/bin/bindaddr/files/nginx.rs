@@ -261,7 +261,7 @@ fn meaning(addr: &Addr, udp: bool, is_dual: bool) -> Meaning {
     }
 }
 
-/// nginx opens one socket for a wildcard and the addresses that it includes, and tells their connections apart itself.
+/// Skips addresses that a wildcard includes: nginx opens one socket for all, and distinguishes their connections itself.
 fn serve_through_wildcards(sockets: &mut [Socket]) {
     let wildcards: Vec<(Host, u16, bool)> = sockets
         .iter()
