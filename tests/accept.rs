@@ -59,7 +59,7 @@ async fn accept(acceptor: &mut Acceptor) -> SocketAddr {
 
 #[test]
 fn acceptor_takes_turns() {
-    in_namespace("acceptor_takes_turns", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let texts = ["127.0.0.1:5000", "127.0.0.2:5000", "[::1]:5000"];
             let mut acceptor = Acceptor::new(listen(&texts.join(", "))).unwrap();
@@ -89,7 +89,7 @@ fn acceptor_takes_turns() {
 
 #[test]
 fn dropped_accept_loses_no_connection() {
-    in_namespace("dropped_accept_loses_no_connection", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut acceptor = Acceptor::new(listen("localhost:5000")).unwrap();
             let clients = thread::spawn(|| {
@@ -123,7 +123,7 @@ fn dropped_accept_loses_no_connection() {
 
 #[test]
 fn accept_returns_canonical_peers() {
-    in_namespace("accept_returns_canonical_peers", || {
+    in_namespace(|| {
         runtime().block_on(async {
             for is_canonical in [true, false] {
                 let acceptor = Acceptor::new(listen("*:5000")).unwrap();
@@ -148,7 +148,7 @@ fn accept_returns_canonical_peers() {
 
 #[test]
 fn handle_changes_sockets_while_accept_waits() {
-    in_namespace("handle_changes_sockets_while_accept_waits", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
             let handle = acceptor.handle();
@@ -166,7 +166,7 @@ fn handle_changes_sockets_while_accept_waits() {
 
 #[test]
 fn handle_changes_sockets_while_nothing_polls() {
-    in_namespace("handle_changes_sockets_while_nothing_polls", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
             let handle = acceptor.handle();
@@ -199,7 +199,7 @@ fn handle_changes_sockets_while_nothing_polls() {
 /// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
 #[test]
 fn failed_update_keeps_waiting_clients() {
-    in_namespace("failed_update_keeps_waiting_clients", || {
+    in_namespace(|| {
         let listeners = listen("127.0.0.1:5000");
         // As after a privilege drop.
         if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
@@ -224,7 +224,7 @@ fn failed_update_keeps_waiting_clients() {
 
 #[test]
 fn handle_stop_returns_the_listeners() {
-    in_namespace("handle_stop_returns_the_listeners", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
             let handle = acceptor.handle();
@@ -249,7 +249,7 @@ fn handle_stop_returns_the_listeners() {
 
 #[test]
 fn handle_outlives_the_acceptor() {
-    in_namespace("handle_outlives_the_acceptor", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
             let handle = acceptor.handle();
@@ -271,7 +271,7 @@ async fn next(acceptor: &mut Acceptor) -> Option<io::Result<tokio::net::TcpStrea
 
 #[test]
 fn acceptor_is_a_stream_that_ends_when_it_is_stopped() {
-    in_namespace("acceptor_is_a_stream_that_ends_when_it_is_stopped", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut acceptor = Acceptor::new(listen("127.0.0.1:5000")).unwrap();
             let handle = acceptor.handle();
@@ -287,7 +287,7 @@ fn acceptor_is_a_stream_that_ends_when_it_is_stopped() {
 
 #[test]
 fn acceptor_goes_on_after_a_lack_of_descriptors() {
-    in_namespace("acceptor_goes_on_after_a_lack_of_descriptors", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let errors = Arc::new(Mutex::new(Vec::new()));
             let seen = errors.clone();
@@ -318,7 +318,7 @@ fn acceptor_goes_on_after_a_lack_of_descriptors() {
 /// Handles on threads of their own change the sockets, while clients connect to the one that stays.
 #[test]
 fn updates_from_many_threads_lose_no_connection() {
-    in_namespace("updates_from_many_threads_lose_no_connection", || {
+    in_namespace(|| {
         const THREADS: usize = 4;
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         runtime().block_on(async {
@@ -391,7 +391,7 @@ fn axum_serves_an_acceptor() {
     use axum::serve::ListenerExt as _;
     use bindaddr::accept::Peer;
 
-    in_namespace("axum_serves_an_acceptor", || {
+    in_namespace(|| {
         fn ask(text: &str) -> (String, SocketAddr) {
             let mut client = client(text);
             let request = "GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";

@@ -162,7 +162,7 @@ fn a_link_local_address_fits_in_its_zone() {
     const TEST: &str = "a_link_local_address_fits_in_its_zone";
     let role = rerun::role().unwrap_or_default();
     let Some((setting, addr)) = role.split_once(' ') else {
-        return in_namespace(TEST, || {
+        return in_namespace(|| {
             set("net/ipv6/conf/default/addr_gen_mode", "1");
             ip("link add name eth0 type veth peer name far0");
             ip("link set eth0 up");
@@ -198,7 +198,7 @@ fn activation_matches_socket_protocol() {
     const TEST: &str = "activation_matches_socket_protocol";
     let role = rerun::role().unwrap_or_default();
     let Some((kind, addr)) = role.split_once(' ') else {
-        return in_namespace(TEST, || {
+        return in_namespace(|| {
             // Every user may send pings.
             set("net/ipv4/ping_group_range", "0 65534");
             let addr: SocketAddr = "127.0.0.1:7070".parse().unwrap();
@@ -348,7 +348,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
     const TEST: &str = "socket_of_another_namespace_is_exposed_globally";
     let role = rerun::role().unwrap_or_default();
     let Some((kind, addr)) = role.split_once(' ') else {
-        return in_namespace(TEST, || {
+        return in_namespace(|| {
             ip("link add name eth0 type veth peer name far0");
             ip("link set eth0 up");
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -644,7 +644,7 @@ fn handed_over_socket_that_does_not_fit_is_named() {
 fn handed_over_socket_of_another_device_is_named() {
     use util::netns::{in_namespace, ip};
 
-    in_namespace("handed_over_socket_of_another_device_is_named", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");

@@ -357,7 +357,7 @@ fn check_agrees_with_bind() {
             return rerun::done();
         }
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         for (name, addrs) in [
             ("eth0", &["10.0.0.1/24", "fd00::1/64", "fe80::77/64"][..]),
             ("v0", &["10.77.0.1/24"]),
@@ -395,7 +395,7 @@ fn check_agrees_with_bind() {
 
 #[test]
 fn check_disturbs_no_server() {
-    in_namespace("check_disturbs_no_server", || {
+    in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
         let server = sharing.bind_udp("127.0.0.1:7000").unwrap();
         let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -291,7 +291,7 @@ fn sockets_of<S: StdSocket>(
 
 #[test]
 fn apply_ends_as_a_new_bind() {
-    in_namespace("apply_ends_as_a_new_bind", || {
+    in_namespace(|| {
         device();
         let lists = std::env::var("BINDADDR_APPLY_LISTS");
         let lists = lists.map_or(LISTS, |lists| lists.parse().expect("a number"));
@@ -358,7 +358,7 @@ fn is_served(addr: SocketAddr, open: &Listeners) -> bool {
 
 #[test]
 fn apply_keeps_the_queue_of_a_kept_socket() {
-    in_namespace("apply_keeps_the_queue_of_a_kept_socket", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000, 127.0.0.1:5001");
         let mut client = TcpStream::connect("127.0.0.1:5001").unwrap();
         let update = plan("127.0.0.2:5002, 127.0.0.1:5001").apply(&mut open, Apply::AllOrNone);
@@ -380,7 +380,7 @@ fn apply_keeps_the_queue_of_a_kept_socket() {
 
 #[test]
 fn apply_returns_unaccepted_connections() {
-    in_namespace("apply_returns_unaccepted_connections", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         let mut clients: Vec<TcpStream> = (0..3)
             .map(|_| TcpStream::connect("127.0.0.1:5000").unwrap())
@@ -420,7 +420,7 @@ const OVERLAPPING: [&str; 7] = [
 
 #[test]
 fn apply_opens_a_socket_beside_one_that_overlaps() {
-    in_namespace("apply_opens_a_socket_beside_one_that_overlaps", || {
+    in_namespace(|| {
         for (old, new) in OVERLAPPING
             .iter()
             .flat_map(|old| OVERLAPPING.map(|new| (*old, new)))
@@ -463,7 +463,7 @@ fn apply_opens_a_socket_beside_one_that_overlaps() {
 
 #[test]
 fn failed_apply_ends_the_sharing_of_ports() {
-    in_namespace("failed_apply_ends_the_sharing_of_ports", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         let err = plan("0.0.0.0:5000, 198.51.100.1:80")
             .apply(&mut open, Apply::AllOrNone)
@@ -478,7 +478,7 @@ fn failed_apply_ends_the_sharing_of_ports() {
 /// Another server of this user that shares its port is not joined.
 #[test]
 fn apply_joins_no_other_server() {
-    in_namespace("apply_joins_no_other_server", || {
+    in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
         let _other = sharing.bind("127.0.0.2:5000").unwrap();
         for mode in [Apply::AllOrNone, Apply::BestEffort] {
@@ -503,7 +503,7 @@ fn give_away(open: &Listeners) -> bool {
 
 #[test]
 fn apply_stops_a_socket_of_another_owner_first() {
-    in_namespace("apply_stops_a_socket_of_another_owner_first", || {
+    in_namespace(|| {
         for mode in [Apply::AllOrNone, Apply::BestEffort] {
             let mut open = listen("127.0.0.1:5000");
             if !give_away(&open) {
@@ -528,7 +528,7 @@ fn apply_stops_a_socket_of_another_owner_first() {
 
 #[test]
 fn failed_apply_resumes_a_stopped_socket() {
-    in_namespace("failed_apply_resumes_a_stopped_socket", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         if !give_away(&open) {
             let test = "failed_apply_resumes_a_stopped_socket";
@@ -570,7 +570,7 @@ fn failed_apply_resumes_a_stopped_socket() {
 /// What has stopped for a socket that is open now is not resumed because of another one.
 #[test]
 fn best_effort_resumes_only_what_is_not_replaced() {
-    in_namespace("best_effort_resumes_only_what_is_not_replaced", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000, 127.0.0.1:5001");
         if !give_away(&open) {
             let test = "best_effort_resumes_only_what_is_not_replaced";
@@ -601,7 +601,7 @@ fn best_effort_resumes_only_what_is_not_replaced() {
 /// The sockets are closed in a process that is spawned, so it keeps no port.
 #[test]
 fn spawned_process_keeps_no_port() {
-    in_namespace("spawned_process_keeps_no_port", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000, 127.0.0.2:5000");
         let mut child = std::process::Command::new("sleep")
             .arg("1000")
@@ -619,7 +619,7 @@ fn spawned_process_keeps_no_port() {
 
 #[test]
 fn apply_refuses_udp_overlap_with_a_socket_to_close() {
-    in_namespace("apply_refuses_udp_overlap_with_a_socket_to_close", || {
+    in_namespace(|| {
         let mut open = bindaddr::bind_udp("127.0.0.1:5000").unwrap();
         let plan = plan("0.0.0.0:5000");
         let err = plan.apply_udp(&mut open, Apply::AllOrNone).unwrap_err();
@@ -632,7 +632,7 @@ fn apply_refuses_udp_overlap_with_a_socket_to_close() {
 
 #[test]
 fn apply_sets_a_changed_backlog() {
-    in_namespace("apply_sets_a_changed_backlog", || {
+    in_namespace(|| {
         let backlog = |of: u32| {
             BindOptions::new()
                 .backlog(of)
@@ -654,7 +654,7 @@ fn apply_sets_a_changed_backlog() {
 
 #[test]
 fn failing_apply_resets_no_client() {
-    in_namespace("failing_apply_resets_no_client", || {
+    in_namespace(|| {
         let mut open = listen("0.0.0.0:5000");
         let _other = TcpListener::bind("127.0.0.1:6000").unwrap();
         let addr: SocketAddr = "127.0.0.1:5000".parse().unwrap();
@@ -687,7 +687,7 @@ fn failing_apply_resets_no_client() {
 
 #[test]
 fn failed_apply_leaves_open_sockets_unchanged() {
-    in_namespace("failed_apply_leaves_open_sockets_unchanged", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000, 127.0.0.1:5001");
         let before = addrs(&open);
         let _other = TcpListener::bind("127.0.0.1:6000").unwrap();
@@ -720,7 +720,7 @@ fn failed_apply_leaves_open_sockets_unchanged() {
 
 #[test]
 fn best_effort_opens_what_it_can() {
-    in_namespace("best_effort_opens_what_it_can", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         let other = TcpListener::bind("127.0.0.1:6000").unwrap();
         let plan = plan("127.0.0.1:6000, 127.0.0.1:5001");
@@ -739,7 +739,7 @@ fn best_effort_opens_what_it_can() {
 
 #[test]
 fn apply_rejects_a_plan_without_sockets() {
-    in_namespace("apply_rejects_a_plan_without_sockets", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         let nothing = plan("-198.51.100.1:80");
         let err = nothing.apply(&mut open, Apply::AllOrNone).unwrap_err();
@@ -754,7 +754,7 @@ fn apply_rejects_a_plan_without_sockets() {
 
 #[test]
 fn apply_keeps_one_port_per_setting() {
-    in_namespace("apply_keeps_one_port_per_setting", || {
+    in_namespace(|| {
         // One of two that are alike is closed.
         let two = plan("localhost:0, localhost:0");
         let mut open = two.bind().unwrap();
@@ -783,7 +783,7 @@ fn apply_keeps_one_port_per_setting() {
 
 #[test]
 fn apply_moves_a_range_off_a_required_port() {
-    in_namespace("apply_moves_a_range_off_a_required_port", || {
+    in_namespace(|| {
         let other = TcpListener::bind("127.0.0.1:7000").unwrap();
         let mut open = listen("127.0.0.1:7000-7002");
         drop(other);
@@ -813,7 +813,7 @@ fn apply_moves_a_range_off_a_required_port() {
 
 #[test]
 fn diff_uses_the_device_index_at_opening() {
-    in_namespace("diff_uses_the_device_index_at_opening", || {
+    in_namespace(|| {
         device();
         let options = BindOptions::new().device("eth0");
         let early = options.plan("0.0.0.0:5000").unwrap();
@@ -839,7 +839,7 @@ fn diff_uses_the_device_index_at_opening() {
 
 #[test]
 fn apply_leaks_no_descriptor() {
-    in_namespace("apply_leaks_no_descriptor", || {
+    in_namespace(|| {
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         let mut open = listen("127.0.0.1:5000, localhost:0");
         let before = files();
@@ -854,7 +854,7 @@ fn apply_leaks_no_descriptor() {
 
 #[test]
 fn best_effort_settles() {
-    in_namespace("best_effort_settles", || {
+    in_namespace(|| {
         device();
         let _other = TcpListener::bind("127.0.0.1:8000").unwrap();
         for (text, opened) in [
@@ -884,7 +884,7 @@ fn best_effort_settles() {
 
 #[test]
 fn best_effort_opens_the_rest_of_a_setting() {
-    in_namespace("best_effort_opens_the_rest_of_a_setting", || {
+    in_namespace(|| {
         device();
         ip("addr add 10.0.0.2/24 dev eth0");
         let plans = ["ipv4@eth0:0", "ipv4@eth0:7000-7001"].map(plan);
@@ -914,7 +914,7 @@ fn best_effort_opens_the_rest_of_a_setting() {
 
 #[test]
 fn apply_reports_what_is_skipped_and_opens_it_later() {
-    in_namespace("apply_reports_what_is_skipped_and_opens_it_later", || {
+    in_namespace(|| {
         device();
         for plan in [
             plan("127.0.0.1:5000, -10.0.0.9:80"),
@@ -943,7 +943,7 @@ fn apply_reports_what_is_skipped_and_opens_it_later() {
 
 #[test]
 fn apply_finds_no_device_that_is_gone() {
-    in_namespace("apply_finds_no_device_that_is_gone", || {
+    in_namespace(|| {
         device();
         let options = BindOptions::new().device("eth0");
         let bound = || options.plan("0.0.0.0:5000").unwrap();
@@ -969,7 +969,7 @@ fn apply_finds_no_device_that_is_gone() {
 
 #[test]
 fn apply_keeps_the_order_of_the_settings() {
-    in_namespace("apply_keeps_the_order_of_the_settings", || {
+    in_namespace(|| {
         let mut open = listen("[::1]:5000");
         let _ = plan("localhost:5000")
             .apply(&mut open, Apply::AllOrNone)
@@ -980,7 +980,7 @@ fn apply_keeps_the_order_of_the_settings() {
 
 #[test]
 fn apply_reports_connections_that_it_cannot_accept() {
-    in_namespace("apply_reports_connections_that_it_cannot_accept", || {
+    in_namespace(|| {
         let mut open = listen("127.0.0.1:5000");
         let clients: Vec<TcpStream> = (0..30)
             .map(|_| TcpStream::connect("127.0.0.1:5000").unwrap())

@@ -29,7 +29,7 @@ fn problems(check: &Check, n: usize) -> Vec<String> {
 
 #[test]
 fn what_binds_has_no_problem() {
-    alone("what_binds_has_no_problem", || {
+    alone(|| {
         let port = free_port();
         for text in [
             format!("127.0.0.1:{port}"),
@@ -81,7 +81,7 @@ fn every_setting_has_its_problems() {
 
 #[test]
 fn settings_that_exclude_each_other_are_told_by_both() {
-    alone("settings_that_exclude_each_other_are_told_by_both", || {
+    alone(|| {
         let port = free_port();
         let texts = [
             format!("0.0.0.0:{port}"),
@@ -190,7 +190,7 @@ fn a_running_server_is_named_and_not_disturbed() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_range_has_the_port_that_would_be_taken() {
-    in_namespace("a_range_has_the_port_that_would_be_taken", || {
+    in_namespace(|| {
         let held: Vec<_> = (4000..4003)
             .map(|port| bind(format!("127.0.0.1:{port}")).unwrap())
             .collect();
@@ -270,7 +270,7 @@ fn a_range_has_the_port_that_would_be_taken() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_port_is_shared_with_nobody_by_accident() {
-    in_namespace("a_port_is_shared_with_nobody_by_accident", || {
+    in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40001");
         let sharing = BindOptions::new().reuse_port(true);
         let held =
@@ -291,7 +291,7 @@ fn a_port_is_shared_with_nobody_by_accident() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_page_of_a_configuration() {
-    in_namespace("the_page_of_a_configuration", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");
@@ -328,7 +328,7 @@ fn the_page_of_a_configuration() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_may_be_absent_is_no_problem() {
-    in_namespace("what_may_be_absent_is_no_problem", || {
+    in_namespace(|| {
         set("net/ipv6/conf/all/disable_ipv6", "1");
         let found = check(["localhost:80", "[::1]:80", "*:8080"]);
         assert_eq!(found.settings()[0].sockets().len(), 1);
@@ -369,7 +369,7 @@ fn what_leaves_nothing_to_listen_on_is_a_problem() {
 
 #[test]
 fn what_is_absent_takes_no_port_from_a_range() {
-    alone("what_is_absent_takes_no_port_from_a_range", || {
+    alone(|| {
         let settings = [
             "-198.51.100.1:5000-5001",
             "127.0.0.1:5001",

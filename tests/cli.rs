@@ -25,7 +25,7 @@ fn office() {
 
 #[test]
 fn explain() {
-    in_namespace("explain", || {
+    in_namespace(|| {
         office();
         writes(
             &[
@@ -92,7 +92,7 @@ eth0:80a
 
 #[test]
 fn check_finds_what_does_not_fit_together() {
-    in_namespace("check_finds_what_does_not_fit_together", || {
+    in_namespace(|| {
         office();
         let held = bindaddr::bind("0.0.0.0:9000").expect("it is free");
         let pid = std::process::id();
@@ -244,7 +244,7 @@ fn errors_mask_url_credentials() {
 #[cfg(target_os = "linux")]
 #[test]
 fn json_names_eight_holders_of_a_port() {
-    in_namespace("json_names_eight_holders_of_a_port", || {
+    in_namespace(|| {
         let sharing = bindaddr::BindOptions::new().reuse_port(true);
         let bind = |_| sharing.bind("0.0.0.0:80").expect("they share it");
         let _held: Vec<bindaddr::Listeners> = (0..128).map(bind).collect();
@@ -277,7 +277,7 @@ fn full_output_device_exits_with_error() {
 
 #[test]
 fn interfaces() {
-    in_namespace("interfaces", || {
+    in_namespace(|| {
         office();
         ip("link add br0 type bridge");
         ip("link set br0 addrgenmode none");
@@ -304,7 +304,7 @@ br0   6      up     bridge
 
 #[test]
 fn reach() {
-    in_namespace("reach", || {
+    in_namespace(|| {
         office();
         writes(
             &["reach", "*:80", "localhost:80", "192.168.158.94:80"],
@@ -378,7 +378,7 @@ localhost:8000-8010
 
 #[test]
 fn wait() {
-    in_namespace("wait", || {
+    in_namespace(|| {
         office();
         let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];
         let (stdout, stderr, code) = run(&args);
@@ -523,7 +523,7 @@ fn lines_are_wrapped_where_a_width_is_known() {
 
 #[test]
 fn completions_and_manual_pages_are_written() {
-    in_namespace("completions_and_manual_pages_are_written", || {
+    in_namespace(|| {
         ip("link add name eth7 type veth peer name far0");
         ip("link set eth7 up");
         ip("addr add 192.168.71.67/16 dev eth7");

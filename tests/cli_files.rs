@@ -146,7 +146,7 @@ fn found(files: &Files, args: &[&str], status: i32) -> Vec<String> {
 
 #[test]
 fn sockets_of_a_unit_are_read() {
-    in_namespace("sockets_of_a_unit_are_read", || {
+    in_namespace(|| {
         let files = Files::new("sockets_of_a_unit_are_read");
         files.write(
             "server.socket",
@@ -237,7 +237,7 @@ fn sockets_of_a_unit_are_read() {
 
 #[test]
 fn listen_directives_of_nginx_are_read() {
-    in_namespace("listen_directives_of_nginx_are_read", || {
+    in_namespace(|| {
         let files = Files::new("listen_directives_of_nginx_are_read");
         files.write(
             "nginx.conf",

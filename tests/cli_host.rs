@@ -83,7 +83,7 @@ fn json(args: &[&str]) -> Value {
 
 #[test]
 fn running_server_is_not_in_the_way() {
-    in_namespace("running_server_is_not_in_the_way", || {
+    in_namespace(|| {
         ip("addr add 10.0.0.1/32 dev lo");
         let server = Server::start(&[], &["127.0.0.1:80", "+127.0.0.1:81", "0.0.0.0:82"]);
         let pid = server.pid();
@@ -127,7 +127,7 @@ fn running_server_is_not_in_the_way() {
 
 #[test]
 fn connections_of_others_are_in_the_way_of_a_restart() {
-    in_namespace("connections_of_others_are_in_the_way_of_a_restart", || {
+    in_namespace(|| {
         let server = Server::start(&[], &["127.0.0.1:80"]);
         let to = TcpListener::bind("127.0.0.1:5000").unwrap();
         // A client on the port of the server, on another address.
@@ -149,7 +149,7 @@ fn connections_of_others_are_in_the_way_of_a_restart() {
 /// A process that is no child of the server any more has its socket as well, and keeps it.
 #[test]
 fn socket_that_another_process_shares_is_in_the_way() {
-    in_namespace("socket_that_another_process_shares_is_in_the_way", || {
+    in_namespace(|| {
         let held = TcpListener::bind("127.0.0.1:80").unwrap();
         let alone = TcpListener::bind("127.0.0.1:81").unwrap();
         let udp = UdpSocket::bind("127.0.0.1:80").unwrap();
@@ -206,7 +206,7 @@ fn socket_that_another_process_shares_is_in_the_way() {
 
 #[test]
 fn udp_sockets_of_a_running_server_are_not_in_the_way() {
-    in_namespace("udp_sockets_of_a_running_server_are_not_in_the_way", || {
+    in_namespace(|| {
         let _held = UdpSocket::bind("127.0.0.1:53").unwrap();
         let pid = std::process::id().to_string();
         // The command is a child of this process.
@@ -235,7 +235,7 @@ fn server_that_cannot_be_found_is_an_error() {
 #[test]
 fn server_that_cannot_be_read_is_an_error() {
     const TEST: &str = "server_that_cannot_be_read_is_an_error";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut can = Command::new("setpriv");
         let can = can
             .args(["--reuid=65534", "--clear-groups", "true"])
@@ -263,8 +263,7 @@ fn server_that_cannot_be_read_is_an_error() {
 
 #[test]
 fn listening_sockets_are_listed_with_who_can_connect() {
-    const TEST: &str = "listening_sockets_are_listed_with_who_can_connect";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         for link in ["eth0", "far0"] {
             ip(&format!("link set {link} addrgenmode none"));
@@ -345,7 +344,7 @@ fn listening_sockets_are_listed_with_who_can_connect() {
 #[test]
 fn listening_sockets_of_another_namespace_are_listed() {
     const TEST: &str = "listening_sockets_of_another_namespace_are_listed";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let other = Host::start(TEST);
         let _here = TcpListener::bind("127.0.0.1:81").unwrap();
         let pid = other.pid().to_string();
@@ -376,7 +375,7 @@ fn listening_sockets_of_another_namespace_are_listed() {
 #[test]
 fn socket_is_bound_as_another_user() {
     const TEST: &str = "socket_is_bound_as_another_user";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let (_, stderr, code) = run(&["explain", "--user", "nobody", "0.0.0.0:80"]);
         if code == Some(2) {
             assert!(stderr.starts_with("error: "), "{stderr}");
@@ -409,7 +408,7 @@ fn socket_is_bound_as_another_user() {
 
 #[test]
 fn changes_are_printed_as_they_happen() {
-    in_namespace("changes_are_printed_as_they_happen", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         for link in ["eth0", "far0"] {
             ip(&format!("link set {link} addrgenmode none"));
@@ -460,7 +459,7 @@ fn changes_are_printed_as_they_happen() {
 /// An address that duplicates are looked for of cannot be bound yet.
 #[test]
 fn tentative_address_is_a_problem_until_it_is_usable() {
-    in_namespace("tentative_address_is_a_problem_until_it_is_usable", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         util::netns::set("net/ipv6/conf/eth0/accept_dad", "1");
         // It takes longer than a machine is busy.
@@ -487,7 +486,7 @@ fn tentative_address_is_a_problem_until_it_is_usable() {
 
 #[test]
 fn port_in_use_is_waited_for() {
-    in_namespace("port_in_use_is_waited_for", || {
+    in_namespace(|| {
         let held = TcpListener::bind("127.0.0.1:80").unwrap();
         let args = ["wait", "127.0.0.1:80", "--timeout", "0.2"];
         assert_eq!(run(&args).2, Some(1));
@@ -504,7 +503,7 @@ fn port_in_use_is_waited_for() {
 
 #[test]
 fn warnings_can_be_allowed_and_denied() {
-    in_namespace("warnings_can_be_allowed_and_denied", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 addrgenmode none");
         ip("link set eth0 up");

@@ -118,7 +118,7 @@ fn words(text: &str) -> String {
 #[test]
 fn session_is_as_the_page_shows_it() {
     const TEST: &str = "session_is_as_the_page_shows_it";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 addrgenmode none");
         ip("link set far0 addrgenmode none");

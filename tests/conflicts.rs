@@ -175,127 +175,109 @@ fn every_pair(kind: Type) {
 
 #[test]
 fn tcp_sockets_exclude_each_other_as_the_kernel_has_it() {
-    in_namespace(
-        "tcp_sockets_exclude_each_other_as_the_kernel_has_it",
-        || {
-            every_pair(Type::STREAM);
-        },
-    );
+    in_namespace(|| {
+        every_pair(Type::STREAM);
+    });
 }
 
 #[test]
 fn udp_sockets_exclude_each_other_as_the_kernel_has_it() {
-    in_namespace(
-        "udp_sockets_exclude_each_other_as_the_kernel_has_it",
-        || {
-            every_pair(Type::DGRAM);
-        },
-    );
+    in_namespace(|| {
+        every_pair(Type::DGRAM);
+    });
 }
 
 #[test]
 fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
-    in_namespace(
-        "entries_of_a_list_exclude_each_other_as_the_kernel_has_it",
-        || {
-            host();
-            for kind in [Type::STREAM, Type::DGRAM] {
-                for first in WANTED {
-                    for second in WANTED {
-                        let texts = [first, second].map(|host| format!("{host}:{PORT}"));
-                        // Beside the IPv4 wildcard in one list the dual-stack one leaves out IPv4.
-                        let is_v4 = |host| matches!(host, "0.0.0.0" | "[::ffff:0.0.0.0]");
-                        let both =
-                            [first, second].contains(&"[::]") && (is_v4(first) || is_v4(second));
-                        let options = BindOptions::new().only_v6(both && first == "[::]");
-                        let (tcp, udp) = if kind == Type::STREAM {
-                            (options.bind(&texts[0]).ok(), None)
-                        } else {
-                            (None, options.bind_udp(&texts[0]).ok())
-                        };
-                        assert!(tcp.is_some() || udp.is_some(), "{first}");
-                        let options = BindOptions::new().only_v6(both && second == "[::]");
-                        let is_fit = binds(kind, &options, &texts[1]).is_ok();
-                        drop((tcp, udp));
+    in_namespace(|| {
+        host();
+        for kind in [Type::STREAM, Type::DGRAM] {
+            for first in WANTED {
+                for second in WANTED {
+                    let texts = [first, second].map(|host| format!("{host}:{PORT}"));
+                    // Beside the IPv4 wildcard in one list the dual-stack one leaves out IPv4.
+                    let is_v4 = |host| matches!(host, "0.0.0.0" | "[::ffff:0.0.0.0]");
+                    let both = [first, second].contains(&"[::]") && (is_v4(first) || is_v4(second));
+                    let options = BindOptions::new().only_v6(both && first == "[::]");
+                    let (tcp, udp) = if kind == Type::STREAM {
+                        (options.bind(&texts[0]).ok(), None)
+                    } else {
+                        (None, options.bind_udp(&texts[0]).ok())
+                    };
+                    assert!(tcp.is_some() || udp.is_some(), "{first}");
+                    let options = BindOptions::new().only_v6(both && second == "[::]");
+                    let is_fit = binds(kind, &options, &texts[1]).is_ok();
+                    drop((tcp, udp));
 
-                        let check = check(kind, &BindOptions::new(), &texts);
-                        let opened = if kind == Type::STREAM {
-                            bind(&texts)
-                                .map(|list| (list.as_slice().len(), list.duplicates().len()))
-                        } else {
-                            bind_udp(&texts)
-                                .map(|list| (list.as_slice().len(), list.duplicates().len()))
-                        };
-                        let problem = check.settings()[1].causes().next();
-                        match (opened, problem) {
-                            (Ok((2, 0)), None) => assert!(is_fit, "{texts:?}"),
-                            // The kernel refuses the same twice.
-                            (Ok((1, 1)), None) => assert!(!is_fit, "{texts:?}"),
-                            (Err(err), Some(Cause::Conflict { text, .. })) => {
-                                assert!(!is_fit, "{texts:?}");
-                                assert_eq!(*text, texts[0]);
-                                assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
-                                assert_eq!(err.errors().count(), 1);
-                            }
-                            other => panic!("{texts:?}: {other:?}"),
+                    let check = check(kind, &BindOptions::new(), &texts);
+                    let opened = if kind == Type::STREAM {
+                        bind(&texts).map(|list| (list.as_slice().len(), list.duplicates().len()))
+                    } else {
+                        bind_udp(&texts)
+                            .map(|list| (list.as_slice().len(), list.duplicates().len()))
+                    };
+                    let problem = check.settings()[1].causes().next();
+                    match (opened, problem) {
+                        (Ok((2, 0)), None) => assert!(is_fit, "{texts:?}"),
+                        // The kernel refuses the same twice.
+                        (Ok((1, 1)), None) => assert!(!is_fit, "{texts:?}"),
+                        (Err(err), Some(Cause::Conflict { text, .. })) => {
+                            assert!(!is_fit, "{texts:?}");
+                            assert_eq!(*text, texts[0]);
+                            assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
+                            assert_eq!(err.errors().count(), 1);
                         }
+                        other => panic!("{texts:?}: {other:?}"),
                     }
                 }
             }
-        },
-    );
+        }
+    });
 }
 
 #[test]
 fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
-    in_namespace(
-        "a_plan_opens_what_the_kernel_opens_and_drops_nothing",
-        || {
-            host();
-            let entry = (0..WANTED.len(), 0..3u16, any::<bool>());
-            let lists = prop::collection::vec(entry, 1..8);
-            let mut runner = TestRunner::new(Config {
-                cases: 2000,
-                failure_persistence: None,
-                ..Config::default()
-            });
-            let holds = runner.run(&lists, |list| {
-                let texts: Vec<String> = list
-                    .iter()
-                    .map(|(host, port, optional)| {
-                        let optional = if *optional { "-" } else { "" };
-                        format!("{optional}{}:{}", WANTED[*host], PORT + port)
-                    })
-                    .collect();
-                let check = BindOptions::new().check(&texts);
-                match bind(&texts) {
-                    Ok(listeners) => {
-                        // Every one of these has one socket.
-                        prop_assert_eq!(
-                            listeners.as_slice().len() + listeners.duplicates().len(),
-                            texts.len()
-                        );
-                        prop_assert!(listeners.skipped().is_empty());
-                        drop(listeners);
-                        prop_assert!(check.is_ok(), "{}", check);
-                    }
-                    Err(err) => {
-                        // Whatever the plan lets through, the kernel opens.
-                        for failure in err.errors() {
-                            prop_assert!(
-                                matches!(failure.cause(), Cause::Conflict { .. }),
-                                "{}",
-                                err
-                            );
-                        }
-                        prop_assert!(!check.is_ok());
-                        let told = check.settings().iter().flat_map(CheckedSetting::causes);
-                        prop_assert_eq!(told.count(), err.errors().count(), "{}\n{}", err, check);
-                    }
+    in_namespace(|| {
+        host();
+        let entry = (0..WANTED.len(), 0..3u16, any::<bool>());
+        let lists = prop::collection::vec(entry, 1..8);
+        let mut runner = TestRunner::new(Config {
+            cases: 2000,
+            failure_persistence: None,
+            ..Config::default()
+        });
+        let holds = runner.run(&lists, |list| {
+            let texts: Vec<String> = list
+                .iter()
+                .map(|(host, port, optional)| {
+                    let optional = if *optional { "-" } else { "" };
+                    format!("{optional}{}:{}", WANTED[*host], PORT + port)
+                })
+                .collect();
+            let check = BindOptions::new().check(&texts);
+            match bind(&texts) {
+                Ok(listeners) => {
+                    // Every one of these has one socket.
+                    prop_assert_eq!(
+                        listeners.as_slice().len() + listeners.duplicates().len(),
+                        texts.len()
+                    );
+                    prop_assert!(listeners.skipped().is_empty());
+                    drop(listeners);
+                    prop_assert!(check.is_ok(), "{}", check);
                 }
-                Ok(())
-            });
-            holds.unwrap_or_else(|err| panic!("{err}"));
-        },
-    );
+                Err(err) => {
+                    // Whatever the plan lets through, the kernel opens.
+                    for failure in err.errors() {
+                        prop_assert!(matches!(failure.cause(), Cause::Conflict { .. }), "{}", err);
+                    }
+                    prop_assert!(!check.is_ok());
+                    let told = check.settings().iter().flat_map(CheckedSetting::causes);
+                    prop_assert_eq!(told.count(), err.errors().count(), "{}\n{}", err, check);
+                }
+            }
+            Ok(())
+        });
+        holds.unwrap_or_else(|err| panic!("{err}"));
+    });
 }

@@ -26,7 +26,7 @@ use bindaddr::target::{GroupAddr, Overlap};
 use bindaddr::{BindError, BindOptions, BindTarget, Cause, Interfaces, ListenAddr, bind, bind_udp};
 use socket2::{Domain, Socket, Type};
 use util::features;
-use util::netns::{Host, in_namespace, ip, set};
+use util::netns::{Host, in_namespace, in_namespace_of, ip, set};
 use util::rerun;
 use util::sandbox;
 
@@ -193,7 +193,7 @@ fn without_reuse(addr: &str) -> Socket {
 
 #[test]
 fn not_on_this_host() {
-    in_namespace("not_on_this_host", || {
+    in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
         ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
@@ -245,7 +245,7 @@ fn not_on_this_host() {
 
 #[test]
 fn gone() {
-    in_namespace("gone", || {
+    in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
         let target = BindTarget::parse("192.168.71.67").unwrap();
@@ -265,7 +265,7 @@ fn gone() {
 
 #[test]
 fn routed_not_assigned() {
-    in_namespace("routed_not_assigned", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("-6 route add local 2001:db8:7::/64 dev lo");
@@ -299,7 +299,7 @@ fn routed_not_assigned() {
 
 #[test]
 fn zone_required_unknown_or_of_another_interface() {
-    in_namespace("zone_required_unknown_or_of_another_interface", || {
+    in_namespace(|| {
         cable();
         ip("addr add fe80::78/64 dev far0");
         let index = |name: &str| {
@@ -329,7 +329,7 @@ fn zone_required_unknown_or_of_another_interface() {
 
 #[test]
 fn tentative() {
-    in_namespace("tentative", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "600");
         cable();
@@ -359,7 +359,7 @@ fn has_optimistic() -> bool {
 #[test]
 fn duplicate() {
     const TEST: &str = "duplicate";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut other = Host::start(TEST);
         other.cable("eth0", "eth0");
         other.ip("addr add 2001:db8:1::10/64 nodad dev eth0");
@@ -386,7 +386,7 @@ fn duplicate() {
 
 #[test]
 fn interface_down_and_no_carrier() {
-    in_namespace("interface_down_and_no_carrier", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         ip("link add name eth0 type veth peer name far0");
         ip("addr add 2001:db8:1::10/64 dev eth0");
@@ -423,7 +423,7 @@ fn interface_down_and_no_carrier() {
 
 #[test]
 fn local_route_missing() {
-    in_namespace("local_route_missing", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("route del local 10.0.0.1 dev eth0 table local");
@@ -457,7 +457,7 @@ fn local_route_missing() {
 
 #[test]
 fn ipv6_switched_off() {
-    in_namespace("ipv6_switched_off", || {
+    in_namespace(|| {
         set("net/ipv6/conf/lo/disable_ipv6", "1");
         let err = row("::1 where IPv6 is switched off on `lo`", "[::1]:80");
         let is = |err: &BindError, wanted| match err.cause() {
@@ -532,7 +532,7 @@ fn ipv6_switched_off() {
 
 #[test]
 fn ipv6_kept_by_a_sandbox() {
-    in_namespace("ipv6_kept_by_a_sandbox", || {
+    in_namespace(|| {
         sandbox::refuse_family(10, 97);
         let err = row("an IPv6 socket in a sandbox without IPv6", "[::1]:80");
         assert_eq!(err.step(), Step::Socket);
@@ -549,7 +549,7 @@ fn policy_denied_ipv6_counts_as_missing_family() {
         Some("not-permitted") => 1,
         Some("denied") => 13,
         _ => {
-            return in_namespace(TEST, || {
+            return in_namespace(|| {
                 rerun::run(TEST, "not-permitted", &[]);
                 rerun::run(TEST, "denied", &[]);
             });
@@ -577,7 +577,7 @@ fn policy_denied_ipv6_counts_as_missing_family() {
 
 #[test]
 fn no_loopback() {
-    in_namespace("no_loopback", || {
+    in_namespace(|| {
         ip("addr del 127.0.0.1/8 dev lo");
         row(
             "127.0.0.1 where the loopback interface has lost it",
@@ -608,7 +608,7 @@ fn no_loopback() {
 
 #[test]
 fn in_use_by_this_process() {
-    in_namespace("in_use_by_this_process", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fe80::77/64 dev eth0");
@@ -714,7 +714,7 @@ fn in_use_by_a_process_of_another_numbering() {
         assert!(!holders[0].is_this_process());
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let held = bind("127.0.0.1:80").unwrap();
         rerun::run(TEST, "inside", &["unshare", "--pid", "--fork", "--"]);
         drop(held);
@@ -723,7 +723,7 @@ fn in_use_by_a_process_of_another_numbering() {
 
 #[test]
 fn in_use_for_udp() {
-    in_namespace("in_use_for_udp", || {
+    in_namespace(|| {
         let held = bind_udp("0.0.0.0:53").unwrap();
         assert_eq!(
             bind_udp("127.0.0.1:53").unwrap_err().to_string(),
@@ -779,7 +779,7 @@ fn in_use_by_another_user() {
         );
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let Some(mut server) = server_of_another_user("65534") else {
             rerun::skip(
                 TEST,
@@ -808,7 +808,7 @@ fn in_use_by_another_user() {
 #[test]
 fn in_use_by_a_daemon_that_dropped_its_privileges() {
     const TEST: &str = "in_use_by_a_daemon_that_dropped_its_privileges";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let script = "use IO::Socket::INET; use POSIX; \
             my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 80, Listen => 1, ReuseAddr => 1) or die; \
             POSIX::setuid(65534) or die; $| = 1; print \"ready\\n\"; sleep 60;";
@@ -848,7 +848,7 @@ fn in_use_by_a_daemon_that_dropped_its_privileges() {
 #[test]
 fn kernel_socket_has_no_ss_hint() {
     const TEST: &str = "kernel_socket_has_no_ss_hint";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut vxlan = Command::new("ip");
         vxlan.args([
             "link", "add", "vx", "type", "vxlan", "id", "7", "dstport", "4789", "dev", "lo",
@@ -884,7 +884,7 @@ fn kernel_socket_has_no_ss_hint() {
 
 #[test]
 fn in_use_by_a_socket_that_never_listened() {
-    in_namespace("in_use_by_a_socket_that_never_listened", || {
+    in_namespace(|| {
         let held = without_reuse("127.0.0.1:80");
         if features::lists_bound_sockets() {
             let err = row(
@@ -917,7 +917,7 @@ fn in_use_by_a_socket_that_never_listened() {
 
 #[test]
 fn held_by_a_socket_that_proc_does_not_show() {
-    in_namespace("held_by_a_socket_that_proc_does_not_show", || {
+    in_namespace(|| {
         let held = without_reuse("127.0.0.1:80");
         // What is bound and does not listen is not in /proc: nothing is said of it.
         sandbox::refuse_family(16, 97);
@@ -932,7 +932,7 @@ fn held_by_a_socket_that_proc_does_not_show() {
 
 #[test]
 fn time_wait_and_live_connections() {
-    in_namespace("time_wait_and_live_connections", || {
+    in_namespace(|| {
         let server = without_reuse("127.0.0.1:80");
         server.listen(1).unwrap();
         let client = TcpStream::connect("127.0.0.1:80").unwrap();
@@ -994,7 +994,7 @@ fn time_wait_and_live_connections() {
 
 #[test]
 fn ephemeral_ports_exhausted() {
-    in_namespace("ephemeral_ports_exhausted", || {
+    in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40003");
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
         let err = row("port 0 where every ephemeral port is taken", "127.0.0.1:0");
@@ -1047,7 +1047,7 @@ fn privileged_port() {
         assert_eq!(err.errors().flat_map(SettingError::causes).count(), 3);
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         rerun::run(TEST, "unprivileged", &WITHOUT_CAPABILITIES);
         let held = bind("0.0.0.0:80").expect("root may");
         rerun::run(TEST, "beside-a-server", &WITHOUT_CAPABILITIES);
@@ -1086,7 +1086,7 @@ fn a_privilege_in_another_user_namespace() {
         assert!(matches!(err.cause(), Cause::Denied { .. }), "{err:?}");
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let rootless = ["unshare", "--user", "--map-root-user", "--"];
         rerun::run(TEST, "rootless-of-root", &rootless);
         // The test is to be run by another user, who may not look into this folder.
@@ -1158,7 +1158,7 @@ fn refused_by_a_policy() {
         );
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         rerun::run(TEST, "landlock", &[]);
         sandbox::refuse_bind(1);
         let err = row("a seccomp filter on bind(2)", "127.0.0.1:8080");
@@ -1192,14 +1192,14 @@ fn too_many_open_files() {
         assert!(err.is_transient());
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         rerun::run(TEST, "limited", &["prlimit", "--nofile=64:64", "--"]);
     });
 }
 
 #[test]
 fn an_address_that_no_client_reaches() {
-    in_namespace("an_address_that_no_client_reaches", || {
+    in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
         for (situation, text) in [
@@ -1228,7 +1228,7 @@ fn an_address_that_no_client_reaches() {
 #[test]
 fn replacement_needs_a_free_port_and_a_usable_interface() {
     let test = "replacement_needs_a_free_port_and_a_usable_interface";
-    in_namespace(test, || {
+    in_namespace_of(test, || {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 2001:db8::1/64 nodad dev eth0");
@@ -1324,7 +1324,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
 
 #[test]
 fn a_device_that_does_not_fit() {
-    in_namespace("a_device_that_does_not_fit", || {
+    in_namespace(|| {
         cable();
         // Of their own they have addresses a moment later.
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -1475,7 +1475,7 @@ fn what_cannot_be_read_is_left_out() {
             ));
             rerun::done();
         }
-        _ => in_namespace(TEST, || {
+        _ => in_namespace(|| {
             set("net/ipv6/conf/default/accept_dad", "1");
             set("net/ipv6/conf/default/dad_transmits", "100");
             cable();
@@ -1638,7 +1638,7 @@ fn notes_where_nobody_has_an_ipv4_address() {
         }
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         rerun::run(TEST, "never-up", &["unshare", "--net", "--"]);
     });
 }
@@ -1652,7 +1652,7 @@ fn later(addr: &str, what: &str) -> String {
 
 #[test]
 fn notes_on_what_binds_and_is_odd() {
-    in_namespace("notes_on_what_binds_and_is_odd", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         for text in [
@@ -1742,7 +1742,7 @@ fn notes_on_what_binds_and_is_odd() {
 
 #[test]
 fn notes_on_routes_that_the_system_does_not_bind_by() {
-    in_namespace("notes_on_routes_that_the_system_does_not_bind_by", || {
+    in_namespace(|| {
         cable();
         set("net/ipv4/ip_nonlocal_bind", "2"); // as good as 1
         set("net/ipv6/ip_nonlocal_bind", "1");
@@ -1816,7 +1816,7 @@ fn every_row_of_the_docs_is_tested() {
 
 #[test]
 fn an_interface_may_have_any_name() {
-    in_namespace("an_interface_may_have_any_name", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         let name = OsStr::from_bytes(b"e\xff\x1b[2J");
         let make = |args: &[&OsStr]| {

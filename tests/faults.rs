@@ -77,7 +77,7 @@ impl Drop for Running {
 fn descriptors_run_out_at_each_step() {
     const TEST: &str = "descriptors_run_out_at_each_step";
     if rerun::role().as_deref() != Some("limited") {
-        return in_namespace(TEST, || {
+        return in_namespace(|| {
             cable();
             rerun::run(TEST, "limited", &["prlimit", "--nofile=64:64", "--"]);
         });
@@ -179,7 +179,7 @@ fn each_call_of_an_update_may_fail() {
     if rerun::role().is_none() && !strace::is_there_for(TEST) {
         return;
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let trace = std::env::temp_dir().join(format!("bindaddr-calls-{}", std::process::id()));
         let mut runs = 0;
         for role in ["update", "update-best-effort", "update-other-owner"] {
@@ -280,7 +280,7 @@ fn update_under_faults(role: &str) {
 
 #[test]
 fn signals_interrupt_nothing() {
-    in_namespace("signals_interrupt_nothing", || {
+    in_namespace(|| {
         cable();
         let held = bind("127.0.0.1:80").unwrap();
         let came = Arc::new(AtomicBool::new(false));
@@ -313,7 +313,7 @@ fn signals_interrupt_nothing() {
 
 #[test]
 fn interfaces_flap_while_a_thousand_are_bound() {
-    in_namespace("interfaces_flap_while_a_thousand_are_bound", || {
+    in_namespace(|| {
         cable();
         // Each address goes and comes back, and now and then the interface goes down.
         let mut flaps = String::new();
@@ -382,7 +382,7 @@ fn interfaces_flap_while_a_thousand_are_bound() {
 fn ten_thousand_listeners_leave_nothing_behind() {
     const TEST: &str = "ten_thousand_listeners_leave_nothing_behind";
     if rerun::role().as_deref() != Some("unlimited") {
-        return in_namespace(TEST, || {
+        return in_namespace(|| {
             rerun::run(
                 TEST,
                 "unlimited",
@@ -404,7 +404,7 @@ fn ten_thousand_listeners_leave_nothing_behind() {
 
 #[test]
 fn many_threads_bind_and_read_at_once() {
-    in_namespace("many_threads_bind_and_read_at_once", || {
+    in_namespace(|| {
         cable();
         let host = Interfaces::system().unwrap();
         let own: IpAddr = [192, 168, 71, 67].into();

@@ -74,7 +74,7 @@ impl Drop for Forked {
 /// benoitc/gunicorn 844: a worker was named, and the process to stop is its parent.
 #[test]
 fn opener_of_a_forked_server_is_named() {
-    in_namespace("opener_of_a_forked_server_is_named", || {
+    in_namespace(|| {
         for (children, with) in [
             (0, ""),
             (1, " with 1 child process"),
@@ -101,7 +101,7 @@ fn opener_of_a_forked_server_is_named() {
 /// vagrant-landrush/landrush 258: dnsmasq on one bridge.
 #[test]
 fn interface_of_a_holder_is_named() {
-    in_namespace("interface_of_a_holder_is_named", || {
+    in_namespace(|| {
         host();
         ip("link add name eth1 type veth peer name far1");
         ip("link set eth1 up");
@@ -120,40 +120,37 @@ fn interface_of_a_holder_is_named() {
 /// moby/moby 32545: systemd-resolved has 127.0.0.53:53.
 #[test]
 fn wildcard_beside_a_specific_address_is_advised_an_interface() {
-    in_namespace(
-        "wildcard_beside_a_specific_address_is_advised_an_interface",
-        || {
-            host();
-            let _held = TcpListener::bind("127.0.0.53:5353").unwrap();
-            for (wildcard, instead) in [
-                ("0.0.0.0:5353", "ipv4@eth0:5353"),
-                ("*:5353", "eth0:5353"),
-                ("-0.0.0.0:5353", "-ipv4@eth0:5353"),
-            ] {
-                let (_, hints) = failure(wildcard);
-                let hint = hints.iter().find(|hint| hint.kind() == HintKind::Replace);
-                let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
-                assert_eq!(
-                    hint.text(),
-                    format!("`{instead}` listens beside it, on the addresses of eth0 only")
-                );
-                bindaddr::bind(hint.replacement().unwrap()).unwrap();
-            }
-            // Not where the interface is taken as well.
-            let _eth0 = TcpListener::bind("10.0.0.1:5353").unwrap();
-            let (_, hints) = failure("0.0.0.0:5353");
-            assert!(
-                hints.iter().all(|hint| hint.replacement().is_none()),
-                "{hints:?}"
+    in_namespace(|| {
+        host();
+        let _held = TcpListener::bind("127.0.0.53:5353").unwrap();
+        for (wildcard, instead) in [
+            ("0.0.0.0:5353", "ipv4@eth0:5353"),
+            ("*:5353", "eth0:5353"),
+            ("-0.0.0.0:5353", "-ipv4@eth0:5353"),
+        ] {
+            let (_, hints) = failure(wildcard);
+            let hint = hints.iter().find(|hint| hint.kind() == HintKind::Replace);
+            let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
+            assert_eq!(
+                hint.text(),
+                format!("`{instead}` listens beside it, on the addresses of eth0 only")
             );
-        },
-    );
+            bindaddr::bind(hint.replacement().unwrap()).unwrap();
+        }
+        // Not where the interface is taken as well.
+        let _eth0 = TcpListener::bind("10.0.0.1:5353").unwrap();
+        let (_, hints) = failure("0.0.0.0:5353");
+        assert!(
+            hints.iter().all(|hint| hint.replacement().is_none()),
+            "{hints:?}"
+        );
+    });
 }
 
 /// cloudfoundry/routing-release 206: an outgoing connection was given the port.
 #[test]
 fn port_of_an_outgoing_connection_can_be_reserved() {
-    in_namespace("port_of_an_outgoing_connection_can_be_reserved", || {
+    in_namespace(|| {
         let server = TcpListener::bind("127.0.0.1:80").unwrap();
         let outgoing = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let addr: SocketAddr = "127.0.0.1:43110".parse().unwrap();
@@ -198,7 +195,7 @@ fn port_of_an_outgoing_connection_can_be_reserved() {
 /// tryretool/retool-helm 335: `0.0.0.0` on a host that others reach over IPv6.
 #[test]
 fn wildcard_of_the_other_family_is_warned_about() {
-    in_namespace("wildcard_of_the_other_family_is_warned_about", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");
@@ -229,7 +226,7 @@ fn wildcard_of_the_other_family_is_warned_about() {
 /// Dreamacro/clash 1342: reserved ranges are used for tunnels.
 #[test]
 fn reserved_address_is_not_said_to_be_on_the_internet() {
-    in_namespace("reserved_address_is_not_said_to_be_on_the_internet", || {
+    in_namespace(|| {
         host();
         for reserved in [
             "198.18.0.1/16",
@@ -257,7 +254,7 @@ fn reserved_address_is_not_said_to_be_on_the_internet() {
 /// bacalhau-project/bacalhau 3558: the public address of a cloud machine.
 #[test]
 fn public_address_may_be_translated() {
-    in_namespace("public_address_may_be_translated", || {
+    in_namespace(|| {
         host();
         let (_, hints) = failure("34.71.149.24:1234");
         assert_eq!(
@@ -286,7 +283,7 @@ fn public_address_may_be_translated() {
 /// cetic/6lbr 193: an interface that was given to a bridge keeps its link-local address.
 #[test]
 fn port_of_a_bridge_is_named_with_its_bridge() {
-    in_namespace("port_of_a_bridge_is_named_with_its_bridge", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");
@@ -330,7 +327,7 @@ fn port_of_a_bridge_is_named_with_its_bridge() {
 #[test]
 fn addresses_on_ports_are_listed_where_they_connect() {
     const TEST: &str = "addresses_on_ports_are_listed_where_they_connect";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         // A team delivers nothing without its daemon.
         for kind in ["bridge", "bond"] {
             let master = format!("link add name br0 type {kind}");
@@ -400,7 +397,7 @@ fn addresses_on_ports_are_listed_where_they_connect() {
 /// An interface may have a name that a setting reads as something else.
 #[test]
 fn interface_named_as_something_else_is_not_advised() {
-    in_namespace("interface_named_as_something_else_is_not_advised", || {
+    in_namespace(|| {
         for name in ["*", "localhost", "0.0.0.0"] {
             ip("link add name eth0 type veth peer name far0");
             ip(&format!("link add name {name} type bridge"));
@@ -424,7 +421,7 @@ fn interface_named_as_something_else_is_not_advised() {
 /// `systemd` is a name that an interface can have.
 #[test]
 fn interface_named_systemd_is_read() {
-    in_namespace("interface_named_systemd_is_read", || {
+    in_namespace(|| {
         ip("link add name systemd type veth peer name far0");
         ip("link set far0 up");
         ip("link set systemd up");
@@ -440,7 +437,7 @@ fn interface_named_systemd_is_read() {
 /// jumpserver/koko 37: IPv6 off on one interface; and below the MTU that it needs.
 #[test]
 fn interface_without_ipv6_is_named() {
-    in_namespace("interface_without_ipv6_is_named", || {
+    in_namespace(|| {
         host();
         set("net/ipv6/conf/eth0/disable_ipv6", "1");
         let (_, hints) = failure("[2001:db8:5::10]:80");
@@ -487,7 +484,7 @@ fn interface_without_ipv6_is_named() {
 /// A socket on one interface, and a bridge that virtual machines are on.
 #[test]
 fn banner_of_a_device_leaves_out_other_interfaces() {
-    in_namespace("banner_of_a_device_leaves_out_other_interfaces", || {
+    in_namespace(|| {
         host();
         ip("link add virbr0 type bridge");
         ip("link set virbr0 up");
@@ -517,7 +514,7 @@ fn banner_of_a_device_leaves_out_other_interfaces() {
 /// kamp-us/phoenix 8593: two servers, each on one of the addresses that `localhost` is.
 #[test]
 fn server_on_the_other_loopback_address_is_named() {
-    in_namespace("server_on_the_other_loopback_address_is_named", || {
+    in_namespace(|| {
         for (own, other) in [
             ("127.0.0.1", "[::1]"),
             ("[::1]", "127.0.0.1"),
@@ -552,7 +549,7 @@ fn server_on_the_other_loopback_address_is_named() {
 /// Snapchat/KeyDB 88: a second instance that shares the port.
 #[test]
 fn process_that_shares_the_port_is_named() {
-    in_namespace("process_that_shares_the_port_is_named", || {
+    in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
         let both = sharing.bind("127.0.0.2:5000").unwrap();
         let again = sharing.bind("127.0.0.2:5000").unwrap();
@@ -578,7 +575,7 @@ fn process_that_shares_the_port_is_named() {
 /// A child of a fork has the socket as well, and no other server.
 #[test]
 fn own_socket_in_a_child_is_not_another_server() {
-    in_namespace("own_socket_in_a_child_is_not_another_server", || {
+    in_namespace(|| {
         let listeners = bindaddr::bind("127.0.0.1:5000").unwrap();
         let copy = listeners[0].as_std().try_clone().unwrap();
         let _child = Forked::start(copy.into(), 1);
@@ -595,7 +592,7 @@ fn own_socket_in_a_child_is_not_another_server() {
 /// GoogleCloudPlatform/guest-agent 555: the address of a load balancer is a local route.
 #[test]
 fn address_of_a_local_route_is_reached() {
-    in_namespace("address_of_a_local_route_is_reached", || {
+    in_namespace(|| {
         host();
         ip("route add local 203.0.113.9 dev eth0 proto 66");
         let host = Interfaces::system().unwrap();
@@ -635,7 +632,7 @@ fn address_of_a_local_route_is_reached() {
 /// `AnyIP` by another table than `local`.
 #[test]
 fn routes_of_other_tables_count() {
-    in_namespace("routes_of_other_tables_count", || {
+    in_namespace(|| {
         host();
         let wildcard = bindaddr::bind("*:8080").unwrap();
         let exposure = || wildcard.exposure(&Interfaces::system().unwrap());
@@ -661,7 +658,7 @@ fn routes_of_other_tables_count() {
 /// A hint for a wildcard says how far it opens the server, with what local routes bring.
 #[test]
 fn hint_for_a_wildcard_counts_local_routes() {
-    in_namespace("hint_for_a_wildcard_counts_local_routes", || {
+    in_namespace(|| {
         host();
         let exposures = || {
             let error = bindaddr::bind("eth0:8080, ipv4@eth1:80, 10.9.9.9:80").unwrap_err();
@@ -689,7 +686,7 @@ fn hint_for_a_wildcard_counts_local_routes() {
 /// A router has more routes than are read, so what they bring is not known.
 #[test]
 fn routes_that_are_not_read_count_as_open() {
-    in_namespace("routes_that_are_not_read_count_as_open", || {
+    in_namespace(|| {
         host();
         let wildcard = bindaddr::bind("0.0.0.0:8080").unwrap();
         assert_eq!(
@@ -716,7 +713,7 @@ fn routes_that_are_not_read_count_as_open() {
 /// A replacement for a name keeps the family that was written.
 #[test]
 fn replacement_of_a_name_keeps_the_family() {
-    in_namespace("replacement_of_a_name_keeps_the_family", || {
+    in_namespace(|| {
         host();
         ip("addr add 2001:db8::1/64 dev eth0 nodad");
         ip("link property add dev eth0 altname enp3s0");
@@ -740,7 +737,7 @@ fn replacement_of_a_name_keeps_the_family() {
 /// A name of this host itself, as DNS and /etc/hosts have it.
 #[test]
 fn own_host_name_is_recognised() {
-    in_namespace("own_host_name_is_recognised", || {
+    in_namespace(|| {
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         let name = name.trim();
         let setting = format!("{name}:8080");

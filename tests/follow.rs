@@ -109,7 +109,7 @@ impl Server {
 
 #[test]
 fn selector_follows_addresses() {
-    in_namespace("selector_follows_addresses", || {
+    in_namespace(|| {
         runtime().block_on(async {
             link();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -140,7 +140,7 @@ fn selector_follows_addresses() {
 
 #[test]
 fn literal_stays_open_and_works_again() {
-    in_namespace("literal_stays_open_and_works_again", || {
+    in_namespace(|| {
         runtime().block_on(async {
             link();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -166,7 +166,7 @@ fn literal_stays_open_and_works_again() {
 
 #[test]
 fn recreated_interface_is_bound_again() {
-    in_namespace("recreated_interface_is_bound_again", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let device = || {
                 link();
@@ -190,7 +190,7 @@ fn recreated_interface_is_bound_again() {
 
 #[test]
 fn what_fails_is_tried_again() {
-    in_namespace("what_fails_is_tried_again", || {
+    in_namespace(|| {
         runtime().block_on(async {
             link();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -238,7 +238,7 @@ fn what_fails_is_tried_again() {
 
 #[test]
 fn partial_update_is_tried_again() {
-    in_namespace("partial_update_is_tried_again", || {
+    in_namespace(|| {
         runtime().block_on(async {
             let mut server = Server::start("127.0.0.1:5000");
             let other = TcpListener::bind("127.0.0.1:6000").unwrap();
@@ -257,7 +257,7 @@ fn partial_update_is_tried_again() {
 
 #[test]
 fn burst_of_changes_ends_in_the_right_state() {
-    in_namespace("burst_of_changes_ends_in_the_right_state", || {
+    in_namespace(|| {
         runtime().block_on(async {
             link();
             let mut server = Server::start("127.0.0.1:5000, -ipv4@eth0:5000");
@@ -290,7 +290,7 @@ fn burst_of_changes_ends_in_the_right_state() {
 
 #[test]
 fn unreadable_host_changes_nothing() {
-    in_namespace("unreadable_host_changes_nothing", || {
+    in_namespace(|| {
         runtime().block_on(async {
             link();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -310,7 +310,7 @@ fn unreadable_host_changes_nothing() {
 
 #[test]
 fn follower_ends_with_the_acceptor() {
-    in_namespace("follower_ends_with_the_acceptor", || {
+    in_namespace(|| {
         let files = || std::fs::read_dir("/proc/self/fd").unwrap().count();
         runtime().block_on(async {
             link();

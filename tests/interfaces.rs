@@ -134,7 +134,7 @@ fn prefix_len(entry: &if_addrs::Interface) -> u8 {
 
 #[test]
 fn the_kernel_tells_what_if_addrs_tells() {
-    in_namespace("the_kernel_tells_what_if_addrs_tells", || {
+    in_namespace(|| {
         assert_as_if_addrs_reads();
         run_ip("link add name eth0 type veth peer name far0");
         run_ip("addr add 10.0.0.1/24 dev eth0");
@@ -177,7 +177,7 @@ fn the_kernel_tells_what_if_addrs_tells() {
 
 #[test]
 fn an_address_has_a_state_and_a_peer() {
-    in_namespace("an_address_has_a_state_and_a_peer", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         run_ip("link add name eth0 type veth peer name far0");
         run_ip("link set eth0 up");
@@ -239,7 +239,7 @@ fn an_address_has_a_state_and_a_peer() {
 
 #[test]
 fn a_state_is_known_while_addresses_come_and_go() {
-    in_namespace("a_state_is_known_while_addresses_come_and_go", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         run_ip("link add name eth0 type veth peer name far0");
         run_ip("link set eth0 up"); // without a carrier, so that DAD never ends

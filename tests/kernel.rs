@@ -20,7 +20,7 @@ use bindaddr::{
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
 use socket2::Socket;
-use util::netns::{in_namespace, ip, ip_batch, set};
+use util::netns::{in_namespace, in_namespace_of, ip, ip_batch, set};
 use util::{features, rerun, sandbox};
 
 /// An interface `eth0` with a cable, so that its addresses are usable.
@@ -52,7 +52,7 @@ const EADDRNOTAVAIL: i32 = 99;
 
 #[test]
 fn addresses_of_others_are_told_apart() {
-    in_namespace("addresses_of_others_are_told_apart", || {
+    in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 brd + dev eth0");
         ip("addr add 10.8.0.1 peer 10.8.0.2 dev eth0");
@@ -137,7 +137,7 @@ fn addresses_of_others_are_told_apart() {
 
 #[test]
 fn a_broadcast_is_refused_that_the_kernel_would_bind() {
-    in_namespace("a_broadcast_is_refused_that_the_kernel_would_bind", || {
+    in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
         ip("addr add 10.9.9.1/30 dev eth0");
@@ -206,7 +206,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
 #[test]
 fn lowest_subnet_address_follows_the_kernel() {
     let test = "lowest_subnet_address_follows_the_kernel";
-    in_namespace(test, || {
+    in_namespace_of(test, || {
         cable();
         ip("addr add 192.168.71.64/16 dev eth0");
         ip("addr add 10.9.9.1/30 dev eth0");
@@ -243,7 +243,7 @@ fn lowest_subnet_address_follows_the_kernel() {
 
 #[test]
 fn interface_with_300_altnames_is_listed() {
-    in_namespace("interface_with_300_altnames_is_listed", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 8.8.8.8/24 dev far0");
@@ -320,7 +320,7 @@ fn cgroup_bound_device_is_reported() {
         }
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fe80::1/64 nodad dev eth0");
@@ -390,7 +390,7 @@ const BIND_BY_CGROUP: &str = r#"
 
 #[test]
 fn a_link_local_address_needs_its_zone() {
-    in_namespace("a_link_local_address_needs_its_zone", || {
+    in_namespace(|| {
         cable();
         ip("addr add fe80::77/64 dev eth0");
         ip("addr add fe80::77/64 dev far0");
@@ -456,7 +456,7 @@ fn a_link_local_address_needs_its_zone() {
 
 #[test]
 fn another_name_of_an_interface_is_told() {
-    in_namespace("another_name_of_an_interface_is_told", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("addr add 10.8.0.1/24 dev eth0");
         ip("link property add dev eth0 altname enp7s0");
@@ -481,7 +481,7 @@ fn another_name_of_an_interface_is_told() {
 
 #[test]
 fn a_mapped_address_is_an_ipv4_address() {
-    in_namespace("a_mapped_address_is_an_ipv4_address", || {
+    in_namespace(|| {
         let listeners = bind("[::ffff:127.0.0.1]:0").unwrap();
         assert_eq!(
             listeners.as_slice()[0].local_addr().ip(),
@@ -492,7 +492,7 @@ fn a_mapped_address_is_an_ipv4_address() {
 
 #[test]
 fn only_v6_refuses_mapped_addresses() {
-    in_namespace("only_v6_refuses_mapped_addresses", || {
+    in_namespace(|| {
         let only_v6 = BindOptions::new().only_v6(true);
         let accepts = |addr: &str| util::netns::connects(addr.parse().unwrap());
         // The kernel refuses a mapped address on such a socket, and opens the mapped wildcard to IPv4.
@@ -535,8 +535,7 @@ fn only_v6_refuses_mapped_addresses() {
 
 #[test]
 fn only_v6_keeps_wildcard_fallback() {
-    const TEST: &str = "only_v6_keeps_wildcard_fallback";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         sandbox::refuse_family(10, 97);
         let only_v6 = BindOptions::new().only_v6(true);
         let listeners = only_v6.bind("*:443").unwrap();
@@ -548,7 +547,7 @@ fn only_v6_keeps_wildcard_fallback() {
 
 #[test]
 fn only_the_text_decides_on_ipv6_only() {
-    in_namespace("only_the_text_decides_on_ipv6_only", || {
+    in_namespace(|| {
         for default in ["0", "1"] {
             set("net/ipv6/bindv6only", default);
             let v4 = || bind("0.0.0.0:80");
@@ -571,7 +570,7 @@ fn only_the_text_decides_on_ipv6_only() {
 
 #[test]
 fn a_tentative_address_is_not_ready() {
-    in_namespace("a_tentative_address_is_not_ready", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "600");
         cable();
@@ -589,7 +588,7 @@ fn a_tentative_address_is_not_ready() {
 
 #[test]
 fn a_host_without_ipv6_loopback_has_localhost() {
-    in_namespace("a_host_without_ipv6_loopback_has_localhost", || {
+    in_namespace(|| {
         set("net/ipv6/conf/all/disable_ipv6", "1");
         for text in ["localhost:0", "localhost:8080"] {
             let listeners = bind(text).unwrap();
@@ -663,7 +662,7 @@ fn the_limit_of_privileged_ports_is_read() {
         bind("127.0.0.1:5000").unwrap();
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         set("net/ipv4/ip_unprivileged_port_start", "5000");
         bind("127.0.0.1:4999").expect("root may");
         rerun::run(
@@ -685,7 +684,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
         );
         return rerun::done();
     }
-    in_namespace(TEST, || {
+    in_namespace(|| {
         // /proc/sys may be hidden, as by systemd's ProcSubset=pid.
         let hidden = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
         let unprivileged = ["setpriv", "--bounding-set=-net_bind_service", "--"];
@@ -703,7 +702,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
 
 #[test]
 fn exhausted_ephemeral_ports_are_said_so() {
-    in_namespace("exhausted_ephemeral_ports_are_said_so", || {
+    in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40003");
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
         assert_fails(
@@ -738,7 +737,7 @@ fn exhausted_ephemeral_ports_are_said_so() {
 
 #[test]
 fn localhost_finds_the_one_port_that_both_have() {
-    in_namespace("localhost_finds_the_one_port_that_both_have", || {
+    in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40999");
         // Every port but one is held, on one of the two by turns.
         let held: Vec<TcpListener> = (40000..=40999)
@@ -766,7 +765,7 @@ fn localhost_finds_the_one_port_that_both_have() {
 
 #[test]
 fn a_device_is_bound_to() {
-    in_namespace("a_device_is_bound_to", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 10.0.1.1/24 dev far0");
@@ -792,7 +791,7 @@ fn a_device_is_bound_to() {
 
 #[test]
 fn the_kernel_has_the_last_word() {
-    in_namespace("the_kernel_has_the_last_word", || {
+    in_namespace(|| {
         cable();
         // Bound although no interface has it: a whole prefix is local.
         ip("route add local 198.51.100.0/24 dev lo");
@@ -829,7 +828,7 @@ fn the_kernel_has_the_last_word() {
 
 #[test]
 fn a_labelled_address_belongs_to_its_interface() {
-    in_namespace("a_labelled_address_belongs_to_its_interface", || {
+    in_namespace(|| {
         ip("link add name eth0.100 type veth peer name far0");
         ip("addr add 10.0.0.1/24 label eth0.100:web dev eth0.100");
         ip("addr add 10.0.0.2/24 dev eth0.100");
@@ -864,7 +863,7 @@ fn a_labelled_address_belongs_to_its_interface() {
 
 #[test]
 fn the_default_source_is_that_of_the_route() {
-    in_namespace("the_default_source_is_that_of_the_route", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 10.0.0.2/24 dev eth0");
@@ -896,7 +895,7 @@ fn asked_ips() -> impl Strategy<Value = IpAddr> {
 
 #[test]
 fn every_failure_keeps_what_is_known() {
-    in_namespace("every_failure_keeps_what_is_known", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fd00::1/64 dev eth0");
@@ -1079,7 +1078,7 @@ fn assert_device(text: &str, device: Option<&str>, opened: &Opened) -> TestCaseR
 /// The sockets accept what the text names, and what is reported of them.
 #[test]
 fn opened_sockets_match_the_text() {
-    in_namespace("opened_sockets_match_the_text", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fd00::1/64 dev eth0");

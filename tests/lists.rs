@@ -309,7 +309,7 @@ fn all_are_opened_or_none_and_every_failure_is_told() {
 #[cfg(target_os = "linux")]
 #[test]
 fn wildcards_of_both_families_share_a_port() {
-    in_namespace("wildcards_of_both_families_share_a_port", || {
+    in_namespace(|| {
         for settings in [
             ["0.0.0.0:80", "[::]:80"],
             ["[::]:80", "0.0.0.0:80"],
@@ -348,67 +348,64 @@ fn wildcards_of_both_families_share_a_port() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_conflict_is_told_by_both_before_anything_is_opened() {
-    in_namespace(
-        "a_conflict_is_told_by_both_before_anything_is_opened",
-        || {
-            ip("addr add 10.0.0.1/32 dev lo");
-            for (settings, says) in [
-                (
-                    ["0.0.0.0:80", "10.0.0.1:80"],
-                    "10.0.0.1:80: conflicts with `0.0.0.0:80` in the same list, which already includes 10.0.0.1; remove one of them",
-                ),
-                (
-                    ["10.0.0.1:80", "*:80"],
-                    "*:80: [::]:80: conflicts with `10.0.0.1:80` in the same list: the dual-stack :: already includes 10.0.0.1; remove one of them",
-                ),
-                (
-                    ["[::]:80", "ipv4@lo:80"],
-                    "(1) ipv4@lo:80: 10.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 10.0.0.1; remove one of them; (2) ipv4@lo:80: 127.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them",
-                ),
-            ] {
-                let err = fails(settings);
-                assert_eq!(
-                    err.to_string(),
-                    format!("cannot listen on 1 of 2 addresses: {says}")
-                );
-                assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
-            }
-            bind("*:80").expect("nothing is left open");
-            // Several are all told.
-            let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
-            assert_eq!(err.errors().count(), 2);
-            // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
-            let held = bind("10.0.0.1:82").unwrap();
-            let err = fails([
-                "0.0.0.0:80",
-                "10.0.0.1:80",
-                "198.51.100.1:81",
-                "10.0.0.1:82",
-            ]);
-            let said: Vec<_> = err
-                .errors()
-                .map(|failure| {
-                    let code = failure.io_error().and_then(std::io::Error::raw_os_error);
-                    (failure.position().index(), failure.step(), code)
-                })
-                .collect();
+    in_namespace(|| {
+        ip("addr add 10.0.0.1/32 dev lo");
+        for (settings, says) in [
+            (
+                ["0.0.0.0:80", "10.0.0.1:80"],
+                "10.0.0.1:80: conflicts with `0.0.0.0:80` in the same list, which already includes 10.0.0.1; remove one of them",
+            ),
+            (
+                ["10.0.0.1:80", "*:80"],
+                "*:80: [::]:80: conflicts with `10.0.0.1:80` in the same list: the dual-stack :: already includes 10.0.0.1; remove one of them",
+            ),
+            (
+                ["[::]:80", "ipv4@lo:80"],
+                "(1) ipv4@lo:80: 10.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 10.0.0.1; remove one of them; (2) ipv4@lo:80: 127.0.0.1:80: conflicts with `[::]:80` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them",
+            ),
+        ] {
+            let err = fails(settings);
             assert_eq!(
-                said,
-                [
-                    (1, Step::Validate, None),
-                    (2, Step::Bind, Some(libc::EADDRNOTAVAIL)),
-                    (3, Step::Bind, Some(libc::EADDRINUSE)),
-                ]
+                err.to_string(),
+                format!("cannot listen on 1 of 2 addresses: {says}")
             );
-            drop(held);
-        },
-    );
+            assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
+        }
+        bind("*:80").expect("nothing is left open");
+        // Several are all told.
+        let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
+        assert_eq!(err.errors().count(), 2);
+        // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
+        let held = bind("10.0.0.1:82").unwrap();
+        let err = fails([
+            "0.0.0.0:80",
+            "10.0.0.1:80",
+            "198.51.100.1:81",
+            "10.0.0.1:82",
+        ]);
+        let said: Vec<_> = err
+            .errors()
+            .map(|failure| {
+                let code = failure.io_error().and_then(std::io::Error::raw_os_error);
+                (failure.position().index(), failure.step(), code)
+            })
+            .collect();
+        assert_eq!(
+            said,
+            [
+                (1, Step::Validate, None),
+                (2, Step::Bind, Some(libc::EADDRNOTAVAIL)),
+                (3, Step::Bind, Some(libc::EADDRINUSE)),
+            ]
+        );
+        drop(held);
+    });
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn what_stands_twice_is_opened_once() {
-    in_namespace("what_stands_twice_is_opened_once", || {
+    in_namespace(|| {
         ip("addr add 10.0.0.1/32 dev lo");
         let listeners = bind([
             "ipv4@lo:80",
@@ -441,7 +438,7 @@ fn what_stands_twice_is_opened_once() {
 #[cfg(target_os = "linux")]
 #[test]
 fn who_must_have_a_port_comes_first() {
-    in_namespace("who_must_have_a_port_comes_first", || {
+    in_namespace(|| {
         // Of three ports the kernel would look at two.
         set("net/ipv4/ip_local_port_range", "8000 8003");
         let settings = ["127.0.0.1:0", "127.0.0.1:8000-8002", "127.0.0.1:8000"];
@@ -462,7 +459,7 @@ fn who_must_have_a_port_comes_first() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_optional_interface_may_lack_an_address() {
-    in_namespace("an_optional_interface_may_lack_an_address", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "100");
         ip("link add name eth0 type veth peer name far0");
@@ -516,7 +513,7 @@ fn a_server_with_one_socket_chooses() {
 #[cfg(target_os = "linux")]
 #[test]
 fn the_first_address_of_an_interface_is_ipv4() {
-    in_namespace("the_first_address_of_an_interface_is_ipv4", || {
+    in_namespace(|| {
         ip("link add name any type veth peer name far0");
         ip("link set any up");
         ip("link set far0 up");
@@ -646,7 +643,7 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_setting_has_options_of_its_own() {
-    in_namespace("a_setting_has_options_of_its_own", || {
+    in_namespace(|| {
         for name in ["v0", "v1"] {
             ip(&format!("link add name {name} type veth peer name {name}p"));
             ip(&format!("link set {name} up"));
@@ -695,7 +692,7 @@ fn a_setting_has_options_of_its_own() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_list_waits_without_opening_the_rest() {
-    in_namespace("a_list_waits_without_opening_the_rest", || {
+    in_namespace(|| {
         let wait = BindOptions::new().wait(std::time::Duration::from_millis(600));
         let waiter =
             std::thread::spawn(move || wait.bind(["127.0.0.1:80", "10.0.0.1:80"]).map(drop));
@@ -722,7 +719,7 @@ fn a_list_waits_without_opening_the_rest() {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_is_required_is_not_lost_in_what_is_optional() {
-    in_namespace("what_is_required_is_not_lost_in_what_is_optional", || {
+    in_namespace(|| {
         util::sandbox::refuse_family(10, 97);
         // Without IPv6 the one is skipped and the other is IPv4.
         let listeners = bind(["-[::]:80", "*:80", "127.0.0.1:81"]).unwrap();
@@ -774,26 +771,23 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
 #[cfg(target_os = "linux")]
 #[test]
 fn devices_that_cannot_be_looked_up_are_not_taken_for_each_other() {
-    in_namespace(
-        "devices_that_cannot_be_looked_up_are_not_taken_for_each_other",
-        || {
-            for name in ["v0", "v1"] {
-                ip(&format!("link add name {name} type veth peer name {name}p"));
-            }
-            util::sandbox::refuse_family(16, 97);
-            let on = |device: &str| Setting::from("0.0.0.0:80").device(device);
-            assert_eq!(bind([on("v0"), on("v1")]).unwrap().as_slice().len(), 2);
-            assert!(BindOptions::new().check([on("v0"), on("v1")]).is_ok());
-            let err = bind([on("v8"), on("v9")]).unwrap_err();
-            assert_eq!(err.errors().count(), 2, "{err}");
-        },
-    );
+    in_namespace(|| {
+        for name in ["v0", "v1"] {
+            ip(&format!("link add name {name} type veth peer name {name}p"));
+        }
+        util::sandbox::refuse_family(16, 97);
+        let on = |device: &str| Setting::from("0.0.0.0:80").device(device);
+        assert_eq!(bind([on("v0"), on("v1")]).unwrap().as_slice().len(), 2);
+        assert!(BindOptions::new().check([on("v0"), on("v1")]).is_ok());
+        let err = bind([on("v8"), on("v9")]).unwrap_err();
+        assert_eq!(err.errors().count(), 2, "{err}");
+    });
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn an_interface_without_an_address_is_no_name_of_dns() {
-    in_namespace("an_interface_without_an_address_is_no_name_of_dns", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         let never = BindOptions::new().lookup_with(|name| panic!("{name} was looked up"));
         assert_eq!(
@@ -807,7 +801,7 @@ fn an_interface_without_an_address_is_no_name_of_dns() {
 
 #[test]
 fn a_check_agrees_with_the_list() {
-    alone("a_check_agrees_with_the_list", || {
+    alone(|| {
         let held = bind("127.0.0.1:0").unwrap();
         let port = held.as_slice()[0].local_addr().port();
         drop(held);
@@ -862,7 +856,7 @@ fn a_check_agrees_with_the_list() {
 #[cfg(target_os = "linux")]
 #[test]
 fn interfaces_of_every_sort_are_named() {
-    in_namespace("interfaces_of_every_sort_are_named", || {
+    in_namespace(|| {
         for (n, name) in ["br-lan", "eth0.100", "any", "v-0.a_b"]
             .into_iter()
             .enumerate()

@@ -14,7 +14,7 @@ use bindaddr::accept::Acceptor;
 use bindaddr::update::Apply;
 use bindaddr::{BindOptions, Plan};
 use tokio::runtime::Builder;
-use util::netns::{Host, in_namespace, ip};
+use util::netns::{Host, in_namespace_of, ip};
 use util::rerun;
 
 /// How long clients connect; longer by `BINDADDR_LOAD_SECONDS`.
@@ -203,7 +203,7 @@ fn reload_refuses_and_resets_no_client_of_a_kept_socket() {
     if let Some(addr) = rerun::role().filter(|role| role.contains(':')) {
         return run_clients(&addr);
     }
-    in_namespace(test, || {
+    in_namespace_of(test, || {
         let plans = [
             "10.0.0.1:5000, 10.0.0.1:5001",
             "10.0.0.1:5002, 10.0.0.1:5000, localhost:5001",
@@ -222,7 +222,7 @@ fn move_to_an_overlapping_address_refuses_no_client() {
     if let Some(addr) = rerun::role().filter(|role| role.contains(':')) {
         return run_clients(&addr);
     }
-    in_namespace(test, || {
+    in_namespace_of(test, || {
         let plans = [
             "0.0.0.0:5000",
             "10.0.0.1:5000",
@@ -318,7 +318,7 @@ fn restart_refuses_and_resets_no_client() {
         Some(addr) if addr.contains(':') => return run_clients(addr),
         _ => {}
     }
-    in_namespace(test, || {
+    in_namespace_of(test, || {
         let test = "restart_refuses_and_resets_no_client";
         let host = neighbour(test);
         let (mut control, other) = UnixStream::pair().unwrap();

@@ -21,7 +21,7 @@ fn addr(text: &str) -> SocketAddr {
 
 #[test]
 fn before_bind_sets_any_option() {
-    in_namespace("before_bind_sets_any_option", || {
+    in_namespace(|| {
         let calls = Arc::new(AtomicUsize::new(0));
         let counted = calls.clone();
         let options = BindOptions::new().before_bind(move |socket| {
@@ -54,7 +54,7 @@ fn before_bind_sets_any_option() {
 
 #[test]
 fn before_bind_fails_with_its_own_error() {
-    in_namespace("before_bind_fails_with_its_own_error", || {
+    in_namespace(|| {
         let options =
             BindOptions::new().before_bind(|_| Err(io::Error::other("no mark for this socket")));
         let err = options.bind("127.0.0.1:5000").unwrap_err();
@@ -74,7 +74,7 @@ fn before_bind_fails_with_its_own_error() {
 
 #[test]
 fn before_bind_widens_nothing() {
-    in_namespace("before_bind_widens_nothing", || {
+    in_namespace(|| {
         let both = BindOptions::new()
             .only_v6(true)
             .before_bind(|socket| SockRef::from(socket).set_only_v6(false));
@@ -108,7 +108,7 @@ fn before_bind_widens_nothing() {
 
 #[test]
 fn connections_inherit_nodelay_and_keepalive() {
-    in_namespace("connections_inherit_nodelay_and_keepalive", || {
+    in_namespace(|| {
         let options = BindOptions::new()
             .nodelay(true)
             .keepalive(Duration::from_secs(77));
@@ -128,7 +128,7 @@ fn connections_inherit_nodelay_and_keepalive() {
 
 #[test]
 fn mptcp_is_the_protocol_or_an_error() {
-    in_namespace("mptcp_is_the_protocol_or_an_error", || {
+    in_namespace(|| {
         let options = BindOptions::new().mptcp(true);
         let is_supported = std::fs::exists("/proc/sys/net/mptcp/enabled").unwrap();
         if is_supported {
@@ -148,7 +148,7 @@ fn mptcp_is_the_protocol_or_an_error() {
 
 #[test]
 fn split_families_report_ipv4_peers_as_ipv4() {
-    in_namespace("split_families_report_ipv4_peers_as_ipv4", || {
+    in_namespace(|| {
         let options = BindOptions::new().split_families(true);
         for text in ["*:5000", "5000", "[::]:5000"] {
             let open = options.bind(text).unwrap();
@@ -173,7 +173,7 @@ fn split_families_report_ipv4_peers_as_ipv4() {
 
 #[test]
 fn binding_waits_for_a_port_on_request() {
-    in_namespace("binding_waits_for_a_port_on_request", || {
+    in_namespace(|| {
         let old = TcpListener::bind("127.0.0.1:5000").unwrap();
         let waiting = BindOptions::new().wait(Duration::from_secs(60));
         let begun = Instant::now();
@@ -211,7 +211,7 @@ fn ports(listeners: &Listeners) -> Vec<u16> {
 
 #[test]
 fn one_port_is_shared_by_all_entries() {
-    in_namespace("one_port_is_shared_by_all_entries", || {
+    in_namespace(|| {
         let options = BindOptions::new().one_port(true);
         let list = "127.0.0.1:0, 127.0.0.3:5000-5001, localhost:0, 127.0.0.2:0";
         for _ in 0..50 {
@@ -261,7 +261,7 @@ fn one_port_is_shared_by_all_entries() {
 
 #[test]
 fn random_ports_of_a_range_differ() {
-    in_namespace("random_ports_of_a_range_differ", || {
+    in_namespace(|| {
         let options = BindOptions::new().random_ports(true);
         let found: HashSet<u16> = (0..20)
             .map(|_| ports(&options.bind("127.0.0.1:20000-40000").unwrap())[0])
@@ -280,7 +280,7 @@ fn random_ports_of_a_range_differ() {
 
 #[test]
 fn tcp_and_udp_are_bound_on_the_same_ports() {
-    in_namespace("tcp_and_udp_are_bound_on_the_same_ports", || {
+    in_namespace(|| {
         let bind = |text: &str| BindOptions::new().plan(text)?.bind_tcp_and_udp();
         for text in [
             "127.0.0.1:5000",
@@ -321,7 +321,7 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
 
 #[test]
 fn bound_sockets_listen_later() {
-    in_namespace("bound_sockets_listen_later", || {
+    in_namespace(|| {
         let bound = |text: &str| BindOptions::new().plan(text)?.bind_without_listening();
         let sockets = bound("127.0.0.1:80, [::1]:80, -198.51.100.1:80").unwrap();
         assert_eq!(

@@ -241,7 +241,7 @@ fn known_difference(plan: &Plan, target: &BindTarget, bound: bool) -> Option<&'s
 
 #[test]
 fn verdicts_and_classes_agree_with_the_kernel() {
-    in_namespace("verdicts_and_classes_agree_with_the_kernel", || {
+    in_namespace(|| {
         let hosts = std::env::var("BINDADDR_ORACLE_HOSTS");
         let hosts = hosts.ok().and_then(|n| n.parse().ok()).unwrap_or(200);
         let mut runner = TestRunner::new(Config {

@@ -24,7 +24,7 @@ fn all_but(free: u16) -> Vec<TcpListener> {
 
 #[test]
 fn the_one_port_that_both_stacks_have_is_found() {
-    in_namespace("the_one_port_that_both_stacks_have_is_found", || {
+    in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40999");
         // The kernel prefers ports of one parity.
         for free in [40_000, 40_123, 40_998] {

@@ -111,7 +111,7 @@ fn python(module: &str) -> Option<&'static str> {
 #[test]
 fn four_binds_with_flask() {
     const TEST: &str = "four_binds_with_flask";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let Some(python) = python("flask") else {
             return rerun::skip(TEST, "no Flask", "BINDADDR_REQUIRE_FLASK");
         };
@@ -178,7 +178,7 @@ fn four_binds_with_flask() {
 #[test]
 fn servers_of_other_languages_serve() {
     const TEST: &str = "servers_of_other_languages_serve";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let directory = servers(TEST);
         let has = |program: &str| {
             let mut version = Command::new(program);
@@ -223,7 +223,7 @@ fn servers_of_other_languages_serve() {
 
 #[test]
 fn command_has_the_sockets_of_the_protocol() {
-    in_namespace("command_has_the_sockets_of_the_protocol", || {
+    in_namespace(|| {
         let script = "echo $LISTEN_FDS $LISTEN_FDNAMES $NUMBER; [ $LISTEN_PID = $$ ] && echo own; readlink /proc/self/fd/3 \
                       /proc/self/fd/4 /proc/self/fd/5 | cut -c 1-7";
         let args = [
@@ -288,7 +288,7 @@ fn command_has_the_sockets_of_the_protocol() {
 
 #[test]
 fn command_does_not_run_without_its_sockets() {
-    in_namespace("command_does_not_run_without_its_sockets", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");

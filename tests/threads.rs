@@ -116,7 +116,7 @@ fn is_answered(addr: &str) -> bool {
 
 #[test]
 fn threads_follow_addresses() {
-    in_namespace("threads_follow_addresses", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
         ip("link set far0 up");
@@ -157,7 +157,7 @@ fn threads_follow_addresses() {
 
 #[test]
 fn update_moves_threads_without_losing_a_client() {
-    in_namespace("update_moves_threads_without_losing_a_client", || {
+    in_namespace(|| {
         let mut server = Server::start("127.0.0.1:5000, 127.0.0.1:6000");
         let unserved = server.opened();
         server.serve(6000);
@@ -189,7 +189,7 @@ fn update_moves_threads_without_losing_a_client() {
 /// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
 #[test]
 fn failed_update_keeps_waiting_clients() {
-    in_namespace("failed_update_keeps_waiting_clients", || {
+    in_namespace(|| {
         let first = plan("127.0.0.1:5000");
         let listeners = first.bind().unwrap();
         // As after a privilege drop.
@@ -219,7 +219,7 @@ fn failed_update_keeps_waiting_clients() {
 /// Each listener gets its own clients back, whichever thread waits.
 #[test]
 fn failed_update_leaves_clients_with_their_listener() {
-    in_namespace("failed_update_leaves_clients_with_their_listener", || {
+    in_namespace(|| {
         let first = plan("[::1]:5000, 127.0.0.1:5000");
         let listeners = first.bind().unwrap();
         for listener in &listeners {
@@ -266,7 +266,7 @@ fn failed_update_leaves_clients_with_their_listener() {
 
 #[test]
 fn partial_update_is_tried_again() {
-    in_namespace("partial_update_is_tried_again", || {
+    in_namespace(|| {
         let mut server = Server::start("127.0.0.1:5000");
         server.serve(5000);
         let other = TcpListener::bind("127.0.0.1:6000").unwrap();
@@ -293,7 +293,7 @@ fn socket_of_another_process_is_not_shut_down() {
     use bindaddr::Activation;
     use bindaddr::restart::Handover;
 
-    in_namespace("socket_of_another_process_is_not_shut_down", || {
+    in_namespace(|| {
         let mut server = Server::start("127.0.0.1:5000, 127.0.0.1:6000");
         server.serve(5000);
         server.serve(6000);
@@ -334,7 +334,7 @@ fn socket_of_another_process_is_not_shut_down() {
 
 #[test]
 fn dropped_follower_leaves_sockets_open() {
-    in_namespace("dropped_follower_leaves_sockets_open", || {
+    in_namespace(|| {
         let plan = plan("127.0.0.1:5000");
         let listeners = plan.bind().unwrap();
         let mut follower = Follower::new(plan, listeners).unwrap();

@@ -159,7 +159,7 @@ fn promised(listeners: &Listeners, host: &Interfaces) -> BTreeSet<String> {
 #[test]
 fn each_address_connects_from_where_it_says_and_no_other_does() {
     const TEST: &str = "each_address_connects_from_where_it_says_and_no_other_does";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut network = network(TEST);
         let host = Interfaces::system().unwrap();
         let plain = BindOptions::new();
@@ -234,8 +234,7 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
 
 #[test]
 fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
-    const TEST: &str = "an_ipv6_address_of_an_interface_that_is_down_takes_no_connections";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         set("net/ipv6/conf/eth0/keep_addr_on_down", "1");
         ip("link set eth0 up");
@@ -282,7 +281,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
 #[test]
 fn warnings_have_their_evidence_from_the_kernel() {
     const TEST: &str = "warnings_have_their_evidence_from_the_kernel";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut network = network(TEST);
         ip("addr add 2600:1f00::1/64 dev eth0 nodad");
         let found = |text: &str| -> Vec<String> {
@@ -377,7 +376,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
 #[test]
 fn a_routed_loopback_address_lets_others_in() {
     const TEST: &str = "a_routed_loopback_address_lets_others_in";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut network = network(TEST);
         let _listeners = bindaddr::bind("127.0.0.5:5000").unwrap();
         let to: SocketAddr = "127.0.0.5:5000".parse().unwrap();
@@ -403,7 +402,7 @@ fn a_routed_loopback_address_lets_others_in() {
 #[test]
 fn a_linux_router_carries_ipv4_link_local_addresses() {
     const TEST: &str = "a_linux_router_carries_ipv4_link_local_addresses";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut network = network(TEST);
         ip("addr add 169.254.7.7/16 dev eth0");
         let listeners = bindaddr::bind("169.254.7.7:5000").unwrap();
@@ -422,7 +421,7 @@ fn a_linux_router_carries_ipv4_link_local_addresses() {
 #[test]
 fn a_wildcard_takes_what_a_local_route_brings() {
     const TEST: &str = "a_wildcard_takes_what_a_local_route_brings";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut network = network(TEST);
         ip("route add local 203.0.113.0/24 dev lo");
         ip("addr add 172.16.0.1/12 dev lo");

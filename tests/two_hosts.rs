@@ -54,7 +54,7 @@ fn reachable(laptop: &mut Host) -> BTreeSet<String> {
 
 #[test]
 fn four_binds_and_who_gets_in() {
-    in_namespace("four_binds_and_who_gets_in", || {
+    in_namespace(|| {
         let mut laptop = network("four_binds_and_who_gets_in");
         let host = Interfaces::system().unwrap();
 
@@ -130,7 +130,7 @@ fn four_binds_and_who_gets_in() {
 
 #[test]
 fn the_fourth_bind_says_whose_address_it_is() {
-    in_namespace("the_fourth_bind_says_whose_address_it_is", || {
+    in_namespace(|| {
         let mut laptop = network("the_fourth_bind_says_whose_address_it_is");
         for (text, sentence) in [
             (
@@ -183,7 +183,7 @@ fn accepted(listener: &Listener) -> Vec<IpAddr> {
 
 #[test]
 fn three_interfaces_one_wildcard_or_three_listeners() {
-    in_namespace("three_interfaces_one_wildcard_or_three_listeners", || {
+    in_namespace(|| {
         const TEST: &str = "three_interfaces_one_wildcard_or_three_listeners";
         let mut clients: Vec<Host> = (1..=3)
             .map(|n| {
@@ -250,7 +250,7 @@ fn three_interfaces_one_wildcard_or_three_listeners() {
 #[test]
 fn an_address_that_nobody_reaches_through_the_device_is_noted() {
     const TEST: &str = "an_address_that_nobody_reaches_through_the_device_is_noted";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         let mut laptop = network(TEST);
         ip("addr add 10.5.5.5/32 dev lo");
         laptop.ip("route add 10.5.5.5 via 192.168.71.67");

@@ -97,7 +97,7 @@ fn link() {
 
 #[test]
 fn literal_stays_open_while_its_address_is_gone() {
-    in_namespace("literal_stays_open_while_its_address_is_gone", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add fd00::1/64 dev eth0");
@@ -149,7 +149,7 @@ fn literal_stays_open_while_its_address_is_gone() {
 
 #[test]
 fn recreated_interface_is_replaced() {
-    in_namespace("recreated_interface_is_replaced", || {
+    in_namespace(|| {
         link();
         ip("addr add fe80::77/64 dev eth0");
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -212,28 +212,25 @@ fn recreated_interface_is_replaced() {
 
 #[test]
 fn overlapping_sockets_of_a_recreated_device_are_replaced_together() {
-    in_namespace(
-        "overlapping_sockets_of_a_recreated_device_are_replaced_together",
-        || {
-            link();
-            ip("addr add 10.0.0.1/24 dev eth0");
-            // The dual-stack wildcard leaves IPv4 to the other one, which it would not do alone.
-            let options = BindOptions::new().device("eth0");
-            let mut server = Server::with(&options, ["0.0.0.0:5000", "*:5000"]);
-            assert_eq!(server.addrs(), ["0.0.0.0:5000", "[::]:5000"]);
-            ip("link del eth0");
-            link();
-            ip("addr add 10.0.0.1/24 dev eth0");
-            assert_eq!(server.look().len(), 2);
-            server.follow();
-            assert!(connects(addr("10.0.0.1:5000")));
-        },
-    );
+    in_namespace(|| {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        // The dual-stack wildcard leaves IPv4 to the other one, which it would not do alone.
+        let options = BindOptions::new().device("eth0");
+        let mut server = Server::with(&options, ["0.0.0.0:5000", "*:5000"]);
+        assert_eq!(server.addrs(), ["0.0.0.0:5000", "[::]:5000"]);
+        ip("link del eth0");
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(server.look().len(), 2);
+        server.follow();
+        assert!(connects(addr("10.0.0.1:5000")));
+    });
 }
 
 #[test]
 fn selector_follows_the_addresses_of_the_host() {
-    in_namespace("selector_follows_the_addresses_of_the_host", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let settings = ["ipv4@eth0:5000", "10.66.0.0/16:5001", "-10.0.0.9:5002"];
@@ -352,46 +349,43 @@ fn selection_is_kept_by_replan() {
 #[cfg(target_os = "linux")]
 #[test]
 fn replan_keeps_default_addresses_while_sources_are_unreadable() {
-    in_namespace(
-        "replan_keeps_default_addresses_while_sources_are_unreadable",
-        || {
-            link();
-            ip("addr add 10.0.0.1/24 dev eth0");
-            ip("route add default via 10.0.0.9");
-            let mut server = Server::start("ipv4@_default_:5000");
-            let sources = |host: Interfaces| host.with_system_default_sources();
-            assert!(server.look_at(&sources(now())).is_empty());
-            assert_eq!(server.addrs(), ["10.0.0.1:5000"]);
-            let host = now();
-            util::sandbox::limit_descriptors(64);
-            let files: Vec<std::fs::File> =
-                std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
-            let host = sources(host);
-            assert!(
-                server.look_at(&host).is_empty(),
-                "there was no descriptor left"
-            );
-            assert_eq!(server.diff.changes()[0].kind(), ChangeKind::Kept);
-            drop(files);
-            // Without a route there is none, and that is known.
-            ip("route del default");
-            assert_eq!(
-                kinds(&server.look_at(&sources(now()))),
-                [ChangeKind::Removed]
-            );
-            // Other errors of a route that leads nowhere say the same.
-            for kind in ["unreachable", "prohibit", "blackhole"] {
-                ip(&format!("route replace {kind} default"));
-                server.look_at(&sources(now()));
-                assert_eq!(server.plan.skipped().len(), 1, "{kind}");
-            }
-        },
-    );
+    in_namespace(|| {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("route add default via 10.0.0.9");
+        let mut server = Server::start("ipv4@_default_:5000");
+        let sources = |host: Interfaces| host.with_system_default_sources();
+        assert!(server.look_at(&sources(now())).is_empty());
+        assert_eq!(server.addrs(), ["10.0.0.1:5000"]);
+        let host = now();
+        util::sandbox::limit_descriptors(64);
+        let files: Vec<std::fs::File> =
+            std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
+        let host = sources(host);
+        assert!(
+            server.look_at(&host).is_empty(),
+            "there was no descriptor left"
+        );
+        assert_eq!(server.diff.changes()[0].kind(), ChangeKind::Kept);
+        drop(files);
+        // Without a route there is none, and that is known.
+        ip("route del default");
+        assert_eq!(
+            kinds(&server.look_at(&sources(now()))),
+            [ChangeKind::Removed]
+        );
+        // Other errors of a route that leads nowhere say the same.
+        for kind in ["unreachable", "prohibit", "blackhole"] {
+            ip(&format!("route replace {kind} default"));
+            server.look_at(&sources(now()));
+            assert_eq!(server.plan.skipped().len(), 1, "{kind}");
+        }
+    });
 }
 
 #[test]
 fn tentative_address_is_pending_until_it_can_be_bound() {
-    in_namespace("tentative_address_is_pending_until_it_can_be_bound", || {
+    in_namespace(|| {
         link();
         let mut server = Server::start(["127.0.0.1:0", "-[fd00::1]:5000"]);
         assert_eq!(server.news(), [""; 0]);
@@ -425,7 +419,7 @@ fn tentative_address_is_pending_until_it_can_be_bound() {
 
 #[test]
 fn missing_loopback_address_is_added_when_it_comes() {
-    in_namespace("missing_loopback_address_is_added_when_it_comes", || {
+    in_namespace(|| {
         set("net/ipv6/conf/lo/disable_ipv6", "1");
         let mut server = Server::start(["localhost:5000", "-[::1]:5001"]);
         assert_eq!(server.addrs(), ["127.0.0.1:5000"]);
@@ -452,7 +446,7 @@ fn missing_loopback_address_is_added_when_it_comes() {
 #[cfg(target_os = "linux")]
 #[test]
 fn ipv4_wildcard_is_not_both_families() {
-    in_namespace("ipv4_wildcard_is_not_both_families", || {
+    in_namespace(|| {
         let mut listeners = bindaddr::bind("0.0.0.0:5000").unwrap();
         let plan = BindOptions::new().plan("*:5000").unwrap();
         for plan in [plan.replan(&now()).unwrap(), plan] {
@@ -484,7 +478,7 @@ fn ipv4_wildcard_is_not_both_families() {
 
 #[test]
 fn what_bind_left_out_is_pending() {
-    in_namespace("what_bind_left_out_is_pending", || {
+    in_namespace(|| {
         set("net/ipv6/conf/lo/disable_ipv6", "1");
         let settings = [
             "localhost:5000",
@@ -509,25 +503,22 @@ fn what_bind_left_out_is_pending() {
 
 #[test]
 fn address_on_another_interface_is_not_a_recreated_one() {
-    in_namespace(
-        "address_on_another_interface_is_not_a_recreated_one",
-        || {
-            link();
-            ip("addr add fe80::1/64 dev eth0 nodad");
-            let mut server = Server::start(["-[fe80::1/128]:5000", "127.0.0.1:5001"]);
-            assert_eq!(server.addrs().len(), 2);
-            ip("addr del fe80::1/64 dev eth0");
-            ip("addr add fe80::1/64 dev far0 nodad");
-            let kinds: HashSet<ChangeKind> = kinds(&server.look()).into_iter().collect();
-            assert_eq!(kinds, [ChangeKind::Added, ChangeKind::Removed].into());
-            server.follow();
-        },
-    );
+    in_namespace(|| {
+        link();
+        ip("addr add fe80::1/64 dev eth0 nodad");
+        let mut server = Server::start(["-[fe80::1/128]:5000", "127.0.0.1:5001"]);
+        assert_eq!(server.addrs().len(), 2);
+        ip("addr del fe80::1/64 dev eth0");
+        ip("addr add fe80::1/64 dev far0 nodad");
+        let kinds: HashSet<ChangeKind> = kinds(&server.look()).into_iter().collect();
+        assert_eq!(kinds, [ChangeKind::Added, ChangeKind::Removed].into());
+        server.follow();
+    });
 }
 
 #[test]
 fn sockets_of_other_settings_are_kept() {
-    in_namespace("sockets_of_other_settings_are_kept", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let mut server = Server::start(["127.0.0.1:5001", "ipv4@eth0:5000"]);
@@ -555,7 +546,7 @@ fn sockets_of_other_settings_are_kept() {
 
 #[test]
 fn name_in_dns_is_not_looked_up_again() {
-    in_namespace("name_in_dns_is_not_looked_up_again", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 10.0.1.1/24 dev far0");
@@ -574,7 +565,7 @@ fn name_in_dns_is_not_looked_up_again() {
 
 #[test]
 fn device_without_an_address_is_followed() {
-    in_namespace("device_without_an_address_is_followed", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/disable_ipv6", "1");
         link();
         let mut server = Server::with(&BindOptions::new().device("eth0"), "0.0.0.0:5000");
@@ -604,7 +595,7 @@ fn device_without_an_address_is_followed() {
 
 #[test]
 fn renamed_device_is_found_by_its_index() {
-    in_namespace("renamed_device_is_found_by_its_index", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let mut server = Server::with(&BindOptions::new().device("eth0"), "0.0.0.0:5000");
@@ -631,7 +622,7 @@ fn renamed_device_is_found_by_its_index() {
 
 #[test]
 fn address_of_two_settings_is_one_socket() {
-    in_namespace("address_of_two_settings_is_one_socket", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let settings = ["-10.0.0.5:5000", "10.0.0.1:5000", "10.0.0.0/8:5000"];
@@ -669,7 +660,7 @@ fn address_of_two_settings_is_one_socket() {
 
 #[test]
 fn usable_address_does_not_wait_for_a_tentative_one() {
-    in_namespace("usable_address_does_not_wait_for_a_tentative_one", || {
+    in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/addr_gen_mode", "1");
         ip("link add name eth0 type veth peer name far0");
@@ -693,49 +684,46 @@ fn usable_address_does_not_wait_for_a_tentative_one() {
 
 #[test]
 fn interface_that_came_while_binding_waited_is_followed() {
-    in_namespace(
-        "interface_that_came_while_binding_waited_is_followed",
-        || {
-            set("net/ipv6/conf/default/addr_gen_mode", "1");
-            let options = BindOptions::new().wait(std::time::Duration::from_secs(60));
-            let waiting = std::thread::spawn(move || {
-                let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
-                let plan = options.plan(settings).unwrap();
-                let listeners = plan.bind().unwrap();
-                (plan, listeners)
-            });
-            link();
-            ip("addr add 10.0.0.1/24 dev eth0");
-            ip("addr add fe80::77/64 dev eth0");
-            let (plan, listeners) = waiting.join().unwrap();
-            let diff = plan.replan(&now()).unwrap().diff(&listeners);
-            let mut server = Server {
-                plan,
-                listeners,
-                diff,
-            };
-            assert_eq!(server.news(), [""; 0]);
-            ip("addr add 10.0.0.9/24 dev eth0");
-            assert_eq!(server.news(), ["0: 10.0.0.9:5000 on eth0 can be bound now"]);
-            ip("link del eth0");
-            link();
-            ip("addr add fe80::77/64 dev eth0");
-            let changes = server.look();
-            let of_zone = changes
-                .iter()
-                .find(|change| change.position().index() == 1)
-                .unwrap();
-            assert!(
-                matches!(of_zone.kind(), ChangeKind::InterfaceReplaced { .. }),
-                "{changes:?}"
-            );
-        },
-    );
+    in_namespace(|| {
+        set("net/ipv6/conf/default/addr_gen_mode", "1");
+        let options = BindOptions::new().wait(std::time::Duration::from_secs(60));
+        let waiting = std::thread::spawn(move || {
+            let settings = ["ipv4@eth0:5000", "[fe80::77%eth0]:5001"];
+            let plan = options.plan(settings).unwrap();
+            let listeners = plan.bind().unwrap();
+            (plan, listeners)
+        });
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        ip("addr add fe80::77/64 dev eth0");
+        let (plan, listeners) = waiting.join().unwrap();
+        let diff = plan.replan(&now()).unwrap().diff(&listeners);
+        let mut server = Server {
+            plan,
+            listeners,
+            diff,
+        };
+        assert_eq!(server.news(), [""; 0]);
+        ip("addr add 10.0.0.9/24 dev eth0");
+        assert_eq!(server.news(), ["0: 10.0.0.9:5000 on eth0 can be bound now"]);
+        ip("link del eth0");
+        link();
+        ip("addr add fe80::77/64 dev eth0");
+        let changes = server.look();
+        let of_zone = changes
+            .iter()
+            .find(|change| change.position().index() == 1)
+            .unwrap();
+        assert!(
+            matches!(of_zone.kind(), ChangeKind::InterfaceReplaced { .. }),
+            "{changes:?}"
+        );
+    });
 }
 
 #[test]
 fn device_that_is_down_is_unreachable() {
-    in_namespace("device_that_is_down_is_unreachable", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 10.1.0.1/24 dev far0");
@@ -761,7 +749,7 @@ fn device_that_is_down_is_unreachable() {
 
 #[test]
 fn link_local_address_on_a_device_has_its_zone() {
-    in_namespace("link_local_address_on_a_device_has_its_zone", || {
+    in_namespace(|| {
         link();
         for name in ["eth0", "far0"] {
             ip(&format!("addr add fe80::1/64 nodad dev {name}"));
@@ -778,7 +766,7 @@ fn link_local_address_on_a_device_has_its_zone() {
 
 #[test]
 fn zone_by_its_number_is_not_found_again() {
-    in_namespace("zone_by_its_number_is_not_found_again", || {
+    in_namespace(|| {
         link();
         ip("addr add fe80::77/64 nodad dev eth0");
         let index = now().by_name("eth0").unwrap().index().unwrap();
@@ -798,7 +786,7 @@ fn zone_by_its_number_is_not_found_again() {
 
 #[test]
 fn optional_zone_by_its_number_is_added() {
-    in_namespace("optional_zone_by_its_number_is_added", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let index = now().by_name("eth0").unwrap().index().unwrap();
@@ -816,7 +804,7 @@ fn optional_zone_by_its_number_is_added() {
 
 #[test]
 fn settings_with_ports_of_their_own_share_nothing() {
-    in_namespace("settings_with_ports_of_their_own_share_nothing", || {
+    in_namespace(|| {
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let settings = [
@@ -867,7 +855,7 @@ mod watch {
 
     #[test]
     fn it_wakes_at_each_kind_of_change() {
-        in_namespace("watch::it_wakes_at_each_kind_of_change", || {
+        in_namespace(|| {
             super::link();
             let mut watch = quiet_watch();
             assert!(!watch.wait(NONE).unwrap(), "nothing has happened");
@@ -892,7 +880,7 @@ mod watch {
 
     #[test]
     fn it_wakes_at_another_default_route() {
-        in_namespace("watch::it_wakes_at_another_default_route", || {
+        in_namespace(|| {
             super::link();
             ip("addr add 10.0.0.1/24 dev eth0");
             ip("addr add 10.0.1.1/24 dev far0");
@@ -942,7 +930,7 @@ mod watch {
 
     #[test]
     fn it_wakes_who_waits() {
-        in_namespace("watch::it_wakes_who_waits", || {
+        in_namespace(|| {
             super::link();
             let mut watch = Watch::new().unwrap();
             let waiting = std::thread::spawn(move || watch.wait(Some(Duration::from_secs(90))));
@@ -954,7 +942,7 @@ mod watch {
 
     #[test]
     fn a_burst_ends_in_the_right_state() {
-        in_namespace("watch::a_burst_ends_in_the_right_state", || {
+        in_namespace(|| {
             super::link();
             let mut watch = quiet_watch();
             let mut server = super::Server::start(["127.0.0.1:0", "-10.1.39.15:5000"]);

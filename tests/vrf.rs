@@ -77,7 +77,7 @@ fn setting(addr: &str, device: Option<&str>) -> Setting<'static> {
 #[test]
 fn sockets_in_and_outside_a_vrf_share_a_port() {
     const TEST: &str = "sockets_in_and_outside_a_vrf_share_a_port";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         if !has_vrf(TEST) {
             return;
         }
@@ -150,7 +150,7 @@ fn with_port(mut addr: SocketAddr, port: u16) -> SocketAddr {
 #[test]
 fn socket_of_a_vrf_is_not_in_the_way() {
     const TEST: &str = "socket_of_a_vrf_is_not_in_the_way";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         if !has_vrf(TEST) {
             return;
         }
@@ -236,7 +236,7 @@ fn socket_of_a_vrf_is_not_in_the_way() {
 #[test]
 fn clients_of_a_vrf_are_listed_where_they_connect() {
     const TEST: &str = "clients_of_a_vrf_are_listed_where_they_connect";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         if !has_vrf(TEST) {
             return;
         }
@@ -297,7 +297,7 @@ fn is_link_local(addr: &SocketAddr) -> bool {
 #[test]
 fn address_of_a_vrf_is_diagnosed() {
     const TEST: &str = "address_of_a_vrf_is_diagnosed";
-    in_namespace(TEST, || {
+    in_namespace(|| {
         if !has_vrf(TEST) {
             return;
         }

@@ -56,7 +56,7 @@ fn assert_soon(what: &str, lag: Duration) {
 
 #[test]
 fn an_address_that_comes_later_is_bound_soon() {
-    in_namespace("an_address_that_comes_later_is_bound_soon", || {
+    in_namespace(|| {
         cable();
         let lag = lag("10.0.0.1:80", "10.0.0.1:0", || {
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -67,7 +67,7 @@ fn an_address_that_comes_later_is_bound_soon() {
 
 #[test]
 fn an_interface_that_comes_later_is_bound_soon() {
-    in_namespace("an_interface_that_comes_later_is_bound_soon", || {
+    in_namespace(|| {
         let lag = lag("ipv4@eth0:80", "10.0.0.1:0", || {
             cable();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -78,22 +78,19 @@ fn an_interface_that_comes_later_is_bound_soon() {
 
 #[test]
 fn a_tentative_address_is_bound_soon_after_it_is_usable() {
-    in_namespace(
-        "a_tentative_address_is_bound_soon_after_it_is_usable",
-        || {
-            set("net/ipv6/conf/default/accept_dad", "1");
-            set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for who is slow to ask
-            cable();
-            ip("addr add 2001:db8::1/64 dev eth0");
-            let lag = lag("[2001:db8::1]:80", "[2001:db8::1]:0", || {});
-            assert_soon("a tentative address", lag);
-        },
-    );
+    in_namespace(|| {
+        set("net/ipv6/conf/default/accept_dad", "1");
+        set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for who is slow to ask
+        cable();
+        ip("addr add 2001:db8::1/64 dev eth0");
+        let lag = lag("[2001:db8::1]:80", "[2001:db8::1]:0", || {});
+        assert_soon("a tentative address", lag);
+    });
 }
 
 #[test]
 fn connections_that_linger_are_waited_for() {
-    in_namespace("connections_that_linger_are_waited_for", || {
+    in_namespace(|| {
         // A server that does not set SO_REUSEADDR, and is gone.
         let addr: SocketAddr = "127.0.0.1:80".parse().unwrap();
         let server = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -124,7 +121,7 @@ fn fails_at_once(text: &str) -> BindError {
 
 #[test]
 fn what_waiting_does_not_cure_fails_at_once() {
-    in_namespace("what_waiting_does_not_cure_fails_at_once", || {
+    in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
         let held = bind("0.0.0.0:80").unwrap();
@@ -155,37 +152,34 @@ fn what_waiting_does_not_cure_fails_at_once() {
 
 #[test]
 fn a_server_is_not_opened_for_a_moment_again_and_again() {
-    in_namespace(
-        "a_server_is_not_opened_for_a_moment_again_and_again",
-        || {
-            cable();
-            let stopped = Arc::new(AtomicBool::new(false));
-            let seen = stopped.clone();
-            let client = thread::spawn(move || {
-                let to: SocketAddr = "127.0.0.1:80".parse().unwrap();
-                let mut got_in = 0;
-                let mut was_open = false;
-                while !seen.load(Ordering::Relaxed) {
-                    let is_open = TcpStream::connect(to).is_ok();
-                    got_in += usize::from(is_open && !was_open);
-                    was_open = is_open;
-                }
-                got_in
-            });
-            // Each has options of its own.
-            let settings =
-                ["127.0.0.1:80", "10.0.0.1:80"].map(|text| Setting::from(text).freebind(false));
-            let device = Setting::from("0.0.0.0:81").device("eth9");
-            let options = BindOptions::new().wait(Duration::from_millis(600));
-            options
-                .bind([settings[0].clone(), settings[1].clone(), device])
-                .unwrap_err();
-            stopped.store(true, Ordering::Relaxed);
-            let got_in = client.join().unwrap();
-            // The first try, the last one, and on a slow machine one between them.
-            assert!(got_in <= 3, "{got_in} times");
-        },
-    );
+    in_namespace(|| {
+        cable();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let seen = stopped.clone();
+        let client = thread::spawn(move || {
+            let to: SocketAddr = "127.0.0.1:80".parse().unwrap();
+            let mut got_in = 0;
+            let mut was_open = false;
+            while !seen.load(Ordering::Relaxed) {
+                let is_open = TcpStream::connect(to).is_ok();
+                got_in += usize::from(is_open && !was_open);
+                was_open = is_open;
+            }
+            got_in
+        });
+        // Each has options of its own.
+        let settings =
+            ["127.0.0.1:80", "10.0.0.1:80"].map(|text| Setting::from(text).freebind(false));
+        let device = Setting::from("0.0.0.0:81").device("eth9");
+        let options = BindOptions::new().wait(Duration::from_millis(600));
+        options
+            .bind([settings[0].clone(), settings[1].clone(), device])
+            .unwrap_err();
+        stopped.store(true, Ordering::Relaxed);
+        let got_in = client.join().unwrap();
+        // The first try, the last one, and on a slow machine one between them.
+        assert!(got_in <= 3, "{got_in} times");
+    });
 }
 
 #[test]
@@ -204,7 +198,7 @@ fn a_name_is_looked_up_once_a_second() {
 
 #[test]
 fn a_name_that_is_found_is_asked_for_as_seldom() {
-    in_namespace("a_name_that_is_found_is_asked_for_as_seldom", || {
+    in_namespace(|| {
         let asked = Arc::new(AtomicUsize::new(0));
         let seen = asked.clone();
         let options = BindOptions::new().lookup_with(move |name| {
@@ -225,7 +219,7 @@ fn a_name_that_is_found_is_asked_for_as_seldom() {
 
 #[test]
 fn waiting_is_told_and_ends() {
-    in_namespace("waiting_is_told_and_ends", || {
+    in_namespace(|| {
         type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;
         let told: Told = Arc::default();
         let seen = told.clone();

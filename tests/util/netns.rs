@@ -10,12 +10,25 @@ use super::rerun;
 
 const REQUIRED: &str = "BINDADDR_REQUIRE_NETNS";
 
-/// Runs `body` in a fresh network namespace with `lo` up; `test` is the name of the test function.
+/// Runs `body`, a closure of the test function, in a fresh network namespace with `lo` up.
 ///
-/// Where the machine forbids namespaces the test says that it is skipped, and
-/// fails under `BINDADDR_REQUIRE_NETNS=1`.
+/// If the machine forbids namespaces, the test reports that it is skipped, and fails under `BINDADDR_REQUIRE_NETNS=1`.
 #[track_caller]
-pub(crate) fn in_namespace(test: &str, body: fn()) {
+pub(crate) fn in_namespace<F: Fn()>(body: F) {
+    in_namespace_of(test_of::<F>(), body);
+}
+
+/// Returns the name of the test function that has a closure: of `field::name::{{closure}}`, `name`.
+fn test_of<F>() -> &'static str {
+    let closure = std::any::type_name::<F>();
+    let function = closure.strip_suffix("::{{closure}}").expect("a closure");
+    let (_, name) = function.split_once("::").expect("a function of a crate");
+    name
+}
+
+/// Does the same for a function that several tests call; `test` is the name of the test function.
+#[track_caller]
+pub(crate) fn in_namespace_of(test: &str, body: impl Fn()) {
     match rerun::role().as_deref() {
         None => match unshare() {
             Some(wrapper) => {
@@ -38,9 +51,9 @@ pub(crate) fn in_namespace(test: &str, body: fn()) {
 
 /// Runs `body` where nobody else takes ports: in a namespace where Linux has them, and elsewhere as it is.
 #[track_caller]
-pub(crate) fn alone(test: &str, body: fn()) {
+pub(crate) fn alone<F: Fn()>(body: F) {
     if cfg!(target_os = "linux") {
-        in_namespace(test, body);
+        in_namespace(body);
     } else {
         body();
     }
