@@ -4,7 +4,9 @@
 mod util;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+#[cfg(target_os = "linux")]
+use std::process::Stdio;
 
 use util::command::{run, run_with, writes};
 use util::netns::{in_namespace, ip};

@@ -1,5 +1,5 @@
 //! The command on config files: what is found in each format, where, and what is wrong with it.
-#![cfg(feature = "cli")]
+#![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
 mod util;

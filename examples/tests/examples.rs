@@ -143,7 +143,7 @@ fn serve_says_what_is_wrong_and_exits_with_1() {
 
 #[test]
 fn serve_takes_a_list_with_an_interface() {
-    netns::in_namespace("serve_takes_a_list_with_an_interface", || {
+    netns::in_namespace(|| {
         add_eth0();
         let mut command = example("serve");
         command.args(["ipv4@eth0:5000, -ipv4@eth1:5000", "127.0.0.1:5000"]);
@@ -175,7 +175,7 @@ fn serve_takes_a_list_with_an_interface() {
 
 #[test]
 fn guard_refuses_to_serve_others_without_a_token() {
-    netns::in_namespace("guard_refuses_to_serve_others_without_a_token", || {
+    netns::in_namespace(|| {
         add_eth0();
         netns::ip("link set far0 up");
         let run = |setting: &str, token: &str| {
@@ -233,7 +233,7 @@ fn config_reads_host_and_port_apart() {
 
 #[test]
 fn serve_prints_what_the_readme_says() {
-    netns::in_namespace("serve_prints_what_the_readme_says", || {
+    netns::in_namespace(|| {
         add_eth0();
         netns::ip("link set far0 up");
         let mut command = example("serve");

@@ -72,7 +72,7 @@ fn the_futures_can_move_between_threads() {
 
 #[test]
 fn waiting_blocks_no_other_task() {
-    in_namespace("waiting_blocks_no_other_task", || {
+    in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         block_on(async {
             let options = BindOptions::new().wait(Duration::from_secs(20));

@@ -129,6 +129,7 @@ impl Output {
     }
 
     /// Writes the names of users behind their numbers.
+    #[cfg(unix)]
     pub(crate) fn with_users(&mut self, text: &str) -> String {
         self.users.named(text)
     }

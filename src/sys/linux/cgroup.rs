@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+#[cfg(unix)]
 use std::path::Path;
 
 /// Returns the unit of each cgroup that is one, or is below one, by the number that the kernel has for it.
