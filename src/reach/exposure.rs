@@ -39,10 +39,10 @@ use crate::target::{BindTarget, Wildcard};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Exposure {
-    /// From this host only: 127.0.0.0/8 and `::1`, and `ff01::/16` (RFC 4291, section 2.7).
+    /// From this host only: 127.0.0.0/8 and `::1`.
     ThisHost,
     /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target on
-    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4) and `ff02::/16`.
+    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4), `ff01::/16` and `ff02::/16`.
     Link,
     /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
     /// `fc00::/7` (RFC 4193).
@@ -72,11 +72,10 @@ impl Exposure {
         let ip = ip.to_canonical();
         let is_link_local = match ip {
             IpAddr::V4(v4) => v4.is_link_local() || v4.octets()[..3] == [224, 0, 0],
-            IpAddr::V6(v6) => is_of_zone(ip) || multicast_scope(v6) == Some(2),
+            IpAddr::V6(v6) => is_of_zone(ip) || is_multicast_of_link(v6),
         };
-        let is_of_host = matches!(ip, IpAddr::V6(ip) if multicast_scope(ip) == Some(1));
         let [shared, private @ ..] = private_networks();
-        if ip.is_loopback() || is_of_host {
+        if ip.is_loopback() {
             Self::ThisHost
         } else if is_link_local {
             Self::Link
@@ -100,9 +99,9 @@ impl Exposure {
     }
 }
 
-/// Returns the scope of an IPv6 multicast address (RFC 4291, section 2.7).
-fn multicast_scope(ip: Ipv6Addr) -> Option<u8> {
-    ip.is_multicast().then(|| ip.octets()[1] & 0xf)
+/// Returns `true` for a multicast address of the scope of an interface or of a link (RFC 4291, section 2.7).
+fn is_multicast_of_link(ip: Ipv6Addr) -> bool {
+    ip.is_multicast() && [1, 2].contains(&(ip.octets()[1] & 0xf))
 }
 
 /// Returns `true` if `ip` is an address of one zone: IPv6 link-local unicast (RFC 4007, section 6).

@@ -160,8 +160,8 @@ pub(crate) struct Meaning {
 /// What a file has.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// Values, of which a key selects some.
-    Values(Vec<Value>),
+    /// Values, of which a key selects some, and lines that are not understood, each with its number.
+    Values(Vec<Value>, Vec<(usize, String)>),
     /// Settings, by the rules of the format.
     Directives(Vec<Directive>),
 }
@@ -209,9 +209,9 @@ impl Format {
         let lines: Vec<&str> = lines(content)
             .map(|(_, line)| without_comment(line).trim())
             .collect();
-        let is_directive = |line: &&str| line.ends_with([';', '{', '}']);
+        let is_directive = |line: &&str| line.ends_with([';', '{', '}']) && !line.starts_with(';');
         let is_of_ini = |line: &&str| {
-            ini::section_name(line).is_some()
+            ini::section_and_rest(line).is_some()
                 || line.contains('=') && ini::assignment(line).is_some()
         };
         let is_address = |line: &&str| line.parse::<ListenAddrs>().is_ok();
@@ -262,12 +262,38 @@ pub(crate) fn read(name: &str, format: Option<Format>) -> Result<(Format, Conten
     Ok((format, content))
 }
 
-/// Returns what changes a unit beside its file (systemd.unit(5)).
+/// Returns what changes a unit (systemd.unit(5)): drop-ins beside its file and, if it is one of the system, in the other
+/// directories of units.
 fn drop_ins(name: &str) -> Vec<Directive> {
-    let files = fs::read_dir(format!("{name}.d"))
+    const DIRECTORIES: [&str; 4] = [
+        "/etc/systemd/system",
+        "/run/systemd/system",
+        "/usr/lib/systemd/system",
+        "/lib/systemd/system",
+    ];
+    let path = Path::new(name);
+    let file = path.file_name().unwrap_or_default().to_string_lossy();
+    let parent = path
+        .parent()
+        .unwrap_or(Path::new(""))
+        .to_string_lossy()
+        .into_owned();
+    let is_of_system = DIRECTORIES.contains(&&*parent);
+    let others = DIRECTORIES
+        .iter()
+        .filter(|other| is_of_system && **other != parent);
+    let beside = [
+        format!("{name}.d"),
+        path.with_file_name("socket.d")
+            .to_string_lossy()
+            .into_owned(),
+    ];
+    let others =
+        others.flat_map(|other| [format!("{other}/{file}.d"), format!("{other}/socket.d")]);
+    let files = beside
         .into_iter()
-        .flatten()
-        .flatten();
+        .chain(others)
+        .flat_map(|directory| fs::read_dir(directory).into_iter().flatten().flatten());
     let paths = files.map(|file| file.path().to_string_lossy().into_owned());
     let mut paths: Vec<String> = paths.filter(|path| is_conf(path)).collect();
     paths.sort();
@@ -287,13 +313,13 @@ fn parse(format: Format, content: &str) -> Result<Content, FileError> {
         Format::Toml => toml::values(content)?,
         Format::Json => yaml::values_of_json(content)?,
         Format::Yaml => yaml::values(content)?,
-        Format::Ini => ini::values(content),
+        Format::Ini => return Ok(ini::read(content)),
         Format::List => return Ok(Content::Directives(list(content))),
         Format::Systemd => return Ok(Content::Directives(systemd::directives(content))),
         Format::Nginx => return Ok(Content::Directives(nginx::directives(content)?)),
     };
     values.sort_by_key(|value| value.line);
-    Ok(Content::Values(values))
+    Ok(Content::Values(values, Vec::new()))
 }
 
 fn list(content: &str) -> Vec<Directive> {

@@ -92,7 +92,16 @@ impl Input {
     ) -> Result<(), FileError> {
         let found = match content {
             Content::Directives(directives) => of_directives(file, directives, keys),
-            Content::Values(values) => of_values(file, &values, keys)?,
+            Content::Values(values, lines) => {
+                let mut found = of_lines(file, lines, keys);
+                match of_values(file, &values, keys) {
+                    Ok(values) => found.extend(values),
+                    Err(err) if found.is_empty() => return Err(err),
+                    Err(_) => {}
+                }
+                found.sort_by_key(|found| found.place.as_ref().map(|place| place.line));
+                found
+            }
         };
         if found.is_empty() {
             return Err(FileError::new(match format {
@@ -138,6 +147,23 @@ fn of_directives(file: &str, directives: Vec<Directive>, keys: &Keys) -> Vec<Fou
     found.collect()
 }
 
+/// Returns the lines that are not understood and may have an address: it is one, or the key is in it.
+fn of_lines(file: &str, lines: Vec<(usize, String)>, keys: &Keys) -> Vec<Found> {
+    let key = keys.key.rsplit('.').next().unwrap_or(&keys.key);
+    let may_listen = |line: &str| line.contains(key) || line.parse::<ListenAddrs>().is_ok();
+    let lines = lines.into_iter().filter(|(_, line)| may_listen(line));
+    let found = lines.map(|(line, written)| Found {
+        place: Some(Place {
+            file: file.to_owned(),
+            line,
+            key: String::new(),
+        }),
+        written,
+        means: Err(Unchecked::Unread("the line is not understood")),
+    });
+    found.collect()
+}
+
 fn of_values(file: &str, values: &[Value], keys: &Keys) -> Result<Vec<Found>, FileError> {
     let key = &*keys.key;
     if let Some(port_key) = &keys.port_key {
@@ -168,18 +194,24 @@ fn of_values(file: &str, values: &[Value], keys: &Keys) -> Result<Vec<Found>, Fi
                 }
             }
         } else if let Some(table) = value.in_table_of(key) {
-            let has_own = values
-                .iter()
-                .any(|own| own.is_of(key) && own.path.starts_with(table));
-            if has_own || tables.contains(&table) {
+            if tables.contains(&table) {
                 continue;
             }
             tables.push(table);
-            let what = format!(
-                "`{key}` is a table here; `--key` names a value, such as `{}`",
-                value.keys()
-            );
-            (String::new(), Err(Unchecked::Wrong(what)))
+            let mut own = values.iter().filter(|own| own.is_of(key));
+            let unchecked = if own.any(|own| own.path.starts_with(table)) {
+                let why = "a table with the name of the key, whose other values are not read";
+                Unchecked::Unread(why)
+            } else {
+                Unchecked::Wrong(format!(
+                    "`{key}` is a table here; `--key` names a value, such as `{}`",
+                    value.keys()
+                ))
+            };
+            (String::new(), Err(unchecked))
+        } else if let Some(port) = port_without_host(value, values, keys) {
+            let why = "no host is beside this port, so its address is not known";
+            (port.to_owned(), Err(Unchecked::Unread(why)))
         } else {
             continue;
         };
@@ -225,7 +257,21 @@ fn of_known(values: &[Value]) -> String {
     }
 }
 
-/// Returns the setting of a host whose port is the value of another key, in the same table or in one around it.
+/// Returns a port that is the port of no host.
+fn port_without_host<'v>(value: &'v Value, values: &[Value], keys: &Keys) -> Option<&'v str> {
+    let port_key = keys.port_key.as_deref().filter(|key| value.is_of(key))?;
+    let hosts = values.iter().filter(|host| host.is_of(&keys.key));
+    let mut ports = hosts.filter_map(|host| port_of(host, values, &keys.key, port_key).ok());
+    if ports.any(|port| port.path == value.path && port.line == value.line) {
+        return None;
+    }
+    match &value.scalar {
+        Scalar::Text(port) | Scalar::Number(port) => Some(port),
+        Scalar::Other => None,
+    }
+}
+
+/// Returns the setting of a host whose port is the value of another key.
 fn with_port_of(
     host: &Value,
     text: &str,
@@ -233,30 +279,7 @@ fn with_port_of(
     key: &str,
     port_key: &str,
 ) -> Result<Vec<Setting<'static>>, String> {
-    let table = host.table(key);
-    let ports = values.iter().filter(|value| value.is_of(port_key));
-    let around = ports.filter(|port| table.starts_with(port.table(port_key)));
-    let around: Vec<&Value> = around.collect();
-    let nearest = around.iter().map(|port| port.table(port_key).len()).max();
-    let nearest = around
-        .into_iter()
-        .filter(|port| Some(port.table(port_key).len()) == nearest);
-    let nearest: Vec<&Value> = nearest.collect();
-    let own = match (&nearest[..], host.index()) {
-        ([], _) => return Err(format!("no `{port_key}` is beside it")),
-        ([one], _) => one,
-        // Two arrays are paired.
-        (several, Some(index)) => several
-            .iter()
-            .find(|port| port.index() == Some(index))
-            .ok_or_else(|| format!("`{port_key}` has another number of values"))?,
-        (several, None) => {
-            return Err(format!(
-                "`{port_key}` has {} values for one host",
-                several.len()
-            ));
-        }
-    };
+    let own = port_of(host, values, key, port_key)?;
     let port = match &own.scalar {
         Scalar::Text(port) | Scalar::Number(port) => port.trim().parse::<u16>().ok(),
         Scalar::Other => None,
@@ -268,6 +291,38 @@ fn with_port_of(
         )
     })?;
     Ok(vec![Setting::from((text.to_owned(), port))])
+}
+
+/// Returns the port of a host, in the same table or in one around it.
+fn port_of<'v>(
+    host: &Value,
+    values: &'v [Value],
+    key: &str,
+    port_key: &str,
+) -> Result<&'v Value, String> {
+    let table = host.table(key);
+    let ports = values.iter().filter(|value| value.is_of(port_key));
+    let around = ports.filter(|port| table.starts_with(port.table(port_key)));
+    let around: Vec<&Value> = around.collect();
+    let nearest = around.iter().map(|port| port.table(port_key).len()).max();
+    let nearest = around
+        .into_iter()
+        .filter(|port| Some(port.table(port_key).len()) == nearest);
+    let nearest: Vec<&Value> = nearest.collect();
+    match (&nearest[..], host.index()) {
+        ([], _) => Err(format!("no `{port_key}` is beside it")),
+        ([one], _) => Ok(one),
+        // Two arrays are paired.
+        (several, Some(index)) => several
+            .iter()
+            .find(|port| port.index() == Some(index))
+            .copied()
+            .ok_or_else(|| format!("`{port_key}` has another number of values")),
+        (several, None) => Err(format!(
+            "`{port_key}` has {} values for one host",
+            several.len()
+        )),
+    }
 }
 
 /// Returns what the crate is given for a text.

@@ -390,6 +390,8 @@ pub(crate) fn holders_of(inodes: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool
     for name in names {
         let Ok(pid) = name.parse() else { continue };
         match sockets_of(&name) {
+            // The descriptors of a process whose first thread has ended are those of the others.
+            Ok(_) if descriptors_of(&name) == 0 && has_other_threads(&name) => are_all = false,
             Ok(sockets) => {
                 for inode in sockets {
                     match inode {

@@ -1,6 +1,8 @@
 //! The `listen` directives of nginx (`ngx_http_core_module`, `ngx_stream_core_module`).
 
+use std::iter::Peekable;
 use std::net::Ipv6Addr;
+use std::str::Chars;
 
 use super::{Directive, FileError, Meaning, NotChecked};
 
@@ -45,6 +47,7 @@ enum Host {
 struct Block {
     name: String,
     line: usize,
+    /// Whether it has the directive, or a file is included that may have it.
     has_listen: bool,
 }
 
@@ -66,7 +69,9 @@ pub(super) fn directives(content: &str) -> Result<Vec<Directive>, FileError> {
                 });
             }
             Token::Close => {
-                words.clear();
+                if let Some((line, _)) = words.drain(..).next() {
+                    return Err(FileError::at(line, "a `;` is missing"));
+                }
                 let is_of_http =
                     |blocks: &[Block]| blocks.last().is_none_or(|block| block.name == "http");
                 let ended = blocks.pop();
@@ -86,6 +91,9 @@ pub(super) fn directives(content: &str) -> Result<Vec<Directive>, FileError> {
                     }
                     Some((line, name)) if name == "include" => {
                         let file = directive.next().map(|(_, file)| file).unwrap_or_default();
+                        if let Some(block) = blocks.last_mut() {
+                            block.has_listen |= !has_parameters(&file);
+                        }
                         sockets.extend((!has_parameters(&file)).then(|| included(line, file)));
                     }
                     _ => {}
@@ -93,6 +101,12 @@ pub(super) fn directives(content: &str) -> Result<Vec<Directive>, FileError> {
             }
         }
     }
+    let unfinished = words.first().map(|(line, _)| (*line, "a `;` is missing"));
+    let open = || blocks.last().map(|block| (block.line, "a `}` is missing"));
+    if let Some((line, what)) = unfinished.or_else(open) {
+        return Err(FileError::at(line, what));
+    }
+    share_options(&mut sockets);
     serve_through_wildcards(&mut sockets);
     Ok(sockets.into_iter().map(|socket| socket.directive).collect())
 }
@@ -100,15 +114,48 @@ pub(super) fn directives(content: &str) -> Result<Vec<Directive>, FileError> {
 /// Returns `true` for the files that come with nginx and listen nowhere.
 fn has_parameters(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or_default();
-    name.ends_with("_params")
-        || [
-            "mime.types",
-            "fastcgi.conf",
-            "koi-utf",
-            "koi-win",
-            "win-utf",
-        ]
-        .contains(&name)
+    [
+        "mime.types",
+        "fastcgi.conf",
+        "fastcgi_params",
+        "proxy_params",
+        "scgi_params",
+        "uwsgi_params",
+        "koi-utf",
+        "koi-win",
+        "win-utf",
+    ]
+    .contains(&name)
+}
+
+/// Returns `true` for the blocks of another language (lua-nginx-module).
+fn is_lua(name: &str) -> bool {
+    name.ends_with("_by_lua_block")
+}
+
+/// The options of a socket belong to its address, whichever server has them.
+fn share_options(sockets: &mut [Socket]) {
+    let is_any_v6 = |socket: &&Socket| {
+        socket
+            .addr
+            .as_ref()
+            .is_some_and(|addr| addr.host == Host::AnyV6)
+    };
+    let dual: Vec<u16> = sockets
+        .iter()
+        .filter(|socket| socket.is_dual)
+        .filter(is_any_v6)
+        .filter_map(|socket| Some(socket.addr.as_ref()?.first))
+        .collect();
+    for socket in sockets {
+        let (Some(addr), Ok(means)) = (&socket.addr, &socket.directive.means) else {
+            continue;
+        };
+        if addr.host == Host::AnyV6 && !socket.is_dual && dual.contains(&addr.first) {
+            socket.directive.means = Ok(meaning(addr, means.udp, true));
+            socket.is_dual = true;
+        }
+    }
 }
 
 fn included(line: usize, file: String) -> Socket {
@@ -223,6 +270,9 @@ fn addr(address: &str) -> Result<Addr, NotChecked> {
     let (Some(first), Some(last)) = (port(first), port(last)) else {
         return Err(NOT_ONE);
     };
+    if first > last {
+        return Err(NOT_ONE);
+    }
     let in_brackets = host
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'));
@@ -269,8 +319,10 @@ fn serve_through_wildcards(sockets: &mut [Socket]) {
             let addr = socket.addr.as_ref()?;
             let is_wildcard = matches!(addr.host, Host::AnyV4 | Host::AnyV6);
             let udp = socket.directive.means.as_ref().is_ok_and(|means| means.udp);
-            (is_wildcard && addr.first == addr.last).then(|| (addr.host.clone(), addr.first, udp))
+            is_wildcard
+                .then(|| (addr.first..=addr.last).map(move |port| (addr.host.clone(), port, udp)))
         })
+        .flatten()
         .collect();
     for socket in sockets {
         let (Some(addr), Ok(means)) = (&socket.addr, &socket.directive.means) else {
@@ -295,14 +347,29 @@ fn serve_through_wildcards(sockets: &mut [Socket]) {
 const SERVED: NotChecked = NotChecked::Skipped("served by the wildcard on the same port");
 
 fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
-    let mut tokens = Vec::new();
+    let mut tokens: Vec<(usize, Token)> = Vec::new();
     let mut chars = content.chars().peekable();
     let mut line = 1;
     while let Some(first) = chars.peek().copied() {
         let begun = line;
         let token = match first {
             ';' => Token::End,
-            '{' => Token::Begin,
+            '{' => {
+                let of_directive = tokens
+                    .iter()
+                    .rev()
+                    .take_while(|(_, token)| matches!(token, Token::Word(_)));
+                let name = of_directive.last().map(|(_, token)| token);
+                let has_lua = matches!(name, Some(Token::Word(name)) if is_lua(name));
+                tokens.push((begun, Token::Begin));
+                chars.next();
+                if has_lua {
+                    line += skip_lua(&mut chars)
+                        .ok_or_else(|| FileError::at(begun, "a `}` is missing"))?;
+                    tokens.push((line, Token::Close));
+                }
+                continue;
+            }
             '}' => Token::Close,
             '#' => {
                 while chars.next_if(|c| *c != '\n').is_some() {}
@@ -335,6 +402,10 @@ fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
                 let is_part = |c: &char| !c.is_whitespace() && !";{}".contains(*c);
                 while let Some(c) = chars.next_if(is_part) {
                     word.push(c);
+                    // It quotes the next character.
+                    if c == '\\' {
+                        word.extend(chars.next());
+                    }
                     // `${name}` is part of a word.
                     if c == '$' && chars.next_if_eq(&'{').is_some() {
                         word.push('{');
@@ -350,4 +421,58 @@ fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
         tokens.push((begun, token));
     }
     Ok(tokens)
+}
+
+/// Skips a block of Lua with its `}` (Lua 5.1, section 2.1), and returns how many lines it has; `None` if it has no end.
+fn skip_lua(chars: &mut Peekable<Chars<'_>>) -> Option<usize> {
+    let (mut lines, mut depth) = (0, 1);
+    while depth > 0 {
+        match chars.next()? {
+            '\n' => lines += 1,
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            mark @ ('"' | '\'') => loop {
+                match chars.next()? {
+                    '\\' => lines += usize::from(chars.next()? == '\n'),
+                    c if c == mark => break,
+                    _ => {}
+                }
+            },
+            '[' => lines += skip_long_bracket(chars).unwrap_or(0),
+            '-' if chars.next_if_eq(&'-').is_some() => {
+                let is_long = chars.next_if_eq(&'[').is_some();
+                match is_long.then(|| skip_long_bracket(chars)).flatten() {
+                    Some(of_comment) => lines += of_comment,
+                    None => while chars.next_if(|c| *c != '\n').is_some() {},
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(lines)
+}
+
+/// Skips what follows the first `[` of `[[…]]` or `[=[…]=]`, and returns how many lines it has; `None` if it is none.
+fn skip_long_bracket(chars: &mut Peekable<Chars<'_>>) -> Option<usize> {
+    let mut level = 0;
+    while chars.next_if_eq(&'=').is_some() {
+        level += 1;
+    }
+    chars.next_if_eq(&'[')?;
+    let mut lines = 0;
+    loop {
+        match chars.next()? {
+            '\n' => lines += 1,
+            ']' => {
+                let mut closing = 0;
+                while chars.next_if_eq(&'=').is_some() {
+                    closing += 1;
+                }
+                if closing == level && chars.next_if_eq(&']').is_some() {
+                    return Some(lines);
+                }
+            }
+            _ => {}
+        }
+    }
 }

@@ -43,6 +43,18 @@ pub(super) fn directives(content: &str) -> Vec<Directive> {
     directives.collect()
 }
 
+/// Reads a port as `parse_ip_port` of systemd does, in the notations of C.
+fn port_of(value: &str) -> Option<u16> {
+    let other = match value.strip_prefix("0x") {
+        Some(digits) => Some((digits, 16)),
+        None => value.strip_prefix('0').map(|digits| (digits, 8)),
+    };
+    match other {
+        Some((digits, radix)) if !digits.is_empty() => u16::from_str_radix(digits, radix).ok(),
+        _ => value.parse().ok(),
+    }
+}
+
 /// Reads a boolean as `parse_boolean` of systemd does.
 fn boolean(value: &str) -> Option<bool> {
     match &*value.to_ascii_lowercase() {
@@ -71,11 +83,14 @@ fn meaning(value: &str, udp: bool, unit: &Unit) -> Result<Meaning, NotChecked> {
     let sysctl = || std::fs::read_to_string("/proc/sys/net/ipv6/bindv6only");
     let by_default = || sysctl().is_ok_and(|value| value.trim() == "1");
     let only_v6 = unit.only_v6.unwrap_or_else(by_default);
-    let port = value.parse().ok().filter(|port: &u16| *port != 0);
-    let addr = value
-        .parse()
-        .ok()
-        .filter(|addr: &SocketAddr| addr.port() != 0);
+    let port = port_of(&value).filter(|port| *port != 0);
+    // An interface may follow the port.
+    let (without_zone, zone) = match value.rsplit_once('%') {
+        Some((addr, zone)) if addr.starts_with('[') && addr.contains("]:") => (addr, Some(zone)),
+        _ => (&*value, None),
+    };
+    let addr = without_zone.parse().ok();
+    let addr = addr.filter(|addr: &SocketAddr| addr.port() != 0);
     let text = match (port, addr) {
         (Some(port), _) if only_v6 => format!("ipv6@*:{port}"),
         // It is IPv4 where the kernel has nothing else, and `[::]` needs IPv6.
@@ -83,7 +98,10 @@ fn meaning(value: &str, udp: bool, unit: &Unit) -> Result<Meaning, NotChecked> {
         (_, Some(SocketAddr::V6(addr))) if addr.ip().is_unspecified() && only_v6 => {
             format!("ipv6@*:{}", addr.port())
         }
-        (_, Some(addr)) => addr.to_string(),
+        (_, Some(addr)) => match zone {
+            Some(zone) => format!("[{}%{zone}]:{}", addr.ip(), addr.port()),
+            None => addr.to_string(),
+        },
         (None, None) => {
             return Err(NotChecked::Wrong(
                 "systemd ignores it: it has to be a port, or an address and a port, neither of them a name",
@@ -102,30 +120,38 @@ fn meaning(value: &str, udp: bool, unit: &Unit) -> Result<Meaning, NotChecked> {
 fn assignments(content: &str) -> Vec<(usize, String, String)> {
     let mut assignments = Vec::new();
     let mut is_of_socket = false;
-    let mut begun: Option<(usize, String)> = None;
-    for (number, line) in lines(content) {
-        let line = line.trim();
-        // A comment may stand inside of what is continued.
-        if line.starts_with(['#', ';']) {
-            continue;
-        }
-        let (first, joined) = match begun.take() {
-            Some((first, before)) => (first, format!("{before} {line}")),
-            None => (number, line.to_owned()),
-        };
-        if let Some(before) = joined.strip_suffix('\\') {
-            begun = Some((first, before.to_owned()));
-            continue;
-        }
-        let name = joined
+    for (first, line) in joined_lines(content) {
+        let name = line
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'));
         if let Some(name) = name {
             is_of_socket = name == "Socket";
         }
-        if let Some((key, value)) = joined.split_once('=').filter(|_| is_of_socket) {
+        if let Some((key, value)) = line.split_once('=').filter(|_| is_of_socket) {
             assignments.push((first, key.trim().to_owned(), value.trim().to_owned()));
         }
     }
     assignments
+}
+
+/// Joins the lines that end in `\\` with those that follow, without the comments between them.
+fn joined_lines(content: &str) -> Vec<(usize, String)> {
+    let mut joined: Vec<(usize, String)> = Vec::new();
+    let mut is_continued = false;
+    for (number, line) in lines(content) {
+        let line = line.trim();
+        if line.starts_with(['#', ';']) {
+            continue;
+        }
+        let part = line.strip_suffix('\\').unwrap_or(line);
+        match joined.last_mut().filter(|_| is_continued) {
+            Some((_, before)) => {
+                before.push(' ');
+                before.push_str(part);
+            }
+            None => joined.push((number, part.to_owned())),
+        }
+        is_continued = line.ends_with('\\');
+    }
+    joined
 }

@@ -13,7 +13,8 @@ pub(super) fn values_of_json(content: &str) -> Result<Vec<Value>, FileError> {
     // What is YAML and not JSON is an error.
     let checked: Result<serde_json::Value, _> = serde_json::from_str(content);
     checked.map_err(|err| FileError::at(err.line(), reason(&err)))?;
-    values(&without_surrogates(content))
+    // `<<` is a key like any other there.
+    Ok(read(&without_surrogates(content))?.concat())
 }
 
 /// Replaces pairs of surrogates (RFC 8259, section 7), which YAML does not have, by an escape that it has.
@@ -64,40 +65,92 @@ enum Open {
 }
 
 pub(super) fn values(content: &str) -> Result<Vec<Value>, FileError> {
-    let mut reader = Reader::default();
-    for event in Parser::new_from_str(content) {
-        let (event, span) = event.map_err(|err| error(&err))?;
-        reader.read(event, span.start.line())?;
-    }
-    Ok(merged(reader.values))
+    let documents = read(content)?.into_iter();
+    Ok(documents.flat_map(merged).collect())
 }
 
-/// Puts what `<<` brings into a mapping (the merge key of YAML 1.1) in its place; what the mapping has itself comes before it.
-fn merged(values: Vec<Value>) -> Vec<Value> {
-    let is_merge = |step: &Step| matches!(step, Step::Key(key) if key == "<<");
-    if !values.iter().any(|value| value.path.iter().any(is_merge)) {
-        return values;
+/// Returns the values of each document.
+fn read(content: &str) -> Result<Vec<Vec<Value>>, FileError> {
+    let mut reader = Reader::default();
+    let mut documents = Vec::new();
+    for event in Parser::new_from_str(content) {
+        let (event, span) = event.map_err(|err| error(&err))?;
+        if matches!(event, Event::DocumentEnd) {
+            documents.push(std::mem::take(&mut reader.values));
+        } else {
+            reader.read(event, span.start.line())?;
+        }
     }
-    let own: HashSet<Vec<Step>> = values
-        .iter()
-        .flat_map(|value| (1..=value.path.len()).map(|end| value.path[..end].to_vec()))
-        .collect();
-    let mut merged = Vec::new();
-    for mut value in values {
-        let mut is_own = false;
-        while let Some(at) = value.path.iter().position(is_merge) {
-            value.path.remove(at);
-            // Of several mappings each has an index.
-            if matches!(value.path.get(at), Some(Step::Index(_))) {
-                value.path.remove(at);
+    documents.push(reader.values);
+    Ok(documents)
+}
+
+/// Puts what `<<` brings into a mapping (the merge key of YAML 1.1) in its place. A key of the mapping itself comes first,
+/// then those of the mappings that it merges, in their order.
+fn merged(mut values: Vec<Value>) -> Vec<Value> {
+    while values.iter().any(|value| Merge::of(&value.path).is_some()) {
+        let plain = values
+            .iter()
+            .filter(|value| Merge::of(&value.path).is_none());
+        let own: HashSet<Vec<Step>> = plain
+            .flat_map(|value| (1..=value.path.len()).map(|end| value.path[..end].to_vec()))
+            .collect();
+        let mut first: HashMap<Vec<Step>, Vec<usize>> = HashMap::new();
+        for value in &values {
+            if let Some(merge) = Merge::of(&value.path) {
+                let rank = first.entry(merge.key).or_insert_with(|| merge.rank.clone());
+                if merge.rank < *rank {
+                    *rank = merge.rank;
+                }
             }
-            is_own |= value.path.get(..=at).is_some_and(|path| own.contains(path));
         }
-        if !is_own {
-            merged.push(value);
-        }
+        values.retain_mut(|value| match Merge::of(&value.path) {
+            None => true,
+            Some(merge) => {
+                let is_kept = !own.contains(&merge.key) && first[&merge.key] == merge.rank;
+                value.path = [&merge.key[..], &value.path[merge.end..]].concat();
+                is_kept
+            }
+        });
     }
-    merged
+    values
+}
+
+/// The first merge in a path.
+struct Merge {
+    /// The path to the mapping, and the key that is merged into it.
+    key: Vec<Step>,
+    /// The places of the merged mappings in their lists, one for each that merges the next.
+    rank: Vec<usize>,
+    /// Where the path goes on.
+    end: usize,
+}
+
+impl Merge {
+    fn of(path: &[Step]) -> Option<Self> {
+        let is_merge = |step: &Step| matches!(step, Step::Key(key) if key == "<<");
+        let begin = path.iter().position(is_merge)?;
+        let mut at = begin;
+        let mut rank = Vec::new();
+        while path.get(at).is_some_and(is_merge) {
+            at += 1;
+            // Of several mappings each has an index.
+            rank.push(match path.get(at) {
+                Some(Step::Index(index)) => {
+                    at += 1;
+                    *index
+                }
+                _ => 0,
+            });
+        }
+        // What is no mapping merges nothing.
+        let key = path.get(at).cloned().unwrap_or(Step::Index(0));
+        Some(Self {
+            key: [&path[..begin], &[key]].concat(),
+            rank,
+            end: path.len().min(at + 1),
+        })
+    }
 }
 
 fn error(err: &ScanError) -> FileError {
