@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use bindaddr::reach::Origin;
 use bindaddr::{BindOptions, Exposure, Interfaces, Listeners};
 use util::ip as parse_ip;
-use util::netns::{Host, connects_each, in_namespace, ip, set};
+use util::netns::{Host, connects_each, in_namespace, ip, set, wait_until_connects};
 
 const PORT: u16 = 5000;
 
@@ -265,13 +265,12 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
         // As it says.
         ip("addr del fd00::1/64 dev eth0");
         ip("addr add fd00::1/64 dev eth0 nodad");
-        assert_eq!(connects_each(&[alone.as_slice()[0].local_addr()]), [true]);
+        wait_until_connects(alone[0].local_addr());
         assert_eq!(alone[0].warnings(&Interfaces::system().unwrap()), []);
         // One that was added since has its route.
         ip("addr add fd99::1/64 dev eth0 nodad");
         let alone = bindaddr::bind("[fd99::1]:0").unwrap();
-        let to = alone.as_slice()[0].local_addr();
-        assert_eq!(connects_each(&[to]), [true]);
+        wait_until_connects(alone[0].local_addr());
         let host = Interfaces::system().unwrap();
         assert_eq!(alone.reach(&host).addrs().len(), 1);
         assert_eq!(alone[0].warnings(&host), []);

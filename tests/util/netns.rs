@@ -169,6 +169,13 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a TCP connection from this namespace to `to` comes about: a work queue of the kernel makes an IPv6 address usable,
+/// with the route or after it.
+#[track_caller]
+pub(crate) fn wait_until_connects(to: SocketAddr) {
+    wait_until("a connection comes about", || connects(to));
+}
+
 /// Tells whether a TCP connection from this namespace to `to` comes about.
 pub(crate) fn connects(to: SocketAddr) -> bool {
     TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
