@@ -20,7 +20,16 @@ pub(crate) fn run_with(input: &str, args: &[&str]) -> (String, String, Option<i3
     let mut command = bindaddr(args);
     command.stdin(Stdio::piped());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut process = command.spawn().expect("it runs");
+    // ERROR_INTERNAL_ERROR: Wine fails to start a process now and then.
+    let is_of_wine = |err: &std::io::Error| cfg!(windows) && err.raw_os_error() == Some(1359);
+    let spawned = command.spawn().or_else(|err| {
+        if is_of_wine(&err) {
+            command.spawn()
+        } else {
+            Err(err)
+        }
+    });
+    let mut process = spawned.expect("it runs");
     let mut stdin = process.stdin.take().expect("it is piped");
     // It may have ended without reading.
     let _ = stdin.write_all(input.as_bytes());
