@@ -49,7 +49,7 @@ pub(crate) fn in_namespace_of(test: &str, body: impl Fn()) {
     }
 }
 
-/// Runs `body` where nobody else takes ports: in a namespace where Linux has them, and elsewhere as it is.
+/// Runs `body` where no other process takes ports: in a namespace where Linux has them, and elsewhere as it is.
 #[track_caller]
 pub(crate) fn alone<F: Fn()>(body: F) {
     if cfg!(target_os = "linux") {
@@ -61,7 +61,7 @@ pub(crate) fn alone<F: Fn()>(body: F) {
 
 /// Makes a fresh namespace an ordinary host.
 fn settle() {
-    // Where lo was never up, Linux binds every IPv4 address.
+    // Linux binds every IPv4 address until lo has been up once.
     ip("link set lo up");
     // An IPv6 address is usable at once, without looking for duplicates of it.
     set("net/ipv6/conf/default/accept_dad", "0");
@@ -103,7 +103,7 @@ pub(crate) fn ip(args: &str) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "ip {args}: {stderr}");
     if args.starts_with("link") {
-        wait_until_told();
+        wait_until_reported();
     }
     wait_until_usable();
 }
@@ -118,7 +118,7 @@ pub(crate) fn ip_batch(batch: &str) {
     stdin.write_all(batch.as_bytes()).expect("ip reads");
     drop(stdin);
     assert!(ip.wait().expect("it ends").success());
-    wait_until_told();
+    wait_until_reported();
     wait_until_usable();
 }
 
@@ -143,20 +143,20 @@ pub(crate) fn wait_until_usable() {
     });
 }
 
-/// Waits until the kernel tells of each carrier: that an interface is running, or is not any more, follows
-/// the carrier at once on a quiet machine, and up to a second later on a busy one (`net/core/link_watch.c`).
-fn wait_until_told() {
+/// Waits until the kernel has reported each carrier: whether an interface is running follows the
+/// carrier at once on a quiet machine, and up to a second later on a busy one (`net/core/link_watch.c`).
+fn wait_until_reported() {
     // `ip` writes NO-CARRIER for what is up and not running, and LOWER_UP for the carrier itself.
-    let is_told = |line: &str| {
+    let is_reported = |line: &str| {
         let flags = line.split(['<', '>']).nth(1).unwrap_or_default();
         let has = |name: &str| flags.split(',').any(|flag| flag == name);
         !has("UP") || has("NO-CARRIER") != has("LOWER_UP")
     };
-    wait_until("each carrier is told of", || {
+    wait_until("each carrier is reported", || {
         let mut links = Command::new("ip");
         let links = links.args(["-oneline", "link", "show"]).output();
         let links = links.expect("iproute2 is installed").stdout;
-        String::from_utf8_lossy(&links).lines().all(is_told)
+        String::from_utf8_lossy(&links).lines().all(is_reported)
     });
 }
 
@@ -176,13 +176,13 @@ pub(crate) fn wait_until_connects(to: SocketAddr) {
     wait_until("a connection comes about", || connects(to));
 }
 
-/// Tells whether a TCP connection from this namespace to `to` comes about.
+/// Returns `true` if a TCP connection from this namespace to `to` succeeds.
 pub(crate) fn connects(to: SocketAddr) -> bool {
     TcpStream::connect_timeout(&to, Duration::from_secs(2)).is_ok()
 }
 
-/// Tells of each address whether a TCP connection from this namespace to it comes about; all are
-/// tried at once, for what is dropped on the way takes its time.
+/// Returns, for each address, whether a TCP connection from this namespace to it succeeds. All are
+/// tried at once, because an attempt whose packets are dropped takes the whole timeout.
 pub(crate) fn connects_each(to: &[SocketAddr]) -> Vec<bool> {
     let timeout = Duration::from_millis(1500);
     std::thread::scope(|scope| {
@@ -237,7 +237,7 @@ impl Host {
         ip(&format!("link set {here} up"));
         self.ip(&format!("link set {there} up"));
         // The carrier of the end here comes with the other end.
-        wait_until_told();
+        wait_until_reported();
     }
 
     /// Joins this host and `other` by a cable: `here` is its end here, `there` the other.
@@ -271,7 +271,7 @@ impl Host {
         assert_eq!(self.ask(&format!("ip {args}")), "done");
     }
 
-    /// Tells whether a TCP connection from the host to `to` comes about.
+    /// Returns `true` if a TCP connection from the host to `to` succeeds.
     #[track_caller]
     pub(crate) fn connects(&mut self, to: SocketAddr) -> bool {
         self.ask(&format!("connect {to}")) == "true"

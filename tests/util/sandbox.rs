@@ -1,7 +1,7 @@
 //! Sandboxes that a test puts its own thread in, for good.
 
 use landlock::{AccessNet, Ruleset, RulesetAttr as _, RulesetCreated, RulesetStatus};
-// What seccompiler knows; elsewhere the tests that need it are left out by their names.
+// The architectures of seccompiler; elsewhere the tests that need it are left out by their names.
 #[cfg(any(
     target_arch = "x86_64",
     target_arch = "aarch64",

@@ -7,7 +7,7 @@ use super::rerun;
 
 const REQUIRED: &str = "BINDADDR_REQUIRE_STRACE";
 
-/// Tells whether strace can trace here; says that `test` is skipped if not.
+/// Returns `true` if strace can trace here; prints that `test` is skipped if not.
 #[track_caller]
 pub(crate) fn is_there_for(test: &str) -> bool {
     let there = is_there();
@@ -26,7 +26,7 @@ fn is_there() -> bool {
 
 /// Runs `body` under strace with the given options; `test` is the name of the test function.
 ///
-/// Where there is no strace the test says that it is skipped, and fails under
+/// Without strace the test prints that it is skipped, and fails under
 /// `BINDADDR_REQUIRE_STRACE=1`.
 #[track_caller]
 pub(crate) fn under_strace(test: &str, options: &[&str], body: fn()) {
@@ -75,7 +75,7 @@ pub(crate) fn calls(test: &str, roles: &[&str]) -> Option<Vec<Vec<String>>> {
             .lines()
             .filter_map(|line| line.split_once(' '))
             .map(|(_, call)| call);
-        // What comes between the marks is the test's, and not libtest's.
+        // The calls between the marks are the test's, not libtest's.
         let mut marked = lines.skip_while(|call| !call.contains(BEGIN)).skip(1);
         marked
             .by_ref()

@@ -157,7 +157,7 @@ pub(crate) struct Meaning {
     pub(crate) device: Option<String>,
 }
 
-/// What a file has.
+/// The content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
     /// Values, of which a key selects some, and lines that are not understood, each with its number.
@@ -166,7 +166,7 @@ pub(crate) enum Content {
     Directives(Vec<Directive>),
 }
 
-/// What is wrong with a file, and on which line.
+/// An error in a file, with its line.
 #[derive(Clone, Debug)]
 pub(crate) struct FileError {
     pub(crate) line: Option<usize>,

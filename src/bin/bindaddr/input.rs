@@ -8,13 +8,13 @@ use crate::files::{self, Content, Directive, FileError, Format, NotChecked, Scal
 
 /// A setting of the arguments, or of a file.
 pub(crate) struct Found {
-    /// Where it stands, if it is of a file.
+    /// Its place in a file; `None` for an argument.
     pub(crate) place: Option<Place>,
     pub(crate) written: String,
     pub(crate) means: Result<Meaning, Unchecked>,
 }
 
-/// What the crate is given for a setting.
+/// The settings of the library that a text resolves to.
 pub(crate) struct Meaning {
     pub(crate) udp: bool,
     pub(crate) settings: Vec<Setting<'static>>,

@@ -85,7 +85,7 @@ fn value(link: Option<&Link>, interface: Option<&Interface>) -> Value {
     value
 }
 
-/// What is odd about an address.
+/// Returns the peer, the state and the flags of an address.
 fn remarks(addr: &InterfaceAddr) -> String {
     let remarks = [
         addr.peer().map(|peer| format!("peer {peer}")),

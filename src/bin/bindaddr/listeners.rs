@@ -75,7 +75,7 @@ fn protocol(socket: &ListeningSocket) -> &'static str {
 /// Returns the address, with what limits it.
 fn addr(socket: &ListeningSocket, host: &Interfaces) -> String {
     let addr = socket.addr();
-    // Of a specific address it says nothing.
+    // A specific address has one family anyway.
     let only_v6 = socket.is_only_v6() && addr.ip().is_unspecified();
     // A zone is the same as the device.
     let has_zone = matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0);

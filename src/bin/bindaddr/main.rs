@@ -27,7 +27,7 @@ use clap::{CommandFactory as _, Parser as _};
 use output::Output;
 use serde_json::json;
 
-/// What a task found.
+/// The result of a task.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Good,

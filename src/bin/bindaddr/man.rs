@@ -17,7 +17,7 @@ pub(crate) fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
         .title(&name)
         .render(&mut page)?;
     let page = String::from_utf8_lossy(&page);
-    // What is written behind the help has no title of its own there, and its lines would be joined.
+    // clap_mangen gives the text after the help no title, and joins its lines.
     let page = match page.split_once(".SH EXTRA\nExamples:\n") {
         None => page.into_owned(),
         Some((before, after)) => {

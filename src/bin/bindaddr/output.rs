@@ -1,4 +1,4 @@
-//! What is written: lines as wide as the terminal, in colour where a terminal wants it.
+//! The output: lines as wide as the terminal, in colour if the terminal supports it.
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use bindaddr::{Interfaces, ListenAddr};
 use serde_json::Value;
 
 const HEADING: Style = Style::new().bold();
-/// What stands in front of the text of a line.
+/// The width of the label before the text of a line.
 const INDENT: usize = 11;
 
 /// The standard output.
@@ -23,7 +23,7 @@ pub(crate) struct Output {
     users: Users,
 }
 
-/// What stands in front of a line.
+/// The label at the start of a line.
 #[derive(Clone, Copy)]
 pub(crate) enum Label {
     Means,

@@ -12,7 +12,7 @@ use crate::arguments::{self, BROWSER_PORT};
 use crate::output::{Label, Output, setting};
 use crate::settings::named;
 
-/// Who could connect to a text.
+/// The reach of the targets of a text.
 #[derive(Default)]
 struct Reached {
     reaches: Vec<Reach>,
@@ -153,7 +153,7 @@ fn write(
         .try_for_each(|warning| output.line(Label::Warning, named(warning)))
 }
 
-/// Who could connect to each target of a text, or what is wrong with it.
+/// Returns the reach of each target of a text, or the problem with the text.
 fn reached(text: &str, host: &Interfaces, question: &arguments::Reach) -> Result<Reached, String> {
     // Without a port it is that of whatever is opened.
     let addr = text.parse::<ListenAddr>();
@@ -231,7 +231,7 @@ fn needs_zone(dial: &ReachableAddr) -> bool {
     dial.addr().is_ipv6() && dial.exposure() == Exposure::Link
 }
 
-/// What the port of the addresses to dial is not.
+/// Returns a remark if the port is chosen when the server starts.
 fn of_port(text: &str) -> Option<String> {
     let ports = text.parse::<ListenAddr>().ok()?.ports();
     match (*ports.start(), *ports.end()) {
@@ -243,7 +243,7 @@ fn of_port(text: &str) -> Option<String> {
     }
 }
 
-/// Tells whether an optional text is left out here, as beside others.
+/// Returns `true` if `text` is optional and would be left out beside others on this host.
 fn is_skipped(text: &str, udp: bool) -> bool {
     let both = [text, "localhost:0"];
     let check = if udp {

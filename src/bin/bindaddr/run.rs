@@ -46,7 +46,7 @@ fn refuse_exposed(run: &Run, options: &BindOptions) -> Result<(), String> {
     };
     let host = Interfaces::system().map_err(|err| err.to_string())?;
     let host = host.with_system_default_sources();
-    // What has no address yet is decided when it is open.
+    // A text that has no address yet is checked when it is open.
     let Ok(plan) = options.plan_on(&run.texts.texts, &host) else {
         return Ok(());
     };
@@ -108,8 +108,8 @@ fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode
     })
 }
 
-fn failed(told: impl Display) -> ExitCode {
-    report(&format!("error: {told}"));
+fn failed(reason: impl Display) -> ExitCode {
+    report(&format!("error: {reason}"));
     FAILURE
 }
 

@@ -113,7 +113,7 @@ fn read(pid: u32, unit: Option<&str>) -> Option<Process> {
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
     let parent = fields.next()?.parse().ok()?;
-    // What has ended has no sockets.
+    // A process that has ended has no sockets.
     if ["Z", "X"].contains(&state) {
         return None;
     }

@@ -137,7 +137,7 @@ impl<'a> Checked<'a> {
         let sockets = self.setting.sockets();
         let is_one = sockets.len() <= 1;
         for error in self.setting.errors() {
-            // Of several sockets each has its own.
+            // Each of several sockets has errors of its own.
             let addr = error.addr().filter(|_| !is_one);
             let subject = addr.map(|addr| format!("{}: ", self.addr(addr)));
             let subject = subject.unwrap_or_default();

@@ -47,7 +47,7 @@ pub(crate) fn wait(output: &mut Output, wait: &Wait) -> io::Result<Verdict> {
             for problem in err.errors() {
                 let causes = problem.causes().iter().map(ToString::to_string);
                 let causes = causes.collect::<Vec<_>>().join("; also, ");
-                // Of a text that cannot be read the sentence has it.
+                // The message about an invalid text includes the text.
                 let told = match problem.cause() {
                     Cause::InvalidText(_) => causes,
                     _ => format!("{}: {causes}", setting(problem.text())),
@@ -72,7 +72,7 @@ pub(crate) fn tell_waiting(options: BindOptions) -> BindOptions {
         let left = waiting.left();
         let for_what = shown(&waiting.error().to_string());
         if is_terminal {
-            // What ends is written over what is left of the line.
+            // Each line is written over the one before.
             let width = textwrap::termwidth().saturating_sub(1);
             let line = format!("waiting, {:.0} s left: {for_what}", left.as_secs_f64());
             let line: String = line.chars().take(width).collect();

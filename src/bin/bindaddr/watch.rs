@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::arguments;
 use crate::output::{self, Output, setting};
 
-/// What a setting means at a moment.
+/// The sockets and problems of a setting at one moment.
 #[derive(Default)]
 struct State {
     /// The sockets, as they are shown and with their targets.

@@ -16,7 +16,7 @@ pub(super) fn read(content: &str) -> Content {
         }
         let continued = last.as_ref().filter(|(_, of_key)| indentation > *of_key);
         let (path, written) = if let Some((path, _)) = continued {
-            // What continues an empty value is all of it.
+            // The first continued line of an empty value is the whole value.
             if values
                 .last()
                 .is_some_and(|value| value.path == *path && is_empty(&value.scalar))

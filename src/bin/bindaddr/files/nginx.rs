@@ -19,7 +19,7 @@ enum Token {
 /// A socket, with what decides on others.
 struct Socket {
     directive: Directive,
-    /// Where it is opened, if that is known.
+    /// The address that nginx opens, if it is known.
     addr: Option<Addr>,
     /// Whether nginx opens it beside a wildcard that includes it.
     is_bound: bool,

@@ -17,7 +17,7 @@ pub(super) fn directives(content: &str) -> Vec<Directive> {
     let mut unit = Unit::default();
     let mut sockets: Vec<(usize, &'static str, String)> = Vec::new();
     for (line, key, value) in assignments(content) {
-        // What is not valid is as if it were not there.
+        // systemd ignores values that are not valid.
         match &*key {
             "BindIPv6Only" => match &*value {
                 "ipv6-only" => unit.only_v6 = Some(true),

@@ -6,11 +6,11 @@ use saphyr_parser::{Event, Parser, ScalarStyle, ScanError};
 
 use super::{FileError, Scalar, Step, Value};
 
-/// What aliases may add up to.
+/// The most values that aliases may add up to.
 const MOST: usize = 100_000;
 
 pub(super) fn values_of_json(content: &str) -> Result<Vec<Value>, FileError> {
-    // What is YAML and not JSON is an error.
+    // YAML that is not JSON is an error.
     let checked: Result<serde_json::Value, _> = serde_json::from_str(content);
     checked.map_err(|err| FileError::at(err.line(), reason(&err)))?;
     // `<<` is a key like any other there.
@@ -122,7 +122,7 @@ struct Merge {
     key: Vec<Step>,
     /// The places of the merged mappings in their lists, one for each that merges the next.
     rank: Vec<usize>,
-    /// Where the path goes on.
+    /// The number of steps up to that key, which is included.
     end: usize,
 }
 
@@ -134,7 +134,7 @@ impl Merge {
         let mut rank = Vec::new();
         while path.get(at).is_some_and(is_merge) {
             at += 1;
-            // Of several mappings each has an index.
+            // Each of several mappings has an index.
             rank.push(match path.get(at) {
                 Some(Step::Index(index)) => {
                     at += 1;
@@ -143,7 +143,7 @@ impl Merge {
                 _ => 0,
             });
         }
-        // What is no mapping merges nothing.
+        // A scalar merges nothing.
         let key = path.get(at).cloned().unwrap_or(Step::Index(0));
         Some(Self {
             key: [&path[..begin], &[key]].concat(),
@@ -225,7 +225,7 @@ impl Reader {
                 self.enter();
                 let copies = anchored.into_iter().map(|value| Value {
                     path: [&self.path[..], &value.path[depth..]].concat(),
-                    // That of the alias: it is there that the value is used.
+                    // The line of the alias, where the value is used.
                     line,
                     scalar: value.scalar,
                 });
