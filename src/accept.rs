@@ -1,7 +1,7 @@
 //! Accepts connections on all listeners of a server: [`Acceptor`], and the [`Handle`] that changes them meanwhile
 //! (feature `tokio`).
 
-// What `axum::serve` takes.
+// The listener for `axum::serve`.
 #[cfg(feature = "axum")]
 mod axum;
 // Follows the addresses of the host.
@@ -107,7 +107,7 @@ type OnError = dyn FnMut(&io::Error) + Send + Sync;
 #[derive(Clone)]
 pub struct Handle(Arc<Shared>);
 
-/// What the acceptor and its handles have in common.
+/// The state that the acceptor and its handles share.
 struct Shared {
     state: RwLock<State>,
     inbox: Mutex<Inbox>,
@@ -133,12 +133,12 @@ struct State {
     is_stopped: bool,
 }
 
-/// What the acceptor gets from updates.
+/// The connections that updates pass to the acceptor.
 #[derive(Default)]
 struct Inbox {
     /// Connections that were accepted of sockets before those were closed.
     ready: VecDeque<(net::TcpStream, SocketAddr)>,
-    /// That of the task that waits for a connection.
+    /// The waker of the task that waits for a connection.
     waker: Option<Waker>,
 }
 

@@ -4,9 +4,9 @@
 mod parse;
 // A short cut for the texts that most settings are.
 mod literal;
-// What templates and other programs leave in the place of an address.
+// Placeholders that templates and other programs leave in the place of an address.
 mod template;
-// What is said of a text that is none.
+// The error of an invalid text.
 mod error;
 // Several of them in one setting.
 mod list;

@@ -459,7 +459,7 @@ impl CheckedSetting {
         host: Option<&Interfaces>,
     ) {
         match self.find(place) {
-            // That of the system comes before a conflict of the settings.
+            // An error of the system comes before a conflict of the settings.
             Ok(at) if !matches!(error.cause(), Cause::Conflict { .. }) => {
                 self.sockets[at].errors.insert(0, error);
             }

@@ -3,13 +3,13 @@
 
 // The hints about causes.
 mod hints;
-// What the host shows after a failure.
+// The evidence about the host after a failure.
 mod evidence;
-// Which sockets have a port.
+// The sockets that have a port.
 mod sockets;
 // The warnings about a socket that was opened.
 mod socket_warnings;
-// What holds for every decision.
+// The invariants of every decision.
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
 // The decision on each system.
@@ -47,7 +47,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) only_v6: bool,
     /// The interface it is to be bound to.
     pub(crate) device: Option<&'a str>,
-    /// Who asks the kernel with the options of the socket.
+    /// The probe, which queries the kernel with the options of the socket.
     pub(crate) kernel: &'a dyn AddrProbe,
     /// Whether others may have the port as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
@@ -584,7 +584,7 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
     }
 }
 
-/// What a process is known to lack for a privileged port.
+/// Returns what the process lacks for a privileged port, if that is known.
 fn lacking(capability: Capability) -> Option<Privilege> {
     match capability {
         Capability::Missing => Some(Privilege::Missing),

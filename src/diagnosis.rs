@@ -13,7 +13,7 @@ mod hint;
 mod holder;
 // The error of binding.
 mod error;
-// What is probably not meant.
+// Valid settings that are probably not intended.
 mod warning;
 
 use std::fmt;

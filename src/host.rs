@@ -176,7 +176,7 @@ impl ListeningSocket {
         OpenSocket {
             addr: self.addr(),
             protocol: self.row.protocol,
-            // Where it is unknown, the farther of the two.
+            // The more exposed of the two if it is unknown.
             only_v6: self.is_only_v6(),
             freebind: false,
             device: self.device.clone(),

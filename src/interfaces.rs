@@ -61,7 +61,7 @@ struct Snapshot {
     interfaces: Vec<Interface>,
     /// Every address, by [`addr_key`], then by interface.
     places: Vec<AddrIndex>,
-    /// Where the run of an address begins in `places`.
+    /// The index in `places` at which the run of an address begins.
     by_ip: Map<u128, usize>,
     by_name: HashMap<String, usize>,
     by_index: Map<u32, usize>,
@@ -75,7 +75,7 @@ struct Snapshot {
     default_sources: Option<Vec<IpAddr>>,
     /// The networks that local routes bring to this host, without the addresses of interfaces.
     local_routes: Vec<Network>,
-    /// What routes of other tables than `local` may bring, by the rules of this host.
+    /// The networks that routes of other tables than `local` may make local, by the rules of this host.
     possible_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,

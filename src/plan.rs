@@ -2,11 +2,11 @@
 
 // The sockets.
 mod sockets;
-// What they claim of their ports.
+// The claims of sockets on their ports.
 mod claims;
-// What names addresses.
+// The setting, and its entries.
 mod setting;
-// Which of the addresses of a setting are bound.
+// The addresses of a setting that are bound.
 mod select;
 // The options.
 mod options;
@@ -303,7 +303,7 @@ impl Draft {
     fn add_again(&mut self, entry: &Entry, skipped: Option<&SettingError>, cache: &SnapshotCache) {
         let had_any = !entry.endpoints.is_empty();
         let resolved = match cache.endpoints(&entry.written) {
-            // What the snapshot does not show stays as it was.
+            // Sources that the snapshot does not show stay as they were.
             Err(ResolveErrorKind::DefaultSourcesUnknown) => None,
             // Names in DNS are not looked up again. An interface without an address is not in the snapshot, and that of a
             // zone may exist.

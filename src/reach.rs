@@ -4,11 +4,11 @@
 mod reachable_addr;
 // How far an address reaches.
 mod exposure;
-// What a server prints of it.
+// The lines that a server prints.
 mod banner;
-// What an operator may not expect of it.
 #[cfg(test)]
 mod tests;
+// Reach that an operator may not expect.
 mod warnings;
 
 use std::collections::HashSet;
@@ -110,7 +110,7 @@ impl Reach {
 
     /// Iterates over the URLs of the addresses, the best first.
     ///
-    /// Of a scheme for browsers, such as `http`, they leave out IPv6 link-local addresses, which no browser opens. Of a socket
+    /// For a scheme of browsers, such as `http`, they leave out IPv6 link-local addresses, which no browser opens. For a socket
     /// that is bound to an interface they leave out the addresses of others ([`Origin::Device`]), as long as it has one of its
     /// own. [`ReachableAddr::url`] has the URLs of these.
     ///
@@ -254,7 +254,7 @@ impl BindTarget {
         };
         let only_here = device.is_some_and(|device| host.is_loopback(device));
         let is_port = |interface: &str| host.switch_of(interface).is_some();
-        // What comes in through a port is received by the bridge, bond or team.
+        // The bridge, bond or team receives the packets that come in through its ports.
         let only_here = only_here || device.is_some_and(is_port);
         let own = device.and_then(|device| host.by_name(device));
         // Nothing comes in through an interface that is down, not even what this host sends to itself.
@@ -272,7 +272,7 @@ impl BindTarget {
         let is_vrf =
             own_vrf.is_some_and(|vrf| device.and_then(|device| host.index_of(device)) == Some(vrf));
         let addrs = addrs.into_iter().filter(is_in_reach).filter_map(|dial| {
-            // What a host sends to itself comes in through the interface that has the address, as
+            // Packets of a host to itself come in through the interface that has the address, as
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_of_vrf = is_vrf && vrf_of(&dial) == own_vrf;
             let is_own = device.is_none() || device == dial.interface() || is_of_vrf;

@@ -23,7 +23,7 @@
 //! | [`container_marker`], [`is_pod`] | traces of container engines | files, environment | the same | the same |
 //! | `AddrEvents` | notifications of changes (feature `watch`) | rtnetlink | timer | timer |
 //!
-//! What could not be read is an error or `None`, and never a statement that it is absent: `Ok(None)`,
+//! A fact that could not be read is an error or `None`, and never a statement that it is absent: `Ok(None)`,
 //! an empty list and `false` mean that the system reported that there is none. A response that is cut short
 //! is an error. Where a function has nothing to read, because the system lacks the concept, it returns
 //! what holds on that system.
@@ -46,7 +46,7 @@ mod interface;
 mod linux;
 // The systems without netlink.
 mod other;
-// What a socket shows about the kernel.
+// Facts about the kernel that a socket shows.
 mod probe;
 // The rows of the tables of sockets.
 mod socket;

@@ -179,7 +179,7 @@ impl ListenAddrs {
 
 /// One entry of a text that is a list.
 pub(crate) struct ListEntry<'t> {
-    /// Where it begins in the list, in bytes.
+    /// The position of its first byte in the list.
     offset: usize,
     /// The entry as written.
     pub(crate) text: &'t str,

@@ -259,7 +259,7 @@ impl<'t> Grammar<'t> {
         let before_port = before_port.filter(|_| all_digits(tail));
         let host_only = self.rule.is_host_only();
         match (endpoint.parse::<Ipv6Addr>(), before_port) {
-            // Where no port is allowed there is one reading only.
+            // Without a port there is only one reading.
             (Ok(_), Some(_)) if !host_only => self.refuse(ParseErrorKind::AmbiguousIpv6, endpoint),
             (Ok(ip), _) => Ok(Host::Ip {
                 ip: IpAddr::V6(ip),

@@ -21,7 +21,7 @@ use crate::sys::{
 };
 use crate::target::{BindTarget, Claim, DeviceIndex, Protocol, is_scoped};
 
-/// What is asked of the kernel through sockets, which are `bind`'s to make.
+/// Queries the kernel through sockets, which `bind` creates.
 pub(crate) trait AddrProbe {
     /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
     fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
@@ -30,8 +30,7 @@ pub(crate) trait AddrProbe {
     fn device_of_new_sockets(&self) -> io::Result<Option<String>>;
 }
 
-/// What the host says after a failure; what could not be read, or was not
-/// called for, is missing.
+/// The facts about the host after a failure. What could not be read, or was not needed, is missing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Evidence {
     pub(crate) system: System,
@@ -40,13 +39,13 @@ pub(crate) struct Evidence {
     pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), AddrState>>,
     /// Whether the kernel has IPv6.
     pub(crate) has_ipv6: Option<bool>,
-    /// What switches IPv6 off, where something does.
+    /// The switch that disables IPv6, if one does.
     pub(crate) ipv6_switch: Ipv6Switch,
     /// The interfaces that have the addresses in question, and those they are part of, by index.
     pub(crate) links: HashMap<u32, Link>,
     /// The addresses in question that a route makes local.
     pub(crate) local_by_route: HashSet<IpAddr>,
-    /// What the kernel says of the addresses of which it did not come to speak.
+    /// The verdicts of the kernel on the addresses that the failed attempt did not reach.
     pub(crate) verdicts: HashMap<SocketAddr, Errno>,
     /// The addresses in question that can be bound by now.
     pub(crate) available_now: HashSet<SocketAddr>,
@@ -277,7 +276,7 @@ impl Evidence {
         };
         for attempt in unavailable {
             let addr = attempt.addr;
-            // What was read may be of a moment later than the refusal.
+            // The host may have changed since the refusal.
             if attempt.kernel.probe_addr(addr).is_ok() {
                 self.available_now.insert(addr);
                 continue;
@@ -470,7 +469,7 @@ impl Evidence {
         self.verdicts.get(&addr).copied()
     }
 
-    /// What a socket claims of its port.
+    /// Returns what the socket claims of its port.
     pub(crate) fn claim(&self, attempt: &Attempt<'_>) -> Claim {
         let device = self.device_of(attempt).map(|name| self.devices.get(name));
         let device = match device {

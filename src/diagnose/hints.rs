@@ -204,7 +204,7 @@ fn handed_over_instead(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence
         let hint = replacement(attempt, written, handed, None, host, Some(what));
         let is_wider = matches!(overlap, Overlap::Covers | Overlap::CoversAsDualStack);
         match (hint.kind(), hint.replacement()) {
-            // Of a wider address that is no more exposed today.
+            // A wider address that is not more exposed today.
             (HintKind::Replace, Some(setting)) if is_wider => Hint::replacing(
                 HintKind::Widen,
                 format!("{hint}, which accepts more clients"),

@@ -13,7 +13,7 @@ use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
 use crate::target::{BindTarget, Claim, DeviceIndex, Overlap, Protocol};
 
-/// What the host says of an address that can be bound.
+/// The facts about an address that can be bound.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools)] // each is read from a place of its own
 pub(super) struct AddrFacts {
@@ -37,7 +37,7 @@ impl AddrFacts {
         };
         let host = new.interfaces.as_ref();
         let target = host.map(|host| BindTarget::classify_socket(addr, host));
-        // What an interface has needs no other reason, and has its route.
+        // An address of an interface needs no other reason, and has its route.
         if matches!(target, Some(BindTarget::Local(_))) || System::HERE != System::Linux {
             return new;
         }
@@ -217,7 +217,7 @@ pub(super) fn warnings_on(socket: &OpenSocket, around: &AddrFacts) -> Vec<Warnin
             }
             // IPv4 binds what a route brings, and IPv6 what an interface has.
             let why = match around {
-                // Of those that were not refused before bind(2).
+                // A broadcast address that was not refused before bind(2).
                 _ if is_group && ip.is_ipv4() => BindableReason::Broadcast,
                 _ if around.is_routed == Some(true) && ip.is_ipv4() => BindableReason::LocalRoute,
                 _ if socket.freebind => BindableReason::Freebind,
@@ -243,7 +243,7 @@ fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
                 let mut ips = own.addrs().iter().map(InterfaceAddr::ip);
                 own.is_loopback() || ips.any(|ip| ip.is_loopback())
             });
-            // What goes by a name that is not listed may be the loopback interface.
+            // An interface whose name is not listed may be the loopback interface.
             has_one || own.is_none()
         }
         BindTarget::Local(local) => {

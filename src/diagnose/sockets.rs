@@ -39,7 +39,7 @@ pub(crate) struct Sockets {
     pub(crate) processes: HashMap<u64, Process>,
     /// The names of the interfaces that sockets are bound to, by index.
     pub(crate) devices: HashMap<u32, String>,
-    /// Of the interfaces, whether their sockets can have a port beside one on no interface; `None` where it is unknown.
+    /// For each interface, whether its sockets can have a port beside one on no interface; `None` where it is unknown.
     pub(crate) apart: HashMap<u32, Option<bool>>,
     /// How far the processes were looked through for them.
     pub(crate) searched: Searched,

@@ -228,7 +228,7 @@ pub enum Cause {
         port: u16,
         /// The first port that needs no privilege, where it could be read (`ip_unprivileged_port_start`, ip(7)).
         limit: Option<u16>,
-        /// What the process lacks.
+        /// The privilege that the process lacks.
         privilege: Privilege,
     },
     /// A policy of the system refuses it (`EPERM`, or `EACCES` on a port that needs no
@@ -504,7 +504,7 @@ impl Cause {
     }
 }
 
-/// What is decided by the kind of a cause.
+/// The properties of a kind of cause.
 struct Facts {
     name: &'static str,
     /// The host lacks the address or its family.

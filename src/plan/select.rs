@@ -71,7 +71,7 @@ pub(super) fn endpoints_of(
         Err(ResolveErrorKind::NoSuchInterface { name, known }) => (name, known),
         found => return found,
     };
-    // What cannot be read may be an interface, and is not looked up.
+    // A name that cannot be read may be an interface, and is not looked up in DNS.
     let Ok(link) = host.link(&name) else {
         return Err(ResolveErrorKind::NoSuchInterface { name, known });
     };

@@ -269,7 +269,7 @@ pub(super) struct ParsedEntry<'a> {
     pub(super) parsed: Result<Parsed<'a>, ParseError>,
 }
 
-/// What an entry names.
+/// A parsed entry.
 pub(super) enum Parsed<'a> {
     Addr(Cow<'a, ListenAddr>),
     Target(&'a BindTarget, u16),

@@ -33,7 +33,7 @@ pub(crate) struct Entry {
     pub(crate) one_port: bool,
     /// Whether other sockets may have its ports as well (`SO_REUSEPORT`).
     pub(crate) shares_port: bool,
-    /// What it resolves to.
+    /// The endpoints that it resolves to.
     pub(crate) endpoints: Vec<Endpoint>,
     /// The snapshot in which that was found, if one was needed.
     pub(crate) host: Option<Interfaces>,
@@ -81,13 +81,13 @@ pub struct PlannedSocket {
     pub(crate) place: usize,
     pub(crate) addr: SocketAddr,
     ports: RangeInclusive<u16>,
-    /// What to set `IPV6_V6ONLY` to; an IPv4 socket ignores it.
+    /// The value of `IPV6_V6ONLY`; an IPv4 socket ignores it.
     pub(crate) only_v6: bool,
     pub(crate) if_absent: IfAbsent,
     pub(crate) group: GroupCheck,
 }
 
-/// What to do if the host has no such address or family.
+/// The action if the host lacks the address or its family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfAbsent {
     Fail,
@@ -397,7 +397,7 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
         .iter()
         .filter(|socket| socket.common_port().is_some())
     {
-        // Of entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
+        // Among entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
         // before one that does not.
         let need = match (socket.if_absent, socket.entry.is_optional()) {
             (IfAbsent::Fail, false) => 0,

@@ -11,7 +11,7 @@ use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
 use crate::sys::{self, Link, LinkKind};
 use crate::target::{BindTarget, LocalAddr, Wildcard};
 
-/// What is read besides the snapshot.
+/// The facts that are read besides the snapshot.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
     pub(super) container: Option<Container>,

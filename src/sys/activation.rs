@@ -40,7 +40,7 @@ use super::Protocol;
 /// While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that have it, so do its sockets: the port stays open
 /// when the listener is dropped, as it does at the manager, and may be bound by them again.
 ///
-/// Of several sockets on one address (`ReusePort=`, systemd.socket(5)) one is taken, and the kernel gives the others
+/// One of several sockets on one address (`ReusePort=`, systemd.socket(5)) is taken, and the kernel gives the others
 /// their share of the clients: hand over one.
 ///
 /// A socket may belong to another network namespace than the process, for example with `PrivateNetwork=yes` of systemd:
@@ -92,7 +92,7 @@ struct HandedOver {
     /// The descriptors that are neither TCP nor UDP sockets.
     #[cfg(unix)]
     others: Mutex<Vec<Other>>,
-    /// Where to report to the previous process that this one is ready.
+    /// The pipe that reports to the previous process that this one is ready.
     #[cfg(unix)]
     ready: Mutex<Option<OwnedFd>>,
 }

@@ -79,7 +79,7 @@ pub(crate) struct Link {
     /// The index of the bridge or VRF that the interface is part of; 0 for none.
     pub(crate) master: u32,
     pub(crate) kind: LinkKind,
-    /// What ip-link(8) calls the kind; empty for a network card.
+    /// The name of the kind in ip-link(8); empty for a network card.
     pub(crate) kind_name: String,
     /// 0 where it is not reported.
     pub(crate) mtu: u32,

@@ -60,7 +60,7 @@ pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
 /// Reads all sockets of a protocol that a filter selects, those on `port` if it is not 0.
 ///
-/// Where netlink is not available, procfs has those that accept clients.
+/// Without netlink, procfs has those that accept clients.
 pub(crate) fn sockets(
     protocol: Protocol,
     filter: SocketFilter,

@@ -92,7 +92,7 @@ impl SocketRow {
     }
 }
 
-/// Which sockets of a protocol to read.
+/// Selects the sockets of a protocol to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SocketFilter {
     /// Those that [accept clients](SocketRow::accepts_clients), which the kernel finds quickly.

@@ -9,7 +9,7 @@ use std::path::Path;
 #[cfg(unix)]
 pub(crate) fn units() -> HashMap<u64, String> {
     let mut units = HashMap::new();
-    // Where cgroups of the first version are mounted as well.
+    // The second is used if cgroups of the first version are mounted as well.
     for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
         if Path::new(root).join("cgroup.controllers").exists() {
             add_units(Path::new(root), None, &mut units);

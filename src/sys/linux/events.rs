@@ -112,7 +112,7 @@ impl Wakeup {
     }
 
     pub(crate) fn wake(&self) {
-        // Where it is full it wakes anyway.
+        // A full buffer wakes the reader anyway.
         let _ = (&self.sender).write(&[0]);
     }
 

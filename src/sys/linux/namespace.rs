@@ -33,7 +33,7 @@ impl Namespace {
     }
 }
 
-/// What the thread's `CAP_NET_BIND_SERVICE` is worth in its network namespace.
+/// The effect of the thread's `CAP_NET_BIND_SERVICE` in its network namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Capability {
     Effective,

@@ -238,7 +238,7 @@ impl Netlink {
     ) -> io::Result<(Vec<T>, bool)> {
         let (mut found, mut count, mut is_all) = (Vec::new(), 0, true);
         self.request(request, |message, is_changed, _| {
-            // What was removed in between may have hidden another entry.
+            // An entry that was removed during the dump may have hidden another one.
             is_all &= !is_changed;
             match message {
                 Message::Payload(..) if count >= most => {

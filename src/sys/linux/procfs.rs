@@ -328,7 +328,7 @@ pub(super) fn in_order(
     mut processes: Vec<(u64, String)>,
     this: &str,
 ) -> impl Iterator<Item = String> {
-    // Where the kernel counts, zombies have none.
+    // If the kernel counts descriptors, zombies have none.
     let counts = processes.iter().any(|(count, _)| *count > 0);
     processes.retain(|(count, _)| *count > 0 || !counts);
     processes.sort_by_key(|(count, name)| match *count {

@@ -42,7 +42,7 @@ const IFLA_ALT_IFNAME: u16 = 53;
 const IFNAMSIZ: usize = 16;
 const RTEXT_FILTER_SKIP_STATS: u32 = 8;
 const IFLA_INFO_KIND: u16 = 1;
-// What the drivers call their kinds of links.
+// The names of kinds of links, by their drivers.
 const VRF: &str = "vrf";
 const SWITCHES: [&str; 4] = ["bridge", "bond", "team", "openvswitch"];
 const IFF_UP: u32 = 1;
@@ -329,7 +329,7 @@ pub(super) fn addr(kind: u16, body: &[u8]) -> Option<Addr> {
             _ => {}
         }
     }
-    // Where there is a peer, `addr` is the peer's.
+    // If there is a peer, `addr` is the peer's.
     let ip = local.or(addr)?;
     Some(Addr {
         index: u32_at(body, 4)?,

@@ -15,7 +15,7 @@ const INET_DIAG_CGROUP_ID: u16 = 21;
 
 /// The bit of `TCP_LISTEN` of `net/tcp_states.h`.
 const LISTENING: u32 = 1 << 10;
-/// That of `TCP_CLOSE`, which a UDP socket without a peer is in.
+/// The bit of `TCP_CLOSE`, the state of a UDP socket without a peer.
 const UNCONNECTED: u32 = 1 << 7;
 
 /// Requests the sockets of a protocol, those on `port` if it is not 0.

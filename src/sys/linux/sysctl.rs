@@ -14,7 +14,7 @@ pub(super) const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_sta
 /// The default of [`first_unprivileged_port`] on Linux: `PROT_SOCK` of net/sock.h.
 pub(crate) const DEFAULT_PORT_START: u16 = 1024;
 
-/// What switches IPv6 off: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set. `None` where none
+/// The setting that disables IPv6: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set. `None` if none
 /// is known to be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ipv6Switch {
@@ -144,7 +144,7 @@ pub(super) fn ipv6_switch_in(directory: &Path, is_off: bool) -> Ipv6Switch {
 pub(crate) fn security_modules() -> Vec<String> {
     let text = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let mut modules: Vec<String> = text.trim().split(',').map(str::to_owned).collect();
-    // Where securityfs is not mounted, these show by themselves.
+    // Without securityfs, these paths show the modules.
     let signs = [
         ("selinux", "/sys/fs/selinux/enforce"),
         ("apparmor", "/sys/module/apparmor/parameters/enabled"),
