@@ -2,9 +2,9 @@
 
 // Why an address is not the host's.
 mod foreign;
-// What a socket has of its port.
+// The claim of a socket on its port.
 mod claim;
-// What a text names on a host.
+// The endpoints that a text names on a host.
 mod resolve;
 
 use std::fmt;

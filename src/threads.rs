@@ -27,7 +27,7 @@ use crate::update::{Apply, Event, Following, Pause, Update, Watch, apply};
 /// A snapshot that cannot be read changes nothing. What fails is tried again, after 100 ms at first and half a minute at
 /// last, while the other sockets go on.
 ///
-/// Dropping the follower leaves the sockets open until they are [stopped](Handle::stop); nobody follows the host any more,
+/// Dropping the follower leaves the sockets open until they are [stopped](Handle::stop); the host is no longer followed,
 /// and no update is possible, because new listeners would have no thread.
 ///
 /// # Platform notes
@@ -286,7 +286,7 @@ impl Iterator for Connections {
             match self.0.accept()? {
                 Ok(accepted) => return Some(accepted),
                 Err(error) if is_about_one_client(&error) => {}
-                // That of a listener that was just closed.
+                // The error of a listener that was just closed.
                 Err(_) if self.0.is_closed() => {}
                 Err(_) => {
                     thread::sleep(pause);
@@ -392,7 +392,7 @@ impl State {
             return Err(HandleError::Stopped);
         }
         let before = self.served();
-        // What waited at a listener that had to stop is left with it.
+        // Connections that waited at a listener that had to stop stay with it.
         let applied = apply(plan, Protocol::Tcp, &mut self.listeners, mode);
         let mut update = applied.map_err(|failed| failed.error)?;
         let was_open = |listener: &&Listener<Arc<Served>>| {

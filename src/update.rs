@@ -3,9 +3,9 @@
 
 // Opens what is missing and closes what is gone.
 mod apply;
-// What that would run into.
+// The check of an update.
 mod check;
-// What following a host reports.
+// The events of following a host.
 #[cfg(feature = "watch")]
 mod event;
 // Follows the addresses of the host.

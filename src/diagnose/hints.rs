@@ -728,7 +728,7 @@ fn may_come(reason: ForeignReason<'_>) -> bool {
 }
 
 /// Returns `true` if the name of an interface can be pasted into a shell. The kernel takes `;` and `$(…)` as well
-/// (`dev_valid_name` in net/core/dev.c), and whoever may name an interface must not write the operator's commands.
+/// (`dev_valid_name` in net/core/dev.c), and a user who may name an interface must not write the operator's commands.
 fn is_safe_in_command(name: &str) -> bool {
     let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b);
     !name.starts_with('-') && name.bytes().all(is_safe)

@@ -311,7 +311,7 @@ impl fmt::Display for BindError {
         self.write_lead_in(f)?;
         let is_one = self.0.errors.len() == 1;
         for (n, error) in self.errors().take(SHOWN).enumerate() {
-            // The sentences have clauses, so that a semicolon does not tell them apart.
+            // The sentences have clauses, so a semicolon does not separate them.
             let joint = match n {
                 0 if is_one => ": ".to_owned(),
                 0 => ": (1) ".to_owned(),

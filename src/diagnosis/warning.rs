@@ -278,15 +278,15 @@ impl WarningKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BindableReason {
-    /// A route of the table `local` covers it, which is what Linux asks of an IPv4 address.
+    /// A route of the table `local` covers it, which is all that Linux requires of an IPv4 address.
     LocalRoute,
     /// The option [`freebind`](crate::BindOptions::freebind) was set.
     Freebind,
-    /// `net.ipv4.ip_nonlocal_bind` or its like of IPv6 is set (ip-sysctl).
+    /// `net.ipv4.ip_nonlocal_bind` or `net.ipv6.ip_nonlocal_bind` is set (ip-sysctl).
     NonLocalBind,
     /// It is the broadcast address of a subnet, which Linux binds.
     Broadcast,
-    /// Nothing tells.
+    /// The reason could not be found.
     Unknown,
 }
 

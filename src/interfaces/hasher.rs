@@ -1,7 +1,7 @@
 //! A hash for the keys of a snapshot: one folded multiplication.
 //!
-//! The keys are the addresses of the host and what its operator writes, so nobody outside can choose
-//! ones that collide, which is what std's slower hash is made against.
+//! The keys are the addresses of the host and what its operator writes, so a client cannot choose
+//! ones that collide, which is what std's slower hash prevents.
 
 use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;

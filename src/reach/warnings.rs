@@ -112,8 +112,8 @@ pub(crate) fn warnings_of_exposure(
     let mut global_addrs: HashMap<Wildcard, Option<WarningKind>> = HashMap::new();
     for (socket, exposure) in sockets.iter().zip(exposures) {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
-        // It is the same for all sockets. A pod publishes by Services, to which other rules apply, and nobody publishes the
-        // ports of a container that is like a host.
+        // It is the same for all sockets. A pod publishes by Services, to which other rules apply, and the ports of
+        // a container that is like a host are not published.
         let is_unpublished = |container: &Container| container.is_pod() || container.is_system();
         let is_unpublished = container.as_ref().is_some_and(is_unpublished);
         if are_only_here {

@@ -173,7 +173,7 @@ mod tests {
             (addr.broadcast, addr.peer)
         };
         assert_eq!(read(24, None), (None, None));
-        // The address itself stands for none.
+        // The address itself means that there is no peer.
         assert_eq!(read(24, Some(ip)), (None, None));
         assert_eq!(read(24, Some(other)), (Some(other), None));
         assert_eq!(read(32, Some(other)), (None, Some(other.into())));

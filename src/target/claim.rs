@@ -44,7 +44,7 @@ pub enum Overlap {
     IsCoveredByDualStack,
 }
 
-/// What a socket has of its port.
+/// The part of its port that a socket claims.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Claim {
     /// Never an IPv4-mapped address.
@@ -64,7 +64,7 @@ pub(crate) enum DeviceIndex {
     /// It is bound to none.
     None,
     Known(u32),
-    /// There is no interface of that name.
+    /// No interface has that name.
     Missing(usize),
     /// The index cannot be read, or the snapshot does not show it.
     Unknown(usize),

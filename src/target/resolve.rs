@@ -284,7 +284,7 @@ impl SnapshotCache {
     }
 }
 
-/// What is wrong with a name of `link` that is not the one by which it is listed.
+/// Returns the error for a name of `link` that is not the one by which it is listed.
 pub(crate) fn alternative_name(name: &str, link: &Link) -> Option<ResolveErrorKind> {
     (link.name != name).then(|| ResolveErrorKind::AlternativeName {
         name: name.to_owned(),
@@ -734,7 +734,7 @@ impl ResolveErrorKind {
     }
 }
 
-/// What a name seems to be that is not one of an interface.
+/// Displays what a name that no interface has seems to be.
 struct NotAnInterface<'a>(&'a str);
 
 impl fmt::Display for NotAnInterface<'_> {

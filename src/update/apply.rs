@@ -248,12 +248,12 @@ impl Plan {
 /// Why nothing was opened.
 pub(crate) struct Unprepared {
     pub(crate) error: BindError,
-    /// What was accepted of sockets that had to stop for a moment.
+    /// The connections that were accepted of sockets that had to stop for a moment.
     #[cfg_attr(not(feature = "tokio"), allow(dead_code))]
     pub(crate) drained: Vec<(TcpStream, SocketAddr)>,
 }
 
-/// What an update opens, before it closes anything.
+/// The sockets that an update opens before it closes any.
 pub(crate) struct Preparation<S> {
     matching: Matching,
     opened: Vec<(PlannedSocket, Listener<S>)>,
@@ -262,7 +262,7 @@ pub(crate) struct Preparation<S> {
     skipped: Vec<SettingError>,
     errors: Vec<SettingError>,
     pending: Vec<SettingError>,
-    /// What became of the sockets to close.
+    /// The results for the sockets to close.
     outgone: Finished,
 }
 

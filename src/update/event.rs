@@ -44,7 +44,7 @@ impl fmt::Display for Event {
     }
 }
 
-/// What was reported last, so that a failure is not reported with each attempt.
+/// The last report, so that a failure is not reported with each attempt.
 #[derive(Default)]
 pub(super) struct News {
     failures: Vec<String>,

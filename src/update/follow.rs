@@ -11,7 +11,7 @@ use crate::plan::Plan;
 
 /// The changes that were reported so far.
 pub(crate) struct Following {
-    /// What was open after the last step.
+    /// The sockets that were open after the last step.
     last: Diff,
     news: News,
     is_unwatched: bool,
