@@ -132,7 +132,7 @@ fn accept_returns_canonical_peers() {
                 assert_eq!(accept(&mut acceptor).await.is_ipv4(), is_canonical);
                 let _client = client("[::1]:5000");
                 assert!(accept(&mut acceptor).await.is_ipv6());
-                // Of one that was accepted when its socket was closed as well.
+                // The same for one that was accepted when its socket was closed.
                 let _client = client("127.0.0.1:5000");
                 let other = plan("127.0.0.1:5001");
                 let _ = acceptor
@@ -305,7 +305,7 @@ fn acceptor_goes_on_after_a_lack_of_descriptors() {
             let count = errors.lock().unwrap().len();
             assert!((1..100).contains(&count), "it pauses: {count}");
             assert_eq!(errors.lock().unwrap()[0], Some(24));
-            // What needs no descriptor is done meanwhile.
+            // Tasks that need no descriptor are done meanwhile.
             let plan = plan("127.0.0.1:5000");
             let update = handle.apply(&plan, Apply::AllOrNone);
             assert_eq!(update.await.unwrap().closed(), [addr("127.0.0.1:5001")]);

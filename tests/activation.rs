@@ -15,7 +15,7 @@ use bindaddr::update::Apply;
 use bindaddr::{Activation, BindOptions, Cause, Listener, Listeners};
 use util::rerun;
 
-/// Runs `inside` in a process that was handed over `sockets`, one or two. It is told the address of the first.
+/// Runs `inside` in a process that was handed over `sockets`, one or two. It gets the address of the first.
 #[track_caller]
 fn handed_over(test: &str, sockets: Vec<OwnedFd>, first: SocketAddr, inside: fn(SocketAddr)) {
     if let Some(addr) = rerun::role() {
@@ -64,7 +64,7 @@ fn a_listener_that_fits_is_taken() {
         assert_eq!(activation.unused().collect::<Vec<_>>(), [addr]);
         assert_eq!(format!("{activation:?}"), format!("[{addr}]"));
         let options = BindOptions::new().activation(activation.clone());
-        // Of another one nothing is handed over.
+        // Nothing of another one is handed over.
         let other = options.bind("127.0.0.2:0").unwrap();
         assert_ne!(other.as_slice()[0].local_addr(), addr);
         assert_eq!(activation.unused().count(), 1);
@@ -76,7 +76,7 @@ fn a_listener_that_fits_is_taken() {
         let mut client = TcpStream::connect(addr).unwrap();
         client.write_all(b"hello").unwrap();
         drop(client);
-        // It waits, for it is as the options say.
+        // It waits, because it is as the options say.
         let (mut peer, _) = listener.as_std().accept().unwrap();
         let mut heard = String::new();
         peer.read_to_string(&mut heard).unwrap();
@@ -102,7 +102,7 @@ fn one_is_left_where_a_list_fails() {
             .unwrap_err();
         assert_eq!(err.errors().count(), 1, "{err}");
         let listeners = options.bind([addr]).unwrap();
-        // Whoever serves on it while a list is tried again waits in no call.
+        // A server that uses it while a list is tried again does not block in a call.
         let serving = listeners.into_iter().next().unwrap();
         let serving = serving.into_std_nonblocking().unwrap();
         assert!(options.bind([addr, missing]).is_err());

@@ -1,4 +1,4 @@
-//! What is allocated on the heap on the way to a bound socket.
+//! Counts the heap allocations on the way to a bound socket.
 
 use allocation_counter::measure;
 use bindaddr::interfaces::Interface;

@@ -70,9 +70,9 @@ struct Case {
     is_tcp: bool,
     old: Vec<Entry>,
     new: Vec<Entry>,
-    /// Which of the old entries the new list has as well, in front of its own.
+    /// The old entries that the new list has as well, before its own.
     kept: Vec<usize>,
-    /// What another server has.
+    /// The sockets of another server.
     held: Option<&'static str>,
     mode: Apply,
     is_device_recreated: bool,
@@ -337,7 +337,7 @@ fn addrs(open: &Listeners) -> Vec<String> {
     addrs.map(|addr| addr.to_string()).collect()
 }
 
-/// Sends a byte to whoever listens and has it answered by `serve`.
+/// Sends a byte to the listener and has it answered by `serve`.
 fn is_served(addr: SocketAddr, open: &Listeners) -> bool {
     let mut client = TcpStream::connect(addr).expect("somebody listens");
     client.write_all(b"?").expect("it is connected");
@@ -695,7 +695,7 @@ fn failed_apply_leaves_open_sockets_unchanged() {
             // A port that another socket has.
             "127.0.0.1:5002, 127.0.0.1:6000",
             "0.0.0.0:6000",
-            // An address that nobody has, after one that is free.
+            // An address that no interface has, after one that is free.
             "127.0.0.1:5002, 198.51.100.1:80",
         ] {
             let err = plan(text).apply(&mut open, Apply::AllOrNone).unwrap_err();

@@ -128,7 +128,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
                 "conflicts with `[::]:{port}` in the same list, which already includes ::1; remove one of them"
             )]
         );
-        // It stands there already.
+        // It is there already.
         assert_eq!(problems(&list, 4), [""; 0]);
         assert!(list.settings()[4].sockets().is_empty());
         // Each takes a port of its own.
@@ -275,7 +275,7 @@ fn a_port_is_shared_with_nobody_by_accident() {
         let sharing = BindOptions::new().reuse_port(true);
         let held =
             [40000, 40001].map(|port| sharing.bind_udp(format!("127.0.0.1:{port}")).unwrap());
-        // While it is checked nobody else is on the ports of the server.
+        // While it is checked, no other process is on the ports of the server.
         let watched = std::thread::spawn(|| {
             let table = || std::fs::read_to_string("/proc/thread-self/net/udp").unwrap();
             (0..200).map(|_| table().lines().count() - 1).max()
@@ -381,7 +381,7 @@ fn what_is_absent_takes_no_port_from_a_range() {
         let addrs: Vec<_> = bound.iter().map(Listener::local_addr).collect();
         let sockets = found.settings().iter().flat_map(CheckedSetting::sockets);
         assert!(sockets.map(CheckedSocket::addr).eq(addrs));
-        // What is written for each port of it is a conflict all the same.
+        // An option that is written for each of its ports conflicts anyway.
         let settings = [
             "-198.51.100.1:8000",
             "-198.51.100.1:8001",

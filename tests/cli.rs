@@ -384,7 +384,7 @@ fn wait() {
         office();
         let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];
         let (stdout, stderr, code) = run(&args);
-        // In a log it is told once.
+        // In a log it is reported once.
         let told = "waiting up to 0.1 s: cannot listen on 1 of 2 addresses: ";
         assert!(
             stderr.starts_with(told) && stderr.lines().count() == 1,

@@ -178,7 +178,7 @@ fn sockets_of_a_unit_are_read() {
         let ignored = "systemd ignores it: it has to be a port, or an address and a port, neither of them a name";
         assert_eq!(others, [&format!("11 127.0.0.1: 82: {ignored}")]);
 
-        // What systemd does not take.
+        // Values that systemd refuses.
         for text in [
             "localhost:80",
             "*:80",
@@ -223,7 +223,7 @@ fn sockets_of_a_unit_are_read() {
             [one, one, both]
         );
 
-        // What stands beside the file.
+        // The files beside it.
         fs::create_dir_all(files.0.join("only.socket.d")).unwrap();
         files.write("only.socket.d/override.conf", "[Socket]\nListenStream=22\n");
         let drop_in = "1 only.socket.d/override.conf: a drop-in of the unit, which is not read";
@@ -385,7 +385,7 @@ fn lines_of_ini_are_read_as_programs_read_them() {
     );
     files.write("mac.ini", "listen = 127.0.0.1:0\rlisten = 127.0.0.2:0\r");
     assert_eq!(files.headings(&["check", "mac.ini"], 0).len(), 2);
-    // The config of redis, which is none of these.
+    // The config of redis, which is in none of these formats.
     files.write("redis.conf", "bind 127.0.0.1 -::1\nport 6379\n");
     assert!(
         files
@@ -394,7 +394,7 @@ fn lines_of_ini_are_read_as_programs_read_them() {
     );
 }
 
-/// What was left out without a word when two helpers tried it.
+/// Values that were once left out without a warning.
 #[test]
 fn nothing_is_left_out_silently() {
     let files = Files::new("nothing_is_left_out_silently");
@@ -474,7 +474,7 @@ fn nothing_is_left_out_silently() {
     );
 }
 
-/// The same, for what systemd and nginx read.
+/// The same for the files of systemd and nginx.
 #[test]
 fn nothing_of_units_and_nginx_is_left_out_silently() {
     let files = Files::new("nothing_of_units_and_nginx_is_left_out_silently");
@@ -669,7 +669,7 @@ fn bad_file_does_not_hide_the_others() {
         );
     }
     assert_eq!(code, Some(2));
-    // Of these the library has its own words.
+    // The library has its own messages for these.
     for name in ["bad.yaml:2", "escape.toml:1"] {
         let (file, _) = name.split_once(':').unwrap();
         let told = files.error(&["check", file]);
@@ -699,7 +699,7 @@ fn value_of_another_type_is_a_problem_at_its_place() {
     assert_eq!(code, Some(1));
 }
 
-/// Aliases of aliases stand for more than memory has.
+/// Aliases of aliases expand to more than memory has.
 #[test]
 fn aliases_of_yaml_are_limited() {
     let files = Files::new("aliases_of_yaml_are_limited");

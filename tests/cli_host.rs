@@ -20,7 +20,7 @@ struct Server(Child);
 
 impl Server {
     fn start(wrapper: &[&str], addrs: &[&str]) -> Self {
-        // What perl-base has is on every Debian.
+        // Every Debian has perl-base.
         let script = "use IO::Socket::INET; $| = 1; my @s; \
             for my $addr (@ARGV) { \
                 my $is_of_child = $addr =~ s/^\\+//; \
@@ -147,7 +147,7 @@ fn connections_of_others_are_in_the_way_of_a_restart() {
     });
 }
 
-/// A process that is no child of the server any more has its socket as well, and keeps it.
+/// A process that is not a child of the server any more has its socket as well, and keeps it.
 #[test]
 fn socket_that_another_process_shares_is_in_the_way() {
     in_namespace(|| {
@@ -286,7 +286,7 @@ fn listening_sockets_are_listed_with_who_can_connect() {
             BindOptions::new().device("lo").bind("0.0.0.0:85").unwrap(),
         ];
         let _udp = bindaddr::bind_udp("127.0.0.1:53").unwrap();
-        // A client is no listener.
+        // A client is not a listener.
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect("127.0.0.1:53").unwrap();
         let list = json(&["listeners", "--json"]);

@@ -15,7 +15,7 @@ const PAGE: &str = include_str!("../docs/command.md");
 
 /// A server of another program that listens on `addr` as `user`.
 fn server(user: &str, addr: &str) -> Option<Child> {
-    // What perl-base has is on every Debian.
+    // Every Debian has perl-base.
     let script = "use IO::Socket::INET; \
         my $s = IO::Socket::INET->new(LocalAddr => $ARGV[0], Listen => 1, ReuseAddr => 1) or die; \
         $| = 1; print \"ready\\n\"; sleep 1000;";

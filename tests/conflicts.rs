@@ -1,4 +1,4 @@
-//! Which sockets exclude each other, against the Linux kernel: every pair of the
+//! The sockets that exclude each other, against the Linux kernel: every pair of the
 //! kinds of addresses, in both orders, with and without devices.
 #![cfg(target_os = "linux")]
 

@@ -274,7 +274,7 @@ fn routed_not_assigned() {
             "[2001:db8:7::1]:80",
         );
         assert!(matches!(err.cause(), Cause::RoutedNotAssigned(_)));
-        // The mend.
+        // The fix.
         let freebind = BindOptions::new().freebind(true);
         let bound = freebind.bind("[2001:db8:7::1]:80").unwrap();
         assert!(TcpStream::connect("[2001:db8:7::1]:80").is_ok());
@@ -286,7 +286,7 @@ fn routed_not_assigned() {
             "an IPv4 address that is local in another table only",
             "198.51.100.7:80",
         );
-        // With freebind nobody would get in.
+        // With freebind no client would get in.
         let bound = freebind.bind("198.51.100.7:80").unwrap();
         assert!(TcpStream::connect("198.51.100.7:80").is_err());
         drop(bound);
@@ -660,7 +660,7 @@ fn in_use_by_this_process() {
             assert!(holder.command().is_some_and(|name| !name.is_empty()));
             assert!(!err.is_transient());
         }
-        // A zone is told, and an IPv4-mapped address is not.
+        // A zone is shown, and an IPv4-mapped address is not.
         let held = bind("[fe80::77%eth0]:80").unwrap();
         let err = bind("[fe80::77%eth0]:80").unwrap_err();
         let Cause::InUse { holders, .. } = err.cause() else {
@@ -736,7 +736,7 @@ fn in_use_for_udp() {
 
 /// A server of another user, which listens on 127.0.0.1:80.
 fn server_of_another_user(user: &str) -> Option<Child> {
-    // What perl-base has is on every Debian.
+    // Every Debian has perl-base.
     let script = "use IO::Socket::INET; \
         my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 80, Listen => 1, ReuseAddr => 1) or die; \
         $| = 1; print \"ready\\n\"; sleep 60;";
@@ -764,7 +764,7 @@ const WITHOUT_CAPABILITIES: [&str; 4] = ["setpriv", "--bounding-set=-all", "--in
 fn in_use_by_another_user() {
     const TEST: &str = "in_use_by_another_user";
     if rerun::role().as_deref() == Some("unprivileged") {
-        // Anybody may know the user, and nobody but root and that user the process.
+        // Every user can read the user, and only root and that user the process.
         let err = row(
             "a port of another user's process, which this one may not look into",
             "127.0.0.1:80",
@@ -905,7 +905,7 @@ fn in_use_by_a_socket_that_never_listened() {
                 Cause::InUseByUnknown { port: 80, .. }
             ));
         }
-        // One that lets others have the port is in nobody's way.
+        // One that lets others have the port does not conflict.
         drop(held);
         let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         held.set_reuse_address(true).unwrap();
@@ -1109,7 +1109,7 @@ fn a_privilege_in_another_user_namespace() {
         if can.is_ok_and(|status| status.success()) {
             let rootless = [&as_other[..], &rootless].concat();
             rerun::run_exe(&exe, TEST, "rootless", &rootless);
-            // To be granted the capability there would help nobody.
+            // The capability would have no effect there.
             let without = [&rootless[..], &WITHOUT_CAPABILITIES].concat();
             rerun::run_exe(&exe, TEST, "rootless", &without);
         } else {

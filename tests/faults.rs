@@ -1,4 +1,4 @@
-//! What goes wrong around a bind, and much at once: descriptors that run out, signals, interfaces that
+//! Faults around a bind, and many at once: descriptors that run out, signals, interfaces that
 //! come and go, and many threads. Nothing is lost, nothing hangs, and no cause is a wrong one.
 #![cfg(target_os = "linux")]
 
@@ -34,7 +34,7 @@ fn cable() {
     ip("addr add 2001:db8:1::10/64 dev eth0");
 }
 
-/// What this process has open.
+/// The open descriptors of this process.
 fn open_files() -> Vec<PathBuf> {
     let dir = fs::read_dir("/proc/self/fd").expect("a descriptor is free");
     let files = dir.filter_map(|file| fs::read_link(file.ok()?.path()).ok());

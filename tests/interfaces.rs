@@ -143,7 +143,7 @@ fn the_kernel_tells_what_if_addrs_tells() {
         run_ip("addr add 10.9.9.9/32 dev lo");
         run_ip("addr add 10.8.0.1 peer 10.8.0.2 dev far0");
         run_ip("addr add fd00::1 peer fd00::2 dev far0");
-        // Down, and IPv6 looks for duplicates for ever.
+        // Down, so duplicate address detection never ends.
         assert_as_if_addrs_reads();
         run_ip("link set eth0 up");
         assert_as_if_addrs_reads();

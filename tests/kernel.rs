@@ -164,7 +164,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
                 format!("cannot listen on {text}:0: {refused}")
             );
         }
-        // Without one the system binds it, and that is told.
+        // Without one the system binds it, and that is reported.
         assert_eq!(
             bind("172.20.0.201:0").unwrap()[0].warnings(&Interfaces::system().unwrap())[0]
                 .kind()
@@ -184,7 +184,7 @@ fn a_broadcast_is_refused_that_the_kernel_would_bind() {
         let err = bind((peer, 0)).unwrap_err();
         assert_eq!(err.raw_os_error(), Some(EADDRNOTAVAIL), "{err}");
 
-        // What only looks like one.
+        // A name that only looks like one.
         ip("addr add 192.168.71.3/16 dev eth0");
         for text in ["192.168.71.67:0", "192.168.71.3:0", "127.0.0.3:0"] {
             bind(text).unwrap();

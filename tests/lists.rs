@@ -327,7 +327,7 @@ fn wildcards_of_both_families_share_a_port() {
             drop(listeners);
             assert!(check(settings).is_ok());
         }
-        // Port 0 is no port to share.
+        // Port 0 cannot be shared.
         let listeners = bind(["0.0.0.0:0", "[::]:0"]).unwrap();
         let host = bindaddr::Interfaces::system().unwrap();
         let target = listeners.as_slice()[1].target(&host);
@@ -372,7 +372,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
             assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));
         }
         bind("*:80").expect("nothing is left open");
-        // Several are all told.
+        // Several are all reported.
         let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
         assert_eq!(err.errors().count(), 2);
         // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
@@ -439,7 +439,7 @@ fn what_stands_twice_is_opened_once() {
 #[test]
 fn who_must_have_a_port_comes_first() {
     in_namespace(|| {
-        // Of three ports the kernel would look at two.
+        // The kernel would try two of the three ports.
         set("net/ipv4/ip_local_port_range", "8000 8003");
         let settings = ["127.0.0.1:0", "127.0.0.1:8000-8002", "127.0.0.1:8000"];
         for _ in 0..20 {
@@ -520,7 +520,7 @@ fn the_first_address_of_an_interface_is_ipv4() {
         ip("addr add 2001:db8::1/64 dev any");
         let first = BindOptions::new().select(AddrSelection::First);
         let bound = |text: &str| addrs(&first.bind(text).unwrap())[0].ip().to_string();
-        // An interface may be called so; it is no wildcard.
+        // An interface may have that name; it is not a wildcard.
         assert_eq!(bound("any:80"), "2001:db8::1");
         ip("addr add 10.0.0.2/24 dev any");
         ip("addr add 10.0.0.1/24 dev any");
@@ -575,7 +575,7 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
     );
     match options.bind("db.internal:0") {
         Ok(listeners) => assert_eq!(ips(&listeners), ["127.0.0.1", "::1"]),
-        // Where there is no IPv6.
+        // On a host without IPv6.
         Err(err) => assert!(
             matches!(err.cause(), Cause::FamilyUnavailable { .. }),
             "{err}"
@@ -657,7 +657,7 @@ fn a_setting_has_options_of_its_own() {
         // Without one it is not.
         let err = bind([on("0.0.0.0:80", "v0"), Setting::from("0.0.0.0:80")]).unwrap_err();
         assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
-        // Room is made beside the wildcard of the same device only, lest IPv4 is lost elsewhere.
+        // Room is made beside the wildcard of the same device only, or IPv4 would be lost elsewhere.
         let listeners = bind([on("0.0.0.0:80", "v0"), on("[::]:80", "v0")]).unwrap();
         assert_eq!(listeners.as_slice().len(), 2);
         drop(listeners);
@@ -681,7 +681,7 @@ fn a_setting_has_options_of_its_own() {
         );
         let err = bind([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
         assert_eq!((err.errors().count(), err.text()), (1, "198.51.100.2:81"));
-        // Of all, save one.
+        // Of all but one.
         let options = BindOptions::new().freebind(true);
         let strict = Setting::from("198.51.100.3:81").freebind(false);
         assert!(options.bind(strict.clone()).is_err() && options.bind("198.51.100.3:81").is_ok());
@@ -743,7 +743,7 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
             ["127.0.0.1:80 is listed twice and is open once"]
         );
         drop(listeners);
-        // What is skipped is told of each.
+        // Each skipped entry is reported.
         let listeners = bind([
             "localhost:80",
             "-[::1]:80",
@@ -807,7 +807,7 @@ fn a_check_agrees_with_the_list() {
         drop(held);
         let range = format!("127.0.0.1:{port}-{}", port.saturating_add(20));
         let fixed = format!("127.0.0.1:{port}");
-        // Who must have a port comes first.
+        // An entry that needs its port comes first.
         let found = check([&range, &fixed]);
         assert!(found.is_ok(), "{found}");
         assert_ne!(found.settings()[0].sockets()[0].addr().port(), port);

@@ -22,7 +22,7 @@ const SECONDS: u64 = 2;
 /// How many of them at once, each up to 500 times a second.
 const CLIENTS: usize = 4;
 
-/// What became of the connections of all clients.
+/// The results of the connections of all clients.
 #[derive(Debug, Default)]
 struct Count {
     served: u64,

@@ -1,4 +1,4 @@
-//! What a new user writes without reading the documentation.
+//! Programs that a new user writes without reading the documentation.
 
 // References to what could be passed by value are what people try.
 #![allow(clippy::needless_borrows_for_generic_args)]
@@ -167,7 +167,7 @@ fn errors_convert_to_io_error() {
     assert!(code.is_some());
     let err = bind("198.51.100.1:0").unwrap_err();
     assert_eq!(err.into_os_error().and_then(|err| err.raw_os_error()), code);
-    // What `fn main() -> Result<_, BindError>` prints.
+    // The output of `fn main() -> Result<_, BindError>`.
     let err = bind("198.51.100.1:0").unwrap_err();
     let printed = format!("{err:?}");
     assert!(printed.starts_with(&format!("{err}\nhint: ")), "{printed}");

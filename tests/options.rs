@@ -229,7 +229,7 @@ fn one_port_is_shared_by_all_entries() {
         // Without it each entry has its own.
         let open = bindaddr::bind("127.0.0.1:0, 127.0.0.2:0").unwrap();
         assert_eq!(open.port(), None);
-        // What excludes each other on one port is refused.
+        // Options that exclude each other on one port are refused.
         let err = options.bind("0.0.0.0:0, 127.0.0.1:0").unwrap_err();
         assert_eq!(err.cause().name(), "conflict");
         assert_eq!(options.bind("0.0.0.0:0, [::]:0").unwrap().len(), 2);

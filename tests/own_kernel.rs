@@ -175,7 +175,7 @@ fn limit_of_open_files_of_the_system() {
     let used = fs::read_to_string("/proc/sys/fs/file-nr").unwrap();
     let used: u64 = used.split('\t').next().unwrap().parse().unwrap();
     fs::write(MAX, (used + 500).to_string()).unwrap();
-    // Whoever has CAP_SYS_ADMIN is not held to it.
+    // It does not limit a process with CAP_SYS_ADMIN.
     let without = [
         "setpriv",
         "--bounding-set=-sys_admin",

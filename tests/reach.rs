@@ -412,7 +412,7 @@ fn exposure_is_an_ordered_scale() {
     for text in ["0.0.0.0", "*", "[::]", "ipv6@*"] {
         assert_eq!(reach(text, &host).exposure(), Exposure::Global, "{text}");
     }
-    // What freebind binds is open once the address is there.
+    // A socket with freebind is open once the address is there.
     assert_eq!(reach("10.66.0.1", &host).exposure(), Exposure::Private);
 }
 

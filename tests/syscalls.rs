@@ -1,4 +1,4 @@
-//! Which system calls are made on the way to a bound socket, and what if one fails.
+//! The system calls on the way to a bound socket, and what happens if one fails.
 #![cfg(target_os = "linux")]
 
 mod util;

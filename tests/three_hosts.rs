@@ -45,7 +45,7 @@ fn network(test: &str) -> Network {
     // Virtual addresses that a balancer forwards to.
     ip("addr add 10.9.9.9/32 dev lo");
     ip("addr add fd00:9::9/128 dev lo");
-    // An interface that is down, and one without a carrier, where IPv6 looks for duplicates for ever.
+    // An interface that is down, and one without a carrier, where duplicate address detection never ends.
     ip("link add name down0 type veth peer name down1");
     ip("addr add 10.66.0.1/24 dev down0");
     // IPv6 has a route to an address that was added while the interface was down.
@@ -145,7 +145,7 @@ fn promised(listeners: &Listeners, host: &Interfaces) -> BTreeSet<String> {
         };
         let ip = dial.addr().ip();
         promised.extend(places.iter().map(|place| format!("{place}>{ip}")));
-        // 127.0.0.1 stands for its network.
+        // 127.0.0.1 represents its network.
         let mut sockets = listeners.iter().map(bindaddr::Listener::local_addr);
         if ip == parse_ip("127.0.0.1")
             && sockets.all(|addr| addr.ip().to_canonical().is_unspecified())
@@ -248,7 +248,7 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
             reach.addrs().iter().any(|dial| dial.addr() == to)
         };
         ip("addr add fd00::1/64 dev eth0 nodad");
-        // Without a carrier, for the other end is down.
+        // Without a carrier, because the other end is down.
         assert_eq!((is_dialled(), connects_each(&[to])), (true, vec![true]));
         ip("link set far0 up");
         assert_eq!((is_dialled(), connects_each(&[to])), (true, vec![true]));
@@ -294,7 +294,7 @@ fn warnings_have_their_evidence_from_the_kernel() {
                 .map(|warning| format!("{} {warning}", warning.name()))
                 .collect()
         };
-        // down0 and dark0 have both ends here, so this is no container.
+        // down0 and dark0 have both ends here, so this is not a container.
         assert_eq!(found("127.0.0.1:5000"), [""; 0]);
         assert_eq!(found("192.168.71.67:5000"), [""; 0]);
         assert_eq!(

@@ -232,7 +232,7 @@ fn three_interfaces_one_wildcard_or_three_listeners() {
         }
         drop(through);
 
-        // Without a listener of its own an interface gets nobody in.
+        // Clients cannot connect through an interface without a listener of its own.
         let second = bindaddr::bind("eth2:5000").unwrap();
         assert_eq!(second.as_slice().len(), 3, "IPv4, IPv6 and link-local IPv6");
         for (n, client) in (1..).zip(&mut clients) {

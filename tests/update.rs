@@ -461,7 +461,7 @@ fn ipv4_wildcard_is_not_both_families() {
         let _ = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
         assert!(connects(addr("127.0.0.1:5001")));
         assert!(plan.diff(&listeners).is_empty());
-        // Where there is no IPv6, `*` opens IPv4 alone.
+        // Without IPv6, `*` opens IPv4 alone.
         util::sandbox::refuse_family(10, 97);
         let plan = BindOptions::new().plan("*:5002").unwrap();
         let mut listeners = Listeners::default();
@@ -872,7 +872,7 @@ mod watch {
             ] {
                 ip(change);
                 assert!(watch.wait(None).unwrap(), "{change}");
-                // What the kernel does of itself after it may take a moment.
+                // Changes that the kernel makes by itself may follow a moment later.
                 while watch.wait(Some(Duration::from_millis(200))).unwrap() {}
             }
         });
@@ -946,7 +946,7 @@ mod watch {
             super::link();
             let mut watch = quiet_watch();
             let mut server = super::Server::start(["127.0.0.1:0", "-10.1.39.15:5000"]);
-            // More than the socket's buffer holds, while nobody reads.
+            // More than the socket's buffer holds, while no thread reads.
             let addrs = (0..10_000).map(|n| format!("10.1.{}.{}/32", n / 256, n % 256));
             let lines: Vec<String> = addrs
                 .map(|addr| format!("addr add {addr} dev eth0"))

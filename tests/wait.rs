@@ -23,7 +23,7 @@ fn cable() {
     ip("link set far0 up");
 }
 
-/// Waits for `text` while `change` happens 300 ms later, and tells how long after a plain
+/// Waits for `text` while `change` happens 300 ms later, and returns how long after a plain
 /// bind of `addr` would have worked it was bound.
 #[track_caller]
 fn lag(text: &'static str, addr: &str, change: impl FnOnce()) -> Duration {
@@ -102,7 +102,7 @@ fn connections_that_linger_are_waited_for() {
         let waiter = thread::spawn(|| BindOptions::new().wait(LONG).bind("127.0.0.1:80").map(drop));
         thread::sleep(Duration::from_millis(200));
         assert!(!waiter.is_finished(), "it waits");
-        // Who closes last has nothing in TIME_WAIT.
+        // The side that closes last has nothing in TIME_WAIT.
         drop(client);
         thread::sleep(Duration::from_millis(50));
         drop(accepted);
@@ -110,7 +110,7 @@ fn connections_that_linger_are_waited_for() {
     });
 }
 
-/// Binds with a long wait what fails, and tells how long that took.
+/// Binds with a long wait what fails, and returns how long that took.
 #[track_caller]
 fn fails_at_once(text: &str) -> BindError {
     let begun = Instant::now();
@@ -129,7 +129,7 @@ fn what_waiting_does_not_cure_fails_at_once() {
             fails_at_once("127.0.0.1:80").cause(),
             Cause::InUse { .. }
         ));
-        // The address may come, and the port is another server's all the same.
+        // The address may come, but the port is another server's anyway.
         let err = fails_at_once("10.0.0.2:80");
         assert!(matches!(err.cause(), Cause::NotOnThisHost(_)), "{err:?}");
         for text in [

@@ -64,7 +64,7 @@ fn the_ipv6_wildcard_is_dual_stack() {
     let only = bind("ipv6@*:0").unwrap();
     let port = only.as_slice()[0].local_addr().port();
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
-    // IPV6_V6ONLY is 1 if nobody sets it, so that both are there.
+    // IPV6_V6ONLY is 1 by default, so both are there.
     TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap();
 }
 
