@@ -273,10 +273,12 @@ fn warnings_of(
     };
     let mut by_addr: HashMap<SocketAddr, Vec<WarningKind>> = HashMap::new();
     for warning in warnings {
-        by_addr
-            .entry(warning.addr())
-            .or_default()
-            .push(warning.into_kind());
+        let kinds = by_addr.entry(warning.addr()).or_default();
+        let kind = warning.into_kind();
+        // Several sockets can have one address and port 0. A warning about it is about each of them.
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
     }
     by_addr
 }
@@ -345,10 +347,11 @@ impl Check {
                 .binary_search_by_key(&position, |setting| setting.position)
                 .ok()
         };
-        let mut warnings = warnings_of(&opened, host, outgoing);
+        let warnings = warnings_of(&opened, host, outgoing);
         for opened in &opened {
             if let Some(at) = at(&settings, opened.planned.position()) {
-                let own = warnings.remove(&opened.planned.addr).unwrap_or_default();
+                let own = warnings.get(&opened.planned.addr).cloned();
+                let own = own.unwrap_or_default();
                 settings[at].add_opened(opened, host, own);
             }
         }

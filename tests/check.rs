@@ -10,6 +10,7 @@ use bindaddr::addr::ParseErrorKind;
 #[cfg(target_os = "linux")]
 use bindaddr::bind_udp;
 use bindaddr::check::{Check, CheckedSetting, CheckedSocket};
+use bindaddr::diagnosis::Warning;
 use bindaddr::target::{GroupAddr, Overlap};
 use bindaddr::{BindOptions, BindTarget, Cause, Listener, bind, check, check_udp};
 use util::netns::alone;
@@ -414,5 +415,22 @@ fn an_option_that_is_no_option_is_a_problem() {
         let freebind = BindOptions::new().freebind(true).check(["198.51.100.1:0"]);
         assert!(freebind.is_ok());
         assert_eq!(freebind.settings()[0].sockets()[0].warnings().len(), 1);
+    }
+}
+
+#[test]
+fn warning_is_at_each_socket_with_the_address() {
+    if cfg!(target_os = "linux") {
+        let check = BindOptions::new().freebind(true).check([
+            "198.51.100.1:0",
+            "127.0.0.1:0",
+            "198.51.100.1:0",
+        ]);
+        let names = |setting: &CheckedSetting| {
+            let warnings = setting.sockets()[0].warnings().iter();
+            warnings.map(Warning::name).collect::<Vec<_>>()
+        };
+        let names: Vec<_> = check.settings().iter().map(names).collect();
+        assert_eq!(names, [vec!["not-listed"], vec![], vec!["not-listed"]]);
     }
 }
