@@ -148,7 +148,7 @@ impl ListeningSocket {
         &self.pids
     }
 
-    /// Returns `true` if all processes were looked through, and none has it: it is one of the kernel.
+    /// Returns `true` if all processes were read and none has it open, so the socket belongs to the kernel.
     #[must_use]
     pub fn is_of_kernel(&self) -> bool {
         self.is_of_kernel
@@ -252,7 +252,7 @@ impl Link {
         self.link.running
     }
 
-    /// Returns what ip-link(8) calls its kind, such as `bridge` or `veth`; `loopback`, or nothing for a network card.
+    /// Returns its kind as ip-link(8) names it, such as `bridge` or `veth`; `loopback`, or an empty text for a network card.
     #[must_use]
     pub fn kind(&self) -> &str {
         match self.link.kind {

@@ -190,7 +190,7 @@ fn write_rest(f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
 }
 
 impl BindTarget {
-    /// Says who can connect to a server on `port` of this target, the host being that of a snapshot.
+    /// Returns who can connect to a server on `port` of this target, the host being that of a snapshot.
     ///
     /// # Examples
     ///
@@ -210,7 +210,7 @@ impl BindTarget {
         self.reach_on_device(port, Protocol::Tcp, self.device(host), host)
     }
 
-    /// Says who can send to a UDP server on `port` of this target.
+    /// Returns who can send to a UDP server on `port` of this target.
     ///
     /// It differs from [`reach`](Self::reach) where the host has VRFs: `net.ipv4.udp_l3mdev_accept` decides for UDP.
     #[must_use]

@@ -227,7 +227,7 @@ impl<S: StdSocket> Listener<S> {
             .collect()
     }
 
-    /// Says who can connect, the host being that of a snapshot.
+    /// Returns who can connect, the host being that of a snapshot.
     ///
     /// For a socket that was handed over from another network namespace no address is listed, because the
     /// snapshot has those of this one.

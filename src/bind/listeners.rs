@@ -267,7 +267,7 @@ impl<S: StdSocket> Listeners<S> {
         self.into_iter().map(Listener::into_std).collect()
     }
 
-    /// Says who can connect to any of the sockets, the host being that of a snapshot.
+    /// Returns who can connect to any of the sockets, the host being that of a snapshot.
     ///
     /// # Examples
     ///

@@ -204,49 +204,33 @@ impl Netlink {
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> io::Result<Vec<T>> {
         for _ in 0..TRIES {
-            let mut found = Vec::new();
-            let (mut is_consistent, mut first, mut last) = (true, None, None);
-            self.request(request, |message, is_changed, datagram| {
-                is_consistent &= !is_changed;
-                match message {
-                    Message::Payload(kind, body) => {
-                        first.get_or_insert(datagram);
-                        last = Some(datagram);
-                        found.extend(read(kind, body));
-                    }
-                    Message::Refused(error) => {
-                        return ControlFlow::Break(Err(io::Error::from_raw_os_error(error)));
-                    }
-                    Message::Cut => return ControlFlow::Break(Err(too_large())),
-                    Message::Done => return ControlFlow::Break(Ok(())),
-                }
-                ControlFlow::Continue(())
-            })?;
-            if is_consistent || first == last {
+            if let (found, true) = self.first(request, usize::MAX, &read)? {
                 return Ok(found);
             }
         }
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
-    /// Requests the entries of a table in its first messages, `most` at least, and returns whether these are all.
+    /// Requests the entries in the first `most` messages of a dump, and returns whether these are all.
     pub(super) fn first<T>(
         &mut self,
         request: &[u8],
         most: usize,
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> io::Result<(Vec<T>, bool)> {
-        let (mut found, mut count, mut is_all) = (Vec::new(), 0, true);
-        self.request(request, |message, is_changed, _| {
-            // An entry that was removed during the dump may have hidden another one.
-            is_all &= !is_changed;
+        let (mut found, mut count, mut is_cut_off) = (Vec::new(), 0, false);
+        let (mut is_consistent, mut first, mut last) = (true, None, None);
+        self.request(request, |message, is_changed, datagram| {
+            is_consistent &= !is_changed;
             match message {
-                Message::Payload(..) if count >= most => {
-                    is_all = false;
+                Message::Payload(..) if count == most => {
+                    is_cut_off = true;
                     return ControlFlow::Break(Ok(()));
                 }
                 Message::Payload(kind, body) => {
                     count += 1;
+                    first.get_or_insert(datagram);
+                    last = Some(datagram);
                     found.extend(read(kind, body));
                 }
                 Message::Refused(error) => {
@@ -257,7 +241,7 @@ impl Netlink {
             }
             ControlFlow::Continue(())
         })?;
-        Ok((found, is_all))
+        Ok((found, !is_cut_off && (is_consistent || first == last)))
     }
 
     /// Requests one thing; `None` if the kernel has none. An error that the kernel responded with is
