@@ -63,21 +63,25 @@ fn refuse(exposure: Exposure, most: Exposure) -> Result<(), String> {
 }
 
 fn execute<S: StdSocket + AsFd>(run: &Run, listeners: &Listeners<S>) -> ExitCode {
-    let host = match Interfaces::system() {
-        Ok(host) => host,
-        // Without them it is unknown who can connect.
-        Err(err) if run.at_most.is_some() => return failed(err),
-        Err(_) => Interfaces::default(),
-    };
-    let exposure = listeners.exposure(&host);
-    if let Some(Err(told)) = run.at_most.map(|most| refuse(exposure, most.0)) {
-        return failed(told);
+    let host = Interfaces::system();
+    // Without the interfaces it is unknown who can connect.
+    let exposure = host.as_ref().map(|host| listeners.exposure(host));
+    let exposure = exposure.map_err(ToString::to_string);
+    if let Some(AtMost(most)) = run.at_most {
+        let allowed = exposure.clone().and_then(|exposure| refuse(exposure, most));
+        if let Err(reason) = allowed {
+            return failed(reason);
+        }
     }
+    let host = host.unwrap_or_default();
     for (listener, descriptor) in listeners.iter().zip(FIRST..) {
         let addr = addr(listener.local_addr(), &host);
         report(&format!("listening on {addr} (descriptor {descriptor})"));
     }
-    report(&format!("open to {exposure}"));
+    match exposure {
+        Ok(exposure) => report(&format!("open to {exposure}")),
+        Err(reason) => report(&format!("warning: it is unknown who can connect: {reason}")),
+    }
     if run.fd_env.is_some() && listeners.len() > 1 {
         report("warning: the variable of `--fd-env` has the first descriptor only");
     }

@@ -106,8 +106,9 @@ fn read_all(unit: Option<&str>) -> io::Result<Vec<Process>> {
 }
 
 fn read(pid: u32, unit: Option<&str>) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name is in parentheses and may have any character (proc_pid_stat(5)).
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    // The name is in parentheses and may have any character, in any encoding (proc_pid_stat(5)).
     let (head, fields) = stat.rsplit_once(')')?;
     let (_, name) = head.split_once('(')?;
     let mut fields = fields.split_ascii_whitespace();

@@ -22,7 +22,8 @@ pub(crate) fn become_user(user: &User) -> Result<(), String> {
     }
     let failed = |err| format!("cannot become `{name}`: {err}");
     let (uid, gid) = (found.uid(), found.primary_group_id());
-    let groups = get_user_groups(found.name(), gid).unwrap_or_default();
+    let groups = get_user_groups(found.name(), gid)
+        .ok_or_else(|| format!("cannot read the groups of `{name}`"))?;
     let groups: Vec<Gid> = groups
         .iter()
         .map(|group| Gid::from_raw(group.gid()))
