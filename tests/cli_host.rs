@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use bindaddr::BindOptions;
 use serde_json::Value;
 use util::command::{bindaddr, run, texts, writes};
-use util::netns::{Host, in_namespace, ip};
+use util::netns::{Host, in_namespace, ip, wait_until};
 use util::rerun;
 
 /// A process that has listeners on addresses, each of them opened by a child of it if it is behind a `+`.
@@ -175,6 +175,9 @@ fn socket_that_another_process_shares_is_in_the_way() {
             code
         };
         let pid = both.pid();
+        // A child that starts during the check may have the sockets as well.
+        let name = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+        wait_until("both run", || name() == "sleep\n");
         // With its children it has all there is.
         assert_eq!(status(&["--running", &pid, "127.0.0.1:80"]), Some(0));
         assert_eq!(

@@ -334,3 +334,25 @@ fn command_does_not_run_without_its_sockets() {
         assert_eq!(run(&["run", "127.0.0.1:80"]).2, Some(2));
     });
 }
+
+/// `AF_NETLINK`, and `EAFNOSUPPORT`.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn exposure_is_unknown_without_interfaces() {
+    let args = ["run", "0.0.0.0:0", "--", "true"];
+    let at_most = [&args[..2], &["--at-most", "shared"], &args[2..]].concat();
+    let outputs = std::thread::spawn(move || {
+        util::sandbox::refuse_family(16, 97);
+        [run(&args), run(&at_most)]
+    });
+    let [(_, stderr, code), (_, refused, refused_code)] = outputs.join().unwrap();
+    let (listening, open_to) = stderr.split_once('\n').unwrap();
+    assert!(listening.starts_with("listening on 0.0.0.0:"), "{stderr}");
+    assert_eq!(
+        open_to,
+        "warning: it is unknown who can connect: cannot read the interfaces of this host\n"
+    );
+    assert_eq!(code, Some(0));
+    assert_eq!(refused, "error: cannot read the interfaces of this host\n");
+    assert_eq!(refused_code, Some(1));
+}

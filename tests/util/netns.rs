@@ -160,8 +160,8 @@ fn wait_until_reported() {
     });
 }
 
-/// Waits for what a work queue of the kernel does, which a busy machine may keep waiting for seconds.
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+/// Waits for a change that a work queue of the kernel or another process makes, which may take seconds on a busy machine.
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
         assert!(began.elapsed() < Duration::from_secs(90), "until {what}");
