@@ -286,7 +286,7 @@ fn acceptor_is_a_stream_that_ends_when_it_is_stopped() {
 }
 
 #[test]
-fn acceptor_goes_on_after_a_lack_of_descriptors() {
+fn acceptor_recovers_from_missing_descriptors() {
     in_namespace(|| {
         runtime().block_on(async {
             let errors = Arc::new(Mutex::new(Vec::new()));

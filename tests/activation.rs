@@ -56,9 +56,9 @@ fn listener(addr: &str) -> (OwnedFd, SocketAddr) {
 }
 
 #[test]
-fn a_listener_that_fits_is_taken() {
+fn activation_takes_matching_listener() {
     let (socket, addr) = listener("127.0.0.1:0");
-    let test = "a_listener_that_fits_is_taken";
+    let test = "activation_takes_matching_listener";
     handed_over(test, vec![socket], addr, |addr| {
         let activation = Activation::from_env().unwrap();
         assert_eq!(activation.unused().collect::<Vec<_>>(), [addr]);
@@ -87,9 +87,9 @@ fn a_listener_that_fits_is_taken() {
 }
 
 #[test]
-fn one_is_left_where_a_list_fails() {
+fn failed_list_leaves_inherited_sockets() {
     let (socket, addr) = listener("127.0.0.1:0");
-    let test = "one_is_left_where_a_list_fails";
+    let test = "failed_list_leaves_inherited_sockets";
     handed_over(test, vec![socket], addr, |addr| {
         let options = BindOptions::new().activation(Activation::from_env().unwrap());
         // TEST-NET-2, which no host has.
@@ -113,12 +113,12 @@ fn one_is_left_where_a_list_fails() {
 }
 
 #[test]
-fn a_socket_of_another_kind_is_not_taken() {
+fn activation_rejects_other_socket_types() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
     let addr = client.local_addr().unwrap();
     let udp = UdpSocket::bind(addr).unwrap();
-    let test = "a_socket_of_another_kind_is_not_taken";
+    let test = "activation_rejects_other_socket_types";
     handed_over(test, vec![client.into(), udp.into()], addr, |addr| {
         let activation = Activation::from_env().unwrap();
         assert_eq!(activation.unused().collect::<Vec<_>>(), [addr, addr]);
@@ -136,13 +136,13 @@ fn a_socket_of_another_kind_is_not_taken() {
 }
 
 #[test]
-fn a_wildcard_that_takes_ipv4_fits_none_that_does_not() {
+fn dual_stack_wildcard_requires_dual_stack_socket() {
     let both = BindOptions::new().bind("[::]:0").unwrap();
     let only = BindOptions::new().only_v6(true).bind("[::]:0").unwrap();
     let [both, only] = [both, only].map(|one| one.into_iter().next().unwrap());
     let addr = only.local_addr();
     let sockets = [both, only].map(|one| OwnedFd::from(one.into_std()));
-    let test = "a_wildcard_that_takes_ipv4_fits_none_that_does_not";
+    let test = "dual_stack_wildcard_requires_dual_stack_socket";
     handed_over(test, sockets.into(), addr, |only| {
         let activation = Activation::from_env().unwrap();
         let both = activation.unused().next().unwrap();
@@ -156,10 +156,10 @@ fn a_wildcard_that_takes_ipv4_fits_none_that_does_not() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_link_local_address_fits_in_its_zone() {
+fn link_local_socket_matches_its_zone() {
     use util::netns::{in_namespace, ip, set};
 
-    const TEST: &str = "a_link_local_address_fits_in_its_zone";
+    const TEST: &str = "link_local_socket_matches_its_zone";
     let role = rerun::role().unwrap_or_default();
     let Some((setting, addr)) = role.split_once(' ') else {
         return in_namespace(|| {
@@ -693,7 +693,7 @@ fn handed_over_socket_of_another_device_is_named() {
 }
 
 #[test]
-fn flexible_port_is_that_of_the_handed_over_socket() {
+fn flexible_port_uses_inherited_port() {
     let (socket, addr) = listener("127.0.0.1:0");
     let port = addr.port();
     for setting in [
@@ -714,7 +714,7 @@ fn flexible_port_is_that_of_the_handed_over_socket() {
 
 /// A range gives the port up that only some of its addresses can have.
 #[test]
-fn flexible_port_is_given_up_where_another_address_lacks_it() {
+fn flexible_port_needs_all_addresses() {
     let (socket, addr) = listener("127.0.0.1:0");
     let port = addr.port();
     let _taken = TcpListener::bind(("127.0.0.2", port)).unwrap();
@@ -749,7 +749,7 @@ fn failed_list_leaves_sockets_unused() {
 
 /// A socket on one address accepts the same clients whatever `IPV6_V6ONLY` is; systemd leaves it off.
 #[test]
-fn ipv6_address_fits_whatever_its_option_says() {
+fn specific_ipv6_socket_ignores_v6only() {
     for only_v6 in [false, true] {
         let socket = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
         let socket = socket.unwrap();
@@ -786,7 +786,7 @@ fn update_takes_handed_over_sockets() {
 }
 
 #[test]
-fn all_that_was_handed_over_can_replace_the_settings() {
+fn inherited_sockets_can_replace_settings() {
     let (tcp, addr) = listener("127.0.0.1:0");
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
     let udp_addr = udp.local_addr().unwrap();
@@ -811,8 +811,8 @@ fn all_that_was_handed_over_can_replace_the_settings() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn fifos_and_files_are_taken_in_order() {
-    const TEST: &str = "fifos_and_files_are_taken_in_order";
+fn activation_takes_fifos_and_files_in_order() {
+    const TEST: &str = "activation_takes_fifos_and_files_in_order";
     if rerun::role().is_some() {
         let activation = Activation::from_env().unwrap();
         let taken = activation.take_rest().unwrap();
@@ -903,7 +903,7 @@ fn wildcard_takes_ipv4_socket_on_a_host_without_ipv6() {
 }
 
 #[test]
-fn order_of_a_list_does_not_decide_what_is_taken() {
+fn matching_ignores_list_order() {
     for (setting, allowed) in [
         ("*:PORT, *:0", false),
         ("*:0, *:PORT", false),
@@ -967,7 +967,7 @@ fn allowed_dual_stack_socket_serves_flexible_ports() {
 }
 
 #[test]
-fn served_socket_is_taken_for_its_own_setting_only() {
+fn served_socket_matches_only_its_setting() {
     let (socket, addr) = listener("127.0.0.1:0");
     let port = addr.port();
     let options = BindOptions::new().activation(activation_of(vec![socket]));
@@ -1018,7 +1018,7 @@ fn duplicates_of_a_served_address_are_kept() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn exact_socket_is_taken_before_a_wider_one() {
+fn exact_socket_precedes_wider_one() {
     use socket2::{Domain, Socket, Type};
 
     let sharing = |addr: SocketAddr| {
@@ -1040,7 +1040,7 @@ fn exact_socket_is_taken_before_a_wider_one() {
 
 /// `O_NONBLOCK` is that of every process that has the socket, as of one that goes on until this one is ready.
 #[test]
-fn taking_leaves_the_socket_non_blocking_for_others() {
+fn take_keeps_shared_socket_non_blocking() {
     let (socket, addr) = listener("127.0.0.1:0");
     let other = TcpListener::from(socket.try_clone().unwrap());
     let blocks = || match other.accept() {
@@ -1072,8 +1072,8 @@ fn taking_leaves_the_socket_non_blocking_for_others() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn reopened_file_keeps_how_it_is_written() {
-    const TEST: &str = "reopened_file_keeps_how_it_is_written";
+fn reopened_file_keeps_append_mode() {
+    const TEST: &str = "reopened_file_keeps_append_mode";
     if rerun::role().is_some() {
         let activation = Activation::from_env().unwrap();
         let file = activation.take_rest().unwrap().remove(0);
@@ -1091,8 +1091,8 @@ fn reopened_file_keeps_how_it_is_written() {
 /// As after `User=` of systemd.
 #[cfg(target_os = "linux")]
 #[test]
-fn file_that_cannot_be_reopened_is_an_error_once() {
-    const TEST: &str = "file_that_cannot_be_reopened_is_an_error_once";
+fn unopenable_file_is_reported_once() {
+    const TEST: &str = "unopenable_file_is_reported_once";
     if rerun::role().is_some() {
         let activation = Activation::from_env().unwrap();
         let error = activation.take_rest().unwrap_err();
@@ -1150,7 +1150,7 @@ fn file_that_cannot_be_reopened_is_an_error_once() {
 }
 
 #[test]
-fn handed_over_socket_blocks_whatever_it_becomes() {
+fn handed_over_std_socket_is_blocking() {
     let is_blocking = |socket: OwnedFd| !socket2::Socket::from(socket).nonblocking().unwrap();
     let (socket, addr) = listener("127.0.0.1:0");
     let options = BindOptions::new().activation(activation_of(vec![socket]));
@@ -1167,7 +1167,7 @@ fn handed_over_socket_blocks_whatever_it_becomes() {
 
 /// `O_NONBLOCK` is one for both, and a runtime may rely on it by then.
 #[test]
-fn second_taking_leaves_the_choice_of_the_first() {
+fn second_take_keeps_blocking_mode() {
     let (socket, addr) = listener("127.0.0.1:0");
     let options = BindOptions::new().activation(activation_of(vec![socket]));
     let first = |listeners: Listeners| listeners.into_iter().next().unwrap();

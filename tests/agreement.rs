@@ -394,7 +394,7 @@ fn check_agrees_with_bind() {
 }
 
 #[test]
-fn check_disturbs_no_server() {
+fn check_leaves_running_server_undisturbed() {
     in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
         let server = sharing.bind_udp("127.0.0.1:7000").unwrap();

@@ -6,7 +6,7 @@ use bindaddr::target::Class;
 use bindaddr::{BindTarget, Interfaces, ListenAddr};
 
 #[test]
-fn literals_are_read_without_allocating() {
+fn literal_parses_without_allocation() {
     for text in [
         "127.0.0.1:8080",
         "[2001:db8::1]:8080",
@@ -26,7 +26,7 @@ fn literals_are_read_without_allocating() {
 }
 
 #[test]
-fn one_address_is_classified_without_allocating() {
+fn literal_classifies_without_allocation() {
     let eth0 = Interface::new("eth0", 2).with_addr([192, 0, 2, 7].into(), 24);
     let host: Interfaces = [eth0].into_iter().collect();
     for ip in [[0, 0, 0, 0], [127, 0, 0, 1], [192, 0, 2, 7], [192, 0, 2, 8]] {
@@ -42,7 +42,7 @@ fn one_address_is_classified_without_allocating() {
 // On Windows std starts Winsock, and takes more.
 #[cfg(unix)]
 #[test]
-fn one_address_is_bound_with_the_vector_that_is_given() {
+fn literal_bind_allocates_only_its_vector() {
     use bindaddr::bind;
 
     let addr: std::net::SocketAddr = ([127, 0, 0, 1], 0).into();
@@ -53,7 +53,7 @@ fn one_address_is_bound_with_the_vector_that_is_given() {
 }
 
 #[test]
-fn garbage_takes_no_more_than_is_told_of_it() {
+fn parse_error_allocates_only_its_text() {
     for garbage in [
         "x:y:".repeat(25_000),
         "[".repeat(100_000),

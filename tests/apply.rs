@@ -290,7 +290,7 @@ fn sockets_of<S: StdSocket>(
 }
 
 #[test]
-fn apply_ends_as_a_new_bind() {
+fn apply_agrees_with_new_bind() {
     in_namespace(|| {
         device();
         let lists = std::env::var("BINDADDR_APPLY_LISTS");
@@ -853,7 +853,7 @@ fn apply_leaks_no_descriptor() {
 }
 
 #[test]
-fn best_effort_settles() {
+fn best_effort_converges() {
     in_namespace(|| {
         device();
         let _other = TcpListener::bind("127.0.0.1:8000").unwrap();

@@ -88,7 +88,7 @@ fn taken_udp_port_is_in_use() {
 }
 
 #[test]
-fn whatever_stands_for_a_setting_is_bound() {
+fn bind_accepts_each_kind_of_setting() {
     let addr: ListenAddr = "127.0.0.1:0".parse().unwrap();
     let socket_addr: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let target = BindTarget::parse("127.0.0.1").unwrap();
@@ -113,7 +113,7 @@ fn whatever_stands_for_a_setting_is_bound() {
 }
 
 #[test]
-fn a_target_keeps_its_words() {
+fn bind_target_keeps_text() {
     let host: Interfaces =
         [bindaddr::interfaces::Interface::new("eth0", 77)
             .with_addr("fe80::1".parse().unwrap(), 64)]
@@ -146,7 +146,7 @@ fn a_target_keeps_its_words() {
 }
 
 #[test]
-fn localhost_is_both_loopbacks_on_one_port() {
+fn localhost_binds_both_loopbacks_on_one_port() {
     fn check<S>(listeners: &Listeners<S>) {
         let addrs: Vec<SocketAddr> = listeners.iter().map(Listener::local_addr).collect();
         let port = addrs[0].port();
@@ -168,7 +168,7 @@ fn localhost_is_both_loopbacks_on_one_port() {
 }
 
 #[test]
-fn all_are_opened_or_none_is() {
+fn bind_opens_all_or_none() {
     let port = {
         let both = bind("localhost:0").unwrap();
         both.as_slice()[0].local_addr().port()
@@ -203,7 +203,7 @@ fn all_are_opened_or_none_is() {
 }
 
 #[test]
-fn a_range_takes_its_first_free_port() {
+fn range_binds_first_free_port() {
     // Three ports in a row that were free a moment ago.
     let (first, held) = loop {
         let held = bound();
@@ -235,7 +235,7 @@ fn a_range_takes_its_first_free_port() {
 }
 
 #[test]
-fn what_no_client_reaches_is_refused_for_tcp() {
+fn tcp_bind_rejects_unreachable_addresses() {
     for (text, sentence) in [
         (
             "224.0.0.1:0",
@@ -272,7 +272,7 @@ fn what_no_client_reaches_is_refused_for_tcp() {
 }
 
 #[test]
-fn a_text_that_is_none_is_a_parse_error() {
+fn invalid_text_is_a_parse_error() {
     let err = bind("127.0.0.1").unwrap_err();
     assert_eq!(
         err.to_string(),
@@ -287,7 +287,7 @@ fn a_text_that_is_none_is_a_parse_error() {
 }
 
 #[test]
-fn a_name_that_no_interface_has_is_a_resolve_error() {
+fn unknown_interface_is_a_resolve_error() {
     let err = bind("no-such-name:80").unwrap_err();
     let sentence = "cannot listen on no-such-name:80: no interface with an address is called `no-such-name`; there ";
     assert!(err.to_string().starts_with(sentence), "{err}");
@@ -299,7 +299,7 @@ fn a_name_that_no_interface_has_is_a_resolve_error() {
 // Elsewhere there is no such option at all.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_device_that_can_be_no_interface_is_refused() {
+fn invalid_device_name_is_rejected() {
     // The kernel would take `lo`, or the first fifteen bytes.
     for (name, shown) in [
         ("", ""),
@@ -323,7 +323,7 @@ fn a_device_that_can_be_no_interface_is_refused() {
 }
 
 #[test]
-fn an_option_is_set_or_refused() {
+fn options_are_set_or_rejected() {
     let options: [(&str, BindOptions); 3] = [
         ("reuse_port", BindOptions::new().reuse_port(true)),
         ("freebind", BindOptions::new().freebind(true)),
@@ -348,7 +348,7 @@ fn an_option_is_set_or_refused() {
 
 #[cfg(unix)]
 #[test]
-fn a_shared_port_is_shared_by_those_who_ask_for_it() {
+fn reuse_port_shares_port_on_request() {
     let sharing = BindOptions::new().reuse_port(true);
     let first = one(sharing.bind("127.0.0.1:0").unwrap());
     one(sharing.bind(first.local_addr()).unwrap());
@@ -359,7 +359,7 @@ fn a_shared_port_is_shared_by_those_who_ask_for_it() {
 }
 
 #[test]
-fn a_blocking_listener_can_be_made_non_blocking() {
+fn listener_becomes_non_blocking() {
     let idle = |listener: TcpListener| listener.accept().unwrap_err().kind();
     assert_eq!(
         idle(bound().into_std_nonblocking().unwrap()),
@@ -387,7 +387,7 @@ fn a_blocking_listener_can_be_made_non_blocking() {
 
 #[cfg(unix)]
 #[test]
-fn a_listener_lends_its_descriptor() {
+fn listener_implements_as_fd() {
     use std::os::fd::{AsFd, AsRawFd};
 
     let listener = bound();
@@ -398,7 +398,7 @@ fn a_listener_lends_its_descriptor() {
 }
 
 #[test]
-fn errors_go_where_errors_go() {
+fn bind_error_converts_to_io_error() {
     fn check<E: Error + Send + Sync + 'static>() {}
     fn shared<T: Send + Sync + std::fmt::Debug>() {}
 

@@ -29,7 +29,7 @@ fn problems(check: &Check, n: usize) -> Vec<String> {
 }
 
 #[test]
-fn what_binds_has_no_problem() {
+fn check_accepts_what_binds() {
     alone(|| {
         let port = free_port();
         for text in [
@@ -57,7 +57,7 @@ fn what_binds_has_no_problem() {
 }
 
 #[test]
-fn every_setting_has_its_problems() {
+fn check_reports_problems_per_setting() {
     let check = check([
         "127.0.0.1",
         "127.0.0.1:0",
@@ -81,7 +81,7 @@ fn every_setting_has_its_problems() {
 }
 
 #[test]
-fn settings_that_exclude_each_other_are_told_by_both() {
+fn check_reports_conflict_at_both_settings() {
     alone(|| {
         let port = free_port();
         let texts = [
@@ -154,7 +154,7 @@ fn settings_that_exclude_each_other_are_told_by_both() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_running_server_is_named_and_not_disturbed() {
+fn check_names_and_keeps_running_server() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = server.local_addr().unwrap();
     let port = addr.port();
@@ -190,7 +190,7 @@ fn a_running_server_is_named_and_not_disturbed() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_range_has_the_port_that_would_be_taken() {
+fn check_reports_port_of_range() {
     in_namespace(|| {
         let held: Vec<_> = (4000..4003)
             .map(|port| bind(format!("127.0.0.1:{port}")).unwrap())
@@ -270,7 +270,7 @@ fn a_range_has_the_port_that_would_be_taken() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_port_is_shared_with_nobody_by_accident() {
+fn check_reports_accidental_port_sharing() {
     in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40001");
         let sharing = BindOptions::new().reuse_port(true);
@@ -291,7 +291,7 @@ fn a_port_is_shared_with_nobody_by_accident() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_page_of_a_configuration() {
+fn check_formats_a_whole_configuration() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 up");
@@ -328,7 +328,7 @@ fn the_page_of_a_configuration() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_may_be_absent_is_no_problem() {
+fn check_skips_absent_optional_entries() {
     in_namespace(|| {
         set("net/ipv6/conf/all/disable_ipv6", "1");
         let found = check(["localhost:80", "[::1]:80", "*:8080"]);
@@ -353,7 +353,7 @@ fn what_may_be_absent_is_no_problem() {
 }
 
 #[test]
-fn what_leaves_nothing_to_listen_on_is_a_problem() {
+fn check_reports_empty_plan() {
     let found = check(["-198.51.100.1:80", "-[2001:db8::1]:80"]);
     assert!(!found.is_ok());
     for n in [0, 1] {
@@ -369,7 +369,7 @@ fn what_leaves_nothing_to_listen_on_is_a_problem() {
 }
 
 #[test]
-fn what_is_absent_takes_no_port_from_a_range() {
+fn absent_entry_reserves_no_range_port() {
     alone(|| {
         let settings = [
             "-198.51.100.1:5000-5001",
@@ -400,7 +400,7 @@ fn what_is_absent_takes_no_port_from_a_range() {
 }
 
 #[test]
-fn an_option_that_is_no_option_is_a_problem() {
+fn check_reports_invalid_options() {
     if cfg!(target_os = "linux") {
         let check = BindOptions::new()
             .device("l/o")

@@ -67,7 +67,7 @@ eth0:80
 }
 
 #[test]
-fn a_mistake_is_marked() {
+fn parse_error_is_underlined() {
     writes(
         &["explain", "::1:80", "eth0:80a", "--", "-localhost:80a"],
         "\
@@ -93,7 +93,7 @@ eth0:80a
 }
 
 #[test]
-fn check_finds_what_does_not_fit_together() {
+fn check_reports_conflicting_entries() {
     in_namespace(|| {
         office();
         let held = bindaddr::bind("0.0.0.0:9000").expect("it is free");
@@ -145,7 +145,7 @@ fn check_finds_what_does_not_fit_together() {
 }
 
 #[test]
-fn a_list_does_not_widen_by_being_taken_apart() {
+fn list_entries_keep_their_exposure() {
     let told = "problem invalid listen address \"443\": ambiguous: a port alone means every \
                 address, or belongs to the entry before it; write `127.0.0.1:443` for that address \
                 or `*:443` for every address";
@@ -414,7 +414,7 @@ fn wait() {
 }
 
 #[test]
-fn colours_are_for_terminals() {
+fn colours_are_off_without_terminal() {
     // What is not a terminal has none, and says so even where colours are forced only when they are.
     let coloured = |name: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bindaddr"));
@@ -434,7 +434,7 @@ fn colours_are_for_terminals() {
 /// On a terminal there are colours, unless `NO_COLOR` says otherwise.
 #[test]
 #[cfg(target_os = "linux")]
-fn colours_are_on_a_terminal_unless_they_are_not_wanted() {
+fn colours_follow_no_color_on_terminal() {
     let coloured = |no_color: Option<&str>| {
         let mut command = Command::new("script");
         let exe = env!("CARGO_BIN_EXE_bindaddr");
@@ -468,7 +468,7 @@ fn colours_are_on_a_terminal_unless_they_are_not_wanted() {
 }
 
 #[test]
-fn a_mistake_in_the_arguments_is_one_sentence() {
+fn usage_error_is_one_sentence() {
     let told = |args: &[&str]| {
         let (stdout, stderr, code) = run(args);
         assert_eq!((stdout.as_str(), code), ("", Some(2)));
@@ -510,7 +510,7 @@ fn a_mistake_in_the_arguments_is_one_sentence() {
 
 /// A search finds a whole sentence, unless a width is wanted.
 #[test]
-fn lines_are_wrapped_where_a_width_is_known() {
+fn lines_wrap_at_known_width() {
     let lines = |columns: Option<&str>| {
         let mut command = util::command::bindaddr(&["explain", "::1:80"]);
         match columns {
@@ -527,7 +527,7 @@ fn lines_are_wrapped_where_a_width_is_known() {
 }
 
 #[test]
-fn completions_and_manual_pages_are_written() {
+fn completions_and_man_pages_are_generated() {
     in_namespace(|| {
         ip("link add name eth7 type veth peer name far0");
         ip("link set eth7 up");

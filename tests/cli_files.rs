@@ -50,8 +50,8 @@ impl Files {
 }
 
 #[test]
-fn each_format_has_places() {
-    let files = Files::new("each_format_has_places");
+fn each_format_reports_positions() {
+    let files = Files::new("each_format_reports_positions");
     files.write(
         "server.toml",
         "title = 'x'\n[[server]]\nlisten = ['127.0.0.1:0',\n  0x0]\n[http]\nlisten = \"localhost:0, [::1]:0\"\n",
@@ -145,9 +145,9 @@ fn found(files: &Files, args: &[&str], status: i32) -> Vec<String> {
 }
 
 #[test]
-fn sockets_of_a_unit_are_read() {
+fn socket_units_are_read() {
     in_namespace(|| {
-        let files = Files::new("sockets_of_a_unit_are_read");
+        let files = Files::new("socket_units_are_read");
         files.write(
             "server.socket",
             "\u{feff}[Unit]\nListenStream=1\n[Socket]\nListenStream=127.0.0.1:1\nListenDatagram=\nListenStream=80\n\
@@ -236,9 +236,9 @@ fn sockets_of_a_unit_are_read() {
 }
 
 #[test]
-fn listen_directives_of_nginx_are_read() {
+fn nginx_listen_directives_are_read() {
     in_namespace(|| {
-        let files = Files::new("listen_directives_of_nginx_are_read");
+        let files = Files::new("nginx_listen_directives_are_read");
         files.write(
             "nginx.conf",
             "http {\n  include mime.types; include conf.d/*.conf; include sites/default; # others\n  server { listen 80 \
@@ -314,8 +314,8 @@ fn listen_directives_of_nginx_are_read() {
 
 /// Keys that anchors, aliases and merges bring.
 #[test]
-fn yaml_is_read_as_a_server_reads_it() {
-    let files = Files::new("yaml_is_read_as_a_server_reads_it");
+fn yaml_is_read_as_servers_do() {
+    let files = Files::new("yaml_is_read_as_servers_do");
     files.write(
         "server.yaml",
         "names: &k listen\n? &z 127.0.0.1:0\n: x\nhttp:\n  *k : '[::1]:0'\n  x: 1\nbase: &b\n  listen: localhost:0\n  port: 0x1F\n\
@@ -360,8 +360,8 @@ fn yaml_is_read_as_a_server_reads_it() {
 }
 
 #[test]
-fn lines_of_ini_are_read_as_programs_read_them() {
-    let files = Files::new("lines_of_ini_are_read_as_programs_read_them");
+fn ini_lines_are_read_as_programs_do() {
+    let files = Files::new("ini_lines_are_read_as_programs_do");
     files.write(
         "server.ini",
         "\u{feff}listen=127.0.0.1:0\r\n[admin] ; comment\r\nlisten: 127.0.0.2:0 # mode=public\r\n    127.0.0.3:0\r\nlisten[] = \
@@ -396,8 +396,8 @@ fn lines_of_ini_are_read_as_programs_read_them() {
 
 /// Values that were once left out without a warning.
 #[test]
-fn nothing_is_left_out_silently() {
-    let files = Files::new("nothing_is_left_out_silently");
+fn skipped_values_are_reported() {
+    let files = Files::new("skipped_values_are_reported");
     let of = |name: &str, content: &str, key: &str, status: i32| {
         files.write(name, content);
         found(&files, &["--key", key, name], status)
@@ -476,8 +476,8 @@ fn nothing_is_left_out_silently() {
 
 /// The same for the files of systemd and nginx.
 #[test]
-fn nothing_of_units_and_nginx_is_left_out_silently() {
-    let files = Files::new("nothing_of_units_and_nginx_is_left_out_silently");
+fn skipped_directives_are_reported() {
+    let files = Files::new("skipped_directives_are_reported");
     let of = |name: &str, content: &str, status: i32| {
         files.write(name, content);
         found(&files, &[name], status)
@@ -525,8 +525,8 @@ fn nothing_of_units_and_nginx_is_left_out_silently() {
 
 /// The port of a host is in its table, or in one around it.
 #[test]
-fn port_is_that_of_the_same_table() {
-    let files = Files::new("port_is_that_of_the_same_table");
+fn port_key_belongs_to_same_table() {
+    let files = Files::new("port_key_belongs_to_same_table");
     let of = |content: &str, status: i32| {
         files.write("server.yaml", content);
         let args = ["--key", "host", "--port-key", "port", "server.yaml"];
@@ -574,8 +574,8 @@ fn port_is_that_of_the_same_table() {
 }
 
 #[test]
-fn hosts_and_ports_may_have_keys_of_their_own() {
-    let files = Files::new("hosts_and_ports_may_have_keys_of_their_own");
+fn hosts_and_ports_can_have_separate_keys() {
+    let files = Files::new("hosts_and_ports_can_have_separate_keys");
     files.write(
         "server.toml",
         "[http]\nhost = '::1'\nport = 0\n[[admin]]\nhost = ['127.0.0.1', '::1']\nport = '0'\n[[admin]]\nhost = '10.0.0.1:80'\n\

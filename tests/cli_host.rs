@@ -82,7 +82,7 @@ fn json(args: &[&str]) -> Value {
 }
 
 #[test]
-fn running_server_is_not_in_the_way() {
+fn running_server_does_not_conflict() {
     in_namespace(|| {
         ip("addr add 10.0.0.1/32 dev lo");
         let server = Server::start(&[], &["127.0.0.1:80", "+127.0.0.1:81", "0.0.0.0:82"]);
@@ -126,7 +126,7 @@ fn running_server_is_not_in_the_way() {
 }
 
 #[test]
-fn connections_of_others_are_in_the_way_of_a_restart() {
+fn foreign_connections_conflict_with_restart() {
     in_namespace(|| {
         let server = Server::start(&[], &["127.0.0.1:80"]);
         let to = TcpListener::bind("127.0.0.1:5000").unwrap();
@@ -149,7 +149,7 @@ fn connections_of_others_are_in_the_way_of_a_restart() {
 
 /// A process that is not a child of the server any more has its socket as well, and keeps it.
 #[test]
-fn socket_that_another_process_shares_is_in_the_way() {
+fn socket_shared_with_another_process_conflicts() {
     in_namespace(|| {
         let held = TcpListener::bind("127.0.0.1:80").unwrap();
         let alone = TcpListener::bind("127.0.0.1:81").unwrap();
@@ -209,7 +209,7 @@ fn socket_that_another_process_shares_is_in_the_way() {
 }
 
 #[test]
-fn udp_sockets_of_a_running_server_are_not_in_the_way() {
+fn running_server_udp_sockets_do_not_conflict() {
     in_namespace(|| {
         let _held = UdpSocket::bind("127.0.0.1:53").unwrap();
         let pid = std::process::id().to_string();
@@ -222,7 +222,7 @@ fn udp_sockets_of_a_running_server_are_not_in_the_way() {
 }
 
 #[test]
-fn server_that_cannot_be_found_is_an_error() {
+fn unknown_server_is_an_error() {
     let told = |name: &str| {
         let (stdout, stderr, code) = run(&["check", "--running", name, "127.0.0.1:0"]);
         assert_eq!((&*stdout, code), ("", Some(2)));
@@ -237,8 +237,8 @@ fn server_that_cannot_be_found_is_an_error() {
 
 /// Only root sees what another user's process has open.
 #[test]
-fn server_that_cannot_be_read_is_an_error() {
-    const TEST: &str = "server_that_cannot_be_read_is_an_error";
+fn unreadable_server_is_an_error() {
+    const TEST: &str = "unreadable_server_is_an_error";
     in_namespace(|| {
         let mut can = Command::new("setpriv");
         let can = can
@@ -266,7 +266,7 @@ fn server_that_cannot_be_read_is_an_error() {
 }
 
 #[test]
-fn listening_sockets_are_listed_with_who_can_connect() {
+fn listeners_are_listed_with_exposure() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         for link in ["eth0", "far0"] {
@@ -346,8 +346,8 @@ fn listening_sockets_are_listed_with_who_can_connect() {
 }
 
 #[test]
-fn listening_sockets_of_another_namespace_are_listed() {
-    const TEST: &str = "listening_sockets_of_another_namespace_are_listed";
+fn listeners_of_another_namespace_are_listed() {
+    const TEST: &str = "listeners_of_another_namespace_are_listed";
     in_namespace(|| {
         let other = Host::start(TEST);
         let _here = TcpListener::bind("127.0.0.1:81").unwrap();
@@ -377,8 +377,8 @@ fn listening_sockets_of_another_namespace_are_listed() {
 }
 
 #[test]
-fn socket_is_bound_as_another_user() {
-    const TEST: &str = "socket_is_bound_as_another_user";
+fn check_binds_as_another_user() {
+    const TEST: &str = "check_binds_as_another_user";
     in_namespace(|| {
         let (_, stderr, code) = run(&["explain", "--user", "nobody", "0.0.0.0:80"]);
         if code == Some(2) {
@@ -411,7 +411,7 @@ fn socket_is_bound_as_another_user() {
 }
 
 #[test]
-fn changes_are_printed_as_they_happen() {
+fn watch_prints_changes() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         for link in ["eth0", "far0"] {
@@ -462,7 +462,7 @@ fn changes_are_printed_as_they_happen() {
 
 /// An address that duplicates are looked for of cannot be bound yet.
 #[test]
-fn tentative_address_is_a_problem_until_it_is_usable() {
+fn check_reports_tentative_address() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         util::netns::set("net/ipv6/conf/eth0/accept_dad", "1");
@@ -489,7 +489,7 @@ fn tentative_address_is_a_problem_until_it_is_usable() {
 }
 
 #[test]
-fn port_in_use_is_waited_for() {
+fn wait_ends_when_port_is_free() {
     in_namespace(|| {
         let held = TcpListener::bind("127.0.0.1:80").unwrap();
         let args = ["wait", "127.0.0.1:80", "--timeout", "0.2"];

@@ -113,8 +113,8 @@ fn words(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn session_is_as_the_page_shows_it() {
-    const TEST: &str = "session_is_as_the_page_shows_it";
+fn sessions_match_the_page() {
+    const TEST: &str = "sessions_match_the_page";
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("link set eth0 addrgenmode none");

@@ -174,21 +174,21 @@ fn every_pair(kind: Type) {
 }
 
 #[test]
-fn tcp_sockets_exclude_each_other_as_the_kernel_has_it() {
+fn tcp_conflicts_agree_with_the_kernel() {
     in_namespace(|| {
         every_pair(Type::STREAM);
     });
 }
 
 #[test]
-fn udp_sockets_exclude_each_other_as_the_kernel_has_it() {
+fn udp_conflicts_agree_with_the_kernel() {
     in_namespace(|| {
         every_pair(Type::DGRAM);
     });
 }
 
 #[test]
-fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
+fn list_conflicts_agree_with_the_kernel() {
     in_namespace(|| {
         host();
         for kind in [Type::STREAM, Type::DGRAM] {
@@ -236,7 +236,7 @@ fn entries_of_a_list_exclude_each_other_as_the_kernel_has_it() {
 }
 
 #[test]
-fn a_plan_opens_what_the_kernel_opens_and_drops_nothing() {
+fn plan_opens_what_the_kernel_opens() {
     in_namespace(|| {
         host();
         let entry = (0..WANTED.len(), 0..3u16, any::<bool>());

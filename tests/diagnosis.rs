@@ -192,7 +192,7 @@ fn without_reuse(addr: &str) -> Socket {
 }
 
 #[test]
-fn not_on_this_host() {
+fn foreign_address_is_not_on_this_host() {
     in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
@@ -244,7 +244,7 @@ fn not_on_this_host() {
 }
 
 #[test]
-fn gone() {
+fn removed_address_is_reported() {
     in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
@@ -264,7 +264,7 @@ fn gone() {
 }
 
 #[test]
-fn routed_not_assigned() {
+fn routed_address_is_not_assigned() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -298,7 +298,7 @@ fn routed_not_assigned() {
 }
 
 #[test]
-fn zone_required_unknown_or_of_another_interface() {
+fn zone_errors_are_distinguished() {
     in_namespace(|| {
         cable();
         ip("addr add fe80::78/64 dev far0");
@@ -385,7 +385,7 @@ fn duplicate() {
 }
 
 #[test]
-fn interface_down_and_no_carrier() {
+fn down_interface_and_missing_carrier_are_reported() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         ip("link add name eth0 type veth peer name far0");
@@ -422,7 +422,7 @@ fn interface_down_and_no_carrier() {
 }
 
 #[test]
-fn local_route_missing() {
+fn missing_local_route_is_reported() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -456,7 +456,7 @@ fn local_route_missing() {
 }
 
 #[test]
-fn ipv6_switched_off() {
+fn disabled_ipv6_is_reported() {
     in_namespace(|| {
         set("net/ipv6/conf/lo/disable_ipv6", "1");
         let err = row("::1 where IPv6 is switched off on `lo`", "[::1]:80");
@@ -531,7 +531,7 @@ fn ipv6_switched_off() {
 }
 
 #[test]
-fn ipv6_kept_by_a_sandbox() {
+fn sandbox_without_ipv6_is_reported() {
     in_namespace(|| {
         sandbox::refuse_family(10, 97);
         let err = row("an IPv6 socket in a sandbox without IPv6", "[::1]:80");
@@ -576,7 +576,7 @@ fn policy_denied_ipv6_counts_as_missing_family() {
 }
 
 #[test]
-fn no_loopback() {
+fn missing_loopback_is_reported() {
     in_namespace(|| {
         ip("addr del 127.0.0.1/8 dev lo");
         row(
@@ -607,7 +607,7 @@ fn no_loopback() {
 }
 
 #[test]
-fn in_use_by_this_process() {
+fn own_socket_is_named() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -702,8 +702,8 @@ fn in_use_by_this_process() {
 }
 
 #[test]
-fn in_use_by_a_process_of_another_numbering() {
-    const TEST: &str = "in_use_by_a_process_of_another_numbering";
+fn holder_in_another_pid_namespace_is_reported() {
+    const TEST: &str = "holder_in_another_pid_namespace_is_reported";
     if rerun::role().as_deref() == Some("inside") {
         // This process has a number of its own, and /proc has those of the outer namespace.
         let err = bind("127.0.0.1:80").unwrap_err();
@@ -722,7 +722,7 @@ fn in_use_by_a_process_of_another_numbering() {
 }
 
 #[test]
-fn in_use_for_udp() {
+fn udp_holder_is_named() {
     in_namespace(|| {
         let held = bind_udp("0.0.0.0:53").unwrap();
         assert_eq!(
@@ -761,8 +761,8 @@ fn server_of_another_user(user: &str) -> Option<Child> {
 const WITHOUT_CAPABILITIES: [&str; 4] = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--"];
 
 #[test]
-fn in_use_by_another_user() {
-    const TEST: &str = "in_use_by_another_user";
+fn holder_of_another_user_is_reported() {
+    const TEST: &str = "holder_of_another_user_is_reported";
     if rerun::role().as_deref() == Some("unprivileged") {
         // Every user can read the user, and only root and that user the process.
         let err = row(
@@ -806,8 +806,8 @@ fn in_use_by_another_user() {
 }
 
 #[test]
-fn in_use_by_a_daemon_that_dropped_its_privileges() {
-    const TEST: &str = "in_use_by_a_daemon_that_dropped_its_privileges";
+fn holder_with_dropped_privileges_is_named() {
+    const TEST: &str = "holder_with_dropped_privileges_is_named";
     in_namespace(|| {
         let script = "use IO::Socket::INET; use POSIX; \
             my $s = IO::Socket::INET->new(LocalAddr => '127.0.0.1', LocalPort => 80, Listen => 1, ReuseAddr => 1) or die; \
@@ -883,7 +883,7 @@ fn kernel_socket_has_no_ss_hint() {
 }
 
 #[test]
-fn in_use_by_a_socket_that_never_listened() {
+fn bound_socket_without_listen_is_in_use() {
     in_namespace(|| {
         let held = without_reuse("127.0.0.1:80");
         if features::lists_bound_sockets() {
@@ -916,7 +916,7 @@ fn in_use_by_a_socket_that_never_listened() {
 }
 
 #[test]
-fn held_by_a_socket_that_proc_does_not_show() {
+fn holder_missing_from_proc_is_unknown() {
     in_namespace(|| {
         let held = without_reuse("127.0.0.1:80");
         // What is bound and does not listen is not in /proc: nothing is said of it.
@@ -931,7 +931,7 @@ fn held_by_a_socket_that_proc_does_not_show() {
 }
 
 #[test]
-fn time_wait_and_live_connections() {
+fn connections_and_time_wait_are_distinguished() {
     in_namespace(|| {
         let server = without_reuse("127.0.0.1:80");
         server.listen(1).unwrap();
@@ -993,7 +993,7 @@ fn time_wait_and_live_connections() {
 }
 
 #[test]
-fn ephemeral_ports_exhausted() {
+fn exhausted_ephemeral_range_is_reported() {
     in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40003");
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
@@ -1008,8 +1008,8 @@ fn ephemeral_ports_exhausted() {
 }
 
 #[test]
-fn privileged_port() {
-    const TEST: &str = "privileged_port";
+fn privileged_port_names_capability() {
+    const TEST: &str = "privileged_port_names_capability";
     if rerun::role().as_deref() == Some("unprivileged") {
         let err = row("a port below 1024 without the capability", "127.0.0.1:80");
         assert!(matches!(
@@ -1056,8 +1056,8 @@ fn privileged_port() {
 }
 
 #[test]
-fn a_privilege_in_another_user_namespace() {
-    const TEST: &str = "a_privilege_in_another_user_namespace";
+fn privilege_in_user_namespace_is_explained() {
+    const TEST: &str = "privilege_in_user_namespace_is_explained";
     if rerun::role().as_deref() == Some("rootless") {
         let err = row(
             "a port below 1024 with the capability of a user namespace of its own, as in a rootless container",
@@ -1124,8 +1124,8 @@ fn a_privilege_in_another_user_namespace() {
 }
 
 #[test]
-fn refused_by_a_policy() {
-    const TEST: &str = "refused_by_a_policy";
+fn policy_denial_is_reported() {
+    const TEST: &str = "policy_denial_is_reported";
     if rerun::role().as_deref() == Some("landlock") {
         if !sandbox::refuse_tcp_ports() {
             rerun::skip(
@@ -1170,8 +1170,8 @@ fn refused_by_a_policy() {
 }
 
 #[test]
-fn too_many_open_files() {
-    const TEST: &str = "too_many_open_files";
+fn missing_descriptors_are_reported() {
+    const TEST: &str = "missing_descriptors_are_reported";
     if rerun::role().as_deref() == Some("limited") {
         let mut files = Vec::new();
         while let Ok(file) = std::fs::File::open("/dev/null") {
@@ -1198,7 +1198,7 @@ fn too_many_open_files() {
 }
 
 #[test]
-fn an_address_that_no_client_reaches() {
+fn unreachable_addresses_are_rejected() {
     in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
@@ -1323,7 +1323,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
 }
 
 #[test]
-fn a_device_that_does_not_fit() {
+fn mismatched_device_is_reported() {
     in_namespace(|| {
         cable();
         // Of their own they have addresses a moment later.
@@ -1373,8 +1373,8 @@ fn a_device_that_does_not_fit() {
 
 #[test]
 #[allow(clippy::too_many_lines)] // one sandbox after another
-fn what_cannot_be_read_is_left_out() {
-    const TEST: &str = "what_cannot_be_read_is_left_out";
+fn unreadable_evidence_is_left_out() {
+    const TEST: &str = "unreadable_evidence_is_left_out";
     let holder_of = |err: &BindError| match err.cause() {
         Cause::InUse { holders, .. } => holders.first().cloned(),
         cause => panic!("{cause:?}"),
@@ -1583,8 +1583,8 @@ fn notes<S: bindaddr::update::StdSocket>(bound: bindaddr::Listeners<S>) -> Vec<S
 }
 
 #[test]
-fn notes_where_nobody_has_an_ipv4_address() {
-    const TEST: &str = "notes_where_nobody_has_an_ipv4_address";
+fn host_without_ipv4_has_a_warning() {
+    const TEST: &str = "host_without_ipv4_has_a_warning";
     if rerun::role().as_deref() == Some("never-up") {
         let none = "no interface of this network namespace has an IPv4 address, so no client can connect over IPv4";
         let family = Some(Family::Ipv4);
@@ -1651,7 +1651,7 @@ fn later(addr: &str, what: &str) -> String {
 }
 
 #[test]
-fn notes_on_what_binds_and_is_odd() {
+fn valid_but_unlikely_settings_have_warnings() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -1741,7 +1741,7 @@ fn notes_on_what_binds_and_is_odd() {
 }
 
 #[test]
-fn notes_on_routes_that_the_system_does_not_bind_by() {
+fn unbindable_routes_have_warnings() {
     in_namespace(|| {
         cable();
         set("net/ipv4/ip_nonlocal_bind", "2"); // as good as 1
@@ -1796,7 +1796,7 @@ fn notes_on_routes_that_the_system_does_not_bind_by() {
 }
 
 #[test]
-fn every_row_of_the_docs_is_tested() {
+fn each_row_of_the_page_is_tested() {
     let tests = [
         include_str!("diagnosis.rs"),
         include_str!("own_kernel.rs"),
@@ -1815,7 +1815,7 @@ fn every_row_of_the_docs_is_tested() {
 }
 
 #[test]
-fn an_interface_may_have_any_name() {
+fn interface_name_can_be_any_bytes() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         let name = OsStr::from_bytes(b"e\xff\x1b[2J");

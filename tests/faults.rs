@@ -74,8 +74,8 @@ impl Drop for Running {
 }
 
 #[test]
-fn descriptors_run_out_at_each_step() {
-    const TEST: &str = "descriptors_run_out_at_each_step";
+fn missing_descriptors_at_each_step_are_errors() {
+    const TEST: &str = "missing_descriptors_at_each_step_are_errors";
     if rerun::role().as_deref() != Some("limited") {
         return in_namespace(|| {
             cable();
@@ -170,8 +170,8 @@ const CALLS_OF_UPDATES: [(&str, &str); 12] = [
 /// Whichever system call of an update fails: what was open before and is not replaced accepts clients, and what it says is
 /// open is.
 #[test]
-fn each_call_of_an_update_may_fail() {
-    const TEST: &str = "each_call_of_an_update_may_fail";
+fn failing_syscalls_of_update_keep_sockets() {
+    const TEST: &str = "failing_syscalls_of_update_keep_sockets";
     if let Some(role) = rerun::role().filter(|role| role.starts_with("update")) {
         update_under_faults(&role);
         return rerun::done();
@@ -279,7 +279,7 @@ fn update_under_faults(role: &str) {
 }
 
 #[test]
-fn signals_interrupt_nothing() {
+fn signals_do_not_interrupt_bind() {
     in_namespace(|| {
         cable();
         let held = bind("127.0.0.1:80").unwrap();
@@ -312,7 +312,7 @@ fn signals_interrupt_nothing() {
 }
 
 #[test]
-fn interfaces_flap_while_a_thousand_are_bound() {
+fn flapping_interfaces_yield_clear_errors() {
     in_namespace(|| {
         cable();
         // Each address goes and comes back, and now and then the interface goes down.
@@ -379,8 +379,8 @@ fn interfaces_flap_while_a_thousand_are_bound() {
 }
 
 #[test]
-fn ten_thousand_listeners_leave_nothing_behind() {
-    const TEST: &str = "ten_thousand_listeners_leave_nothing_behind";
+fn ten_thousand_listeners_leak_nothing() {
+    const TEST: &str = "ten_thousand_listeners_leak_nothing";
     if rerun::role().as_deref() != Some("unlimited") {
         return in_namespace(|| {
             rerun::run(
@@ -403,7 +403,7 @@ fn ten_thousand_listeners_leave_nothing_behind() {
 }
 
 #[test]
-fn many_threads_bind_and_read_at_once() {
+fn concurrent_binds_and_snapshots_succeed() {
     in_namespace(|| {
         cable();
         let host = Interfaces::system().unwrap();

@@ -225,7 +225,7 @@ fn wildcard_of_the_other_family_is_warned_about() {
 
 /// Dreamacro/clash 1342: reserved ranges are used for tunnels.
 #[test]
-fn reserved_address_is_not_said_to_be_on_the_internet() {
+fn reserved_address_is_not_public() {
     in_namespace(|| {
         host();
         for reserved in [
@@ -631,7 +631,7 @@ fn address_of_a_local_route_is_reached() {
 
 /// `AnyIP` by another table than `local`.
 #[test]
-fn routes_of_other_tables_count() {
+fn routes_of_other_tables_raise_exposure() {
     in_namespace(|| {
         host();
         let wildcard = bindaddr::bind("*:8080").unwrap();
@@ -685,7 +685,7 @@ fn hint_for_a_wildcard_counts_local_routes() {
 
 /// A router has more routes than are read, so what they bring is not known.
 #[test]
-fn routes_that_are_not_read_count_as_open() {
+fn unread_routes_count_as_global() {
     in_namespace(|| {
         host();
         let wildcard = bindaddr::bind("0.0.0.0:8080").unwrap();

@@ -189,7 +189,7 @@ fn recreated_interface_is_bound_again() {
 }
 
 #[test]
-fn what_fails_is_tried_again() {
+fn failed_socket_is_retried() {
     in_namespace(|| {
         runtime().block_on(async {
             link();
@@ -237,7 +237,7 @@ fn what_fails_is_tried_again() {
 }
 
 #[test]
-fn partial_update_is_tried_again() {
+fn partial_update_is_retried() {
     in_namespace(|| {
         runtime().block_on(async {
             let mut server = Server::start("127.0.0.1:5000");

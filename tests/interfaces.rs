@@ -18,7 +18,7 @@ fn names<'a>(interfaces: impl Iterator<Item = &'a Interface>) -> Vec<&'a str> {
 }
 
 #[test]
-fn an_interface_is_found_by_name_index_and_address() {
+fn interface_lookup_by_name_index_and_address() {
     let host = office();
     assert_eq!(names(host.by_name("eth0.100").into_iter()), ["eth0.100"]);
     assert_eq!(names(host.by_index(2).into_iter()), ["eth0"]);
@@ -35,7 +35,7 @@ fn an_interface_is_found_by_name_index_and_address() {
 }
 
 #[test]
-fn a_loopback_address_makes_a_loopback_interface_in_any_order() {
+fn loopback_address_marks_interface_in_any_order() {
     for ips in [["192.168.1.1", "127.0.0.1"], ["127.0.0.1", "192.168.1.1"]] {
         let lo = Interface::new("lo0", 1);
         let lo = ips.iter().fold(lo, |lo, text| lo.with_addr(ip(text), 32));
@@ -44,7 +44,7 @@ fn a_loopback_address_makes_a_loopback_interface_in_any_order() {
 }
 
 #[test]
-fn entries_of_one_index_are_one_interface() {
+fn entries_with_one_index_are_one_interface() {
     // As Linux lists an address with a label.
     let host: Interfaces = [
         Interface::new("eth0:web", 2).with_addr(ip("10.0.0.2"), 8),
@@ -69,7 +69,7 @@ fn entries_of_one_index_are_one_interface() {
 }
 
 #[test]
-fn an_interface_without_an_index_is_known_by_its_name() {
+fn interface_without_index_is_keyed_by_name() {
     for order in [[0, 7], [7, 0]] {
         let host: Interfaces = order
             .map(|index| Interface::new("Ethernet", index).with_addr(ip("10.0.0.1"), 8))
@@ -88,7 +88,7 @@ fn an_interface_without_an_index_is_known_by_its_name() {
 }
 
 #[test]
-fn this_host_is_read() {
+fn system_snapshot_has_loopback() {
     let host = Interfaces::system().unwrap();
     // Each address that this host lists is found again, and binds or is IPv6.
     for interface in &host {
@@ -133,7 +133,7 @@ fn prefix_len(entry: &if_addrs::Interface) -> u8 {
 }
 
 #[test]
-fn the_kernel_tells_what_if_addrs_tells() {
+fn snapshot_agrees_with_if_addrs() {
     in_namespace(|| {
         assert_as_if_addrs_reads();
         run_ip("link add name eth0 type veth peer name far0");
@@ -176,7 +176,7 @@ fn the_kernel_tells_what_if_addrs_tells() {
 }
 
 #[test]
-fn an_address_has_a_state_and_a_peer() {
+fn address_has_state_and_peer() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         run_ip("link add name eth0 type veth peer name far0");
@@ -238,7 +238,7 @@ fn an_address_has_a_state_and_a_peer() {
 }
 
 #[test]
-fn a_state_is_known_while_addresses_come_and_go() {
+fn address_state_is_known_during_churn() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         run_ip("link add name eth0 type veth peer name far0");
@@ -278,7 +278,7 @@ fn a_state_is_known_while_addresses_come_and_go() {
 
 proptest! {
     #[test]
-    fn look_up_agrees_with_a_scan(interfaces in interfaces(), asked in near_ips()) {
+    fn address_lookup_agrees_with_scan(interfaces in interfaces(), asked in near_ips()) {
         let host: Interfaces = interfaces.into_iter().collect();
         let has = |interface: &&Interface, ip: IpAddr| interface.addrs().iter().any(|addr| addr.ip() == ip);
         let asked_for: BTreeSet<IpAddr> = host

@@ -51,7 +51,7 @@ const EADDRINUSE: i32 = 98;
 const EADDRNOTAVAIL: i32 = 99;
 
 #[test]
-fn addresses_of_others_are_told_apart() {
+fn foreign_reasons_are_distinguished() {
     in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 brd + dev eth0");
@@ -136,7 +136,7 @@ fn addresses_of_others_are_told_apart() {
 }
 
 #[test]
-fn a_broadcast_is_refused_that_the_kernel_would_bind() {
+fn broadcast_address_is_rejected() {
     in_namespace(|| {
         cable();
         ip("addr add 192.168.71.67/16 dev eth0");
@@ -389,7 +389,7 @@ const BIND_BY_CGROUP: &str = r#"
 "#;
 
 #[test]
-fn a_link_local_address_needs_its_zone() {
+fn link_local_address_needs_zone() {
     in_namespace(|| {
         cable();
         ip("addr add fe80::77/64 dev eth0");
@@ -455,7 +455,7 @@ fn a_link_local_address_needs_its_zone() {
 }
 
 #[test]
-fn another_name_of_an_interface_is_told() {
+fn altname_is_reported_with_interface_name() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         ip("addr add 10.8.0.1/24 dev eth0");
@@ -480,7 +480,7 @@ fn another_name_of_an_interface_is_told() {
 }
 
 #[test]
-fn a_mapped_address_is_an_ipv4_address() {
+fn mapped_address_binds_as_ipv4() {
     in_namespace(|| {
         let listeners = bind("[::ffff:127.0.0.1]:0").unwrap();
         assert_eq!(
@@ -546,7 +546,7 @@ fn only_v6_keeps_wildcard_fallback() {
 }
 
 #[test]
-fn only_the_text_decides_on_ipv6_only() {
+fn v6only_ignores_sysctl_default() {
     in_namespace(|| {
         for default in ["0", "1"] {
             set("net/ipv6/bindv6only", default);
@@ -569,7 +569,7 @@ fn only_the_text_decides_on_ipv6_only() {
 }
 
 #[test]
-fn a_tentative_address_is_not_ready() {
+fn tentative_address_is_pending() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "600");
@@ -587,7 +587,7 @@ fn a_tentative_address_is_not_ready() {
 }
 
 #[test]
-fn a_host_without_ipv6_loopback_has_localhost() {
+fn localhost_works_without_ipv6_loopback() {
     in_namespace(|| {
         set("net/ipv6/conf/all/disable_ipv6", "1");
         for text in ["localhost:0", "localhost:8080"] {
@@ -627,8 +627,8 @@ fn a_host_without_ipv6_loopback_has_localhost() {
 }
 
 #[test]
-fn the_limit_of_privileged_ports_is_read() {
-    const TEST: &str = "the_limit_of_privileged_ports_is_read";
+fn privileged_port_limit_is_read() {
+    const TEST: &str = "privileged_port_limit_is_read";
     if rerun::role().as_deref() == Some("unprivileged") {
         for (text, limit) in [
             ("127.0.0.1:4999", 5000),
@@ -701,7 +701,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
 }
 
 #[test]
-fn exhausted_ephemeral_ports_are_said_so() {
+fn exhausted_ephemeral_ports_are_reported() {
     in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40003");
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.1:0").unwrap()).collect();
@@ -736,7 +736,7 @@ fn exhausted_ephemeral_ports_are_said_so() {
 }
 
 #[test]
-fn localhost_finds_the_one_port_that_both_have() {
+fn localhost_finds_common_free_port() {
     in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40999");
         // Every port but one is held, on one of the two by turns.
@@ -764,7 +764,7 @@ fn localhost_finds_the_one_port_that_both_have() {
 }
 
 #[test]
-fn a_device_is_bound_to() {
+fn device_option_binds_to_device() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -790,7 +790,7 @@ fn a_device_is_bound_to() {
 }
 
 #[test]
-fn the_kernel_has_the_last_word() {
+fn bind_trusts_kernel_over_snapshot() {
     in_namespace(|| {
         cable();
         // Bound although no interface has it: a whole prefix is local.
@@ -827,7 +827,7 @@ fn the_kernel_has_the_last_word() {
 }
 
 #[test]
-fn a_labelled_address_belongs_to_its_interface() {
+fn labelled_address_belongs_to_its_interface() {
     in_namespace(|| {
         ip("link add name eth0.100 type veth peer name far0");
         ip("addr add 10.0.0.1/24 label eth0.100:web dev eth0.100");
@@ -862,7 +862,7 @@ fn a_labelled_address_belongs_to_its_interface() {
 }
 
 #[test]
-fn the_default_source_is_that_of_the_route() {
+fn default_source_address_follows_route() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -894,7 +894,7 @@ fn asked_ips() -> impl Strategy<Value = IpAddr> {
 }
 
 #[test]
-fn every_failure_keeps_what_is_known() {
+fn each_failure_keeps_text_and_source() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");

@@ -16,7 +16,7 @@ fn addr(text: &str) -> ListenAddr {
 }
 
 #[test]
-fn every_spelling_is_read() {
+fn parse_accepts_each_spelling() {
     // Written, canonical.
     for (written, canonical) in [
         ("8080", "*:8080"),
@@ -92,7 +92,7 @@ fn every_spelling_is_read() {
 }
 
 #[test]
-fn what_was_written_can_be_asked_for() {
+fn listen_addr_keeps_text_as_written() {
     let read = addr("-ipv6@[fe80::1%eth0]:8000-8010");
     assert!(read.is_optional());
     assert_eq!(read.family(), Some(Family::Ipv6));
@@ -118,7 +118,7 @@ fn what_was_written_can_be_asked_for() {
 }
 
 #[test]
-fn a_default_port_stands_in_for_a_missing_one() {
+fn default_port_replaces_missing_port() {
     for (written, canonical) in [
         ("127.0.0.1", "127.0.0.1:443"),
         ("127.0.0.1:80", "127.0.0.1:80"),
@@ -159,7 +159,7 @@ fn a_default_port_stands_in_for_a_missing_one() {
 }
 
 #[test]
-fn from_host_reads_everything_without_a_port() {
+fn from_host_accepts_each_host() {
     for (written, canonical) in [
         (
             "fe80::f4e5:98ff:fe22:7461",
@@ -203,7 +203,7 @@ fn from_host_reads_everything_without_a_port() {
 }
 
 #[test]
-fn from_hosts_reads_a_list_without_ports() {
+fn from_hosts_accepts_lists() {
     let addrs = ListenAddrs::from_hosts("127.0.0.1,::1:80 -eth0\tipv4@_local_", 443);
     let canonical = "127.0.0.1:443, [::1:80]:443, -eth0:443, ipv4@_local_:443";
     assert_eq!(addrs.unwrap().to_string(), canonical);
@@ -291,7 +291,7 @@ fn host_misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'sta
 }
 
 #[test]
-fn every_misspelling_of_a_host_has_its_own_sentence() {
+fn invalid_hosts_have_specific_errors() {
     for (written, kind, place, sentence, both) in host_misspellings() {
         let err = written.parse::<Host>().expect_err(written);
         assert_eq!(err.kind(), kind, "{written:?}: {err}");
@@ -600,7 +600,7 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
 }
 
 #[test]
-fn every_misspelling_has_its_own_sentence() {
+fn invalid_texts_have_specific_errors() {
     let rows = misspellings()
         .into_iter()
         .map(|(written, kind, place, sentence)| {
@@ -706,7 +706,7 @@ fn assert_hints_are_true(written: &str) {
 }
 
 #[test]
-fn what_a_message_says_to_write_is_read() {
+fn suggestions_in_errors_parse() {
     for (written, ..) in misspellings() {
         assert_hints_are_true(written);
     }
@@ -716,7 +716,7 @@ fn what_a_message_says_to_write_is_read() {
 }
 
 #[test]
-fn every_kind_of_mistake_is_in_the_table() {
+fn each_error_kind_is_in_the_table() {
     let of_hosts = host_misspellings().into_iter().map(|(_, kind, ..)| kind);
     let seen: HashSet<String> = misspellings()
         .into_iter()
@@ -739,7 +739,7 @@ fn every_kind_of_mistake_is_in_the_table() {
 }
 
 #[test]
-fn a_name_is_as_long_as_dns_has_and_a_zone_as_an_interface() {
+fn names_and_zones_have_system_limits() {
     // The host name of a pod, which is no interface's.
     assert!("web-7d4b9c6f5d-abcde:80".parse::<ListenAddr>().is_ok());
     let longest_zone = match std::env::consts::OS {
@@ -776,7 +776,7 @@ fn a_name_is_as_long_as_dns_has_and_a_zone_as_an_interface() {
 }
 
 #[test]
-fn a_long_text_is_refused_in_a_short_sentence() {
+fn long_text_has_short_error() {
     let long_port = format!("::1:{}80", "0".repeat(100_000));
     assert!(
         long_port
@@ -805,7 +805,7 @@ fn a_long_text_is_refused_in_a_short_sentence() {
 }
 
 #[test]
-fn a_socket_address_converts() {
+fn socket_addr_converts_to_listen_addr() {
     for (written, canonical) in [
         ("127.0.0.1:80", "127.0.0.1:80"),
         ("[fe80::1%3]:80", "[fe80::1%3]:80"),
@@ -879,7 +879,7 @@ proptest! {
 
     // Law 1: no text panics, and an error has its place in the text.
     #[test]
-    fn no_text_panics(text in prop_oneof![any::<String>(), near_texts()]) {
+    fn parse_never_panics(text in prop_oneof![any::<String>(), near_texts()]) {
         let results = [
             text.parse::<ListenAddr>().map(drop),
             ListenAddr::parse_with_default_port(&text, 80).map(drop),
@@ -910,7 +910,7 @@ proptest! {
     }
 
     #[test]
-    fn from_host_reads_every_address(
+    fn from_host_accepts_each_address(
         ip in prop_oneof![
             any::<Ipv4Addr>().prop_map(IpAddr::V4),
             any::<Ipv6Addr>().prop_map(IpAddr::V6),
@@ -936,7 +936,7 @@ proptest! {
 
     // A host is read as the same beside a port and by itself.
     #[test]
-    fn a_host_parses_back(text in prop_oneof![valid_texts(), near_texts()]) {
+    fn host_display_parses_back(text in prop_oneof![valid_texts(), near_texts()]) {
         let addr = text.parse::<ListenAddr>();
         let from_host = ListenAddr::from_host(&text, 80);
         let hosts = [
@@ -952,14 +952,14 @@ proptest! {
     }
 
     #[test]
-    fn texts_of_the_grammar_are_read(text in valid_texts()) {
+    fn parse_accepts_texts_of_the_grammar(text in valid_texts()) {
         let read = text.parse::<ListenAddr>();
         prop_assert!(read.is_ok(), "{:?}", read);
     }
 
     // Whatever std reads is read with the same meaning.
     #[test]
-    fn std_is_agreed_with(text in prop_oneof![
+    fn parse_agrees_with_std(text in prop_oneof![
         any::<SocketAddr>().prop_map(|addr| addr.to_string()),
         (any::<Ipv6Addr>(), any::<u32>(), any::<u16>())
             .prop_map(|(ip, scope, port)| format!("[{ip}%{scope}]:{port}")),

@@ -25,7 +25,7 @@ fn list(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn entries_stand_apart_by_commas_and_white_space() {
+fn list_separators_are_commas_and_white_space() {
     for text in [
         "*:80,localhost:443",
         "*:80, localhost:443",
@@ -48,7 +48,7 @@ fn entries_stand_apart_by_commas_and_white_space() {
 }
 
 #[test]
-fn one_entry_is_told_as_one_address_is() {
+fn single_entry_error_equals_address_error() {
     let err = "127.1:80".parse::<ListenAddrs>().unwrap_err();
     let of_one = "127.1:80".parse::<ListenAddr>().unwrap_err();
     assert_eq!(err.to_string(), of_one.to_string());
@@ -58,7 +58,7 @@ fn one_entry_is_told_as_one_address_is() {
 }
 
 #[test]
-fn every_faulty_entry_is_told_with_its_place() {
+fn each_invalid_entry_is_reported_with_position() {
     for (text, faults) in [
         ("", vec![(0, 0, ParseErrorKind::Empty)]),
         (" \t ", vec![(0, 0, ParseErrorKind::Empty)]),
@@ -125,7 +125,7 @@ fn every_faulty_entry_is_told_with_its_place() {
 
 proptest! {
     #[test]
-    fn a_list_is_read_back_as_it_was_written(ports in prop::collection::vec(any::<u16>(), 1..9)) {
+    fn list_display_parses_back(ports in prop::collection::vec(any::<u16>(), 1..9)) {
         let texts = ports.iter().map(|port| match port % 4 {
             0 => format!("*:{port}"),
             1 => format!("-[fe80::1%eth{port}]:{port}"),
@@ -159,7 +159,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_breaks_the_list(text in any::<String>()) {
+    fn list_parse_never_panics(text in any::<String>()) {
         match text.parse::<ListenAddrs>() {
             Ok(addrs) => prop_assert_eq!(addrs.to_string().parse(), Ok(addrs)),
             Err(err) => for fault in err.errors() {
@@ -179,7 +179,7 @@ fn fails<const N: usize>(settings: [&str; N]) -> BindError {
 }
 
 #[test]
-fn all_settings_are_opened_in_their_order() {
+fn settings_open_in_order() {
     let listeners = bind(["127.0.0.1:0", "localhost:0", "127.0.0.1:0"]).unwrap();
     let entries: Vec<usize> = listeners.iter().map(|one| one.position().index()).collect();
     assert!(
@@ -206,7 +206,7 @@ fn all_settings_are_opened_in_their_order() {
 }
 
 #[test]
-fn what_is_no_setting_is_told_before_anything_is_opened() {
+fn invalid_setting_fails_before_binding() {
     let err = fails([
         "127.0.0.1:0",
         "127.0.0.1",
@@ -236,7 +236,7 @@ fn what_is_no_setting_is_told_before_anything_is_opened() {
 }
 
 #[test]
-fn what_may_be_absent_is_skipped_where_it_is() {
+fn absent_optional_entries_are_skipped() {
     // TEST-NET-2 (RFC 5737), which no host has.
     let listeners = bind(["-198.51.100.1:0", "127.0.0.1:0", "-no-such-name:80"]).unwrap();
     assert_eq!(addrs(&listeners).len(), 1);
@@ -276,7 +276,7 @@ fn what_may_be_absent_is_skipped_where_it_is() {
 }
 
 #[test]
-fn all_are_opened_or_none_and_every_failure_is_told() {
+fn failed_list_opens_none_and_reports_all() {
     let held = [bind("127.0.0.1:0").unwrap(), bind("127.0.0.1:0").unwrap()];
     let free = bind("127.0.0.1:0").unwrap().as_slice()[0].local_addr();
     let taken = held
@@ -347,7 +347,7 @@ fn wildcards_of_both_families_share_a_port() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_conflict_is_told_by_both_before_anything_is_opened() {
+fn conflict_fails_before_binding() {
     in_namespace(|| {
         ip("addr add 10.0.0.1/32 dev lo");
         for (settings, says) in [
@@ -404,7 +404,7 @@ fn a_conflict_is_told_by_both_before_anything_is_opened() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_stands_twice_is_opened_once() {
+fn duplicate_entry_is_opened_once() {
     in_namespace(|| {
         ip("addr add 10.0.0.1/32 dev lo");
         let listeners = bind([
@@ -437,7 +437,7 @@ fn what_stands_twice_is_opened_once() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn who_must_have_a_port_comes_first() {
+fn fixed_ports_precede_ranges() {
     in_namespace(|| {
         // The kernel would try two of the three ports.
         set("net/ipv4/ip_local_port_range", "8000 8003");
@@ -458,7 +458,7 @@ fn who_must_have_a_port_comes_first() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_optional_interface_may_lack_an_address() {
+fn optional_interface_can_lack_addresses() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "100");
@@ -494,7 +494,7 @@ fn an_optional_interface_may_lack_an_address() {
 }
 
 #[test]
-fn a_server_with_one_socket_chooses() {
+fn single_socket_selection_is_explicit() {
     let only = BindOptions::new().select(AddrSelection::Single);
     let first = BindOptions::new().select(AddrSelection::First);
     for text in ["127.0.0.1:0", "*:0", "0.0.0.0:0", "ipv4@localhost:0"] {
@@ -512,7 +512,7 @@ fn a_server_with_one_socket_chooses() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn the_first_address_of_an_interface_is_ipv4() {
+fn first_selection_prefers_ipv4() {
     in_namespace(|| {
         ip("link add name any type veth peer name far0");
         ip("link set any up");
@@ -545,7 +545,7 @@ fn the_first_address_of_an_interface_is_ipv4() {
 }
 
 #[test]
-fn a_name_is_looked_up_only_where_that_is_asked_for() {
+fn name_lookup_is_opt_in() {
     let resolver = |name: &str| match name {
         "db.internal" => Ok(vec![
             "::1".parse().expect("an address"),
@@ -642,7 +642,7 @@ fn a_name_is_looked_up_only_where_that_is_asked_for() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_setting_has_options_of_its_own() {
+fn setting_can_have_own_options() {
     in_namespace(|| {
         for name in ["v0", "v1"] {
             ip(&format!("link add name {name} type veth peer name {name}p"));
@@ -691,7 +691,7 @@ fn a_setting_has_options_of_its_own() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_list_waits_without_opening_the_rest() {
+fn wait_opens_no_partial_list() {
     in_namespace(|| {
         let wait = BindOptions::new().wait(std::time::Duration::from_millis(600));
         let waiter =
@@ -718,7 +718,7 @@ fn a_list_waits_without_opening_the_rest() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn what_is_required_is_not_lost_in_what_is_optional() {
+fn required_duplicate_of_optional_stays_required() {
     in_namespace(|| {
         util::sandbox::refuse_family(10, 97);
         // Without IPv6 the one is skipped and the other is IPv4.
@@ -770,7 +770,7 @@ fn what_is_required_is_not_lost_in_what_is_optional() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn devices_that_cannot_be_looked_up_are_not_taken_for_each_other() {
+fn unreadable_devices_are_distinct() {
     in_namespace(|| {
         for name in ["v0", "v1"] {
             ip(&format!("link add name {name} type veth peer name {name}p"));
@@ -786,7 +786,7 @@ fn devices_that_cannot_be_looked_up_are_not_taken_for_each_other() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn an_interface_without_an_address_is_no_name_of_dns() {
+fn interface_without_address_is_not_looked_up() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         let never = BindOptions::new().lookup_with(|name| panic!("{name} was looked up"));
@@ -800,7 +800,7 @@ fn an_interface_without_an_address_is_no_name_of_dns() {
 }
 
 #[test]
-fn a_check_agrees_with_the_list() {
+fn check_agrees_with_list_bind() {
     alone(|| {
         let held = bind("127.0.0.1:0").unwrap();
         let port = held.as_slice()[0].local_addr().port();
@@ -855,7 +855,7 @@ fn a_check_agrees_with_the_list() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn interfaces_of_every_sort_are_named() {
+fn selectors_name_each_kind_of_interface() {
     in_namespace(|| {
         for (n, name) in ["br-lan", "eth0.100", "any", "v-0.a_b"]
             .into_iter()
@@ -887,7 +887,7 @@ fn interfaces_of_every_sort_are_named() {
 }
 
 #[test]
-fn listeners_print_in_short_and_in_full() {
+fn listeners_have_short_and_full_display() {
     let held = bindaddr::bind("[::1]:0").unwrap();
     let free = |listeners: &bindaddr::Listeners| listeners.as_slice()[0].local_addr().port();
     let port = free(&held);

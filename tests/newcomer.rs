@@ -22,7 +22,7 @@ fn binds(listeners: Result<bindaddr::Listeners, bindaddr::BindError>, sockets: u
 }
 
 #[test]
-fn bind_takes_whatever_names_addresses() {
+fn bind_accepts_common_types() {
     let ip = IpAddr::from([127, 0, 0, 1]);
     let addr = SocketAddr::new(ip, 0);
     let text = String::from("127.0.0.1:0");
@@ -69,7 +69,7 @@ fn bind_takes_whatever_names_addresses() {
 }
 
 #[test]
-fn listeners_are_like_a_vec() {
+fn listeners_behave_like_a_vec() {
     let listeners = bind("127.0.0.1:0").unwrap();
     let port = listeners[0].local_addr().port();
     assert_eq!(listeners.len(), 1);

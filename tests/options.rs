@@ -73,7 +73,7 @@ fn before_bind_fails_with_its_own_error() {
 }
 
 #[test]
-fn before_bind_widens_nothing() {
+fn before_bind_cannot_widen() {
     in_namespace(|| {
         let both = BindOptions::new()
             .only_v6(true)
@@ -172,7 +172,7 @@ fn split_families_report_ipv4_peers_as_ipv4() {
 }
 
 #[test]
-fn binding_waits_for_a_port_on_request() {
+fn bind_waits_for_port_on_request() {
     in_namespace(|| {
         let old = TcpListener::bind("127.0.0.1:5000").unwrap();
         let waiting = BindOptions::new().wait(Duration::from_secs(60));

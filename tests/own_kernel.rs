@@ -58,8 +58,8 @@ const REFUSE_BIND: &str = r#"
 "#;
 
 #[test]
-fn bpf_program_of_a_cgroup() {
-    const TEST: &str = "bpf_program_of_a_cgroup";
+fn cgroup_bpf_denial_is_reported() {
+    const TEST: &str = "cgroup_bpf_denial_is_reported";
     if !has_own_kernel(TEST) {
         return;
     }
@@ -105,8 +105,8 @@ fn bpf_program_of_a_cgroup() {
 /// The unit of a socket is that of its process, or the one in which it was created.
 #[cfg(feature = "cli")]
 #[test]
-fn unit_of_a_listening_socket() {
-    const TEST: &str = "unit_of_a_listening_socket";
+fn unit_of_listener_is_named() {
+    const TEST: &str = "unit_of_listener_is_named";
     if !has_own_kernel(TEST) {
         return;
     }
@@ -150,8 +150,8 @@ fn unit_of_a_listening_socket() {
 }
 
 #[test]
-fn limit_of_open_files_of_the_system() {
-    const TEST: &str = "limit_of_open_files_of_the_system";
+fn system_file_limit_is_reported() {
+    const TEST: &str = "system_file_limit_is_reported";
     const MAX: &str = "/proc/sys/fs/file-max";
     if !has_own_kernel(TEST) {
         return;
@@ -189,8 +189,8 @@ fn limit_of_open_files_of_the_system() {
 
 /// AppArmor refuses sockets by `network`, and low ports by `capability`.
 #[test]
-fn profile_of_apparmor() {
-    const TEST: &str = "profile_of_apparmor";
+fn apparmor_denial_is_reported() {
+    const TEST: &str = "apparmor_denial_is_reported";
     if !has_own_kernel(TEST) {
         return;
     }
@@ -255,8 +255,8 @@ fn profile_of_apparmor() {
 }
 
 #[test]
-fn kernel_without_ipv6() {
-    const TEST: &str = "kernel_without_ipv6";
+fn kernel_without_ipv6_is_reported() {
+    const TEST: &str = "kernel_without_ipv6_is_reported";
     if Path::new("/proc/net/if_inet6").exists() {
         rerun::skip(TEST, "this kernel has IPv6", "BINDADDR_REQUIRE_NO_IPV6");
         return;

@@ -23,7 +23,7 @@ fn all_but(free: u16) -> Vec<TcpListener> {
 }
 
 #[test]
-fn the_one_port_that_both_stacks_have_is_found() {
+fn last_common_port_is_found() {
     in_namespace(|| {
         set("net/ipv4/ip_local_port_range", "40000 40999");
         // The kernel prefers ports of one parity.

@@ -33,7 +33,7 @@ fn urls(text: &str, host: &Interfaces) -> Vec<String> {
 }
 
 #[test]
-fn a_wildcard_is_dialled_by_each_address() {
+fn wildcard_lists_each_address() {
     let host = office();
     let v4 = [
         "http://127.0.0.1:5000/ this host lo",
@@ -75,7 +75,7 @@ fn a_wildcard_is_dialled_by_each_address() {
 }
 
 #[test]
-fn one_address_is_dialled_by_itself() {
+fn literal_lists_itself() {
     let host = office();
     assert_eq!(
         urls("192.168.71.67", &host),
@@ -105,7 +105,7 @@ fn one_address_is_dialled_by_itself() {
 }
 
 #[test]
-fn what_nobody_can_connect_to_is_no_address_to_dial() {
+fn unreachable_addresses_are_not_listed() {
     let eth0 = |state| {
         let addr = InterfaceAddr::new(ip("2001:db8::1"), 64).with_state(state);
         Interface::new("eth0", 2).with_interface_addr(addr)
@@ -167,7 +167,7 @@ fn what_nobody_can_connect_to_is_no_address_to_dial() {
 }
 
 #[test]
-fn an_address_of_two_interfaces_is_dialled_once() {
+fn shared_address_is_listed_once() {
     let host: Interfaces = [
         Interface::new("eth0", 2)
             .with_addr(ip("10.0.0.1"), 24)
@@ -199,7 +199,7 @@ fn an_address_of_two_interfaces_is_dialled_once() {
 }
 
 #[test]
-fn a_lasting_address_comes_before_a_temporary_one() {
+fn permanent_address_precedes_temporary_one() {
     let addr = |text| InterfaceAddr::new(ip(text), 64);
     let host: Interfaces = [Interface::new("eth0", 2)
         .with_interface_addr(addr("2001:db8::1").with_state(AddrState::Deprecated))
@@ -217,7 +217,7 @@ fn a_lasting_address_comes_before_a_temporary_one() {
 }
 
 #[test]
-fn a_zone_is_encoded_in_a_url_and_escaped_in_a_text() {
+fn zone_is_encoded_in_url() {
     let host: Interfaces = [Interface::new("a b%\n", 2).with_addr(ip("fe80::1"), 64)]
         .into_iter()
         .collect();
@@ -237,7 +237,7 @@ fn a_zone_is_encoded_in_a_url_and_escaped_in_a_text() {
 }
 
 #[test]
-fn an_ipv4_link_local_address_is_dialled_from_the_link() {
+fn ipv4_link_local_address_is_listed_for_link() {
     let host: Interfaces = [Interface::new("eth0", 2).with_addr(ip("169.254.7.7"), 16)]
         .into_iter()
         .collect();
@@ -251,7 +251,7 @@ fn an_ipv4_link_local_address_is_dialled_from_the_link() {
 }
 
 #[test]
-fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
+fn loopback_zone_is_host_only() {
     let lo = Interface::new("lo", 1)
         .with_loopback(true)
         .with_addr(ip("127.0.0.1"), 8)
@@ -292,7 +292,7 @@ fn the_zone_of_the_loopback_interface_has_no_other_hosts() {
 }
 
 #[test]
-fn people_read_ten_addresses_and_programs_all() {
+fn display_shows_ten_addresses() {
     let eth0 = (0..10_000u32).fold(Interface::new("eth0", 2), |eth0, n| {
         eth0.with_addr(Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 8)
     });
@@ -348,7 +348,7 @@ fn last_of(network: Network) -> IpAddr {
 }
 
 #[test]
-fn each_block_of_the_registries_has_its_place() {
+fn exposure_covers_iana_registries() {
     let registry = registry();
     assert_eq!(registry.len(), 37);
     for (network, place) in registry {
@@ -385,7 +385,7 @@ fn each_block_of_the_registries_has_its_place() {
 }
 
 #[test]
-fn std_takes_mapped_addresses_for_others() {
+fn exposure_unmaps_mapped_addresses() {
     assert!(!ip("::ffff:127.0.0.1").is_loopback());
     assert!(!ip("::ffff:0.0.0.0").is_unspecified());
     assert!(!Ipv4Addr::new(100, 64, 0, 1).is_private());
@@ -418,7 +418,7 @@ fn exposure_is_an_ordered_scale() {
 
 proptest! {
     #[test]
-    fn one_more_address_never_lowers_the_exposure(
+    fn additional_address_never_lowers_exposure(
         mut interfaces in interfaces(), more in near_ips(), v6_only in any::<bool>(),
     ) {
         let text = if v6_only { "ipv6@*" } else { "*" };
@@ -457,7 +457,7 @@ proptest! {
     }
 
     #[test]
-    fn every_address_to_dial_is_one_of_the_hosts(ip in near_ips(), interfaces in interfaces(), port in any::<u16>()) {
+    fn listed_addresses_belong_to_host(ip in near_ips(), interfaces in interfaces(), port in any::<u16>()) {
         let host: Interfaces = interfaces.into_iter().collect();
         for target in [BindTarget::classify(ip, &host), BindTarget::parse_with("*", &host).unwrap()] {
             let reach = target.reach(port, &host);

@@ -27,7 +27,7 @@ fn resolve_err(text: &str, host: &Interfaces) -> String {
 }
 
 #[test]
-fn every_text_names_its_addresses() {
+fn resolve_returns_addresses_of_each_text() {
     let host = office().with_default_source(ip("192.168.71.67"));
     let all = |text: &str| resolve(text, &host);
 
@@ -125,7 +125,7 @@ fn every_text_names_its_addresses() {
 }
 
 #[test]
-fn a_selector_names_no_group() {
+fn selectors_skip_groups() {
     // As `ip addr add 239.1.1.1/32 dev eth0 autojoin` does.
     let group = Interface::new("eth0", 2).with_addr(ip("239.1.1.1"), 32);
     let host: Interfaces = [group.clone().with_addr(ip("10.0.0.1"), 24)]
@@ -142,7 +142,7 @@ fn a_selector_names_no_group() {
 }
 
 #[test]
-fn every_failure_has_its_sentence() {
+fn each_resolve_error_has_a_sentence() {
     let host: Interfaces = office()
         .iter()
         .cloned()
@@ -246,7 +246,7 @@ fn every_failure_has_its_sentence() {
 }
 
 #[test]
-fn of_many_addresses_some_are_told() {
+fn resolve_error_lists_some_addresses() {
     let eth0 = (1..=20u8).fold(Interface::new("eth0", 2), |eth0, n| {
         eth0.with_addr([10, 0, 0, n].into(), 8)
     });
@@ -257,7 +257,7 @@ fn of_many_addresses_some_are_told() {
 }
 
 #[test]
-fn a_host_alone_is_one_target() {
+fn host_resolves_to_one_target() {
     let host = office();
     let parse = |text| BindTarget::parse_with(text, &host);
     for (written, meaning) in [
@@ -363,7 +363,7 @@ proptest! {
     // Law 3: nothing widens. `Any` comes from a wildcard spelling only, and a
     // selector gives addresses that the host has and the text names, or an error.
     #[test]
-    fn nothing_widens(
+    fn resolve_never_widens(
         interfaces in interfaces(),
         host_text in prop_oneof![
             Just("*".to_owned()),

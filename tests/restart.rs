@@ -205,7 +205,7 @@ fn update_leaves_a_shared_socket_listening_elsewhere() {
 }
 
 #[test]
-fn names_are_those_that_the_protocol_can_have() {
+fn fd_names_follow_protocol() {
     let mut handover = Handover::new();
     let socket = UnixListener::bind(
         std::env::temp_dir().join(format!("bindaddr-names-{}", std::process::id())),
@@ -335,7 +335,7 @@ fn listeners_are_found_by_their_names() {
 
 #[cfg(feature = "tokio")]
 #[test]
-fn acceptor_is_handed_over_while_it_goes_on() {
+fn acceptor_hands_over_while_running() {
     use bindaddr::accept::{Acceptor, HandleError};
 
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -25,8 +25,8 @@ fn part(role: &str, body: impl FnOnce()) -> Option<()> {
 }
 
 #[test]
-fn a_literal_address_costs_what_std_costs() {
-    const TEST: &str = "a_literal_address_costs_what_std_costs";
+fn literal_bind_has_same_syscalls_as_std() {
+    const TEST: &str = "literal_bind_has_same_syscalls_as_std";
     if rerun::role().is_some() {
         part("std", || drop(TcpListener::bind("127.0.0.1:0").unwrap()));
         part("ours", || drop(bind("127.0.0.1:0").unwrap()));
@@ -113,8 +113,8 @@ fn a_literal_address_costs_what_std_costs() {
 }
 
 #[test]
-fn a_broadcast_like_literal_costs_one_question() {
-    const TEST: &str = "a_broadcast_like_literal_costs_one_question";
+fn broadcast_like_literal_costs_one_query() {
+    const TEST: &str = "broadcast_like_literal_costs_one_query";
     if rerun::role().is_some() {
         part("ours", || drop(bind("127.0.0.3:61237").unwrap()));
         part("udp", || drop(bind_udp("127.0.0.3:61238").unwrap()));
@@ -134,8 +134,8 @@ fn a_broadcast_like_literal_costs_one_question() {
 }
 
 #[test]
-fn the_interfaces_are_read_only_where_the_text_needs_them() {
-    const TEST: &str = "the_interfaces_are_read_only_where_the_text_needs_them";
+fn interfaces_are_read_only_for_selectors() {
+    const TEST: &str = "interfaces_are_read_only_for_selectors";
     if rerun::role().is_some() {
         part("not", || {
             for text in [
@@ -209,8 +209,8 @@ fn check_binds_each_socket_once_and_listens_on_none() {
 }
 
 #[test]
-fn success_reads_nothing() {
-    const TEST: &str = "success_reads_nothing";
+fn successful_bind_reads_nothing() {
+    const TEST: &str = "successful_bind_reads_nothing";
     if rerun::role().is_some() {
         part("bind", || {
             for text in [
@@ -232,10 +232,10 @@ fn success_reads_nothing() {
 }
 
 #[test]
-fn a_host_without_ipv6_has_the_wildcard_and_localhost() {
+fn wildcard_and_localhost_work_without_ipv6() {
     // Every socket(AF_INET6) fails as on a kernel without IPv6: the first call here.
     under_strace(
-        "a_host_without_ipv6_has_the_wildcard_and_localhost",
+        "wildcard_and_localhost_work_without_ipv6",
         &["-e", "inject=socket:error=EAFNOSUPPORT:when=1"],
         || {
             let listeners = bind("*:0").unwrap();
@@ -259,9 +259,9 @@ fn localhost_without_ipv6_is_ipv4() {
 }
 
 #[test]
-fn the_only_family_that_is_missing_is_said_so() {
+fn missing_family_is_reported() {
     under_strace(
-        "the_only_family_that_is_missing_is_said_so",
+        "missing_family_is_reported",
         &["-e", "inject=socket:error=EAFNOSUPPORT"],
         || {
             let err = bind("[::]:80").unwrap_err();
@@ -282,9 +282,9 @@ fn the_only_family_that_is_missing_is_said_so() {
 }
 
 #[test]
-fn too_many_open_files_are_said_so() {
+fn missing_descriptors_are_reported_at_step() {
     under_strace(
-        "too_many_open_files_are_said_so",
+        "missing_descriptors_are_reported_at_step",
         &["-e", "inject=socket:error=EMFILE"],
         || {
             for text in ["127.0.0.1:80", "localhost:0"] {
@@ -307,9 +307,9 @@ fn too_many_open_files_are_said_so() {
 }
 
 #[test]
-fn a_read_that_a_signal_ends_is_read_again() {
+fn interrupted_read_is_retried() {
     under_strace(
-        "a_read_that_a_signal_ends_is_read_again",
+        "interrupted_read_is_retried",
         // Every other one, but for those of the dynamic loader.
         &["-e", "inject=read:error=EINTR:when=9+2"],
         || {
@@ -338,9 +338,9 @@ fn a_read_that_a_signal_ends_is_read_again() {
 }
 
 #[test]
-fn a_listen_that_fails_is_said_so() {
+fn failed_listen_is_reported() {
     under_strace(
-        "a_listen_that_fails_is_said_so",
+        "failed_listen_is_reported",
         &["-e", "inject=listen:error=EADDRINUSE"],
         || {
             let err = bind("127.0.0.1:61241").unwrap_err();
@@ -355,9 +355,9 @@ fn a_listen_that_fails_is_said_so() {
 }
 
 #[test]
-fn an_unexplained_error_keeps_its_step_and_source() {
+fn unexplained_error_keeps_step_and_source() {
     under_strace(
-        "an_unexplained_error_keeps_its_step_and_source",
+        "unexplained_error_keeps_step_and_source",
         &["-e", "inject=setsockopt:error=EDOM"],
         || {
             let err = bind("127.0.0.1:61242").unwrap_err();
@@ -372,9 +372,9 @@ fn an_unexplained_error_keeps_its_step_and_source() {
 }
 
 #[test]
-fn a_policy_that_forbids_is_said_so() {
+fn denied_bind_is_reported() {
     under_strace(
-        "a_policy_that_forbids_is_said_so",
+        "denied_bind_is_reported",
         &["-e", "inject=bind:error=EPERM"],
         || {
             let err = bind("127.0.0.1:80").unwrap_err();
@@ -388,10 +388,10 @@ fn a_policy_that_forbids_is_said_so() {
 }
 
 #[test]
-fn nothing_is_foreign_where_the_interfaces_cannot_be_read() {
+fn unreadable_interfaces_make_nothing_foreign() {
     // The sockets are of netlink: first the kernel is asked, then if-addrs.
     under_strace(
-        "nothing_is_foreign_where_the_interfaces_cannot_be_read",
+        "unreadable_interfaces_make_nothing_foreign",
         &["-e", "inject=socket:error=EAFNOSUPPORT:when=1+"],
         || {
             let err = BindTarget::parse("198.51.100.1").unwrap_err();
@@ -411,10 +411,10 @@ fn nothing_is_foreign_where_the_interfaces_cannot_be_read() {
 }
 
 #[test]
-fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
+fn bind_works_with_unreadable_interfaces() {
     // 1: the listener, 2: the one that fails, and from 3 on what is read after it.
     under_strace(
-        "a_bind_works_and_fails_where_the_interfaces_cannot_be_read",
+        "bind_works_with_unreadable_interfaces",
         &["-e", "inject=socket:error=EAFNOSUPPORT:when=3+"],
         || {
             bind("127.0.0.1:0").unwrap();
@@ -430,9 +430,9 @@ fn a_bind_works_and_fails_where_the_interfaces_cannot_be_read() {
 }
 
 #[test]
-fn a_name_fails_where_the_interfaces_cannot_be_read() {
+fn selector_fails_with_unreadable_interfaces() {
     under_strace(
-        "a_name_fails_where_the_interfaces_cannot_be_read",
+        "selector_fails_with_unreadable_interfaces",
         &["-e", "inject=socket:error=EAFNOSUPPORT"],
         || {
             let err = bind("eth0:80").unwrap_err();
@@ -446,10 +446,10 @@ fn a_name_fails_where_the_interfaces_cannot_be_read() {
 }
 
 #[test]
-fn nothing_is_said_of_devices_that_cannot_be_read() {
+fn unreadable_devices_are_not_reported() {
     // 1: the query for the index of the device. 2: the socket that is to be bound to it.
     under_strace(
-        "nothing_is_said_of_devices_that_cannot_be_read",
+        "unreadable_devices_are_not_reported",
         &["-e", "inject=socket:error=EAFNOSUPPORT:when=3+"],
         || {
             let device = BindOptions::new().device("v9");
@@ -462,9 +462,9 @@ fn nothing_is_said_of_devices_that_cannot_be_read() {
 }
 
 #[test]
-fn nothing_is_said_of_zones_that_cannot_be_read() {
+fn unreadable_zones_are_not_reported() {
     under_strace(
-        "nothing_is_said_of_zones_that_cannot_be_read",
+        "unreadable_zones_are_not_reported",
         &["-e", "inject=socket:error=EAFNOSUPPORT:when=2+"],
         || {
             assert_eq!(
@@ -476,9 +476,9 @@ fn nothing_is_said_of_zones_that_cannot_be_read() {
 }
 
 #[test]
-fn a_port_that_needs_no_privilege_is_denied_by_a_policy() {
+fn denied_unprivileged_port_is_a_policy() {
     under_strace(
-        "a_port_that_needs_no_privilege_is_denied_by_a_policy",
+        "denied_unprivileged_port_is_a_policy",
         &["-e", "inject=bind:error=EACCES"],
         || {
             let err = bind("127.0.0.1:61243").unwrap_err();
@@ -491,9 +491,9 @@ fn a_port_that_needs_no_privilege_is_denied_by_a_policy() {
 }
 
 #[test]
-fn an_option_that_is_denied_is_said_so() {
+fn denied_option_is_reported() {
     under_strace(
-        "an_option_that_is_denied_is_said_so",
+        "denied_option_is_reported",
         &["-e", "inject=setsockopt:error=EPERM"],
         || {
             assert_eq!(
@@ -506,8 +506,8 @@ fn an_option_that_is_denied_is_said_so() {
 
 /// A server that fails must not have taken connections in the meantime.
 #[test]
-fn bind_listens_once_all_sockets_are_bound() {
-    const TEST: &str = "bind_listens_once_all_sockets_are_bound";
+fn bind_listens_after_all_sockets_are_bound() {
+    const TEST: &str = "bind_listens_after_all_sockets_are_bound";
     const FOREIGN: &str = "198.51.100.1:61254"; // TEST-NET-2 (RFC 5737), which no host has
     if rerun::role().is_some() {
         part("list", || {
@@ -548,8 +548,8 @@ fn bind_listens_once_all_sockets_are_bound() {
 }
 
 #[test]
-fn one_port_for_two_sockets_is_asked_for_once() {
-    const TEST: &str = "one_port_for_two_sockets_is_asked_for_once";
+fn one_port_is_requested_once() {
+    const TEST: &str = "one_port_is_requested_once";
     if rerun::role().is_some() {
         part("both", || drop(bind("localhost:0").unwrap()));
         return;

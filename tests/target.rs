@@ -13,7 +13,7 @@ use util::{interfaces, ip, near_ips, office};
 
 #[test]
 #[allow(clippy::too_many_lines)] // a row an address
-fn every_class_says_what_it_means() {
+fn each_class_has_a_description() {
     let host = office();
     for (written, scope_id, meaning) in [
         ("0.0.0.0", 0, "every IPv4 address of this host"),
@@ -135,7 +135,7 @@ fn every_class_says_what_it_means() {
 }
 
 #[test]
-fn nothing_is_lost() {
+fn bind_target_keeps_all_details() {
     let host = office();
     let BindTarget::Local(local) = BindTarget::classify_in_zone(ip("fe80::77"), 3, &host) else {
         panic!("eth0.100 has it")
@@ -169,7 +169,7 @@ fn nothing_is_lost() {
 }
 
 #[test]
-fn the_classes_compare_by_what_they_say() {
+fn bind_targets_compare_by_value() {
     let host = office();
     let with_more: Interfaces = host
         .iter()
@@ -190,7 +190,7 @@ fn the_classes_compare_by_what_they_say() {
 }
 
 #[test]
-fn a_wildcard_says_its_families() {
+fn wildcard_display_names_families() {
     let parse = |text| BindTarget::parse_with(text, &Interfaces::default()).unwrap();
     assert_eq!(parse("*"), BindTarget::Any(Wildcard::All));
     assert_eq!(parse("::"), BindTarget::Any(Wildcard::DualStack));
@@ -216,7 +216,7 @@ fn a_wildcard_says_its_families() {
 }
 
 #[test]
-fn programmers_read_what_people_read() {
+fn debug_contains_display() {
     let host = office();
     let BindTarget::Local(local) = BindTarget::classify_in_zone(ip("fe80::77"), 2, &host) else {
         panic!("eth0 has it");
@@ -287,7 +287,7 @@ proptest! {
     // Law 4: total and exclusive, the same for an address and its mapped form,
     // and independent of the order of the interfaces.
     #[test]
-    fn classification_is_one_function_of_address_and_host(
+    fn classification_depends_on_address_and_host_only(
         (interfaces, shuffled) in interfaces().prop_flat_map(|interfaces| {
             (Just(interfaces.clone()), Just(interfaces).prop_shuffle())
         }),
@@ -329,7 +329,7 @@ proptest! {
 }
 
 #[test]
-fn the_long_form_tells_all() {
+fn alternate_display_is_complete() {
     let shared = InterfaceAddr::new(ip("10.0.0.1"), 24);
     let eth = |n: u32| Interface::new(format!("eth{n}"), n + 1).with_interface_addr(shared.clone());
     let temporary = InterfaceAddr::new(ip("2001:db8::1"), 64)

@@ -265,7 +265,7 @@ fn failed_update_leaves_clients_with_their_listener() {
 }
 
 #[test]
-fn partial_update_is_tried_again() {
+fn partial_update_is_retried() {
     in_namespace(|| {
         let mut server = Server::start("127.0.0.1:5000");
         server.serve(5000);

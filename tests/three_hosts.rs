@@ -157,8 +157,8 @@ fn promised(listeners: &Listeners, host: &Interfaces) -> BTreeSet<String> {
 }
 
 #[test]
-fn each_address_connects_from_where_it_says_and_no_other_does() {
-    const TEST: &str = "each_address_connects_from_where_it_says_and_no_other_does";
+fn listed_addresses_connect_from_their_origin() {
+    const TEST: &str = "listed_addresses_connect_from_their_origin";
     in_namespace(|| {
         let mut network = network(TEST);
         let host = Interfaces::system().unwrap();
@@ -233,7 +233,7 @@ fn each_address_connects_from_where_it_says_and_no_other_does() {
 }
 
 #[test]
-fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
+fn ipv6_address_of_down_interface_is_unreachable() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         set("net/ipv6/conf/eth0/keep_addr_on_down", "1");
@@ -278,8 +278,8 @@ fn an_ipv6_address_of_an_interface_that_is_down_takes_no_connections() {
 }
 
 #[test]
-fn warnings_have_their_evidence_from_the_kernel() {
-    const TEST: &str = "warnings_have_their_evidence_from_the_kernel";
+fn warnings_agree_with_kernel() {
+    const TEST: &str = "warnings_agree_with_kernel";
     in_namespace(|| {
         let mut network = network(TEST);
         ip("addr add 2600:1f00::1/64 dev eth0 nodad");
@@ -373,8 +373,8 @@ fn warnings_have_their_evidence_from_the_kernel() {
 }
 
 #[test]
-fn a_routed_loopback_address_lets_others_in() {
-    const TEST: &str = "a_routed_loopback_address_lets_others_in";
+fn route_localnet_exposes_loopback() {
+    const TEST: &str = "route_localnet_exposes_loopback";
     in_namespace(|| {
         let mut network = network(TEST);
         let _listeners = bindaddr::bind("127.0.0.5:5000").unwrap();
@@ -399,8 +399,8 @@ fn a_routed_loopback_address_lets_others_in() {
 }
 
 #[test]
-fn a_linux_router_carries_ipv4_link_local_addresses() {
-    const TEST: &str = "a_linux_router_carries_ipv4_link_local_addresses";
+fn router_forwards_ipv4_link_local() {
+    const TEST: &str = "router_forwards_ipv4_link_local";
     in_namespace(|| {
         let mut network = network(TEST);
         ip("addr add 169.254.7.7/16 dev eth0");
@@ -418,8 +418,8 @@ fn a_linux_router_carries_ipv4_link_local_addresses() {
 
 /// What docs/exposure.md says that it does not know.
 #[test]
-fn a_wildcard_takes_what_a_local_route_brings() {
-    const TEST: &str = "a_wildcard_takes_what_a_local_route_brings";
+fn wildcard_accepts_local_route_addresses() {
+    const TEST: &str = "wildcard_accepts_local_route_addresses";
     in_namespace(|| {
         let mut network = network(TEST);
         ip("route add local 203.0.113.0/24 dev lo");

@@ -53,9 +53,9 @@ fn reachable(laptop: &mut Host) -> BTreeSet<String> {
 }
 
 #[test]
-fn four_binds_and_who_gets_in() {
+fn four_targets_differ_in_exposure() {
     in_namespace(|| {
-        let mut laptop = network("four_binds_and_who_gets_in");
+        let mut laptop = network("four_targets_differ_in_exposure");
         let host = Interfaces::system().unwrap();
 
         let everywhere_v4 = [
@@ -129,9 +129,9 @@ fn four_binds_and_who_gets_in() {
 }
 
 #[test]
-fn the_fourth_bind_says_whose_address_it_is() {
+fn foreign_bind_names_subnet() {
     in_namespace(|| {
-        let mut laptop = network("the_fourth_bind_says_whose_address_it_is");
+        let mut laptop = network("foreign_bind_names_subnet");
         for (text, sentence) in [
             (
                 "192.168.158.94:5000",
@@ -182,9 +182,9 @@ fn accepted(listener: &Listener) -> Vec<IpAddr> {
 }
 
 #[test]
-fn three_interfaces_one_wildcard_or_three_listeners() {
+fn selectors_and_wildcard_cover_interfaces() {
     in_namespace(|| {
-        const TEST: &str = "three_interfaces_one_wildcard_or_three_listeners";
+        const TEST: &str = "selectors_and_wildcard_cover_interfaces";
         let mut clients: Vec<Host> = (1..=3)
             .map(|n| {
                 let mut client = Host::start(TEST);
@@ -248,8 +248,8 @@ fn three_interfaces_one_wildcard_or_three_listeners() {
 }
 
 #[test]
-fn an_address_that_nobody_reaches_through_the_device_is_noted() {
-    const TEST: &str = "an_address_that_nobody_reaches_through_the_device_is_noted";
+fn address_unreachable_through_device_has_a_warning() {
+    const TEST: &str = "address_unreachable_through_device_has_a_warning";
     in_namespace(|| {
         let mut laptop = network(TEST);
         ip("addr add 10.5.5.5/32 dev lo");

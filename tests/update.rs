@@ -854,7 +854,7 @@ mod watch {
     }
 
     #[test]
-    fn it_wakes_at_each_kind_of_change() {
+    fn watch_wakes_at_each_kind_of_change() {
         in_namespace(|| {
             super::link();
             let mut watch = quiet_watch();
@@ -879,7 +879,7 @@ mod watch {
     }
 
     #[test]
-    fn it_wakes_at_another_default_route() {
+    fn watch_wakes_at_default_route_change() {
         in_namespace(|| {
             super::link();
             ip("addr add 10.0.0.1/24 dev eth0");
@@ -929,7 +929,7 @@ mod watch {
     }
 
     #[test]
-    fn it_wakes_who_waits() {
+    fn watch_handle_wakes_waiter() {
         in_namespace(|| {
             super::link();
             let mut watch = Watch::new().unwrap();
@@ -941,7 +941,7 @@ mod watch {
     }
 
     #[test]
-    fn a_burst_ends_in_the_right_state() {
+    fn watch_settles_after_burst() {
         in_namespace(|| {
             super::link();
             let mut watch = quiet_watch();

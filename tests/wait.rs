@@ -55,7 +55,7 @@ fn assert_soon(what: &str, lag: Duration) {
 }
 
 #[test]
-fn an_address_that_comes_later_is_bound_soon() {
+fn wait_binds_late_address() {
     in_namespace(|| {
         cable();
         let lag = lag("10.0.0.1:80", "10.0.0.1:0", || {
@@ -66,7 +66,7 @@ fn an_address_that_comes_later_is_bound_soon() {
 }
 
 #[test]
-fn an_interface_that_comes_later_is_bound_soon() {
+fn wait_binds_late_interface() {
     in_namespace(|| {
         let lag = lag("ipv4@eth0:80", "10.0.0.1:0", || {
             cable();
@@ -77,7 +77,7 @@ fn an_interface_that_comes_later_is_bound_soon() {
 }
 
 #[test]
-fn a_tentative_address_is_bound_soon_after_it_is_usable() {
+fn wait_binds_tentative_address_when_usable() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
         set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for who is slow to ask
@@ -89,7 +89,7 @@ fn a_tentative_address_is_bound_soon_after_it_is_usable() {
 }
 
 #[test]
-fn connections_that_linger_are_waited_for() {
+fn wait_outlasts_lingering_connections() {
     in_namespace(|| {
         // A server that does not set SO_REUSEADDR, and is gone.
         let addr: SocketAddr = "127.0.0.1:80".parse().unwrap();
@@ -120,7 +120,7 @@ fn fails_at_once(text: &str) -> BindError {
 }
 
 #[test]
-fn what_waiting_does_not_cure_fails_at_once() {
+fn wait_fails_at_once_on_permanent_error() {
     in_namespace(|| {
         cable();
         ip("addr add 10.0.0.1/24 dev eth0");
@@ -151,7 +151,7 @@ fn what_waiting_does_not_cure_fails_at_once() {
 }
 
 #[test]
-fn a_server_is_not_opened_for_a_moment_again_and_again() {
+fn wait_opens_no_socket_repeatedly() {
     in_namespace(|| {
         cable();
         let stopped = Arc::new(AtomicBool::new(false));
@@ -183,7 +183,7 @@ fn a_server_is_not_opened_for_a_moment_again_and_again() {
 }
 
 #[test]
-fn a_name_is_looked_up_once_a_second() {
+fn wait_looks_up_name_once_a_second() {
     let asked = Arc::new(AtomicUsize::new(0));
     let seen = asked.clone();
     let options = BindOptions::new().lookup_with(move |_| {
@@ -197,7 +197,7 @@ fn a_name_is_looked_up_once_a_second() {
 }
 
 #[test]
-fn a_name_that_is_found_is_asked_for_as_seldom() {
+fn wait_limits_lookups_of_resolved_name() {
     in_namespace(|| {
         let asked = Arc::new(AtomicUsize::new(0));
         let seen = asked.clone();
@@ -218,7 +218,7 @@ fn a_name_that_is_found_is_asked_for_as_seldom() {
 }
 
 #[test]
-fn waiting_is_told_and_ends() {
+fn wait_reports_progress_and_ends() {
     in_namespace(|| {
         type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;
         let told: Told = Arc::default();

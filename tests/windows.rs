@@ -16,7 +16,7 @@ const IN_USE: i32 = 10048;
 const NOT_AVAILABLE: i32 = 10049;
 
 #[test]
-fn the_error_of_winsock_is_kept() {
+fn winsock_error_is_kept() {
     let held = bind("127.0.0.1:0").unwrap();
     let addr = held.as_slice()[0].local_addr();
     let err = bind(addr).unwrap_err();
@@ -39,7 +39,7 @@ fn the_error_of_winsock_is_kept() {
 }
 
 #[test]
-fn nobody_may_take_the_port() {
+fn windows_port_is_exclusive() {
     for text in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"] {
         let listeners = bind(text).unwrap();
         for listener in &listeners {
@@ -53,7 +53,7 @@ fn nobody_may_take_the_port() {
 }
 
 #[test]
-fn the_ipv6_wildcard_is_dual_stack() {
+fn ipv6_wildcard_is_dual_stack() {
     let both = bind("[::]:0").unwrap();
     let port = both.as_slice()[0].local_addr().port();
     for ip in ["127.0.0.1", "::1"] {
@@ -69,7 +69,7 @@ fn the_ipv6_wildcard_is_dual_stack() {
 }
 
 #[test]
-fn an_option_that_is_not_there_is_named() {
+fn missing_option_is_named() {
     for (options, name) in [
         (BindOptions::new().reuse_port(true), "reuse_port"),
         (BindOptions::new().freebind(true), "freebind"),
@@ -84,9 +84,9 @@ fn an_option_that_is_not_there_is_named() {
 }
 
 #[test]
-fn the_host_is_read_as_it_is() {
+fn system_snapshot_matches_wine() {
     if std::env::var_os(HOST).is_none() {
-        eprintln!("SKIPPED the_host_is_read_as_it_is: {HOST} does not tell of one made for it");
+        eprintln!("SKIPPED system_snapshot_matches_wine: {HOST} does not tell of one made for it");
         return;
     }
     let host = Interfaces::system().unwrap();

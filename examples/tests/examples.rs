@@ -51,7 +51,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn serve_prints_its_urls_and_serves_on_each() {
+fn serve_prints_and_serves_each_url() {
     for (written, meaning, urls) in [
         (
             None,
@@ -100,7 +100,7 @@ fn serve_prints_its_urls_and_serves_on_each() {
 }
 
 #[test]
-fn serve_says_what_is_wrong_and_exits_with_1() {
+fn serve_reports_error_and_exits_with_1() {
     let (run, stdout, stderr) = output(example("serve").arg("127.0.0.1"));
     assert_eq!(run.status.code(), Some(1));
     assert_eq!(stdout, "");
@@ -174,7 +174,7 @@ fn serve_takes_a_list_with_an_interface() {
 }
 
 #[test]
-fn guard_refuses_to_serve_others_without_a_token() {
+fn guard_refuses_exposure_without_token() {
     netns::in_namespace(|| {
         add_eth0();
         netns::ip("link set far0 up");
@@ -205,7 +205,7 @@ fn guard_refuses_to_serve_others_without_a_token() {
 }
 
 #[test]
-fn config_reads_host_and_port_apart() {
+fn config_reads_separate_host_and_port() {
     let (run, stdout, stderr) = output(&mut example("config"));
     assert!(run.status.success(), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
@@ -232,7 +232,7 @@ fn config_reads_host_and_port_apart() {
 }
 
 #[test]
-fn serve_prints_what_the_readme_says() {
+fn serve_output_matches_readme() {
     netns::in_namespace(|| {
         add_eth0();
         netns::ip("link set far0 up");

@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_what_the_grammar_and_std_read() {
+    fn const_parser_agrees_with_grammar_and_std() {
         // `BINDADDR_PARSE_TEXTS` sets how many texts are tried.
         let count = std::env::var("BINDADDR_PARSE_TEXTS").ok();
         let count = count.map_or(100_000, |count| count.parse().expect("a number"));

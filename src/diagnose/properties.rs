@@ -430,7 +430,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_system_s_own_error_comes_first_and_no_cause_twice(bytes in bytes()) {
+        fn diagnosis_lists_system_error_first_and_each_cause_once(bytes in bytes()) {
             let mut draw = Draw(&bytes);
             the_decision(draw.addr(), draw.failure(), &draw.evidence());
         }
@@ -442,13 +442,13 @@ mod tests {
         }
 
         #[test]
-        fn a_holder_is_in_the_way(bytes in bytes()) {
+        fn named_holder_conflicts_with_attempt(bytes in bytes()) {
             let mut draw = Draw(&bytes);
             the_holders(draw.addr(), draw.failure(), &draw.evidence());
         }
 
         #[test]
-        fn without_evidence_nothing_is_made_up(bytes in bytes()) {
+        fn diagnosis_without_evidence_claims_nothing(bytes in bytes()) {
             let mut draw = Draw(&bytes);
             the_silence(draw.addr(), draw.failure());
         }

@@ -39,7 +39,7 @@ fn hints_on(system: System, cause: Cause) -> Vec<String> {
 }
 
 #[test]
-fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
+fn low_port_is_unprivileged_on_macos_wildcard_only() {
     let is_privileged = |system, addr| {
         let cause = cause_on(system, addr, ErrorKind::PermissionDenied);
         matches!(
@@ -70,7 +70,7 @@ fn a_low_port_is_free_on_the_wildcard_of_macos_alone() {
 }
 
 #[test]
-fn policies_are_those_of_linux() {
+fn policy_hints_are_linux_only() {
     for system in ALL {
         for addr in ["127.0.0.1:0", "127.0.0.1:8080"] {
             match cause_on(system, addr, ErrorKind::PermissionDenied) {
@@ -86,7 +86,7 @@ fn policies_are_those_of_linux() {
 
 #[cfg(unix)]
 #[test]
-fn filters_are_those_of_linux() {
+fn filter_hints_are_linux_only() {
     // EPERM
     let error = io::Error::from_raw_os_error(1);
     for system in ALL {
@@ -104,7 +104,7 @@ fn filters_are_those_of_linux() {
 }
 
 #[test]
-fn no_port_left_is_no_missing_address() {
+fn ephemeral_exhaustion_differs_from_missing_address() {
     let is_exhausted = |system, addr| {
         let cause = cause_on(system, addr, ErrorKind::AddrNotAvailable);
         matches!(cause, Cause::EphemeralPortsExhausted { range: None })
@@ -127,7 +127,7 @@ fn no_port_left_is_no_missing_address() {
 }
 
 #[test]
-fn another_loopback_address_is_an_alias_of_lo0() {
+fn macos_loopback_hint_adds_lo0_alias() {
     let cause = || cause_on(System::Darwin, "127.0.0.2:80", ErrorKind::AddrNotAvailable);
     assert_eq!(
         cause().to_string(),
@@ -147,7 +147,7 @@ fn another_loopback_address_is_an_alias_of_lo0() {
 }
 
 #[test]
-fn a_holder_is_looked_up_with_the_command_of_the_system() {
+fn holder_hint_uses_command_of_platform() {
     let in_use = || cause_on(System::Windows, "127.0.0.1:80", ErrorKind::AddrInUse);
     let held = Holder::synthetic(33, 80, None);
     let range = || Cause::RangeInUse {
@@ -180,7 +180,7 @@ fn a_holder_is_looked_up_with_the_command_of_the_system() {
 }
 
 #[test]
-fn windows_keeps_ports_for_itself() {
+fn windows_excluded_ports_have_a_hint() {
     let cause = cause_on(
         System::Windows,
         "0.0.0.0:50060",

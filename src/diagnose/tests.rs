@@ -97,7 +97,7 @@ fn link(index: u32, name: &str, master: u32) -> Link {
 }
 
 #[test]
-fn an_address_in_a_vrf_names_it() {
+fn address_in_vrf_names_the_vrf() {
     let vrf = Link {
         kind: LinkKind::Vrf,
         ..link(3, "vrf0", 0)
@@ -161,7 +161,7 @@ fn an_address_in_a_vrf_names_it() {
 }
 
 #[test]
-fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
+fn kernel_without_ipv6_differs_from_sandbox() {
     let without = Evidence {
         has_ipv6: Some(false),
         ..Evidence::default()
@@ -198,7 +198,7 @@ fn a_kernel_without_ipv6_is_told_from_a_sandbox() {
 }
 
 #[test]
-fn a_filter_without_seccomp_is_that_of_the_cgroup() {
+fn denial_without_seccomp_suggests_cgroup_bpf() {
     let evidence = Evidence {
         has_seccomp_filter: Some(false),
         ..Evidence::default()
@@ -215,7 +215,7 @@ fn a_filter_without_seccomp_is_that_of_the_cgroup() {
 }
 
 #[test]
-fn a_port_whose_holder_is_not_shown_is_told_as_such() {
+fn port_without_visible_holder_is_in_use_by_unknown() {
     let mut evidence = Evidence::default();
     evidence.tcp.are_all = true;
     let cause = row(
@@ -231,7 +231,7 @@ fn a_port_whose_holder_is_not_shown_is_told_as_such() {
 }
 
 #[test]
-fn resources_of_the_system_are_told_from_the_process_s() {
+fn system_limits_differ_from_process_limits() {
     let none = Evidence::default();
     row(
         "a system with as many files open as it may have",
@@ -252,7 +252,7 @@ fn resources_of_the_system_are_told_from_the_process_s() {
 }
 
 #[test]
-fn an_address_that_appeared_is_called_no_permanent_mistake() {
+fn address_that_appeared_is_temporary() {
     let addr: SocketAddr = "192.168.71.67:80".parse().expect("an address");
     let evidence = Evidence {
         interfaces: Some(host()),
@@ -270,7 +270,7 @@ fn an_address_that_appeared_is_called_no_permanent_mistake() {
 }
 
 #[test]
-fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
+fn vrf_device_lacks_addresses_outside_the_vrf() {
     let vrf = Link {
         kind: LinkKind::Vrf,
         ..link(3, "vrf0", 0)
@@ -305,7 +305,7 @@ fn a_vrf_as_the_device_does_not_have_what_is_outside_of_it() {
 }
 
 #[test]
-fn a_device_says_nothing_of_a_zone_and_of_what_nobody_has() {
+fn device_is_no_cause_for_zones_and_foreign_addresses() {
     let device = link(3, "vrf0", 0);
     let vrf = Link {
         kind: LinkKind::Vrf,
@@ -332,7 +332,7 @@ fn a_device_says_nothing_of_a_zone_and_of_what_nobody_has() {
 }
 
 #[test]
-fn an_address_of_the_vrf_itself_names_it() {
+fn address_on_vrf_device_names_the_vrf() {
     let vrf = Link {
         kind: LinkKind::Vrf,
         ..link(2, "eth0", 0)
@@ -379,7 +379,7 @@ fn ipv6_loopback_is_down_with_its_interface() {
 }
 
 #[test]
-fn what_is_said_of_ipv6_is_not_said_of_ipv4() {
+fn ipv6_causes_do_not_apply_to_ipv4() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let evidence = Evidence {
         interfaces: Some(host()),
@@ -395,7 +395,7 @@ fn what_is_said_of_ipv6_is_not_said_of_ipv4() {
 }
 
 #[test]
-fn an_error_says_no_more_than_it_does() {
+fn unexplained_error_has_no_cause() {
     let name = |addr: &str, step, code| {
         let error = io::Error::from_raw_os_error(code);
         let evidence = Evidence {
@@ -424,7 +424,7 @@ fn an_error_says_no_more_than_it_does() {
 }
 
 #[test]
-fn who_shares_a_port_is_in_nobody_s_way() {
+fn shared_port_is_not_a_conflict() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let mut evidence = Evidence {
         interfaces: Some(host()),
@@ -447,7 +447,7 @@ fn who_shares_a_port_is_in_nobody_s_way() {
 }
 
 #[test]
-fn holder_that_may_be_of_a_vrf_is_no_certain_one() {
+fn holder_in_unknown_vrf_is_uncertain() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let says = |is_apart: Option<bool>| {
         let mut evidence = Evidence::default();
@@ -469,7 +469,7 @@ fn holder_that_may_be_of_a_vrf_is_no_certain_one() {
 }
 
 #[test]
-fn a_port_that_connections_have_comes_free() {
+fn port_held_by_connections_is_temporary() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let in_use = |states: &[SocketState]| {
         let mut evidence = Evidence::default();
@@ -491,7 +491,7 @@ fn a_port_that_connections_have_comes_free() {
 }
 
 #[test]
-fn only_what_is_surely_in_the_way_is_foreseen() {
+fn forecast_contains_only_certain_conflicts() {
     let row = |ip: [u8; 4], state, device| SocketRow {
         state,
         device,
@@ -544,7 +544,7 @@ fn only_what_is_surely_in_the_way_is_foreseen() {
 }
 
 #[test]
-fn a_denied_port_is_explained_as_far_as_it_is_known() {
+fn denied_port_is_explained_by_known_limits() {
     let error = io::Error::from_raw_os_error(EACCES);
     let because = |limit, capability| {
         let evidence = Evidence {
@@ -595,7 +595,7 @@ fn a_denied_port_is_explained_as_far_as_it_is_known() {
 }
 
 #[test]
-fn a_command_cannot_draw_on_the_terminal() {
+fn process_name_is_escaped() {
     let process = Process {
         is_this: false,
         pid: 4711,
@@ -621,7 +621,7 @@ fn a_command_cannot_draw_on_the_terminal() {
 }
 
 #[test]
-fn nothing_is_noted_of_what_cannot_be_read() {
+fn unreadable_evidence_yields_no_warning() {
     let tcp = socket("198.51.100.1:80", Protocol::Tcp, None);
     let nothing = AddrFacts::default();
     assert_eq!(warnings_on(&tcp, &nothing), []);
@@ -643,7 +643,7 @@ fn nothing_is_noted_of_what_cannot_be_read() {
 }
 
 #[test]
-fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
+fn wildcard_success_reads_no_reason() {
     // An address by its route alone.
     let addr = "127.0.0.2:80".parse().expect("an address");
     let around = AddrFacts::read(addr, None, Some(&host()));
@@ -651,7 +651,7 @@ fn of_what_is_bound_everywhere_no_reason_is_looked_for() {
 }
 
 #[test]
-fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
+fn only_link_local_addresses_get_a_zone_hint() {
     let holder = |ip: &str, device| {
         let row = SocketRow {
             device: Some(device),
@@ -672,7 +672,7 @@ fn only_an_address_of_a_link_has_the_interface_for_its_zone() {
 }
 
 #[test]
-fn ten_thousand_interfaces_make_no_long_sentence() {
+fn sentence_stays_short_with_10000_interfaces() {
     let ip = "fe80::77".parse().expect("an address");
     let many = (1..=10_000).map(|n| Interface::new(format!("eth{n}"), n).with_addr(ip, 64));
     let evidence = Evidence {
@@ -697,7 +697,7 @@ fn ten_thousand_interfaces_make_no_long_sentence() {
 }
 
 #[test]
-fn a_device_may_have_loopback_addresses_of_its_own() {
+fn device_can_have_loopback_addresses() {
     let localhost = IpAddr::from([127, 0, 0, 1]);
     let lo = Interface::new("lo", 1).with_addr(localhost, 8);
     let eth0 = Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 8);

@@ -517,7 +517,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_those_of_all_kinds() {
+    fn warning_names_cover_all_kinds() {
         let (_, of_kinds) = include_str!("warning.rs")
             .split_once("pub fn name(&self) -> &'static str {\n        match self")
             .expect("it matches");

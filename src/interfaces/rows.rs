@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_optimistic_or_usable_address_is_not_tentative() {
+    fn optimistic_address_is_not_tentative() {
         for (flags, state) in [
             (0x40, AddrState::Tentative),
             (0xc0, AddrState::Tentative),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_of_getifaddrs_has_a_broadcast_or_a_peer() {
+    fn row_has_broadcast_or_peer() {
         let ip = Ipv4Addr::new(10, 0, 0, 1);
         let other = Ipv4Addr::new(10, 0, 0, 9);
         let read = |prefix_len, broadcast, peer: Option<Ipv4Addr>| {

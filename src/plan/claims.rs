@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lookup_finds_what_a_scan_finds(
+        fn claim_lookup_agrees_with_scan(
             list in prop::collection::vec((0..4usize, claims(), 80..82u16), 0..8),
             claim in claims(),
             own in 0..4usize,

@@ -164,7 +164,7 @@ mod tests {
     use super::is_never_looked_up;
 
     #[test]
-    fn names_that_look_like_addresses_are_told() {
+    fn selector_reports_names_that_look_like_addresses() {
         for name in ["127.1", "eth0.100", "1", "0x7f", "a.0x7F", "a.1.", "a.0x"] {
             assert!(is_never_looked_up(name), "{name}");
         }

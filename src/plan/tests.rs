@@ -35,7 +35,7 @@ fn sockets(plan: &Plan) -> Vec<(String, bool, IfAbsent)> {
 }
 
 #[test]
-fn broadcast_is_known_or_left_to_the_kernel() {
+fn broadcast_is_rejected_only_if_known() {
     let odd = Interface::new("eth1", 3).with_broadcast(
         [172, 20, 0, 1].into(),
         24,
@@ -85,7 +85,7 @@ fn broadcast_is_known_or_left_to_the_kernel() {
 }
 
 #[test]
-fn wildcards_differ_in_family_and_absence() {
+fn duplicate_wildcards_match_family_and_optionality() {
     for (text, only_v6, addr, is_only_v6, if_absent) in [
         ("*:80", false, "[::]:80", false, IfAbsent::UseIpv4),
         ("*:80", true, "[::]:80", false, IfAbsent::UseIpv4),
@@ -128,7 +128,7 @@ fn dual_stack_wildcard_leaves_ipv4_to_the_ipv4_wildcard() {
 }
 
 #[test]
-fn replan_keeps_what_a_snapshot_does_not_show() {
+fn replan_keeps_addresses_missing_from_snapshot() {
     let before = host(&["10.0.0.1", "fe80::1"]);
     let settings = ["eth0:80", "[fe80::1%eth0]:81", "10.0.0.9:82", "*:83"];
     let first = plan(&BindOptions::new(), &settings, &before);
@@ -190,7 +190,7 @@ fn settings() -> impl Strategy<Value = Vec<String>> {
 proptest! {
     /// No two sockets of a plan conflict, and no address is dropped.
     #[test]
-    fn plan_is_free_of_conflicts_and_complete(settings in settings()) {
+    fn plan_is_complete_without_conflicts(settings in settings()) {
         let host = host(&["10.0.0.1", "10.0.0.2", "fd00::1"]);
         let Ok(plan) = BindOptions::new().plan_on(&settings, &host) else {
             return Ok(());
@@ -221,7 +221,7 @@ proptest! {
 
     /// The same host gives the same plan.
     #[test]
-    fn replan_on_the_same_host_changes_nothing(settings in settings()) {
+    fn replan_on_unchanged_host_is_equal(settings in settings()) {
         let host = host(&["10.0.0.1", "10.0.0.2", "fd00::1"]);
         let Ok(plan) = BindOptions::new().plan_on(&settings, &host) else {
             return Ok(());

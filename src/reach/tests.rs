@@ -70,7 +70,7 @@ fn found_in(sockets: &[OpenSocket], host: &Interfaces, in_container: bool) -> Ve
 }
 
 #[test]
-fn a_container_is_told_by_its_links_and_its_marker() {
+fn container_is_detected_by_links_and_marker() {
     let elsewhere = Link {
         ends_elsewhere: true,
         ..Link::default()
@@ -114,7 +114,7 @@ fn a_container_is_told_by_its_links_and_its_marker() {
 }
 
 #[test]
-fn each_warning_applies_where_it_should() {
+fn warnings_match_their_conditions() {
     let host = host();
     for (texts, names) in [
         (&["10.0.0.1"][..], &[][..]),
@@ -198,7 +198,7 @@ fn pod_is_reachable_from_its_other_containers() {
 
 /// LXC and systemd-nspawn do not publish ports.
 #[test]
-fn system_container_has_no_warning_about_published_ports() {
+fn system_container_has_no_published_ports_warning() {
     let host = host();
     let found = |text: &str| -> Vec<String> {
         let container = Container {
@@ -248,7 +248,7 @@ fn wsl_is_warned_about_once() {
 }
 
 #[test]
-fn browsers_refuse_some_ports_and_all_zones() {
+fn urls_skip_unsafe_ports_and_zones() {
     let eth0 = Interface::new("eth0", 2)
         .with_addr([10, 0, 0, 1].into(), 8)
         .with_addr(ip("fe80::77"), 64);
@@ -277,7 +277,7 @@ fn browsers_refuse_some_ports_and_all_zones() {
 }
 
 #[test]
-fn warning_has_what_it_is_about() {
+fn warning_carries_its_subject() {
     let host = host();
     let findings = |text: &str, in_container| found_in(&[socket(text, None)], &host, in_container);
     let of_lo = findings("10.9.9.9", false).remove(0);
@@ -306,7 +306,7 @@ fn warning_has_what_it_is_about() {
 }
 
 #[test]
-fn a_wildcard_takes_no_later_address_through_the_loopback_interface() {
+fn loopback_device_wildcard_accepts_no_new_addresses() {
     let eth0 = Interface::new("eth0", 2).with_addr([10, 0, 0, 1].into(), 8);
     let lo = Interface::new("lo", 1).with_addr([127, 0, 0, 1].into(), 8);
     let host: Interfaces = [lo, eth0].into_iter().collect();

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn container_marker_is_a_known_trace() {
+    fn container_marker_is_recognized() {
         let markers = ["/.dockerenv", "/run/.containerenv", "container", KUBERNETES];
         assert!(container_marker().is_none_or(|marker| markers.contains(&marker)));
     }

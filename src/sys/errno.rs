@@ -97,7 +97,7 @@ mod tests {
 
     /// The numbers of errno(3), and those of "Windows Sockets Error Codes".
     #[test]
-    fn the_numbers_of_a_system_are_told_apart() {
+    fn errno_numbers_are_distinct() {
         let numbers: &[(i32, Errno)] = if cfg!(windows) {
             &[
                 (10013, Errno::AccessDenied),

@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn name_is_found_as_libc_finds_it() {
+    fn hosts_lookup_agrees_with_libc() {
         for (line, is_found) in [
             ("127.0.1.1 web1", true),
             ("  127.0.1.1\tweb1.example.org WEB1 # own", true),

@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_of_getifaddrs_has_a_broadcast_or_a_peer() {
+    fn getifaddrs_entry_has_broadcast_or_peer() {
         let ip = Ipv4Addr::new(10, 0, 0, 1);
         let other = Ipv4Addr::new(10, 0, 0, 9);
         let read = |prefixlen, broadcast| {
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_linux_has_no_label() {
+    fn interface_name_strips_label() {
         let name = if cfg!(any(target_os = "linux", target_os = "android")) {
             "eth0"
         } else {

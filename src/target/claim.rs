@@ -211,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn a_device_only_narrows(a in claims(), b in claims()) {
+        fn device_only_narrows_a_claim(a in claims(), b in claims()) {
             let free = |claim: Claim| Claim { device: DeviceIndex::None, ..claim };
             if a.overlap(b).is_some() {
                 prop_assert_eq!(a.overlap(b), free(a).overlap(free(b)));

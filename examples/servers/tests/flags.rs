@@ -19,7 +19,7 @@ fn flags(args: &[&str]) -> (String, String, bool) {
 }
 
 #[test]
-fn flags_may_be_repeated_or_hold_a_list() {
+fn flags_accept_repetition_and_lists() {
     let (stdout, stderr, is_ok) = flags(&[
         "--listen",
         "127.0.0.1:0",
@@ -40,7 +40,7 @@ fn flags_may_be_repeated_or_hold_a_list() {
 }
 
 #[test]
-fn the_error_is_ours() {
+fn parse_error_is_shown_by_the_flag_parser() {
     let (_, told, is_ok) = flags(&["--listen", "::1:80"]);
     let ours = "::1:80".parse::<ListenAddr>().expect_err("it is ambiguous");
     let expected = format!("error: invalid value '::1:80' for '--listen <ADDR>': {ours}\n");
@@ -54,7 +54,7 @@ fn the_error_is_ours() {
 
 /// An address that may be absent begins as a flag does, so it is joined to its own by `=`.
 #[test]
-fn an_optional_address_is_joined_to_its_flag() {
+fn optional_address_requires_equals_sign() {
     let (stdout, stderr, is_ok) = flags(&["--listen=-198.51.100.1:0", "--listen=127.0.0.1:0"]);
     assert!(
         is_ok && stdout.starts_with("listening on 127.0.0.1:"),

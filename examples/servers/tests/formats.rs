@@ -29,7 +29,7 @@ fn read<T: DeserializeOwned + ToString>(value: &str) -> [Result<String, String>;
 }
 
 #[test]
-fn an_address_is_a_text_or_a_port() {
+fn listen_addr_deserializes_from_text_or_port() {
     for (value, addr) in [
         ("\"127.0.0.1:8080\"", "127.0.0.1:8080"),
         ("\"[fe80::1%eth0]:80\"", "[fe80::1%eth0]:80"),
@@ -44,7 +44,7 @@ fn an_address_is_a_text_or_a_port() {
 }
 
 #[test]
-fn addresses_are_one_of_them_or_a_sequence() {
+fn listen_addrs_deserialize_from_value_or_sequence() {
     for (value, addrs) in [
         ("\"127.0.0.1:80, [::1]:80\"", "127.0.0.1:80, [::1]:80"),
         (
@@ -61,7 +61,7 @@ fn addresses_are_one_of_them_or_a_sequence() {
 }
 
 #[test]
-fn a_mistake_is_told_by_the_whole_sentence_with_its_place() {
+fn deserialize_error_has_sentence_and_position() {
     // What the parser itself says.
     let of = |text: &str| text.parse::<ListenAddr>().unwrap_err().to_string();
     for (value, sentence) in [
@@ -97,7 +97,7 @@ fn a_mistake_is_told_by_the_whole_sentence_with_its_place() {
 }
 
 #[test]
-fn a_value_of_another_kind_is_refused() {
+fn deserialize_rejects_other_types() {
     for (value, found) in [
         ("-1", "invalid value: a negative number"),
         ("true", "invalid type: boolean `true`"),
@@ -117,7 +117,7 @@ fn a_value_of_another_kind_is_refused() {
 
 /// In YAML what begins with `*` or `[` is something else unless it is quoted, and an error.
 #[test]
-fn what_yaml_takes_for_something_else_is_an_error() {
+fn deserialize_rejects_sexagesimal_yaml() {
     for value in ["*:80", "[::]:80"] {
         assert!(
             serde_yaml_ng::from_str::<Config<ListenAddr>>(&format!("listen: {value}\n")).is_err()
@@ -126,7 +126,7 @@ fn what_yaml_takes_for_something_else_is_an_error() {
 }
 
 #[test]
-fn settings_are_written_as_they_are_read() {
+fn settings_serialize_as_written() {
     for text in [
         "127.0.0.1:80",
         "*:8080",
@@ -161,7 +161,7 @@ struct Ports {
 }
 
 #[test]
-fn a_field_takes_its_port_from_the_program() {
+fn field_takes_default_port_from_program() {
     let texts = |ports: Ports| {
         let admin = ports.admin.map(|addr| addr.to_string());
         let [tls, metrics] = [ports.tls, ports.metrics].map(|addrs| addrs.to_string());
@@ -194,7 +194,7 @@ fn a_field_takes_its_port_from_the_program() {
 }
 
 #[test]
-fn a_host_with_a_port_is_refused() {
+fn host_field_rejects_port() {
     #[derive(Debug, Deserialize)]
     #[allow(dead_code)] // read for its errors
     struct Host {
@@ -250,7 +250,7 @@ fn host() -> Interfaces {
 }
 
 #[test]
-fn targets_are_values() {
+fn bind_targets_serialize() {
     let value = |text: &str| to_value(BindTarget::parse_with(text, &host()).unwrap()).unwrap();
     assert_eq!(
         value("0.0.0.0"),
@@ -289,7 +289,7 @@ fn targets_are_values() {
 }
 
 #[test]
-fn reports_are_values() {
+fn exposure_reports_serialize() {
     let reach = BindTarget::parse_with("*", &host())
         .unwrap()
         .reach(80, &host());
@@ -331,7 +331,7 @@ fn reports_are_values() {
 }
 
 #[test]
-fn failures_and_checks_are_values() {
+fn errors_and_checks_serialize() {
     let held = bindaddr::bind("127.0.0.1:0").unwrap();
     let addr: SocketAddr = held.as_slice()[0].local_addr();
     let err = bindaddr::bind(addr).unwrap_err();
@@ -360,7 +360,7 @@ fn failures_and_checks_are_values() {
 }
 
 #[test]
-fn what_is_odd_and_what_changes_are_values() {
+fn warnings_and_diffs_serialize() {
     let listeners = bindaddr::bind(["127.0.0.1:0", "-198.51.100.1:0"]).unwrap();
     let addr = listeners.as_slice()[0].local_addr().to_string();
     let skipped = to_value(listeners.skipped()).unwrap();
@@ -415,7 +415,7 @@ fn what_is_odd_and_what_changes_are_values() {
 
 /// A format in which nothing says what it is (postcard), as between the processes of one server.
 #[test]
-fn programs_pass_addresses_on() {
+fn programs_forward_addresses() {
     let addr: ListenAddr = "-ipv6@eth0:80".parse().unwrap();
     let bytes = postcard::to_allocvec(&addr).unwrap();
     assert_eq!(postcard::from_bytes::<ListenAddr>(&bytes), Ok(addr));

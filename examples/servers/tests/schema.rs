@@ -73,7 +73,7 @@ fn close(schema: &mut Value) {
 }
 
 #[test]
-fn each_subcommand_keeps_to_its_definition() {
+fn json_output_matches_schema() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.schema.json");
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();

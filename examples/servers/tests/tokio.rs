@@ -61,7 +61,7 @@ fn listeners_accept_and_sockets_receive() {
 
 /// What waits can be spawned on a runtime of several threads.
 #[test]
-fn the_futures_can_move_between_threads() {
+fn wait_futures_are_send() {
     fn assert_send(_: impl Future + Send) {}
     let options = BindOptions::new();
     assert_send(options.bind_async("localhost:0"));
@@ -71,7 +71,7 @@ fn the_futures_can_move_between_threads() {
 }
 
 #[test]
-fn waiting_blocks_no_other_task() {
+fn wait_blocks_no_other_task() {
     in_namespace(|| {
         ip("link add name eth0 type veth peer name far0");
         block_on(async {
@@ -94,7 +94,7 @@ fn waiting_blocks_no_other_task() {
 }
 
 #[test]
-fn waiting_ends_in_time_or_when_it_is_told_to_or_dropped() {
+fn wait_ends_on_timeout_cancellation_or_drop() {
     block_on(async {
         // TEST-NET-2, which no host has.
         let options = BindOptions::new().wait(Duration::from_millis(100));
@@ -113,7 +113,7 @@ fn waiting_ends_in_time_or_when_it_is_told_to_or_dropped() {
 }
 
 #[test]
-fn what_waiting_does_not_mend_fails_at_once() {
+fn wait_fails_at_once_on_permanent_errors() {
     block_on(async {
         let options = BindOptions::new().wait(Duration::MAX);
         let held = bindaddr::bind("127.0.0.1:0").unwrap();

@@ -304,7 +304,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
 }
 
 #[test]
-fn every_cause_has_its_name_and_what_time_does_to_it() {
+fn each_cause_has_name_and_persistence() {
     let mut kinds = HashSet::new();
     for (name, cause, told) in each() {
         assert_eq!(cause.name(), name);
@@ -330,7 +330,7 @@ fn every_cause_has_its_name_and_what_time_does_to_it() {
 }
 
 #[test]
-fn every_step_has_its_words() {
+fn each_step_has_a_phrase() {
     let steps = [
         (Step::Parse, "reading the text"),
         (Step::Resolve, "resolving the text"),
@@ -349,7 +349,7 @@ fn every_step_has_its_words() {
 }
 
 #[test]
-fn what_seldom_happens_has_its_sentence_too() {
+fn rare_causes_have_sentences() {
     let conflict = |overlap| Cause::Conflict {
         ip: ip("127.0.0.1"),
         other: ([0, 0, 0, 0], 80).into(),
@@ -446,7 +446,7 @@ fn texts_of(cause: Cause) -> Vec<String> {
 }
 
 #[test]
-fn a_holder_that_is_known_needs_no_command() {
+fn known_holder_needs_no_lookup_command() {
     let nginx = Process {
         is_this: false,
         pid: 4711,
@@ -493,7 +493,7 @@ fn a_holder_that_is_known_needs_no_command() {
 
 /// A socket that nobody has, where every process was looked at: in-kernel servers have no descriptor of it.
 #[test]
-fn socket_of_the_kernel_is_named_as_such() {
+fn kernel_socket_is_reported_as_kernel_socket() {
     let mut held = Holder::synthetic(0, 51820, None);
     held.state = SocketState::Bound;
     held.is_of_kernel = true;
@@ -511,7 +511,7 @@ fn socket_of_the_kernel_is_named_as_such() {
 }
 
 #[test]
-fn holder_for_somebody_else_is_looked_up_there() {
+fn delegated_port_hint_names_systemd_or_container() {
     let held = |command: &str, pid, is_of_unit| {
         let process = Process {
             is_this: false,
@@ -567,7 +567,7 @@ fn holder_for_somebody_else_is_looked_up_there() {
 
 /// As WSL2 does it for ports that Windows has.
 #[test]
-fn filter_that_refuses_a_port_is_thought_of() {
+fn filter_denial_of_port_has_a_hint() {
     let cause = || Cause::InUseByUnknown { port: 9900 };
     assert_eq!(texts_of(cause()), [""; 0]);
     let filtered = Evidence {
@@ -582,7 +582,7 @@ fn filter_that_refuses_a_port_is_thought_of() {
 }
 
 #[test]
-fn port_of_the_ephemeral_range_can_be_reserved() {
+fn ephemeral_port_hint_reserves_the_port() {
     let held = |port, reserved: &str| {
         let mut connection = Holder::synthetic(0, port, None);
         connection.state = SocketState::Connected;
@@ -706,7 +706,7 @@ fn in_use_keeps_eight_holders() {
 }
 
 #[test]
-fn where_the_system_was_not_asked_an_error_has_a_kind() {
+fn error_without_errno_has_a_kind() {
     for (name, cause, _) in each() {
         let kind = match name {
             "unresolved" => io::ErrorKind::AddrNotAvailable,
@@ -719,7 +719,7 @@ fn where_the_system_was_not_asked_an_error_has_a_kind() {
 
 #[allow(clippy::too_many_lines)] // a table
 #[test]
-fn every_hint_is_for_the_causes_that_it_helps() {
+fn each_hint_fits_its_causes() {
     use HintKind::{Configure, Inspect, Program};
 
     let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process bind the ports from 80 up";
@@ -826,7 +826,7 @@ fn every_hint_is_for_the_causes_that_it_helps() {
 }
 
 #[test]
-fn no_command_has_a_name_that_a_shell_would_read() {
+fn hint_commands_contain_no_shell_syntax() {
     let in_vrf = |vrf: &str| Cause::InVrf {
         addr: local("192.168.71.67"),
         vrf: vrf.into(),

@@ -38,7 +38,7 @@ impl AddrProbe for Willing {
 }
 
 #[test]
-fn known_interfaces_are_not_read_again() {
+fn given_interfaces_are_not_read_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let host = host_with(ON_NO_HOST);
     let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
@@ -59,7 +59,7 @@ fn known_interfaces_are_not_read_again() {
 }
 
 #[test]
-fn sockets_are_looked_for_as_far_as_it_takes() {
+fn socket_search_stops_when_explained() {
     let held = TcpListener::bind("127.0.0.1:0").expect("a listener");
     let held_too = UdpSocket::bind("127.0.0.1:0").expect("a socket");
     let [addr, udp_addr] =
@@ -120,7 +120,7 @@ fn sockets_are_looked_for_as_far_as_it_takes() {
 }
 
 #[test]
-fn limits_are_read_where_they_matter() {
+fn limits_are_read_for_matching_errors() {
     let [in_use, denied] = [EADDRINUSE, EACCES].map(io::Error::from_raw_os_error);
     let ports = |addr: &str, error| {
         let attempt = attempt(addr, Step::Bind, error);
@@ -132,7 +132,7 @@ fn limits_are_read_where_they_matter() {
 }
 
 #[test]
-fn a_contradiction_is_looked_at_again() {
+fn contradiction_is_read_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let again = |addr: &str, mut evidence: Evidence, kernel: &dyn AddrProbe| {
         let attempt = attempt(addr, Step::Bind, &error);
@@ -199,7 +199,7 @@ impl AddrProbe for Counting {
 }
 
 #[test]
-fn second_look_has_one_budget() {
+fn repeated_reading_has_one_budget() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     for (count, least, most) in [(1, 1, LOOKS), (500, 500, BUDGET), (10_000, BUDGET, BUDGET)] {
         // Addresses by their route alone, which none of the looks changes.
@@ -228,7 +228,7 @@ fn second_look_has_one_budget() {
 }
 
 #[test]
-fn no_cause_rests_on_a_contradiction_that_is_over() {
+fn resolved_contradiction_is_no_cause() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
     let host = host_with(ON_NO_HOST);

@@ -37,7 +37,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_break_the_readers(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn readers_accept_arbitrary_bytes(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             parsers_accept_any_bytes(&bytes);
         }
     }

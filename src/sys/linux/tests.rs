@@ -45,7 +45,7 @@ fn part(flags: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_dump_is_taken_as_of_one_moment() {
+fn dump_is_consistent() {
     // NLM_F_DUMP_INTR
     let changed = 0x10;
     for (dumps, questions) in [
@@ -99,7 +99,7 @@ fn truncated_message_is_an_error() {
 }
 
 #[test]
-fn what_netlink_refuses_is_an_error() {
+fn netlink_refusal_is_an_error() {
     let refusal = |kind, code: i32| netlink::message(kind, 0, &(-code).to_ne_bytes());
     // NLMSG_ERROR and NLMSG_DONE.
     for kind in [2, 3] {
@@ -117,7 +117,7 @@ fn what_netlink_refuses_is_an_error() {
 }
 
 #[test]
-fn lines_of_if_inet6_have_the_flags_of_the_address() {
+fn if_inet6_lines_have_address_flags() {
     for (line, flags) in [
         (
             "20010db8000100000000000000000010 02 40 00 40     eth0",
@@ -164,7 +164,7 @@ fn lines_of_if_inet6_have_the_flags_of_the_address() {
 }
 
 #[test]
-fn lines_of_proc_are_read() {
+fn proc_net_lines_are_parsed() {
     let row = |line: &str| socket(Protocol::Tcp, line).expect(line);
     let word = |ip: [u8; 4]| format!("{:08X}", u32::from_ne_bytes(ip));
     let ip = word([127, 0, 0, 1]);
@@ -228,7 +228,7 @@ impl Drop for Directory {
 }
 
 #[test]
-fn what_switches_ipv6_off_is_read_of_each_interface() {
+fn disable_ipv6_is_read_per_interface() {
     let settings = Directory::of("switches");
     let switch = |interface: &str, value: &str, is_off| {
         let directory = settings.0.join(interface);
@@ -251,7 +251,7 @@ fn what_switches_ipv6_off_is_read_of_each_interface() {
 }
 
 #[test]
-fn tables_of_sockets_are_read_from_proc() {
+fn socket_tables_are_read_from_proc() {
     let directory = Directory::of("tables");
     let rows = |protocol| {
         let rows = sockets_in(&directory.0, protocol).ok()?;
@@ -291,7 +291,7 @@ fn tables_of_sockets_are_read_from_proc() {
 }
 
 #[test]
-fn the_quickest_processes_are_looked_through_first() {
+fn processes_with_few_descriptors_are_searched_first() {
     let order = |processes: &[(u64, &str)]| -> Vec<String> {
         let processes = processes
             .iter()
@@ -311,7 +311,7 @@ fn the_quickest_processes_are_looked_through_first() {
 }
 
 #[test]
-fn the_capability_is_read_where_it_counts() {
+fn effective_capability_is_read() {
     let capability = |status: &str| Status(status.to_owned()).capability();
     let has_seccomp_filter = |status: &str| Status(status.to_owned()).has_seccomp_filter();
     assert_eq!(
@@ -341,7 +341,7 @@ fn the_capability_is_read_where_it_counts() {
 }
 
 #[test]
-fn a_user_namespace_knows_the_users_of_its_map() {
+fn user_namespace_maps_uids() {
     let rootless = "         0       1000          1\n         1     100000      65536\n";
     assert!(maps(rootless, 0) && maps(rootless, 1) && maps(rootless, 65_536));
     assert!(!maps(rootless, 65_537));
@@ -354,7 +354,7 @@ fn a_user_namespace_knows_the_users_of_its_map() {
 }
 
 #[test]
-fn a_network_namespace_of_another_has_an_owner_without_a_name() {
+fn foreign_network_namespace_owner_is_unnamed() {
     let (rootless, unknown) = ("0 1000 1", Some(65_534));
     assert!(is_of_another(65_534, rootless, unknown));
     assert!(!is_of_another(0, rootless, unknown));
@@ -369,7 +369,7 @@ fn a_network_namespace_of_another_has_an_owner_without_a_name() {
 }
 
 #[test]
-fn a_kernel_without_ipv6_has_other_tables() {
+fn kernel_without_ipv6_lacks_ipv6_tables() {
     let error = |kind| Err::<(), _>(io::Error::from(kind));
     assert_eq!(has_ipv6(&Ok(())), Some(true));
     assert_eq!(has_ipv6(&error(io::ErrorKind::NotFound)), Some(false));
@@ -377,7 +377,7 @@ fn a_kernel_without_ipv6_has_other_tables() {
 }
 
 #[test]
-fn the_request_for_sockets_is_as_long_as_the_kernel_has_it() {
+fn sock_diag_request_has_kernel_size() {
     let request = sock_diag::request(true, Protocol::Tcp, SocketFilter::AcceptClients, 8080);
     // struct nlmsghdr and struct inet_diag_req_v2.
     assert_eq!(request.len(), 16 + 56);
@@ -390,7 +390,7 @@ fn the_request_for_sockets_is_as_long_as_the_kernel_has_it() {
 }
 
 #[test]
-fn a_dump_that_ends_in_an_error_is_none() {
+fn dump_that_ends_in_error_fails() {
     let done = |error: i32| {
         let mut message = 20u32.to_ne_bytes().to_vec();
         message.extend(3u16.to_ne_bytes());
@@ -411,7 +411,7 @@ fn a_dump_that_ends_in_an_error_is_none() {
 
 proptest! {
     #[test]
-    fn a_line_cut_short_is_none_or_whole(cut in 0..150usize) {
+    fn truncated_line_is_dropped(cut in 0..150usize) {
         let line = "   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000    33        0 4711 1 0";
         let cut = line.get(..cut.min(line.len())).expect("ASCII");
         if let Some(row) = socket(Protocol::Tcp, cut) {
