@@ -1,5 +1,5 @@
-//! Ratios of what is as fast as its peer: ours and the peer by turns, in short rounds, and the median of
-//! the ratios of each round, so that a machine which changes its speed does not decide.
+//! Ratios of what is as fast as its peer: ours and the peer by turns, in short rounds, and the
+//! median of the ratios of each round, so that a machine which changes its speed does not decide.
 
 use std::collections::HashSet;
 use std::hint::black_box;

@@ -1,4 +1,5 @@
-//! Writes the medians of the last run of the benchmarks as a table, each row of ours beside its peers.
+//! Writes the medians of the last run of the benchmarks as a table, each row of ours beside its
+//! peers.
 
 use std::collections::BTreeMap;
 use std::fs;

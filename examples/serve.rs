@@ -1,8 +1,8 @@
 //! Serves a small page on listen addresses: `cargo run --example serve -- 0.0.0.0:5000`.
 //!
-//! It takes any number of them, each of which may be a list, says what each means on this
-//! host, opens the sockets, prints the URLs by which the page can be opened and what an operator
-//! may not expect, and serves until stopped. Without any it takes a free port of this host only. With
+//! It takes any number of them, each of which may be a list, says what each means on this host,
+//! opens the sockets, prints the URLs by which the page can be opened and what an operator may not
+//! expect, and serves until stopped. Without any it takes a free port of this host only. With
 //! `--wait` in front it waits up to ten seconds for what is not there yet.
 
 use std::io::{self, BufRead, BufReader, Write};

@@ -1,5 +1,5 @@
-//! Accepts connections on all listeners of a server: [`Acceptor`], and the [`Handle`] that changes them meanwhile
-//! (feature `tokio`).
+//! Accepts connections on all listeners of a server: [`Acceptor`], and the [`Handle`] that changes
+//! them meanwhile (feature `tokio`).
 
 // The listener for `axum::serve`.
 #[cfg(feature = "axum")]
@@ -37,12 +37,14 @@ pub use self::axum::Peer;
 
 /// Accepts connections on all listeners of a server, for frameworks that take one.
 ///
-/// [`accept`](Self::accept) returns connections of all sockets in turn, so that a busy one starves no other. It never
-/// fails: a connection that its client has given up is left out, and while connections cannot be accepted, for example
-/// because the process has no descriptor left, it retries after a pause. As a [`Stream`] it yields the same connections,
-/// and ends once it is [stopped](Handle::stop).
+/// [`accept`](Self::accept) returns connections of all sockets in turn, so that a busy one starves
+/// no other. It never fails: a connection that its client has given up is left out, and while
+/// connections cannot be accepted, for example because the process has no descriptor left, it
+/// retries after a pause. As a [`Stream`] it yields the same connections, and ends once it is
+/// [stopped](Handle::stop).
 ///
-/// A [`Handle`] opens and closes sockets while the acceptor is being served, without losing a connection.
+/// A [`Handle`] opens and closes sockets while the acceptor is being served, without losing a
+/// connection.
 ///
 /// Dropping the acceptor closes its sockets.
 ///
@@ -74,7 +76,8 @@ type OnError = dyn FnMut(&io::Error) + Send + Sync;
 
 /// Changes the sockets of an [`Acceptor`], whatever serves it. It can be cloned.
 ///
-/// It works as well while nothing polls the acceptor, as when a server has reached its limit of connections.
+/// It works as well while nothing polls the acceptor, as when a server has reached its limit of
+/// connections.
 ///
 /// # Examples
 ///
@@ -180,8 +183,9 @@ impl Acceptor {
         })
     }
 
-    /// Sets whether the address of an IPv4 client that connected to a dual-stack socket is returned as IPv4, and not as
-    /// the IPv4-mapped `::ffff:192.0.2.1`. It is by default, because lists of allowed addresses have IPv4 addresses.
+    /// Sets whether the address of an IPv4 client that connected to a dual-stack socket is returned
+    /// as IPv4, and not as the IPv4-mapped `::ffff:192.0.2.1`. It is by default, because lists of
+    /// allowed addresses have IPv4 addresses.
     ///
     /// The [`peer_addr`](tokio::net::TcpStream::peer_addr) of the connection stays IPv4-mapped.
     #[must_use]
@@ -190,8 +194,8 @@ impl Acceptor {
         self
     }
 
-    /// Sets a callback for the errors by which connections cannot be accepted for a while, such as a lack of descriptors.
-    /// It is called once for each pause, and is for a log.
+    /// Sets a callback for the errors by which connections cannot be accepted for a while, such as
+    /// a lack of descriptors. It is called once for each pause, and is for a log.
     #[must_use]
     pub fn on_error(mut self, callback: impl FnMut(&io::Error) + Send + Sync + 'static) -> Self {
         self.on_error = Some(Box::new(callback));
@@ -200,7 +204,8 @@ impl Acceptor {
 
     /// Waits for a connection, and returns it with the address of its client.
     ///
-    /// After [`Handle::stop`] it returns the connections that were accepted before, and then waits forever.
+    /// After [`Handle::stop`] it returns the connections that were accepted before, and then waits
+    /// forever.
     ///
     /// # Cancel safety
     ///
@@ -233,8 +238,8 @@ impl Acceptor {
         }
     }
 
-    /// Polls each socket, from the next one on, and returns the first connection. If there is none, the task is woken
-    /// later.
+    /// Polls each socket, from the next one on, and returns the first connection. If there is none,
+    /// the task is woken later.
     fn poll_sockets(&mut self, cx: &mut Context<'_>) -> Option<(net::TcpStream, SocketAddr)> {
         let mut failed = None;
         {
@@ -354,15 +359,16 @@ impl fmt::Debug for Acceptor {
 }
 
 impl Handle {
-    /// Makes the sockets of the acceptor those of a plan, as [`Plan::apply`] does. Connections that were not accepted of
-    /// sockets that are closed are returned by the acceptor.
+    /// Makes the sockets of the acceptor those of a plan, as [`Plan::apply`] does. Connections that
+    /// were not accepted of sockets that are closed are returned by the acceptor.
     ///
-    /// A second update waits for the first. The sockets are opened on the thread of the caller, by system calls that do
-    /// not wait; the causes of a failure are read there as well.
+    /// A second update waits for the first. The sockets are opened on the thread of the caller, by
+    /// system calls that do not wait; the causes of a failure are read there as well.
     ///
     /// # Errors
     ///
-    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] if the acceptor was dropped or stopped.
+    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] if the acceptor
+    /// was dropped or stopped.
     ///
     /// # Cancel safety
     ///
@@ -380,13 +386,13 @@ impl Handle {
         Ok(update)
     }
 
-    /// Adds the listeners to a handover, for the process that replaces this one. The acceptor goes on; it may be
-    /// [stopped](Self::stop) or dropped once the other process is ready.
+    /// Adds the listeners to a handover, for the process that replaces this one. The acceptor goes
+    /// on; it may be [stopped](Self::stop) or dropped once the other process is ready.
     ///
     /// # Errors
     ///
-    /// [`HandleError::Stopped`] if the acceptor was dropped or stopped, and [`HandleError::Io`] where a descriptor cannot be
-    /// duplicated.
+    /// [`HandleError::Stopped`] if the acceptor was dropped or stopped, and [`HandleError::Io`]
+    /// where a descriptor cannot be duplicated.
     #[cfg(all(unix, feature = "restart"))]
     pub fn hand_over(&self, handover: &mut crate::restart::Handover) -> Result<(), HandleError> {
         let state = self.0.read();
@@ -396,8 +402,8 @@ impl Handle {
         handover.add(&state.listeners).map_err(HandleError::Io)
     }
 
-    /// Stops the acceptor, and returns its listeners with what waits in their queues, for a restart. They are
-    /// non-blocking.
+    /// Stops the acceptor, and returns its listeners with what waits in their queues, for a
+    /// restart. They are non-blocking.
     ///
     /// The acceptor still returns the connections that it has accepted.
     ///
@@ -434,7 +440,8 @@ impl fmt::Debug for Handle {
 }
 
 impl Shared {
-    // A thread that panicked while it had a lock has left the state whole: what may panic is not done under one.
+    // A thread that panicked while it had a lock has left the state whole: what may panic is not
+    // done under one.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }

@@ -155,8 +155,8 @@ impl ListenAddr {
         self.first_port
     }
 
-    /// Returns the address with another port, as of a flag that overrides the setting, in place of the port or the
-    /// range that it has.
+    /// Returns the address with another port, as of a flag that overrides the setting, in place of
+    /// the port or the range that it has.
     ///
     /// # Examples
     ///
@@ -319,8 +319,8 @@ impl fmt::Display for ListenAddr {
 
 /// The part of a [`ListenAddr`] before its port.
 ///
-/// A host that was parsed has a [`Display`](fmt::Display) form that parses back to the same value. IPv6 has brackets
-/// there, as it needs before a port.
+/// A host that was parsed has a [`Display`](fmt::Display) form that parses back to the same value.
+/// IPv6 has brackets there, as it needs before a port.
 ///
 /// # Examples
 ///

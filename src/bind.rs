@@ -67,29 +67,33 @@ pub(crate) use served::Served;
 pub(crate) use socket::Goal;
 use socket::{group_of, probe};
 
-/// Binds a TCP listener for each address that `settings` resolve to, with the default [`BindOptions`].
+/// Binds a TCP listener for each address that `settings` resolve to, with the default
+/// [`BindOptions`].
 ///
-/// `settings` is whatever names addresses: a text such as `"0.0.0.0:8080"` or `"eth0:80, localhost:80"`, a parsed
-/// [`ListenAddr`](crate::ListenAddr), a `SocketAddr`, a host and a port, or several of these ([`ToSettings`]). All sockets are opened, or
-/// none, and none listens before all are bound; those of one entry are on one port. A wildcard beside an address of its own is an error that names both; an
-/// address that is listed twice is opened once; and `[::]` beside `0.0.0.0` on one port leaves IPv4 to it. An
-/// [optional](crate::ListenAddr::is_optional) entry is skipped if this host lacks its address or family, never because its port
-/// is in use.
+/// `settings` is a string such as `"0.0.0.0:8080"` or `"eth0:80, localhost:80"`, a parsed
+/// [`ListenAddr`](crate::ListenAddr), a `SocketAddr`, a host and a port, or several of these
+/// ([`ToSettings`]). All sockets are opened or none is, and none listens until all are bound. The
+/// sockets of an entry share a port. A wildcard conflicts with an address that it includes, and the
+/// error names both. A duplicate is opened once. If `[::]` and `0.0.0.0` share a port, `[::]` is
+/// IPv6-only. An [optional](crate::ListenAddr::is_optional) entry is skipped if this host lacks its
+/// address or family, never because its port is in use.
 ///
-/// For one literal address this makes the system calls of [`TcpListener::bind`](std::net::TcpListener::bind), and sets
-/// `IPV6_V6ONLY` on an IPv6 socket; port 0 adds getsockname(2), and an IPv4 address whose last two bits are set adds a
-/// query whether it is a broadcast address. The interfaces are read only where a text names them, and after a failure.
+/// For one literal address, this makes the system calls of
+/// [`TcpListener::bind`](std::net::TcpListener::bind) and sets `IPV6_V6ONLY` on an IPv6 socket.
+/// Port 0 adds getsockname(2); an IPv4 address that may be a broadcast address adds a query for
+/// that. The interfaces are read only if a setting selects host addresses, and after a failure.
+///
 ///
 /// # Errors
 ///
-/// A [`BindError`] that names the [`Cause`] of every socket that failed. It is also one if no entry is left to listen
-/// on.
+/// Returns a [`BindError`] that names the [`Cause`] of every socket that failed, or that no entry
+/// is left to listen on.
 ///
 /// # Platform notes
 ///
 /// - Unix: sets `SO_REUSEADDR`, so that a restart does not wait for connections in `TIME_WAIT`.
 /// - Windows: leaves it unset, because there it would let another process take the port.
-/// - Which sockets conflict is Linux's rule on every platform.
+/// - Conflicts are decided by Linux's rules on every platform.
 ///
 /// # Examples
 ///
@@ -104,7 +108,7 @@ use socket::{group_of, probe};
 /// # Example: errors
 ///
 /// ```
-/// // TEST-NET-2 (RFC 5737), which no host has.
+/// // TEST-NET-2 (RFC 5737), reserved for documentation.
 /// let err = bindaddr::bind("198.51.100.1:0").unwrap_err();
 /// assert!(matches!(err.cause(), bindaddr::Cause::NotOnThisHost(_)));
 /// assert!(err.to_string().starts_with(
@@ -122,11 +126,11 @@ pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {
     BindOptions::new().bind(settings)
 }
 
-/// Binds a UDP socket for each address that `settings` resolve to, with the default [`BindOptions`], as [`bind()`] does
-/// for TCP.
+/// Binds a UDP socket for each address that `settings` resolve to, with the default
+/// [`BindOptions`].
 ///
-/// It does not set `SO_REUSEADDR`, which on UDP lets sockets share a port silently, and accepts multicast and broadcast
-/// addresses, on which UDP sockets receive.
+/// It does not set `SO_REUSEADDR`, with which UDP sockets silently share a port. It accepts
+/// multicast and broadcast addresses.
 ///
 /// # Errors
 ///
@@ -176,11 +180,12 @@ impl Plan {
 }
 
 impl Plan {
-    /// Binds TCP sockets as [`bind`](Self::bind) does, without listen(2): for a server that binds as root, drops its
-    /// privileges, and then [listens](Bound::listen). It does not [wait](BindOptions::wait).
+    /// Binds TCP sockets as [`bind`](Self::bind) does, without listen(2): for a server that binds
+    /// as root, drops its privileges, and then [listens](Bound::listen). It does not
+    /// [wait](BindOptions::wait).
     ///
-    /// Until it listens, a socket does not reserve its port: on Unix another process that sets `SO_REUSEADDR` can bind it
-    /// and listen first, and then listen(2) fails here.
+    /// Until it listens, a socket does not reserve its port: on Unix another process that sets
+    /// `SO_REUSEADDR` can bind it and listen first, and then listen(2) fails here.
     ///
     /// # Errors
     ///
@@ -205,14 +210,15 @@ impl Plan {
         })
     }
 
-    /// Binds a TCP listener and a UDP socket for each socket of the plan, those of an entry on the same port, all of them or
-    /// none. It is for DNS, QUIC and others that are served by both.
+    /// Binds a TCP listener and a UDP socket for each socket of the plan, all or none; the sockets
+    /// of an entry share a port. For protocols that use both, such as DNS.
     ///
-    /// Where an entry may have several ports, another one is tried if only one of the protocols can have it.
+    /// If an entry allows several ports, a port that is free for only one protocol is skipped.
     ///
     /// # Errors
     ///
-    /// A [`BindError`] that names the [`Cause`] of every socket of the protocol that failed.
+    /// A [`BindError`] that names the [`Cause`] of every socket that failed, for the first protocol
+    /// that failed.
     ///
     /// # Examples
     ///
@@ -227,7 +233,7 @@ impl Plan {
     }
 }
 
-/// TCP sockets that are bound and do not listen yet: those of [`Plan::bind_without_listening`].
+/// Bound TCP sockets that do not listen yet, returned by [`Plan::bind_without_listening`].
 ///
 /// # Examples
 ///
@@ -259,7 +265,7 @@ impl Bound {
     ///
     /// # Errors
     ///
-    /// A [`BindError`] that names the [`Cause`], such as a port on which another process listens by now.
+    /// Returns a [`BindError`], for example if another process now listens on the port.
     pub fn listen(self) -> Result<Listeners, BindError> {
         let Opened { sockets, rest } = self.opened;
         let mut opening = Opening {
@@ -311,7 +317,8 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
             Ok(tcp) => return Ok((Listeners::of(tcp), Listeners::of(udp))),
             Err(unopened) => unopened,
         };
-        // The kernel chooses another port the next time, and a range goes on after the one that failed.
+        // The kernel chooses another port the next time, and a range goes on after the one that
+        // failed.
         let failed: HashSet<Position> = unopened
             .error
             .errors()
@@ -349,13 +356,13 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
     }
 }
 
-/// What was opened: at least one socket.
+/// The opened sockets, at least one.
 struct Opened {
     sockets: Vec<OpenedSocket>,
     rest: Option<Box<Rest>>,
 }
 
-/// Why nothing was opened, with the entries whose addresses may still come, by position.
+/// The error, and the entries whose addresses may still appear, by position.
 struct Unopened {
     error: BindError,
     entries: Vec<Arc<Entry>>,
@@ -398,8 +405,9 @@ fn bind_plan(plan: &Plan, protocol: Protocol) -> Result<Opened, Unopened> {
     open_draft(plan, Vec::new(), plan.entries.len(), protocol, None)
 }
 
-/// Opens the sockets of a plan, all or none. Where `errors` were found before, the sockets are tried for what else is
-/// wrong. `tried` is what came of the only socket if it was tried before it was planned.
+/// Opens the sockets of a plan, all or none. If there are `errors` already, the sockets are opened
+/// only to find further errors. `tried` is the result of opening the only socket, if that was
+/// attempted before planning.
 fn open_draft(
     plan: &Plan,
     errors: Vec<SettingError>,
@@ -422,7 +430,7 @@ fn open_draft(
     opened_of(plan, errors, entries, protocol, opening)
 }
 
-/// Opens the sockets of a plan, all or none. Those that were handed over are taken where they fit.
+/// Opens the sockets of a plan, all or none. Inherited sockets are used where they match.
 pub(crate) fn open_plan(plan: &Plan, protocol: Protocol, goal: Goal, listens: bool) -> Opening {
     if plan.options.has_inherited_sockets() {
         let none = Listeners::<TcpListener>::default();
@@ -438,12 +446,12 @@ pub(crate) fn open_plan(plan: &Plan, protocol: Protocol, goal: Goal, listens: bo
     opener.open(&plan.sockets)
 }
 
-/// Opens the sockets of a plan for a check, beside those of a process that will have ended.
+/// Opens the sockets of a plan for a check, ignoring those of a process that is about to exit.
 pub(crate) fn open_beside(plan: &Plan, protocol: Protocol, outgoing: &Outgoing<'_>) -> Opening {
     Opener::new(&plan.options, protocol, Goal::Check, outgoing).open(&plan.sockets)
 }
 
-/// Decides whether what came of opening the sockets of a plan is all that is wanted.
+/// Decides whether the opened sockets satisfy the plan.
 fn opened_of(
     plan: &Plan,
     errors: Vec<SettingError>,
@@ -486,15 +494,15 @@ fn opened_of(
     })
 }
 
-/// What is wrong with a plan, and what of it is left out.
+/// The errors of a plan, and its skipped entries.
 pub(crate) struct Verdict {
     pub(crate) errors: Vec<SettingError>,
     pub(crate) skipped: Vec<SettingError>,
 }
 
 impl Verdict {
-    /// Decides which failures are errors. What an optional entry lacks is skipped, unless the sockets of the others are
-    /// not open.
+    /// Decides which failures are errors. A failed optional entry is skipped, provided that the
+    /// other entries opened.
     pub(crate) fn of(
         plan: &Plan,
         mut errors: Vec<SettingError>,

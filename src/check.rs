@@ -20,24 +20,28 @@ use crate::sys;
 use crate::target::SnapshotCache;
 use crate::target::{BindTarget, Protocol};
 
-/// Reports what [`bind`](crate::bind()) of `settings` would run into on this host, with the default [`BindOptions`].
+/// Reports what [`bind`](crate::bind()) of `settings` would run into on this host, with the default
+/// [`BindOptions`].
 ///
-/// It is for a configuration before the server is restarted with it: every error of every setting is found, those that
-/// the settings make each other included. The verdict is the kernel's, because `check` is `bind` without listen(2): each
-/// socket is bound for some microseconds and closed. No client can connect to it, and a running server is not disturbed.
-/// A server that starts in that moment is, if it does not set `SO_REUSEADDR`.
+/// It is for a configuration before the server is restarted with it: every error of every setting
+/// is found, those that the settings make each other included. The verdict is the kernel's, because
+/// `check` is `bind` without listen(2): each socket is bound for some microseconds and closed. No
+/// client can connect to it, and a running server is not disturbed. A server that starts in that
+/// moment is, if it does not set `SO_REUSEADDR`.
 ///
-/// It does not find what only listen(2) or a longer life would show: a filter on listen(2) alone, and a limit of open files
-/// or an ephemeral range that all sockets together exceed. Where the interfaces cannot be read, nor is a conflict of two
-/// entries on one interface that they name differently, such as a zone by its number and a device. UDP sockets with
-/// [`reuse_port`](BindOptions::reuse_port) are not bound beside another socket, because they would get its datagrams, so
-/// whether that socket shares its port is not known. Of TCP sockets with that option Linux may bind several beside one that
-/// does not share its port, each of which it refuses alone.
+/// It does not find what only listen(2) or a longer life would show: a filter on listen(2) alone,
+/// and a limit of open files or an ephemeral range that all sockets together exceed. Where the
+/// interfaces cannot be read, nor is a conflict of two entries on one interface that they name
+/// differently, such as a zone by its number and a device. UDP sockets with
+/// [`reuse_port`](BindOptions::reuse_port) are not bound beside another socket, because they would
+/// get its datagrams, so whether that socket shares its port is not known. Of TCP sockets with that
+/// option Linux may bind several beside one that does not share its port, each of which it refuses
+/// alone.
 ///
 /// # Platform notes
 ///
-/// The process that holds a port is found on Linux and Android. Settings that Linux would not open side by side are in
-/// conflict on every platform.
+/// The process that holds a port is found on Linux and Android. Settings that Linux would not open
+/// side by side are in conflict on every platform.
 ///
 /// # Examples
 ///
@@ -62,7 +66,8 @@ pub fn check(settings: impl ToSettings) -> Check {
     BindOptions::new().check(settings)
 }
 
-/// Reports what [`bind_udp`](crate::bind_udp()) of `settings` would run into on this host, as [`check`] does for TCP.
+/// Reports what [`bind_udp`](crate::bind_udp()) of `settings` would run into on this host, as
+/// [`check`] does for TCP.
 ///
 /// # Examples
 ///
@@ -75,7 +80,8 @@ pub fn check_udp(settings: impl ToSettings) -> Check {
 }
 
 impl BindOptions {
-    /// Reports what [`bind`](Self::bind) of `settings` would run into on this host, as [`check`](crate::check()) does.
+    /// Reports what [`bind`](Self::bind) of `settings` would run into on this host, as
+    /// [`check`](crate::check()) does.
     ///
     /// # Examples
     ///
@@ -100,7 +106,8 @@ impl BindOptions {
     }
 }
 
-/// The sockets that a running server has open, for a check of the settings that it will be started with again.
+/// The sockets that a running server has open, for a check of the settings that it will be started
+/// with again.
 ///
 /// # Platform notes
 ///
@@ -132,13 +139,13 @@ pub struct RunningServer {
 impl RunningServer {
     /// Reads the sockets that processes have open, and no others have.
     ///
-    /// Child processes do not count by themselves. A socket that another process has open as well stays open when these
-    /// have ended, so it is not among them.
+    /// Child processes do not count by themselves. A socket that another process has open as well
+    /// stays open when these have ended, so it is not among them.
     ///
     /// # Errors
     ///
-    /// The sockets of a process cannot be read: it has exited, or belongs to another user. An incomplete set
-    /// is not returned.
+    /// The sockets of a process cannot be read: it has exited, or belongs to another user. An
+    /// incomplete set is not returned.
     pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> io::Result<Self> {
         let pids: HashSet<u32> = pids.into_iter().collect();
         let mut inodes = HashSet::new();
@@ -156,8 +163,8 @@ impl RunningServer {
         })
     }
 
-    /// Returns `true` if not every other process could be looked into, so that one may have a socket of the server as well.
-    /// Only root can be sure.
+    /// Returns `true` if not every other process could be looked into, so that one may have a
+    /// socket of the server as well. Only root can be sure.
     #[must_use]
     pub fn may_share_sockets(&self) -> bool {
         self.may_share
@@ -165,18 +172,20 @@ impl RunningServer {
 }
 
 impl BindOptions {
-    /// Reports what [`bind`](Self::bind) of `settings` would run into once a running server has ended, as
-    /// [`check`](Self::check) does.
+    /// Reports what [`bind`](Self::bind) of `settings` would run into once a running server has
+    /// ended, as [`check`](Self::check) does.
     ///
-    /// A port in use is accepted if only the running server has it. If anything else has it as well, or that cannot be read,
-    /// it is an error. Connections of the server may keep the port for a minute after it has ended, unless it sets
-    /// `SO_REUSEADDR`, as servers on Unix do; that cannot be read of another process.
+    /// A port in use is accepted if only the running server has it. If anything else has it as
+    /// well, or that cannot be read, it is an error. Connections of the server may keep the port
+    /// for a minute after it has ended, unless it sets `SO_REUSEADDR`, as servers on Unix do; that
+    /// cannot be read of another process.
     #[must_use]
     pub fn check_beside(&self, settings: impl ToSettings, running: &RunningServer) -> Check {
         check_settings(self, &Settings::of(&settings), Protocol::Tcp, Some(running))
     }
 
-    /// Reports what [`bind_udp`](Self::bind_udp) of `settings` would run into once a running server has ended.
+    /// Reports what [`bind_udp`](Self::bind_udp) of `settings` would run into once a running server
+    /// has ended.
     #[must_use]
     pub fn check_udp_beside(&self, settings: impl ToSettings, running: &RunningServer) -> Check {
         check_settings(self, &Settings::of(&settings), Protocol::Udp, Some(running))
@@ -184,7 +193,8 @@ impl BindOptions {
 }
 
 impl Plan {
-    /// Reports what [`bind`](Self::bind) would run into on this host, as [`check`](crate::check()) does.
+    /// Reports what [`bind`](Self::bind) would run into on this host, as [`check`](crate::check())
+    /// does.
     ///
     /// # Examples
     ///
@@ -275,7 +285,8 @@ fn warnings_of(
     for warning in warnings {
         let kinds = by_addr.entry(warning.addr()).or_default();
         let kind = warning.into_kind();
-        // Several sockets can have one address and port 0. A warning about it is about each of them.
+        // Several sockets can have one address and port 0. A warning about it is about each of
+        // them.
         if !kinds.contains(&kind) {
             kinds.push(kind);
         }
@@ -298,15 +309,15 @@ fn would_be_open(opened: &OpenedSocket) -> OpenSocket {
 
 /// The result of a [`check`].
 ///
-/// The [`Display`](fmt::Display) form has a line for each setting and each of its sockets, and one for each error and
-/// warning below.
+/// The [`Display`](fmt::Display) form has a line for each setting and each of its sockets, and one
+/// for each error and warning below.
 ///
 /// # Examples
 ///
 /// ```
 /// let check = bindaddr::check("127.0.0.1:0");
 /// assert!(check.is_ok());
-/// assert_eq!(check.to_string(), "127.0.0.1:0\n  127.0.0.1:0: this host only, by 127.0.0.1\n");
+/// assert_eq!(check.to_string(), "127.0.0.1:0\n  127.0.0.1:0: this host only (127.0.0.1)\n");
 /// ```
 #[derive(Debug)]
 pub struct Check {
@@ -382,7 +393,8 @@ impl Check {
         Self { settings }
     }
 
-    /// Returns `true` if there is no error, and something to listen on: if [`bind`](crate::bind()) would succeed.
+    /// Returns `true` if there is no error, and something to listen on: if [`bind`](crate::bind())
+    /// would succeed.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         let mut causes = self.settings.iter().flat_map(CheckedSetting::causes);
@@ -498,8 +510,9 @@ impl CheckedSetting {
         &self.sockets
     }
 
-    /// Returns what an [optional](crate::ListenAddr::is_optional) entry is skipped for, or some of its sockets. If a
-    /// list has nothing else, these are [errors](Self::errors), as they are for [`bind`](crate::bind()).
+    /// Returns what an [optional](crate::ListenAddr::is_optional) entry is skipped for, or some of
+    /// its sockets. If a list has nothing else, these are [errors](Self::errors), as they are for
+    /// [`bind`](crate::bind()).
     #[must_use]
     pub fn skipped(&self) -> &[SettingError] {
         &self.skipped
@@ -581,8 +594,8 @@ impl CheckedSocket {
         }
     }
 
-    /// Returns the address that it would be bound to. For a range it has the first port that is free, or the last one
-    /// if none is.
+    /// Returns the address that it would be bound to. For a range it has the first port that is
+    /// free, or the last one if none is.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -605,7 +618,8 @@ impl CheckedSocket {
         self.errors.iter().flat_map(SettingError::causes)
     }
 
-    /// Returns the warnings about it, as [`Listeners::warnings`](crate::Listeners::warnings) has them of open ones.
+    /// Returns the warnings about it, as [`Listeners::warnings`](crate::Listeners::warnings) has
+    /// them of open ones.
     #[must_use]
     pub fn warnings(&self) -> &[Warning] {
         &self.warnings

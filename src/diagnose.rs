@@ -1,5 +1,5 @@
-//! Finds why a socket could not be opened: [`Evidence`] is read after the failure, and the causes and hints are decided
-//! on it, which is pure.
+//! Finds why a socket could not be opened: [`Evidence`] is read after the failure, and the causes
+//! and hints are decided on it, which is pure.
 
 // The hints about causes.
 mod hints;
@@ -69,7 +69,8 @@ pub(crate) struct Attempt<'a> {
     pub(crate) handed_over: Option<&'a HandedOver>,
     /// The step that the system refused, if it refused one.
     pub(crate) refused: Option<(Step, &'a io::Error)>,
-    /// The claims of the list that it is part of, by the number of their entry, and that of its own.
+    /// The claims of the list that it is part of, by the number of their entry, and that of its
+    /// own.
     pub(crate) beside: Option<(&'a Claims, usize)>,
 }
 
@@ -542,7 +543,8 @@ fn is_held(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> bool {
 
 /// Finds what will be in the way on `port`.
 fn holders_next(attempt: &Attempt<'_>, port: u16, evidence: &Evidence) -> Holders {
-    // A port is shared with other sockets of the same user, and whether those set SO_REUSEPORT is not reported.
+    // A port is shared with other sockets of the same user, and whether those set SO_REUSEPORT is
+    // not reported.
     if attempt.shares_port || port == 0 {
         return Holders::default();
     }
@@ -565,8 +567,9 @@ fn access_denied(addr: SocketAddr, evidence: &Evidence) -> Cause {
         // The wildcard has every port without a privilege (`in_pcbbind` of XNU).
         Some(_) if system == System::Darwin && addr.ip().is_unspecified() => return denied(),
         Some(_) => {}
-        // The sysctl may be hidden (`ProcSubset=pid`); below its default the kernel asks for the capability,
-        // unless an administrator has lowered it, and then it would not have refused the port for that.
+        // The sysctl may be hidden (`ProcSubset=pid`); below its default the kernel asks for the
+        // capability, unless an administrator has lowered it, and then it would not have refused
+        // the port for that.
         None if system == System::Linux && port < DEFAULT_PORT_START => {}
         None => return denied(),
     }

@@ -1,7 +1,9 @@
-//! The causes of failures and what helps: [`Cause`], [`Hint`] and [`Warning`], and the errors that carry them.
+//! The causes of failures and what helps: [`Cause`], [`Hint`] and [`Warning`], and the errors that
+//! carry them.
 //!
 //! A [`BindError`] has one [`SettingError`] for each setting or socket that failed, each with its
-//! causes and hints. A warning is about a socket that can be opened and is probably not what was meant.
+//! causes and hints. A warning is about a socket that can be opened and is probably not what was
+//! meant.
 
 // The causes.
 mod cause;
@@ -87,7 +89,8 @@ pub(crate) struct Diagnosis {
     pub(crate) hints: Vec<Hint>,
 }
 
-/// Returns `true` if an interface has a loopback address that cannot be bound, because its route is missing.
+/// Returns `true` if an interface has a loopback address that cannot be bound, because its route is
+/// missing.
 pub(crate) fn is_listed(ip: IpAddr, has: &[InterfaceAddr]) -> bool {
     has.iter().any(|addr| addr.ip() == ip)
 }

@@ -6,9 +6,10 @@ use std::fmt;
 /// Advice about a problem, from [`BindError::hints`](crate::BindError::hints) and
 /// [`CheckedSetting::hints`](crate::check::CheckedSetting::hints).
 ///
-/// The [`Display`](fmt::Display) form is a complete clause. If another setting would work, it is the
-/// [`replacement`](Self::replacement). For an address that the kernel refused, the kernel was asked whether it binds the
-/// other one. The clause says so if it opens the server to more clients than the setting that it replaces.
+/// The [`Display`](fmt::Display) form is a complete clause. If another setting would work, it is
+/// the [`replacement`](Self::replacement). For an address that the kernel refused, the kernel was
+/// asked whether it binds the other one. The clause says so if it opens the server to more clients
+/// than the setting that it replaces.
 ///
 /// # Examples
 ///
@@ -54,7 +55,8 @@ pub enum HintKind {
     Inspect,
     /// An administrator can change the host, the unit or the container.
     Configure,
-    /// Only the author of the program can do it, with a method of [`BindOptions`](crate::BindOptions).
+    /// Only the author of the program can do it, with a method of
+    /// [`BindOptions`](crate::BindOptions).
     Program,
 }
 

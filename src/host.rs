@@ -10,7 +10,8 @@ use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::sys::{self, Namespace, Process, Protocol, Searched, SocketFilter, SocketRow};
 use crate::target::socket_addr;
 
-/// A socket of this host that clients can send to: a TCP socket that listens, or a UDP socket that is not connected.
+/// A socket of this host that clients can send to: a TCP socket that listens, or a UDP socket that
+/// is not connected.
 ///
 /// # Platform notes
 ///
@@ -42,8 +43,8 @@ pub struct ListeningSocket {
     is_of_kernel: bool,
 }
 
-/// Reads the listening sockets of the calling thread's network namespace, TCP and UDP, with the processes that this one may
-/// look into.
+/// Reads the listening sockets of the calling thread's network namespace, TCP and UDP, with the
+/// processes that this one may look into.
 ///
 /// # Errors
 ///
@@ -123,8 +124,8 @@ impl ListeningSocket {
         self.row.uid
     }
 
-    /// Returns the process that has it open; of a server that has forked, the one that its others descend from. `None` if
-    /// this process may not look into that one.
+    /// Returns the process that has it open; of a server that has forked, the one that its others
+    /// descend from. `None` if this process may not look into that one.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
@@ -142,13 +143,15 @@ impl ListeningSocket {
         self.process.as_ref()?.uid
     }
 
-    /// Returns all processes that have it open and that this one may look into, as workers of a server do.
+    /// Returns all processes that have it open and that this one may look into, as workers of a
+    /// server do.
     #[must_use]
     pub fn pids(&self) -> &[u32] {
         &self.pids
     }
 
-    /// Returns `true` if all processes were read and none has it open, so the socket belongs to the kernel.
+    /// Returns `true` if all processes were read and none has it open, so the socket belongs to the
+    /// kernel.
     #[must_use]
     pub fn is_of_kernel(&self) -> bool {
         self.is_of_kernel
@@ -252,7 +255,8 @@ impl Link {
         self.link.running
     }
 
-    /// Returns its kind as ip-link(8) names it, such as `bridge` or `veth`; `loopback`, or an empty text for a network card.
+    /// Returns its kind as ip-link(8) names it, such as `bridge` or `veth`; `loopback`, or an empty
+    /// text for a network card.
     #[must_use]
     pub fn kind(&self) -> &str {
         match self.link.kind {

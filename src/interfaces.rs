@@ -75,7 +75,8 @@ struct Snapshot {
     default_sources: Option<Vec<IpAddr>>,
     /// The networks that local routes bring to this host, without the addresses of interfaces.
     local_routes: Vec<Network>,
-    /// The networks that routes of other tables than `local` may make local, by the rules of this host.
+    /// The networks that routes of other tables than `local` may make local, by the rules of this
+    /// host.
     possible_routes: Vec<Network>,
     /// Whether there may be more of them.
     may_have_more_routes: bool,
@@ -160,7 +161,8 @@ impl Interfaces {
         self
     }
 
-    /// Adds the default sources of this host, as its routes are now. They stay unknown if they cannot be read.
+    /// Adds the default sources of this host, as its routes are now. They stay unknown if they
+    /// cannot be read.
     ///
     /// [`system`](Self::system) leaves them out, because only the keyword `_default_`
     /// needs them. Nothing is sent.
@@ -187,8 +189,9 @@ impl Interfaces {
         sources.into_iter().fold(self, Self::with_default_source)
     }
 
-    /// Adds an address that no interface has, and that a local route brings to this host (`ip route add local`,
-    /// ip-route(8)), as the addresses of load balancers are on cloud machines. Clients can connect to it.
+    /// Adds an address that no interface has, and that a local route brings to this host
+    /// (`ip route add local`, ip-route(8)), as the addresses of load balancers are on cloud
+    /// machines. Clients can connect to it.
     ///
     /// It is still [`Foreign`](crate::BindTarget::Foreign).
     ///
@@ -214,8 +217,9 @@ impl Interfaces {
 
     /// Adds an address if a local route of this host brings clients to it.
     ///
-    /// [`system`](Self::system) reads 16,384 routes of each family at most. This asks the kernel about one address, which
-    /// suits the address of a [`Foreign`](crate::BindTarget::Foreign) target.
+    /// [`system`](Self::system) reads 16,384 routes of each family at most. This asks the kernel
+    /// about one address, which suits the address of a [`Foreign`](crate::BindTarget::Foreign)
+    /// target.
     ///
     /// # Platform notes
     ///
@@ -240,7 +244,8 @@ impl Interfaces {
         }
     }
 
-    /// Adds what decides who can connect, as it is now: the local routes of this host, its VRFs, bridges, bonds and teams.
+    /// Adds what decides who can connect, as it is now: the local routes of this host, its VRFs,
+    /// bridges, bonds and teams.
     pub(crate) fn with_system_routes(self) -> Self {
         let mut host = self.with_system_local_routes();
         // If they cannot be read, more addresses are listed than clients can connect to.
@@ -265,7 +270,8 @@ impl Interfaces {
         candidates.find(|index| self.kind(*index) == Some(LinkKind::Vrf))
     }
 
-    /// Returns the bridge, bond or team that receives the packets of an interface, which is a port of it.
+    /// Returns the bridge, bond or team that receives the packets of an interface, which is a port
+    /// of it.
     pub(crate) fn switch_of(&self, interface: &str) -> Option<&str> {
         let links = &self.snapshot.links;
         let port = links.get(&self.index_of(interface)?)?;
@@ -277,7 +283,8 @@ impl Interfaces {
         Some(self.snapshot.links.get(&index)?.kind)
     }
 
-    /// Returns the index of an interface with an address, or of any interface where one can have ports.
+    /// Returns the index of an interface with an address, or of any interface where one can have
+    /// ports.
     pub(crate) fn index_of(&self, interface: &str) -> Option<u32> {
         let mut links = self.snapshot.links.values();
         let own = self.by_name(interface).and_then(Interface::index);
@@ -300,8 +307,8 @@ impl Interfaces {
 
     /// Adds what local routes bring to this host, as they are now.
     ///
-    /// At most 16,384 routes of each family are read. If there may be others, or they cannot be read, a wildcard counts as
-    /// open to the internet.
+    /// At most 16,384 routes of each family are read. If there may be others, or they cannot be
+    /// read, a wildcard counts as open to the internet.
     fn with_system_local_routes(mut self) -> Self {
         if !cfg!(any(target_os = "linux", target_os = "android")) {
             return self;
@@ -311,7 +318,8 @@ impl Interfaces {
             let is_own = route.prefix_len == addr_bits(route.ip) && self.has(route.ip);
             !is_own && !route.ip.is_loopback()
         });
-        // Which packets are looked up in another table than `local` depends on rules: the kernel says it of an address.
+        // Which packets are looked up in another table than `local` depends on rules: the kernel
+        // says it of an address.
         let (certain, possible): (Vec<_>, Vec<_>) = others.partition(|route| {
             let is_one = route.prefix_len == addr_bits(route.ip);
             route.is_in_local || is_one && is_routed(route.ip) == Some(true)
@@ -328,7 +336,8 @@ impl Interfaces {
         self
     }
 
-    /// Returns the networks that local routes bring to this host, or may, and no interface has; `None` if there may be others.
+    /// Returns the networks that local routes bring to this host, or may, and no interface has;
+    /// `None` if there may be others.
     pub(crate) fn local_routes(&self) -> Option<impl Iterator<Item = Network>> {
         let possible = self.snapshot.possible_routes.iter();
         let all = self.snapshot.local_routes.iter().chain(possible).copied();
@@ -479,7 +488,8 @@ impl Interfaces {
         })
     }
 
-    /// Finds the address whose directed broadcast `ip` is: all ones, configured, or to an old kernel all zeros.
+    /// Finds the address whose directed broadcast `ip` is: all ones, configured, or to an old
+    /// kernel all zeros.
     pub(crate) fn broadcast_of(&self, ip: Ipv4Addr) -> Option<(&Interface, &InterfaceAddr)> {
         let is_broadcast = |subnet: Network| {
             let is_lowest = subnet.reserved_first() == Some(ip.into());
@@ -600,8 +610,8 @@ impl Default for Interfaces {
     }
 }
 
-/// Compares what was read of the host: its interfaces, the interface that a cgroup binds sockets to, and the
-/// default sources if they were requested.
+/// Compares what was read of the host: its interfaces, the interface that a cgroup binds sockets
+/// to, and the default sources if they were requested.
 ///
 /// # Examples
 ///
@@ -809,9 +819,10 @@ impl InterfacesError {
 pub(crate) fn is_routed(ip: IpAddr) -> Option<bool> {
     let table = sys::local_table(ip).ok()?;
     Some(match ip {
-        // By a route of another table than `local` a packet is taken in, and the response is refused, because IPv4
-        // sends from an address of that table only, as it binds (`inet_addr_type_table`). 127.0.0.1 shows
-        // which one that is: it is one with `main` until there is a rule (`fib_unmerge`).
+        // By a route of another table than `local` a packet is taken in, and the response is
+        // refused, because IPv4 sends from an address of that table only, as it binds
+        // (`inet_addr_type_table`). 127.0.0.1 shows which one that is: it is one with `main` until
+        // there is a rule (`fib_unmerge`).
         IpAddr::V4(_) => {
             table.is_some() && table == sys::local_table(Ipv4Addr::LOCALHOST.into()).ok()?
         }

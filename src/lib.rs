@@ -1,4 +1,4 @@
-//! Listen addresses for servers: from what an operator wrote to a bound socket, with errors that name the cause.
+//! Parses a server's listen setting and binds it, with errors that name the cause.
 //!
 //! ```
 //! fn main() -> Result<(), bindaddr::BindError> {
@@ -11,15 +11,15 @@
 //!
 //! # The four targets
 //!
-//! A listen address falls into one of four classes on its host:
+//! On a given host, a listen address falls into one of four classes:
 //!
 #![doc = include_str!("../docs/targets.svg")]
 //!
 //! - [`Any`](BindTarget::Any): every address of the host.
 //! - [`Loopback`](BindTarget::Loopback): only this host can connect.
-//! - [`Local`](BindTarget::Local): an address of one of the host's interfaces; it may change.
-//! - [`Foreign`](BindTarget::Foreign): the address of another host. bind(2) fails with "Cannot assign requested
-//!   address", and the error explains why.
+//! - [`Local`](BindTarget::Local): one of the host's own addresses, which may change.
+//! - [`Foreign`](BindTarget::Foreign): an address of no interface of this host. bind(2) usually
+//!   fails with "Cannot assign requested address", and the error explains why.
 //!
 //! ```
 //! use bindaddr::BindTarget;
@@ -27,7 +27,7 @@
 //! match BindTarget::parse("0.0.0.0")? {
 //!     BindTarget::Any(_) => println!("every address of this host"),
 //!     BindTarget::Loopback(_) => println!("this host only"),
-//!     BindTarget::Local(addr) => println!("through {} only", addr.ip()),
+//!     BindTarget::Local(addr) => println!("listens on {} only", addr.ip()),
 //!     BindTarget::Foreign(addr) => println!("not here: {}", addr.reason()),
 //! }
 //! # Ok::<(), bindaddr::target::ResolveError>(())
@@ -37,45 +37,47 @@
 //!
 #![doc = include_str!("../docs/way.svg")]
 //!
-//! A text is parsed into a [`ListenAddr`], which says what was written. Against the [`Interfaces`] of a host it resolves
-//! to [`BindTarget`]s. A [`Plan`] has the sockets that settings ask for on that host: the desired state. It can be
-//! bound, checked, and compared with the [`Listeners`] that are open, the actual state.
+//! A setting is parsed into a [`ListenAddr`], which represents it as written. It resolves to
+//! [`BindTarget`]s against a host's [`Interfaces`]. A [`Plan`] lists the sockets that the settings
+//! need on that host. It can be bound, checked, and compared with the open [`Listeners`].
 //!
 //! | function | does |
 //! |---|---|
-//! | [`bind()`], [`bind_udp`] | plans settings and opens their sockets, all or none; a [`BindError`] has a [`Cause`] for each that failed |
-//! | [`check()`], [`check_udp`] | reports what `bind` would run into, and leaves nothing open |
-//! | [`BindOptions`] | sets how, and computes a [`Plan`] |
-//! | [`Plan::exposure`], [`Listeners::exposure`] | from how far away clients could connect: an [`Exposure`] |
-//! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | compare with what is open, and change it, when the host or the config has changed |
+//! | [`bind()`], [`bind_udp`] | plans the settings and opens all their sockets or none; a [`BindError`] holds a [`Cause`] for each failed socket |
+//! | [`check()`], [`check_udp`] | reports the errors `bind` would return, and leaves nothing open |
+//! | [`BindOptions`] | sets the options, and computes a [`Plan`] |
+//! | [`Plan::exposure`], [`Listeners::exposure`] | returns an [`Exposure`]: how far away clients can be |
+//! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | recompute the plan, diff it with the open sockets, and apply the difference |
 //!
-//! Only these functions read the system: [`Interfaces::system`], [`Interfaces::with_system_default_sources`],
-//! [`BindTarget::parse`], [`BindOptions::plan`], `bind`, `check`, [`Plan::apply`], the `warnings` of a plan and of listeners,
-//! what queries an open socket ([`Listener::device`], [`Listener::reach`], [`Listener::exposure`]), the resolver of
-//! [`BindOptions::lookup`], the activation and the watch. Everything else is pure.
+//! [`Interfaces::system`] and its `with_system_*` methods, [`BindTarget::parse`],
+//! [`BindOptions::plan`], the functions that bind, check or apply, the `warnings` methods, the
+//! accessors of open sockets (such as [`Listener::reach`]), `Activation`, `Watch` and the module
+//! `host` read the system. Parsing, and everything that takes a snapshot, is pure.
 //!
 //! The most used types are here; the others are in the modules. [`docs`] has the guide.
 //!
 //! # Crate features
 //!
-//! None is on by default.
+//! No feature is on by default.
 //!
-//! - `serde`: listen addresses in config files, reports as values.
-//! - `tokio`: tokio's listeners and sockets, an acceptor over all of them, and waiting without blocking a thread.
-//! - `axum`: the acceptor is what `axum::serve` takes.
-//! - `socket-activation`: sockets that a service manager hands over.
-//! - `restart`: sockets that this process hands over to the one that replaces it.
-//! - `watch`: notifications when the host's addresses change, and listeners for threads that follow them.
-//! - `cli`: the command `bindaddr`, and the module `host`, which lists the listening sockets of this host.
+//! - `serde`: deserializes listen addresses and serializes reports.
+//! - `tokio`: tokio's listeners and sockets, an acceptor over all of them, and waiting without
+//!   blocking a thread.
+//! - `axum`: the acceptor implements `axum::serve::Listener`.
+//! - `socket-activation`: uses sockets that a service manager passes.
+//! - `restart`: passes sockets to the process that replaces this one.
+//! - `watch`: notifies when the host's addresses change, and updates listeners served by threads.
+//! - `cli`: the command `bindaddr`, and the module `host`, which lists the listening sockets of
+//!   this host.
 //!
 //! # Platforms
 //!
-//! Linux, Android, macOS, FreeBSD and Windows. What differs between them is in the platform notes of each item, and as
-//! a table in [`docs::platforms`].
+//! Linux, Android, macOS, FreeBSD and Windows. Differences are in each item's platform notes and in
+//! the table of [`docs::platforms`].
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-// CONTRIBUTING.md has a drawing of their dependencies.
+// CONTRIBUTING.md shows how these modules depend on each other.
 #[cfg(feature = "tokio")]
 pub mod accept;
 pub mod addr;
@@ -121,17 +123,17 @@ pub use crate::diagnose::properties::fuzzing;
 
 /// The guide and its pages.
 ///
-/// 1. [`guide`](docs::guide): from a setting to a server that reports where it is.
+/// 1. [`guide`](docs::guide): from a setting to a server that prints its addresses.
 /// 2. [`texts`](docs::texts): what can be written, and what is refused.
 /// 3. [`errors`](docs::errors): how to print them, and how to match on them.
-/// 4. [`diagnosis`](docs::diagnosis): each cause, with what the system says.
+/// 4. [`diagnosis`](docs::diagnosis): causes, with the system's error for each.
 /// 5. [`exposure`](docs::exposure): from how far away clients may connect.
-/// 6. `features`: serde, tokio, socket activation; it is built with these features.
-/// 7. [`command`](docs::command): the same from a shell.
-/// 8. [`migrating`](docs::migrating): from what a server has by hand.
+/// 6. `features`: serde, tokio, socket activation; this page needs these features.
+/// 7. [`command`](docs::command): the `bindaddr` command.
+/// 8. [`migrating`](docs::migrating): replacing hand-written bind code.
 /// 9. [`threats`](docs::threats): what a mistake could expose, and why that cannot happen silently.
 /// 10. [`platforms`](docs::platforms): what differs between systems, and what was tested where.
-/// 11. [`performance`](docs::performance): what it costs, beside peers.
+/// 11. [`performance`](docs::performance): benchmarks against similar crates.
 /// 12. [`design`](docs::design): each decision, with the alternatives.
 #[cfg(any(doc, doctest))]
 pub mod docs {

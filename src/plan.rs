@@ -41,8 +41,9 @@ use sockets::{merge_sockets, sockets_of};
 ///
 /// It is an owned value, computed from settings, options and a snapshot:
 /// [`BindOptions::plan`](crate::BindOptions::plan) reads the host where a setting needs it, and
-/// [`plan_on`](crate::BindOptions::plan_on) takes a snapshot. What can be decided without the kernel is decided here: duplicate
-/// and conflicting entries are found, and a list that the kernel would refuse as a whole is an error.
+/// [`plan_on`](crate::BindOptions::plan_on) takes a snapshot. What can be decided without the
+/// kernel is decided here: duplicate and conflicting entries are found, and a list that the kernel
+/// would refuse as a whole is an error.
 ///
 /// # Examples
 ///
@@ -103,12 +104,13 @@ impl Plan {
 
     /// Computes the plan for a newer snapshot of the host: what the same settings ask for there.
     ///
-    /// A setting that selects addresses of the host yields those of the snapshot; if there are none, it is
-    /// [skipped](Self::skipped), because on a running server that is a state of the host and not an error of the
-    /// setting. Literal addresses stay as they are. What the snapshot does not show stays as well: names in DNS, which
-    /// are not looked up again, and `_default_` in a snapshot without
-    /// [default sources](Interfaces::with_system_default_sources). A device without an address is not in a snapshot
-    /// either, so only a new [`plan`](crate::BindOptions::plan) notices that it was created again.
+    /// A setting that selects addresses of the host yields those of the snapshot; if there are
+    /// none, it is [skipped](Self::skipped), because on a running server that is a state of the
+    /// host and not an error of the setting. Literal addresses stay as they are. What the snapshot
+    /// does not show stays as well: names in DNS, which are not looked up again, and `_default_` in
+    /// a snapshot without [default sources](Interfaces::with_system_default_sources). A device
+    /// without an address is not in a snapshot either, so only a new
+    /// [`plan`](crate::BindOptions::plan) notices that it was created again.
     ///
     /// # Errors
     ///
@@ -189,8 +191,9 @@ pub(crate) fn entry_at(entries: &[Arc<Entry>], position: Position) -> Option<&En
     found.ok().map(|at| &*entries[at])
 }
 
-/// Returns the sockets of each entry, those first that need a certain port, then those of ranges, which can go around
-/// it, then those that take any free port. Those of all entries that share that port are together.
+/// Returns the sockets of each entry, those first that need a certain port, then those of ranges,
+/// which can go around it, then those that take any free port. Those of all entries that share that
+/// port are together.
 pub(crate) fn in_opening_order(sockets: &[PlannedSocket]) -> Vec<Cow<'_, [PlannedSocket]>> {
     let is_alike = |one: &PlannedSocket, other: &PlannedSocket| {
         one.entry.number == other.entry.number && one.ports() == other.ports()
@@ -299,14 +302,15 @@ impl Draft {
         self.add_resolved(entry, resolved, may_be_absent, cache);
     }
 
-    /// Adds an entry of an older plan, with the sockets that it has on another host. `skipped` is why it had none.
+    /// Adds an entry of an older plan, with the sockets that it has on another host. `skipped` is
+    /// why it had none.
     fn add_again(&mut self, entry: &Entry, skipped: Option<&SettingError>, cache: &SnapshotCache) {
         let had_any = !entry.endpoints.is_empty();
         let resolved = match cache.endpoints(&entry.written) {
             // Sources that the snapshot does not show stay as they were.
             Err(ResolveErrorKind::DefaultSourcesUnknown) => None,
-            // Names in DNS are not looked up again. An interface without an address is not in the snapshot, and that of a
-            // zone may exist.
+            // Names in DNS are not looked up again. An interface without an address is not in the
+            // snapshot, and that of a zone may exist.
             Err(ResolveErrorKind::NoSuchInterface { .. })
                 if had_any && (entry.is_looked_up() || !entry.written.is_selector()) =>
             {
@@ -350,7 +354,8 @@ impl Draft {
             };
             entry.device_index = match (cache.index_of(name), entry.device_index) {
                 (Ok(Some(index)), _) => DeviceIndex::Known(index),
-                // A snapshot has the interfaces with an address, so the index may be the one that it was.
+                // A snapshot has the interfaces with an address, so the index may be the one that
+                // it was.
                 (Err(_), DeviceIndex::Known(before)) => DeviceIndex::Known(before),
                 (Ok(None), _) | (Err(_), DeviceIndex::Missing(_)) => DeviceIndex::Missing(number()),
                 (Err(_), DeviceIndex::None | DeviceIndex::Unknown(_)) => {
@@ -416,8 +421,8 @@ impl Draft {
     }
 }
 
-/// Finds the sockets that cannot be open beside others of the plan. Those on a device that is `apart` can be beside those on
-/// none; of UDP the kernel refuses them.
+/// Finds the sockets that cannot be open beside others of the plan. Those on a device that is
+/// `apart` can be beside those on none; of UDP the kernel refuses them.
 fn conflicts(sockets: &[PlannedSocket], apart: HashSet<DeviceIndex>) -> Vec<SettingError> {
     let mut errors = Vec::new();
     let mut claims = Claims::default();

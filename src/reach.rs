@@ -27,21 +27,23 @@ use reachable_addr::is_of_browsers;
 pub use reachable_addr::{Origin, ReachableAddr};
 pub(crate) use warnings::{Environment, warnings_of_exposure};
 
-/// The clients that can connect to a server: the addresses to dial, the best first, and how far it is exposed.
+/// The clients that can connect to a server: the addresses to dial, the best first, and how far it
+/// is exposed.
 ///
 /// A wildcard is never among the addresses: those that the host has now stand in its place, and
-/// 127.0.0.1 represents all of its network, which Linux answers on. An
-/// address that no client can connect to is left out: of a loopback interface that is down, and an IPv6
-/// address that is tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address of many hosts, multicast
-/// or broadcast, and one of a foreign target, unless a local route brings clients to it: of a listener the kernel is
-/// asked, and a snapshot has what [`with_local_route`](Interfaces::with_local_route) added, or
-/// [`system`](Interfaces::system) found. So is an address of a VRF, unless the socket is bound to the VRF or a port of it, or
-/// `net.ipv4.tcp_l3mdev_accept` is set. An address on a port of a bridge, a bond or a team is listed for this host only,
-/// because the hosts of its subnet cannot use it.
+/// 127.0.0.1 represents all of its network, which Linux answers on. An address that no client can
+/// connect to is left out: of a loopback interface that is down, and an IPv6 address that is
+/// tentative, a duplicate or [unrouted](crate::interfaces::AddrState::Unrouted). So is an address
+/// of many hosts, multicast or broadcast, and one of a foreign target, unless a local route brings
+/// clients to it: of a listener the kernel is asked, and a snapshot has what
+/// [`with_local_route`](Interfaces::with_local_route) added, or [`system`](Interfaces::system)
+/// found. So is an address of a VRF, unless the socket is bound to the VRF or a port of it, or
+/// `net.ipv4.tcp_l3mdev_accept` is set. An address on a port of a bridge, a bond or a team is
+/// listed for this host only, because the hosts of its subnet cannot use it.
 ///
 /// The best are those from this host; then those of the network, on interfaces that run before
-/// others, the host's [default sources](Interfaces::with_system_default_sources) before others, lasting
-/// addresses before temporary ones, and IPv4 before IPv6; then those of the link.
+/// others, the host's [default sources](Interfaces::with_system_default_sources) before others,
+/// lasting addresses before temporary ones, and IPv4 before IPv6; then those of the link.
 ///
 /// The [`Display`](fmt::Display) form has a line for each of the first ten addresses, and one for
 /// how far it is exposed; `{:#}` has all addresses, with what is odd about them.
@@ -110,9 +112,10 @@ impl Reach {
 
     /// Iterates over the URLs of the addresses, the best first.
     ///
-    /// For a scheme of browsers, such as `http`, they leave out IPv6 link-local addresses, which no browser opens. For a socket
-    /// that is bound to an interface they leave out the addresses of others ([`Origin::Device`]), as long as it has one of its
-    /// own. [`ReachableAddr::url`] has the URLs of these.
+    /// For a scheme of browsers, such as `http`, they leave out IPv6 link-local addresses, which no
+    /// browser opens. For a socket that is bound to an interface they leave out the addresses of
+    /// others ([`Origin::Device`]), as long as it has one of its own. [`ReachableAddr::url`] has
+    /// the URLs of these.
     ///
     /// # Examples
     ///
@@ -129,7 +132,8 @@ impl Reach {
         addrs.map(move |dial| dial.url(scheme))
     }
 
-    /// Iterates over the addresses to give to others. Through an interface, those of other interfaces need a route there.
+    /// Iterates over the addresses to give to others. Through an interface, those of other
+    /// interfaces need a route there.
     fn to_advertise(&self) -> impl Iterator<Item = &ReachableAddr> {
         let mut addrs = self.addrs.iter();
         let has_own = addrs.any(|dial| dial.origin() == Origin::Network);
@@ -173,7 +177,7 @@ impl fmt::Display for Reach {
         }
         write!(f, "exposed to {}", self.exposure)?;
         if self.is_any {
-            f.write_str(" now, and by every address that this host is given later")?;
+            f.write_str(" now, and on every address that this host gets later")?;
         }
         f.write_str("\n")
     }
@@ -190,7 +194,8 @@ fn write_rest(f: &mut fmt::Formatter<'_>, rest: usize) -> fmt::Result {
 }
 
 impl BindTarget {
-    /// Returns who can connect to a server on `port` of this target, the host being that of a snapshot.
+    /// Returns who can connect to a server on `port` of this target, the host being that of a
+    /// snapshot.
     ///
     /// # Examples
     ///
@@ -212,7 +217,8 @@ impl BindTarget {
 
     /// Returns who can send to a UDP server on `port` of this target.
     ///
-    /// It differs from [`reach`](Self::reach) where the host has VRFs: `net.ipv4.udp_l3mdev_accept` decides for UDP.
+    /// It differs from [`reach`](Self::reach) where the host has VRFs: `net.ipv4.udp_l3mdev_accept`
+    /// decides for UDP.
     #[must_use]
     pub fn reach_udp(&self, port: u16, host: &Interfaces) -> Reach {
         self.reach_on_device(port, Protocol::Udp, self.device(host), host)
@@ -257,10 +263,12 @@ impl BindTarget {
         // The bridge, bond or team receives the packets that come in through its ports.
         let only_here = only_here || device.is_some_and(is_port);
         let own = device.and_then(|device| host.by_name(device));
-        // Nothing comes in through an interface that is down, not even what this host sends to itself.
+        // Nothing comes in through an interface that is down, not even what this host sends to
+        // itself.
         let is_open = own.is_none_or(Interface::is_up);
-        // Clients elsewhere do not reach the addresses of a VRF; its own clients reach those of no VRF as well, because the
-        // table `local` is looked up first (Documentation/networking/vrf.rst of Linux).
+        // Clients elsewhere do not reach the addresses of a VRF; its own clients reach those of no
+        // VRF as well, because the table `local` is looked up first
+        // (Documentation/networking/vrf.rst of Linux).
         let own_vrf = device.and_then(|device| host.vrf_of(device));
         let vrf_of = |dial: &ReachableAddr| host.vrf_of(dial.interface()?);
         let is_in_reach = |dial: &ReachableAddr| {
@@ -276,8 +284,9 @@ impl BindTarget {
             // Linux sees it, and nothing else comes in through the loopback interface.
             let is_of_vrf = is_vrf && vrf_of(&dial) == own_vrf;
             let is_own = device.is_none() || device == dial.interface() || is_of_vrf;
-            // The hosts of its subnet get no response: the answers about their link-layer addresses go to the bridge. A
-            // socket that is bound to another interface responds through that one.
+            // The hosts of its subnet get no response: the answers about their link-layer addresses
+            // go to the bridge. A socket that is bound to another interface responds through that
+            // one.
             let is_on_port = dial.interface().is_some_and(is_port);
             match (is_own, only_here || is_own && is_on_port) {
                 (true, false) => Some(dial),

@@ -15,12 +15,12 @@ use crate::sys::READY;
 
 /// Sockets for another process, in systemd's protocol (`sd_listen_fds(3)`).
 ///
-/// The other process takes them by [`Activation::from_env`](crate::Activation::from_env), or is any server that systemd
-/// can activate. Both processes have the same sockets, so no client is refused while one replaces the other: connections
-/// wait in the queues that both accept from.
+/// The other process takes them by [`Activation::from_env`](crate::Activation::from_env), or is any
+/// server that systemd can activate. Both processes have the same sockets, so no client is refused
+/// while one replaces the other: connections wait in the queues that both accept from.
 ///
-/// Once sockets were added, they count as shared: an update neither stops them nor opens a socket that overlaps with
-/// them, and reports that closing them frees no port.
+/// Once sockets were added, they count as shared: an update neither stops them nor opens a socket
+/// that overlaps with them, and reports that closing them frees no port.
 ///
 /// # Examples
 ///
@@ -78,7 +78,8 @@ impl Handover {
         Self::default()
     }
 
-    /// Adds listeners, TCP or UDP, under the names `listen-0`, `listen-1` and so on. They stay open here.
+    /// Adds listeners, TCP or UDP, under the names `listen-0`, `listen-1` and so on. They stay open
+    /// here.
     ///
     /// # Errors
     ///
@@ -90,8 +91,9 @@ impl Handover {
         Ok(())
     }
 
-    /// Adds listeners, all under one name, as those of a socket unit have (`FileDescriptorName=`, systemd.socket(5)). It is
-    /// for a process that finds them by name, such as that of the setting: a name has no colon, so no address is one.
+    /// Adds listeners, all under one name, as those of a socket unit have (`FileDescriptorName=`,
+    /// systemd.socket(5)). It is for a process that finds them by name, such as that of the
+    /// setting: a name has no colon, so no address is one.
     ///
     /// # Errors
     ///
@@ -130,8 +132,8 @@ impl Handover {
     ///
     /// # Errors
     ///
-    /// A name that `LISTEN_FDNAMES` cannot have: it is empty, longer than 255 bytes, or has a colon or a control
-    /// character. The system's, where the descriptor cannot be duplicated.
+    /// A name that `LISTEN_FDNAMES` cannot have: it is empty, longer than 255 bytes, or has a colon
+    /// or a control character. The system's, where the descriptor cannot be duplicated.
     pub fn add_socket(&mut self, name: &str, socket: impl AsFd) -> io::Result<()> {
         let is_odd = |c: char| c == ':' || c.is_control();
         if name.is_empty() || name.len() > 255 || name.contains(is_odd) {
@@ -145,9 +147,9 @@ impl Handover {
 
     /// Passes the sockets to a command that is spawned, as the descriptors from 3 on.
     ///
-    /// It sets `LISTEN_FDS` and `LISTEN_FDNAMES`, and removes `LISTEN_PID`, because the number of the process is not known
-    /// before there is one. A server that insists on it, as gunicorn does, is started by a shell:
-    /// `sh -c 'LISTEN_PID=$$ exec "$0" "$@"' gunicorn app`.
+    /// It sets `LISTEN_FDS` and `LISTEN_FDNAMES`, and removes `LISTEN_PID`, because the number of
+    /// the process is not known before there is one. A server that insists on it, as gunicorn does,
+    /// is started by a shell: `sh -c 'LISTEN_PID=$$ exec "$0" "$@"' gunicorn app`.
     ///
     /// # Errors
     ///
@@ -166,8 +168,8 @@ impl Handover {
         mapped.map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
     }
 
-    /// Spawns the process that replaces this one, with the sockets and with what it reports that it is ready by
-    /// ([`Activation::notify_ready`](crate::Activation::notify_ready)).
+    /// Spawns the process that replaces this one, with the sockets and with what it reports that it
+    /// is ready by ([`Activation::notify_ready`](crate::Activation::notify_ready)).
     ///
     /// # Errors
     ///
@@ -177,15 +179,18 @@ impl Handover {
         self.add_socket(READY, other)?;
         self.pass_to(&mut command)?;
         let child = command.spawn()?;
-        // The command has the other end as well, so it is dropped: else the end of the child would not be seen.
+        // The command has the other end as well, so it is dropped: else the end of the child would
+        // not be seen.
         Ok(Successor { child, ready })
     }
 
-    /// Replaces the image of this process (execve(2)), and passes the sockets on. It returns only if that fails.
+    /// Replaces the image of this process (execve(2)), and passes the sockets on. It returns only
+    /// if that fails.
     ///
-    /// Requests that are being answered end with this image, so stop accepting and finish them before. The sockets are
-    /// copied to a free block of descriptors, whose first is in `LISTEN_FDS_FIRST_FD`: the lower ones may be those of the
-    /// runtime. The copies are closed if execve(2) fails, and this process goes on.
+    /// Requests that are being answered end with this image, so stop accepting and finish them
+    /// before. The sockets are copied to a free block of descriptors, whose first is in
+    /// `LISTEN_FDS_FIRST_FD`: the lower ones may be those of the runtime. The copies are closed if
+    /// execve(2) fails, and this process goes on.
     #[must_use]
     pub fn exec(self, command: &mut Command) -> io::Error {
         let copies = match self.copies_in_a_block() {
@@ -235,7 +240,8 @@ impl Successor {
     ///
     /// # Errors
     ///
-    /// A [`SuccessorError`]: it has ended, or is not ready in time. The sockets of this process are as they were then.
+    /// A [`SuccessorError`]: it has ended, or is not ready in time. The sockets of this process are
+    /// as they were then.
     pub fn wait_until_ready(&mut self, timeout: Duration) -> Result<(), SuccessorError> {
         // std rejects a timeout of zero.
         let timeout = timeout.max(Duration::from_millis(1));

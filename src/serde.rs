@@ -54,7 +54,8 @@ pub(crate) enum Expected {
     Host,
 }
 
-/// Reads a text, or a number where people write; what programs write to each other does not say what follows.
+/// Reads a text, or a number where people write; what programs write to each other does not say
+/// what follows.
 pub(crate) fn text<'de, D: Deserializer<'de>>(
     deserializer: D,
     expected: Expected,

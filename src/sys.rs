@@ -1,5 +1,5 @@
-//! Reads the state of the operating system. The lowest layer of the crate: every other module may use
-//! it, and it uses none of them.
+//! Reads the state of the operating system. The lowest layer of the crate: every other module may
+//! use it, and it uses none of them.
 //!
 //! # Contract
 //!
@@ -23,14 +23,14 @@
 //! | [`container_marker`], [`is_pod`] | traces of container engines | files, environment | the same | the same |
 //! | `AddrEvents` | notifications of changes (feature `watch`) | rtnetlink | timer | timer |
 //!
-//! A fact that could not be read is an error or `None`, and never a statement that it is absent: `Ok(None)`,
-//! an empty list and `false` mean that the system reported that there is none. A response that is cut short
-//! is an error. Where a function has nothing to read, because the system lacks the concept, it returns
-//! what holds on that system.
+//! A fact that could not be read is an error or `None`, and never a statement that it is absent:
+//! `Ok(None)`, an empty list and `false` mean that the system reported that there is none. A
+//! response that is cut short is an error. Where a function has nothing to read, because the system
+//! lacks the concept, it returns what holds on that system.
 //!
-//! The functions return plain rows ([`InterfaceRow`], [`AddrRow`], [`Link`], [`SocketRow`]), which the
-//! modules above convert to their types. On Linux all of them are about the network namespace of the
-//! calling thread, without any privilege.
+//! The functions return plain rows ([`InterfaceRow`], [`AddrRow`], [`Link`], [`SocketRow`]), which
+//! the modules above convert to their types. On Linux all of them are about the network namespace
+//! of the calling thread, without any privilege.
 
 // The traces that container engines leave.
 #[cfg(feature = "socket-activation")]
@@ -111,8 +111,9 @@ impl InheritedSocket {
     }
 }
 
-/// Returns `true` if a TCP socket on an interface and one on none can have one port: the interface is a VRF or a port of
-/// one, and sockets on none accept no clients of VRFs (`inet_bind_bucket` of `net/ipv4/inet_hashtables.c`, since Linux 5.0).
+/// Returns `true` if a TCP socket on an interface and one on none can have one port: the interface
+/// is a VRF or a port of one, and sockets on none accept no clients of VRFs (`inet_bind_bucket` of
+/// `net/ipv4/inet_hashtables.c`, since Linux 5.0).
 pub(crate) fn is_apart(index: u32) -> io::Result<bool> {
     let own = link(index)?;
     let master = own.as_ref().map_or(0, |own| own.master);

@@ -23,19 +23,18 @@ pub(crate) use resolve::{SnapshotCache, alternative_name};
 
 /// The class of a listen address on one host.
 ///
-/// | | who gets in | example |
+/// | | who can connect | example |
 /// |---|---|---|
 /// | [`Any`](Self::Any) | any client that reaches an address of the host | `0.0.0.0`, `[::]`, `*` |
 /// | [`Loopback`](Self::Loopback) | this host only | `127.0.0.1`, `::1`, `localhost` |
-/// | [`Local`](Self::Local) | any client that reaches that one address, until it changes | `192.168.71.67` on the host that has it |
-/// | [`Foreign`](Self::Foreign) | no client: `bind` fails with "Cannot assign requested address" | the same on every other host |
+/// | [`Local`](Self::Local) | any client that reaches that address, while the host has it | `192.168.71.67` on the host that has it |
+/// | [`Foreign`](Self::Foreign) | no client: `bind` usually fails with "Cannot assign requested address" | `192.168.71.67` on any other host |
 ///
-/// The class is decided on the canonical address (an IPv4-mapped one counts as
-/// IPv4) by exact match: lying in a subnet of the host is not ownership. Loopback
-/// is decided by address, for other hosts can reach an address on the loopback
-/// interface that is not in 127.0.0.0/8.
+/// The class depends on the canonical address (an IPv4-mapped one counts as IPv4). An address that
+/// is merely in one of the host's subnets is not `Local`. `Loopback` depends on the address, not
+/// the interface, because other hosts can reach other addresses of the loopback interface.
 ///
-/// It is a prediction from the snapshot, and the kernel has the last word: Linux
+/// The class is a prediction from the snapshot; the kernel decides: Linux
 /// binds some addresses that no interface lists and refuses some that are listed.
 ///
 /// # Examples
@@ -46,7 +45,7 @@ pub(crate) use resolve::{SnapshotCache, alternative_name};
 /// match BindTarget::parse("127.0.0.1")? {
 ///     BindTarget::Any(wildcard) => println!("open to every network: {wildcard}"),
 ///     BindTarget::Loopback(addrs) => println!("this host only: {addrs}"),
-///     BindTarget::Local(addr) => println!("through {} only", addr.ip()),
+///     BindTarget::Local(addr) => println!("listens on {} only", addr.ip()),
 ///     BindTarget::Foreign(addr) => println!("not here: {}", addr.reason()),
 /// }
 /// # Ok::<(), bindaddr::target::ResolveError>(())
@@ -83,7 +82,7 @@ impl BindTarget {
     /// assert!(class("192.168.71.67")?.is_local());
     /// assert!(class("192.168.158.94")?.is_foreign());
     /// assert!(class("127.8.8.8")?.is_loopback());
-    /// // The kernel's reading of a mapped wildcard; std's `is_unspecified` says no.
+    /// // The kernel treats it as the IPv4 wildcard; std's `is_unspecified` returns `false`.
     /// assert_eq!(class("::ffff:0.0.0.0")?, BindTarget::Any(Wildcard::Ipv4));
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
@@ -161,7 +160,7 @@ impl BindTarget {
         Self::classify_in_zone(addr.ip(), zone(addr), host)
     }
 
-    /// Classifies the address of a socket that may leave out IPv4.
+    /// Classifies the address of a socket that may be IPv6-only.
     pub(crate) fn of_socket(addr: SocketAddr, only_v6: bool, host: &Interfaces) -> Self {
         match Self::classify_socket(addr, host) {
             Self::Any(Wildcard::DualStack) if only_v6 => Self::Any(Wildcard::Ipv6),
@@ -193,7 +192,7 @@ impl BindTarget {
         matches!(self, Self::Foreign(_))
     }
 
-    /// Returns the snapshot that the class is from, where one says anything of the address.
+    /// Returns the snapshot that the class is based on; `None` for a wildcard or loopback.
     pub(crate) fn host(&self) -> Option<&Interfaces> {
         match self {
             Self::Any(_) | Self::Loopback(_) => None,
@@ -203,7 +202,7 @@ impl BindTarget {
         }
     }
 
-    /// Returns what a socket is bound to, with what the class says of it.
+    /// Returns the endpoint to bind, including whether it is a group address.
     pub(crate) fn endpoint(&self) -> Endpoint {
         match self {
             Self::Any(wildcard) => Endpoint::Any(*wildcard),
@@ -236,12 +235,12 @@ impl BindTarget {
 }
 
 impl fmt::Display for BindTarget {
-    /// Writes what the target means on its host, in words; `{:#}` has all interfaces with the
-    /// subnet and the state of the address, and the nearest addresses of a foreign one.
+    /// Describes the target in words; `{:#}` adds every interface with the address's subnet and
+    /// state, and the closest local addresses of a foreign one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any(wildcard) => wildcard.fmt(f),
-            Self::Loopback(addrs) => write!(f, "this host only, by {addrs}"),
+            Self::Loopback(addrs) => write!(f, "this host only ({addrs})"),
             Self::Local(addr) => addr.fmt(f),
             Self::Foreign(addr) => addr.fmt(f),
         }
@@ -340,7 +339,8 @@ pub enum GroupAddr {
     Broadcast,
 }
 
-/// The knowledge whether an address is a [`GroupAddr`], before the kernel is queried. Linux binds some.
+/// The knowledge whether an address is a [`GroupAddr`], before the kernel is queried. Linux binds
+/// some.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum GroupCheck {
     /// One host has it.
@@ -357,7 +357,8 @@ impl GroupCheck {
     pub(crate) fn of_literal(ip: IpAddr) -> Self {
         match (Self::of_listed(ip), ip) {
             (Self::Host, IpAddr::V4(v4)) => match v4.octets()[3] & 0b11 {
-                // In a subnet of /30 or larger the last two bits of a broadcast address are all set, or none is.
+                // In a subnet of /30 or larger the last two bits of a broadcast address are all
+                // set, or none is.
                 0b11 => Self::MayBeBroadcast,
                 0b00 => Self::MayBeOldBroadcast,
                 _ => Self::Host,
@@ -366,7 +367,8 @@ impl GroupCheck {
         }
     }
 
-    /// Decides on an address that an interface has, which may even be a multicast address (`autojoin`, ip-address(8)).
+    /// Decides on an address that an interface has, which may even be a multicast address
+    /// (`autojoin`, ip-address(8)).
     pub(crate) fn of_listed(ip: IpAddr) -> Self {
         match ip {
             _ if ip.is_multicast() => Self::Group(GroupAddr::Multicast),

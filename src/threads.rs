@@ -1,6 +1,8 @@
-//! Serves on std's threads while sockets come and go: [`Follower`], and the [`Handle`] that changes them (feature `watch`).
+//! Serves on std's threads while sockets come and go: [`Follower`], and the [`Handle`] that changes
+//! them (feature `watch`).
 //!
-//! It is for a server that has a thread for each listener. One on tokio has [`accept`](crate::accept).
+//! It is for a server that has a thread for each listener. One on tokio has
+//! [`accept`](crate::accept).
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -18,22 +20,24 @@ use crate::target::Protocol;
 pub use crate::update::HandleError;
 use crate::update::{Apply, Event, Following, Pause, Update, Watch, apply};
 
-/// Iterates over what becomes of the sockets of a server as the addresses of its host change: each new listener, to be
-/// served by a thread of its own, and events for a log.
+/// Iterates over what becomes of the sockets of a server as the addresses of its host change: each
+/// new listener, to be served by a thread of its own, and events for a log.
 ///
-/// The iterator waits until something happens, and ends when the server is [stopped](Handle::stop). Whenever an address
-/// or an interface has changed, the plan is [computed again](Plan::replan) and applied with [`Apply::BestEffort`]. A
-/// literal address keeps its socket while the host lacks the address; the socket of a selector, such as `eth0`, is closed.
-/// A snapshot that cannot be read changes nothing. What fails is tried again, after 100 ms at first and half a minute at
-/// last, while the other sockets go on.
+/// The iterator waits until something happens, and ends when the server is [stopped](Handle::stop).
+/// Whenever an address or an interface has changed, the plan is [computed again](Plan::replan) and
+/// applied with [`Apply::BestEffort`]. A literal address keeps its socket while the host lacks the
+/// address; the socket of a selector, such as `eth0`, is closed. A snapshot that cannot be read
+/// changes nothing. What fails is tried again, after 100 ms at first and half a minute at last,
+/// while the other sockets go on.
 ///
-/// Dropping the follower leaves the sockets open until they are [stopped](Handle::stop); the host is no longer followed,
-/// and no update is possible, because new listeners would have no thread.
+/// Dropping the follower leaves the sockets open until they are [stopped](Handle::stop); the host
+/// is no longer followed, and no update is possible, because new listeners would have no thread.
 ///
 /// # Platform notes
 ///
-/// - Linux: the kernel reports changes. They are those of the network namespace of the thread that made the follower, also
-///   after setns(2), and the thread that iterates has to be in the same one.
+/// - Linux: the kernel reports changes. They are those of the network namespace of the thread that
+///   made the follower, also after setns(2), and the thread that iterates has to be in the same
+///   one.
 /// - Elsewhere it looks once a second.
 ///
 /// # Examples
@@ -96,17 +100,18 @@ pub enum Step {
 
 /// The connections of one listener, for the thread that serves it.
 ///
-/// It waits for a connection, and returns it with the address of its client, an IPv4-mapped one as IPv4. It ends when the
-/// listener is closed, after those that were waiting then. An error of accept(2) never ends it: a connection that its
-/// client has given up is left out, and while connections cannot be accepted, for example because the process has no
-/// descriptor left, it retries after a pause.
+/// It waits for a connection, and returns it with the address of its client, an IPv4-mapped one as
+/// IPv4. It ends when the listener is closed, after those that were waiting then. An error of
+/// accept(2) never ends it: a connection that its client has given up is left out, and while
+/// connections cannot be accepted, for example because the process has no descriptor left, it
+/// retries after a pause.
 ///
 /// Dropping it does not close the listener: the follower has it as well.
 ///
 /// # Platform notes
 ///
-/// Linux and Android wake the thread when the listener is closed (shutdown(2)). Elsewhere, and if another process has the
-/// socket as well, it waits for one more client, which it returns.
+/// Linux and Android wake the thread when the listener is closed (shutdown(2)). Elsewhere, and if
+/// another process has the socket as well, it waits for one more client, which it returns.
 ///
 /// # Examples
 ///
@@ -154,7 +159,8 @@ struct State {
 }
 
 impl Follower {
-    /// Takes over listeners that were bound by `plan`, and makes them block. Each is one of the first steps.
+    /// Takes over listeners that were bound by `plan`, and makes them block. Each is one of the
+    /// first steps.
     ///
     /// # Errors
     ///
@@ -192,7 +198,8 @@ impl Follower {
         Handle(self.shared.clone())
     }
 
-    /// Makes the sockets those of the plan for the host as it is now. Returns `false` if something has to be tried again.
+    /// Makes the sockets those of the plan for the host as it is now. Returns `false` if something
+    /// has to be tried again.
     fn follow(&mut self) -> bool {
         let mut state = self.shared.lock();
         state.has_failed = false;
@@ -305,15 +312,16 @@ impl fmt::Debug for Connections {
 }
 
 impl Handle {
-    /// Makes the sockets those of a plan, as [`Plan::apply`] does, and follows that plan from now on. New listeners are
-    /// steps of the follower; connections that were not accepted of sockets that are closed are the last ones of those.
+    /// Makes the sockets those of a plan, as [`Plan::apply`] does, and follows that plan from now
+    /// on. New listeners are steps of the follower; connections that were not accepted of sockets
+    /// that are closed are the last ones of those.
     ///
     /// A second update waits for the first.
     ///
     /// # Errors
     ///
-    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] after [`stop`](Self::stop), or if the
-    /// follower was dropped.
+    /// [`HandleError::Bind`] as for [`Plan::apply`], and [`HandleError::Stopped`] after
+    /// [`stop`](Self::stop), or if the follower was dropped.
     pub fn apply(&self, plan: &Plan, mode: Apply) -> Result<Update, HandleError> {
         let update = {
             let mut state = self.0.lock();
@@ -325,12 +333,13 @@ impl Handle {
         Ok(update)
     }
 
-    /// Adds the listeners to a handover, for the process that replaces this one. They go on until they are
-    /// [stopped](Self::stop).
+    /// Adds the listeners to a handover, for the process that replaces this one. They go on until
+    /// they are [stopped](Self::stop).
     ///
     /// # Errors
     ///
-    /// [`HandleError::Stopped`] after [`stop`](Self::stop), and [`HandleError::Io`] where a descriptor cannot be duplicated.
+    /// [`HandleError::Stopped`] after [`stop`](Self::stop), and [`HandleError::Io`] where a
+    /// descriptor cannot be duplicated.
     #[cfg(all(unix, feature = "restart"))]
     pub fn hand_over(&self, handover: &mut crate::restart::Handover) -> Result<(), HandleError> {
         let state = self.0.lock();
@@ -345,7 +354,8 @@ impl Handle {
         Ok(())
     }
 
-    /// Closes the listeners, and ends the follower. Connections that wait are served before the threads end.
+    /// Closes the listeners, and ends the follower. Connections that wait are served before the
+    /// threads end.
     pub fn stop(&self) {
         {
             let mut state = self.0.lock();

@@ -1,5 +1,5 @@
-//! Computes and makes the changes after which the open sockets are those of a plan: [`Plan::diff`] and [`Plan::apply`], and `Watch`, which
-//! reports when to look (feature `watch`).
+//! Computes and makes the changes after which the open sockets are those of a plan: [`Plan::diff`]
+//! and [`Plan::apply`], and `Watch`, which reports when to look (feature `watch`).
 
 // Opens what is missing and closes what is gone.
 mod apply;
@@ -46,9 +46,10 @@ pub use crate::watch::Watch;
 
 /// The difference between a [`Plan`] and the sockets that are open, as a set.
 ///
-/// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY`, device and `freebind` are. Port 0
-/// and a range of ports are satisfied by the port that is open, as long as the sockets of a setting are on one port and no
-/// other setting of the plan needs it. Each socket of either side is one [`Change`]; [`Plan::apply`] makes them.
+/// A socket of the plan and an open one are the same if address, zone, `IPV6_V6ONLY`, device and
+/// `freebind` are. Port 0 and a range of ports are satisfied by the port that is open, as long as
+/// the sockets of a setting are on one port and no other setting of the plan needs it. Each socket
+/// of either side is one [`Change`]; [`Plan::apply`] makes them.
 ///
 /// # Examples
 ///
@@ -98,18 +99,19 @@ pub struct Change {
 pub enum ChangeKind {
     /// The socket is open and planned.
     Kept,
-    /// The socket is open and planned, and no client can connect to it at present: the host lacks the address, or the
-    /// interface is down. It works again once the host has the address.
+    /// The socket is open and planned, and no client can connect to it at present: the host lacks
+    /// the address, or the interface is down. It works again once the host has the address.
     Unreachable,
     /// The socket is planned and not open, and the host has the address.
     Added,
-    /// The socket is planned and not open, and cannot be opened at present: the host lacks the address, or performs
-    /// duplicate address detection for it.
+    /// The socket is planned and not open, and cannot be opened at present: the host lacks the
+    /// address, or performs duplicate address detection for it.
     Pending,
     /// The socket is open and not planned any more.
     Removed,
-    /// The socket is bound to an interface, by a zone or as a device, that was deleted and created again under another
-    /// index: no client can connect to the open socket any more. It has to be closed, and opened on the new interface.
+    /// The socket is bound to an interface, by a zone or as a device, that was deleted and created
+    /// again under another index: no client can connect to the open socket any more. It has to be
+    /// closed, and opened on the new interface.
     #[non_exhaustive]
     InterfaceReplaced {
         /// The index of the interface that the open socket is bound to.
@@ -134,8 +136,8 @@ impl Diff {
 
     /// Iterates over the sockets to open.
     ///
-    /// Those of a setting are on the port of its open ones; if none is open and the port is of the kernel's choice, it is
-    /// 0.
+    /// Those of a setting are on the port of its open ones; if none is open and the port is of the
+    /// kernel's choice, it is 0.
     pub fn to_open(&self) -> impl Iterator<Item = &PlannedSocket> {
         let to_open = self.changes.iter().filter(|change| change.is_to_open());
         to_open.filter_map(|change| change.planned.as_ref())
@@ -215,7 +217,8 @@ impl Change {
         )
     }
 
-    /// Returns what distinguishes it from other changes, whatever the position in a config that was written again.
+    /// Returns what distinguishes it from other changes, whatever the position in a config that was
+    /// written again.
     fn identity(&self) -> (ChangeKind, SocketAddr, Option<&str>) {
         (self.kind, self.addr, self.interface())
     }
@@ -263,8 +266,8 @@ impl fmt::Display for Change {
 impl Plan {
     /// Compares the plan with the sockets that are open. Nothing is read and nothing is changed.
     ///
-    /// Whether clients can connect is decided on the snapshot that the plan was made for; a plan that needed none, or a
-    /// socket of another network namespace, counts as reachable.
+    /// Whether clients can connect is decided on the snapshot that the plan was made for; a plan
+    /// that needed none, or a socket of another network namespace, counts as reachable.
     #[must_use]
     pub fn diff<S>(&self, open: &Listeners<S>) -> Diff {
         let matching = match_sockets(self, open, &[], &HashSet::new());

@@ -8,16 +8,17 @@ use crate::sys::{AddrEvents, Wakeup};
 /// Reports when addresses or interfaces of this host may have changed.
 ///
 /// It does not report what changed: read the [`Interfaces`](crate::Interfaces) again, and
-/// [`Plan::diff`](crate::Plan::diff) compares. So nothing is lost when changes come faster than they are read, and a
-/// burst of them is compared once.
+/// [`Plan::diff`](crate::Plan::diff) compares. So nothing is lost when changes come faster than
+/// they are read, and a burst of them is compared once.
 ///
 /// Make it before the first snapshot is taken, so that nothing happens unseen in between.
 ///
 /// # Platform notes
 ///
-/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links, addresses, routes and rules), through rustix. It is
-///   about the network namespace of the thread that made it. The descriptor, through `AsFd`, is readable when
-///   something has changed, for event loops; [`wait`](Self::wait) with a timeout of zero then clears it.
+/// - Linux: the kernel wakes it (rtnetlink(7), the groups of links, addresses, routes and rules),
+///   through rustix. It is about the network namespace of the thread that made it. The descriptor,
+///   through `AsFd`, is readable when something has changed, for event loops; [`wait`](Self::wait)
+///   with a timeout of zero then clears it.
 /// - Elsewhere nothing wakes it: it says once a second that something may have changed.
 ///
 /// # Examples

@@ -1,4 +1,5 @@
-//! `Acceptor` and its `Handle`: one acceptor over all sockets, which change while it is being served.
+//! `Acceptor` and its `Handle`: one acceptor over all sockets, which change while it is being
+//! served.
 #![cfg(target_os = "linux")]
 
 mod util;
@@ -196,7 +197,8 @@ fn handle_changes_sockets_while_nothing_polls() {
     });
 }
 
-/// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
+/// A listener that had to stop for an update which failed then goes on, and so do the clients that
+/// waited at it.
 #[test]
 fn failed_update_keeps_waiting_clients() {
     in_namespace(|| {

@@ -1,4 +1,5 @@
-//! Sockets handed over by a service manager: real descriptors, from 3 on, in a process of their own.
+//! Sockets handed over by a service manager: real descriptors, from 3 on, in a process of their
+//! own.
 #![cfg(all(feature = "socket-activation", unix))]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -15,7 +16,8 @@ use bindaddr::update::Apply;
 use bindaddr::{Activation, BindOptions, Cause, Listener, Listeners};
 use util::rerun;
 
-/// Runs `inside` in a process that was handed over `sockets`, one or two. It gets the address of the first.
+/// Runs `inside` in a process that was handed over `sockets`, one or two. It gets the address of
+/// the first.
 #[track_caller]
 fn handed_over(test: &str, sockets: Vec<OwnedFd>, first: SocketAddr, inside: fn(SocketAddr)) {
     if let Some(addr) = rerun::role() {
@@ -30,7 +32,8 @@ fn hand_over(test: &str, sockets: Vec<OwnedFd>, role: &str) {
     hand_over_as(test, sockets, role, "LISTEN_PID=$$", &[]);
 }
 
-/// As [`hand_over`], with the variables of a manager beside `LISTEN_FDS`, behind the words of `wrapper`.
+/// As [`hand_over`], with the variables of a manager beside `LISTEN_FDS`, behind the words of
+/// `wrapper`.
 fn hand_over_as(test: &str, sockets: Vec<OwnedFd>, role: &str, variables: &str, wrapper: &[&str]) {
     let count = sockets.len();
     let script = format!(
@@ -336,7 +339,8 @@ fn activation_leaves_descriptors_of_the_program() {
     }
 }
 
-/// As `PrivateNetwork=yes` of systemd with a `.socket` unit, whose sockets are of the host's namespace.
+/// As `PrivateNetwork=yes` of systemd with a `.socket` unit, whose sockets are of the host's
+/// namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn socket_of_another_namespace_is_exposed_globally() {
@@ -568,7 +572,8 @@ fn ipv4_wildcard_takes_dual_stack_socket_if_allowed() {
     );
 }
 
-/// What is handed over on a port and what is wanted there: the text of the cause, and the line of the unit.
+/// What is handed over on a port and what is wanted there: the text of the cause, and the line of
+/// the unit.
 #[test]
 fn handed_over_socket_that_does_not_fit_is_named() {
     let only_v6 = |addr: &str| {
@@ -592,7 +597,7 @@ fn handed_over_socket_that_does_not_fit_is_named() {
         (
             std("127.0.0.1:0"),
             "[::]",
-            "127.0.0.1:PORT, which the dual-stack :: includes",
+            "127.0.0.1:PORT, which the dual-stack [::] includes",
             "ListenStream=[::]:PORT",
         ),
         (
@@ -747,7 +752,8 @@ fn failed_list_leaves_sockets_unused() {
     assert_eq!(activation.unused().count(), 0);
 }
 
-/// A socket on one address accepts the same clients whatever `IPV6_V6ONLY` is; systemd leaves it off.
+/// A socket on one address accepts the same clients whatever `IPV6_V6ONLY` is; systemd leaves it
+/// off.
 #[test]
 fn specific_ipv6_socket_ignores_v6only() {
     for only_v6 in [false, true] {
@@ -1038,7 +1044,8 @@ fn exact_socket_precedes_wider_one() {
     assert_eq!(activation.unused().count(), 1);
 }
 
-/// `O_NONBLOCK` is that of every process that has the socket, as of one that goes on until this one is ready.
+/// `O_NONBLOCK` is that of every process that has the socket, as of one that goes on until this one
+/// is ready.
 #[test]
 fn take_keeps_shared_socket_non_blocking() {
     let (socket, addr) = listener("127.0.0.1:0");

@@ -1,4 +1,5 @@
-//! `check` and `bind` agree, whatever the host, the list and the options, with and without netlink and procfs.
+//! `check` and `bind` agree, whatever the host, the list and the options, with and without netlink
+//! and procfs.
 #![cfg(target_os = "linux")]
 
 mod util;
@@ -23,15 +24,16 @@ const EAFNOSUPPORT: u32 = 97;
 
 /// What `check` cannot know, and the test leaves out:
 ///
-/// - A UDP socket with `reuse_port` is not bound beside another socket on its port, because it would get the datagrams
-///   of that one, so whether the other one shares its port is not known.
-/// - A TCP socket with `reuse_port` leaves a mark on its port, by which the kernel lets the next one of the same user in
-///   beside a socket that does not share (`sk_reuseport_match` of `net/ipv4/inet_connection_sock.c`). So a list may be bound
-///   where its second socket alone is refused.
-/// - A filter on listen(2) alone, and a limit of open files or an ephemeral range that all sockets of a list exceed
-///   together, are met by `bind` only. No case has them.
-/// - Where the interfaces cannot be read, two names of one interface (a zone by its number and a device) are not known
-///   to be one. No case has them.
+/// - A UDP socket with `reuse_port` is not bound beside another socket on its port, because it
+///   would get the datagrams of that one, so whether the other one shares its port is not known.
+/// - A TCP socket with `reuse_port` leaves a mark on its port, by which the kernel lets the next
+///   one of the same user in beside a socket that does not share (`sk_reuseport_match` of
+///   `net/ipv4/inet_connection_sock.c`). So a list may be bound where its second socket alone is
+///   refused.
+/// - A filter on listen(2) alone, and a limit of open files or an ephemeral range that all sockets
+///   of a list exceed together, are met by `bind` only. No case has them.
+/// - Where the interfaces cannot be read, two names of one interface (a zone by its number and a
+///   device) are not known to be one. No case has them.
 fn is_exception(case: &Case) -> bool {
     let may_have_a_mark = !case.is_tcp || case.list.len() > 1;
     case.options.reuse_port && !case.holders.is_empty() && may_have_a_mark
@@ -366,7 +368,8 @@ fn check_agrees_with_bind() {
                 "link add name {name} type veth peer name p-{name}"
             ));
             ip(&format!("link set {name} up"));
-            // The other one has no carrier from the start, because its loss is noticed only some time later.
+            // The other one has no carrier from the start, because its loss is noticed only some
+            // time later.
             if name == "eth0" {
                 ip("link set p-eth0 up");
             }

@@ -222,7 +222,8 @@ fn ends_as_a_new_bind<S: StdSocket + std::os::fd::AsFd + std::fmt::Debug>(
             let is_partial = !update.errors().is_empty() || diff.changes().iter().any(is_pending);
             prop_assert!(is_partial || applied.is_empty(), "{}", show(&diff));
         }
-        // It gives up no port of a range, or of the kernel's choice, for a new address of the setting, nor for another.
+        // It gives up no port of a range, or of the kernel's choice, for a new address of the
+        // setting, nor for another.
         (Ok(update), Ok(_)) if case.mode == Apply::BestEffort => {
             let mut texts = update.errors().iter().map(SettingError::text);
             prop_assert!(
@@ -495,8 +496,8 @@ fn apply_joins_no_other_server() {
     });
 }
 
-/// Gives an open socket to another user, as if the server had dropped its privileges since. Returns `false` if this user
-/// may not.
+/// Gives an open socket to another user, as if the server had dropped its privileges since. Returns
+/// `false` if this user may not.
 fn give_away(open: &Listeners) -> bool {
     std::os::unix::fs::fchown(open[0].as_std(), Some(65534), None).is_ok()
 }

@@ -289,7 +289,7 @@ fn invalid_text_is_a_parse_error() {
 #[test]
 fn unknown_interface_is_a_resolve_error() {
     let err = bind("no-such-name:80").unwrap_err();
-    let sentence = "cannot listen on no-such-name:80: no interface with an address is called `no-such-name`; there ";
+    let sentence = "cannot listen on no-such-name:80: no interface named `no-such-name` has an address; available: ";
     assert!(err.to_string().starts_with(sentence), "{err}");
     assert_eq!((err.step(), err.addr()), (Step::Resolve, None));
     assert!(matches!(err.cause(), Cause::Unresolved(_)));

@@ -43,7 +43,7 @@ fn explain() {
   binds    0.0.0.0:8080
   open to  private networks
 localhost:0
-  means    this host only, by 127.0.0.1 and ::1
+  means    this host only (127.0.0.1 and ::1)
   binds    127.0.0.1:0
   binds    [::1]:0
   open to  this host only
@@ -58,8 +58,8 @@ eth0:80
            (192.168.71.67/16) but not assigned to this host; closest local
            address: 192.168.71.67
   hint     `192.168.71.67:80` is the closest local address
-  hint     `0.0.0.0:80` listens on every IPv4 address of this host, which opens
-           it to private networks
+  hint     `0.0.0.0:80` listens on every IPv4 address of this host, reachable
+           from private networks
 ",
             1,
         );
@@ -109,7 +109,7 @@ fn check_reports_conflicting_entries() {
             said,
             format!(
                 "*:80 means every IPv4 and IPv6 address of this host binds [::]:80 open to private networks \
-                 127.0.0.1:80 means this host only, by 127.0.0.1 \
+                 127.0.0.1:80 means this host only (127.0.0.1) \
                  problem conflicts with `*:80` in the same list, which is dual-stack and already includes 127.0.0.1; remove one of them 10.1.2.3:9000 means 10.1.2.3, an address of wan0 (not running) \
                  problem port 9000 is in use: `{comm}` (pid {pid}, uid 0 (root)) \
                  listens on 0.0.0.0, which includes every IPv4 address"
@@ -136,8 +136,8 @@ fn check_reports_conflicting_entries() {
             &["check", "--", "-eth9:80"],
             "\
 -eth9:80
-  problem  no interface with an address is called `eth9`; there are `eth0`,
-           `lo`, `wan0`
+  problem  no interface named `eth9` has an address; available: `eth0`, `lo`,
+           `wan0`
 ",
             1,
         );
@@ -415,7 +415,8 @@ fn wait() {
 
 #[test]
 fn colours_are_off_without_terminal() {
-    // What is not a terminal has none, and says so even where colours are forced only when they are.
+    // What is not a terminal has none, and says so even where colours are forced only when they
+    // are.
     let coloured = |name: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bindaddr"));
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {

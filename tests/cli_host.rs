@@ -1,4 +1,5 @@
-//! The command beside what runs on a host: a running server, the listening sockets, another user, changes.
+//! The command beside what runs on a host: a running server, the listening sockets, another user,
+//! changes.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -15,7 +16,8 @@ use util::command::{bindaddr, run, texts, writes};
 use util::netns::{Host, in_namespace, ip, wait_until};
 use util::rerun;
 
-/// A process that has listeners on addresses, each of them opened by a child of it if it is behind a `+`.
+/// A process that has listeners on addresses, each of them opened by a child of it if it is behind
+/// a `+`.
 struct Server(Child);
 
 impl Server {
@@ -230,7 +232,7 @@ fn unknown_server_is_an_error() {
     };
     let of_unit = "error: no process of `no-such.service` is running\n";
     assert_eq!(told("no-such.service"), of_unit);
-    let of_name = "error: no process is called `no-such-process`\n";
+    let of_name = "error: no process is named `no-such-process`\n";
     assert_eq!(told("no-such-process"), of_name);
     assert_eq!(told("4194305"), "error: no process has the id 4194305\n");
 }
@@ -435,7 +437,7 @@ fn watch_prints_changes() {
             assert_eq!(value["text"], text);
         };
         next(
-            "eth0:80: problem: no interface with an address is called `eth0`; there is `lo`",
+            "eth0:80: problem: no interface named `eth0` has an address; available: `lo`",
             "problem",
         );
         next(
@@ -453,7 +455,7 @@ fn watch_prints_changes() {
         ip("addr del 10.0.0.1/24 dev eth0");
         next("eth0:80: 10.0.0.1:80 removed", "removed");
         next(
-            "eth0:80: problem: no interface with an address is called `eth0`; there is `lo`",
+            "eth0:80: problem: no interface named `eth0` has an address; available: `lo`",
             "problem",
         );
         next("0.0.0.0:81: open to the link", "open-to");

@@ -1,4 +1,5 @@
-//! The page about the command: its session is run, line by line, on a host like the one that it describes.
+//! The page about the command: its session is run, line by line, on a host like the one that it
+//! describes.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -86,8 +87,9 @@ fn run(block: &str, directory: &Path) -> String {
     shown
 }
 
-/// Puts the number of the page in place of that of a process, and leaves out what depends on the machine of the test: the file
-/// by which a container may be known, and a process that not even root may look into.
+/// Puts the number of the page in place of that of a process, and leaves out what depends on the
+/// machine of the test: the file by which a container may be known, and a process that not even
+/// root may look into.
 fn as_on_page(text: &str) -> String {
     let text = text.replace(", and `/.dockerenv` is set", "");
     let unseen = "  warning  not every process could be looked into, so another one may have a\n           socket of the server as well \
@@ -107,7 +109,8 @@ fn as_on_page(text: &str) -> String {
     out + rest
 }
 
-/// Returns the words of a text. Where its lines end, and how wide its columns are, depends on the number of a process.
+/// Returns the words of a text. Where its lines end, and how wide its columns are, depends on the
+/// number of a process.
 fn words(text: &str) -> Vec<&str> {
     text.split_ascii_whitespace().collect()
 }

@@ -167,8 +167,8 @@ const CALLS_OF_UPDATES: [(&str, &str); 12] = [
     ("recvfrom,recvmsg,sendto", "ENOBUFS"),
 ];
 
-/// Whichever system call of an update fails: what was open before and is not replaced accepts clients, and what it says is
-/// open is.
+/// Whichever system call of an update fails: what was open before and is not replaced accepts
+/// clients, and what it says is open is.
 #[test]
 fn failing_syscalls_of_update_keep_sockets() {
     const TEST: &str = "failing_syscalls_of_update_keep_sockets";

@@ -1,4 +1,5 @@
-//! Situations that users of servers have reported, made for real: what is said, and that what is advised helps.
+//! Situations that users of servers have reported, made for real: what is said, and that what is
+//! advised helps.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -133,7 +134,9 @@ fn wildcard_beside_a_specific_address_is_advised_an_interface() {
             let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
             assert_eq!(
                 hint.text(),
-                format!("`{instead}` listens beside it, on the addresses of eth0 only")
+                format!(
+                    "`{instead}` listens on the addresses of eth0 only, which does not conflict"
+                )
             );
             bindaddr::bind(hint.replacement().unwrap()).unwrap();
         }
@@ -536,7 +539,7 @@ fn server_on_the_other_loopback_address_is_named() {
                 "{found:?}"
             );
             let end = format!(
-                " listens on {other}, so clients that connect to `localhost` may reach that server instead"
+                " listens on {other}, so clients that connect to `localhost` may reach it instead of this server"
             );
             assert!(found[0].ends_with(&end), "{found:?}");
             drop(server);
@@ -802,7 +805,8 @@ fn loopback_address_of_the_own_name_has_a_warning() {
     std::fs::remove_file(hosts).unwrap();
 }
 
-/// Donkie/Spoolman 961, Pylons/waitress 356: texts of templates. Each is refused wherever a setting is read.
+/// Donkie/Spoolman 961, Pylons/waitress 356: texts of templates. Each is refused wherever a setting
+/// is read.
 #[test]
 fn text_of_a_template_is_named() {
     for (text, told) in [

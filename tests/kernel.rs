@@ -74,7 +74,7 @@ fn foreign_reasons_are_distinguished() {
             (
                 "10.8.0.2:80",
                 format!(
-                    "no interface of this host has 10.8.0.2; it is the far end of the point-to-point link eth0 (10.8.0.1){near} 10.8.0.1"
+                    "no interface of this host has 10.8.0.2; it is the peer address of eth0, whose own address is 10.8.0.1{near} 10.8.0.1"
                 ),
             ),
             (
@@ -119,8 +119,8 @@ fn foreign_reasons_are_distinguished() {
             hints,
             [
                 "`192.168.71.67:80` is the closest local address",
-                "`0.0.0.0:80` listens on every IPv4 address of this host, which opens it to private networks",
-                "`BindOptions::freebind` binds an address that this host is given later",
+                "`0.0.0.0:80` listens on every IPv4 address of this host, reachable from private networks",
+                "`BindOptions::freebind` binds an address before the host has it",
             ],
         );
         // The second hint holds.
@@ -367,8 +367,8 @@ fn cgroup_bound_device_is_reported() {
     });
 }
 
-/// Attaches to the cgroup that is its first argument a program that sets `bound_dev_if`, the first field of
-/// `struct bpf_sock`, to its second (bpf(2), linux/bpf.h).
+/// Attaches to the cgroup that is its first argument a program that sets `bound_dev_if`, the first
+/// field of `struct bpf_sock`, to its second (bpf(2), linux/bpf.h).
 const BIND_BY_CGROUP: &str = r#"
     use POSIX;
     my ($cgroup, $index) = @ARGV;
@@ -420,7 +420,7 @@ fn link_local_address_needs_zone() {
             "[fe80::78%eth0]:80",
             Some(EADDRNOTAVAIL),
             &format!(
-                "[fe80::78%{}]:80: fe80::78 is on far0, not on the interface of its zone",
+                "[fe80::78%{}]:80: fe80::78 is on far0, but its zone names another interface",
                 index("eth0")
             ),
         );
@@ -449,7 +449,7 @@ fn link_local_address_needs_zone() {
         );
         let err = fails("[fe80::77%eth1]:80");
         assert_eq!(err.step(), Step::Resolve);
-        let sentence = "cannot listen on [fe80::77%eth1]:80: no interface with an address is called `eth1`; there are `eth0`, ";
+        let sentence = "cannot listen on [fe80::77%eth1]:80: no interface named `eth1` has an address; available: `eth0`, ";
         assert!(err.to_string().starts_with(sentence), "{err}");
     });
 }
@@ -495,7 +495,8 @@ fn only_v6_refuses_mapped_addresses() {
     in_namespace(|| {
         let only_v6 = BindOptions::new().only_v6(true);
         let accepts = |addr: &str| util::netns::connects(addr.parse().unwrap());
-        // The kernel refuses a mapped address on such a socket, and opens the mapped wildcard to IPv4.
+        // The kernel refuses a mapped address on such a socket, and opens the mapped wildcard to
+        // IPv4.
         for text in [
             "[::ffff:127.0.0.1]:80",
             "[::ffff:0.0.0.0]:80",
@@ -606,7 +607,7 @@ fn localhost_works_without_ipv6_loopback() {
         assert_fails(
             "[::1]:80",
             Some(EADDRNOTAVAIL),
-            "IPv6 is disabled by `net.ipv6.conf.all.disable_ipv6`",
+            "IPv6 is disabled (`net.ipv6.conf.all.disable_ipv6` is 1)",
         );
         // The dual-stack wildcard serves IPv4 there.
         let any = bind("*:80").unwrap();
@@ -680,7 +681,7 @@ fn hidden_privileged_port_limit_defaults_to_1024() {
         assert_fails(
             "127.0.0.1:80",
             Some(EACCES),
-            "port 80 is probably privileged (by default below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher",
+            "port 80 is probably privileged (below 1024 by default) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher",
         );
         return rerun::done();
     }
@@ -779,7 +780,7 @@ fn device_option_binds_to_device() {
         let err = on("eth1").bind("0.0.0.0:80").unwrap_err();
         assert_eq!(
             err.to_string(),
-            "cannot listen on 0.0.0.0:80: the server is set to use the interface `eth1`, which does not exist; there are `eth0`, `lo`, `far0`",
+            "cannot listen on 0.0.0.0:80: the server is configured to use the interface `eth1`, which does not exist; available: `eth0`, `lo`, `far0`",
         );
         assert_eq!(
             (err.step(), err.raw_os_error()),

@@ -241,8 +241,8 @@ fn listen_addrs_dereferences_to_a_slice() {
     assert!(matches!(err.cause(), bindaddr::Cause::EmptyList), "{err}");
 }
 
-/// Text of a `Host`, kind, the place of the mistake, what the message says after the text, and `true` if
-/// `ListenAddr::from_host` returns the same error.
+/// Text of a `Host`, kind, the place of the mistake, what the message says after the text, and
+/// `true` if `ListenAddr::from_host` returns the same error.
 #[rustfmt::skip] // one row a misspelling
 fn host_misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static str, bool)> {
     #[allow(clippy::enum_glob_use)]
@@ -590,7 +590,8 @@ fn misspellings() -> Vec<(&'static str, ParseErrorKind, &'static str, &'static s
         ("*%localhost:80", ZoneNotLinkLocal, "localhost", "only link-local addresses have a zone"),
         ("“127.0.0.1:80", NonAscii, "“", "`“` at byte 0 is not ASCII; write `127.0.0.1:80`"),
         ("0.0.0.0:tcp://10.96.0.1:80", ServiceLink, "tcp://10.96.0.1:80", "`tcp://10.96.0.1:80` is not a port; Kubernetes sets a variable to such a text for each Service (`enableServiceLinks: false` in the pod stops that)"),
-        // Names that by themselves would be a range of ports, an optional address, and a Unix socket.
+        // Names that by themselves would be a range of ports, an optional address, and a Unix
+        // socket.
         ("80-90:80", InvalidIpv4, "80-90", "`80-90` is not an IPv4 address (four numbers up to 255, as in `127.0.0.1`)"),
         ("--eth0:80", UnexpectedOptional, "-", "a name cannot begin with `-`; write `-eth0:80`"),
         ("--127.0.0.1:80", UnexpectedOptional, "-", "a name cannot begin with `-`; write `-127.0.0.1:80`"),
@@ -621,8 +622,8 @@ fn invalid_texts_have_specific_errors() {
     util::assert_rows(rows);
 }
 
-/// Reads a text in each place where one is read: with a port, with a default port, and without, for one target, for
-/// the addresses of a setting, and as a host.
+/// Reads a text in each place where one is read: with a port, with a default port, and without, for
+/// one target, for the addresses of a setting, and as a host.
 fn read_everywhere(text: &str) -> [Result<(), ParseError>; 5] {
     let host_only = match bindaddr::BindTarget::parse_with(text, &bindaddr::Interfaces::default()) {
         Ok(_) => Ok(()),
@@ -656,8 +657,8 @@ fn is_wildcard(text: &str) -> bool {
     }
 }
 
-/// Each replacement is a whole setting that is read where the text was refused, the sentence ends with it, and it
-/// does not name every address where the text did not, unless it says so.
+/// Each replacement is a whole setting that is read where the text was refused, the sentence ends
+/// with it, and it does not name every address where the text did not, unless it says so.
 #[track_caller]
 fn assert_hints_are_true(written: &str) {
     let port = written.trim_matches(|c: char| !c.is_ascii_alphanumeric());

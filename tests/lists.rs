@@ -257,7 +257,8 @@ fn absent_optional_entries_are_skipped() {
     let begin = "cannot listen on any of 2 addresses: (1) -198.51.100.1:0: no interface of this host has 198.51.100.1; ";
     assert!(message.starts_with(begin), "{message}");
     assert!(
-        message.contains("; (2) -no-such-name:80: no interface with an address is called"),
+        message
+            .contains("; (2) -no-such-name:80: no interface named `no-such-name` has an address"),
         "{message}"
     );
     assert!(!check(["-198.51.100.1:0"]).is_ok());
@@ -375,7 +376,8 @@ fn conflict_fails_before_binding() {
         // Several are all reported.
         let err = fails(["0.0.0.0:80", "10.0.0.1:80", "127.0.0.1:80"]);
         assert_eq!(err.errors().count(), 2);
-        // The kernel's errors about the others are kept. No port is bound ahead of the socket that needs it.
+        // The kernel's errors about the others are kept. No port is bound ahead of the socket that
+        // needs it.
         let held = bind("10.0.0.1:82").unwrap();
         let err = fails([
             "0.0.0.0:80",
@@ -503,7 +505,7 @@ fn single_socket_selection_is_explicit() {
     }
     assert_eq!(
         only.bind("localhost:0").unwrap_err().to_string(),
-        "cannot listen on localhost:0: it names 2 addresses where one is wanted; write one of them",
+        "cannot listen on localhost:0: it selects 2 addresses, but one is expected; use one of them",
     );
     let ip = |listeners: &Listeners| addrs(listeners)[0].ip().to_string();
     assert_eq!(ip(&first.bind("localhost:0").unwrap()), "127.0.0.1");
@@ -603,7 +605,7 @@ fn name_lookup_is_opt_in() {
         assert_eq!(err.step(), Step::Resolve);
     }
     let err = options.bind("nowhere.example:0").unwrap_err();
-    let sentence = "cannot listen on nowhere.example:0: no interface is called `nowhere.example`, and the DNS lookup failed; there ";
+    let sentence = "cannot listen on nowhere.example:0: no interface is named `nowhere.example`, and the DNS lookup failed; available: ";
     assert!(err.to_string().starts_with(sentence), "{err}");
     let source = std::error::Error::source(&err).expect("the resolver's words stay reachable");
     assert_eq!(source.to_string(), "no such name");
@@ -657,7 +659,8 @@ fn setting_can_have_own_options() {
         // Without one it is not.
         let err = bind([on("0.0.0.0:80", "v0"), Setting::from("0.0.0.0:80")]).unwrap_err();
         assert!(matches!(err.cause(), Cause::Conflict { .. }), "{err}");
-        // Room is made beside the wildcard of the same device only, or IPv4 would be lost elsewhere.
+        // Room is made beside the wildcard of the same device only, or IPv4 would be lost
+        // elsewhere.
         let listeners = bind([on("0.0.0.0:80", "v0"), on("[::]:80", "v0")]).unwrap();
         assert_eq!(listeners.as_slice().len(), 2);
         drop(listeners);

@@ -1,4 +1,5 @@
-//! Updates while clients of another host connect: how many are refused or reset, and how long the slowest waits.
+//! Updates while clients of another host connect: how many are refused or reset, and how long the
+//! slowest waits.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -241,7 +242,8 @@ fn move_to_an_overlapping_address_refuses_no_client() {
     });
 }
 
-/// A process that has the sockets from the one before, and hands them to the next, until `control` is closed.
+/// A process that has the sockets from the one before, and hands them to the next, until `control`
+/// is closed.
 #[cfg(feature = "restart")]
 fn generation(test: &str) {
     use std::os::unix::net::UnixStream;

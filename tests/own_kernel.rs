@@ -1,4 +1,5 @@
-//! Situations of a whole kernel, which no namespace contains: `.ci/kernel` boots one for them. Elsewhere they are skipped.
+//! Situations of a whole kernel, which no namespace contains: `.ci/kernel` boots one for them.
+//! Elsewhere they are skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -15,7 +16,8 @@ use util::rerun;
 
 const DOCS: &str = include_str!("../docs/diagnosis.md");
 
-/// Binds `setting`, which fails for std and for this crate as the row of the docs says, with the same hints.
+/// Binds `setting`, which fails for std and for this crate as the row of the docs says, with the
+/// same hints.
 #[track_caller]
 fn row(situation: &str, setting: &str, sentence: &str, hints: &[&str]) -> BindError {
     let addr: SocketAddr = setting.parse().unwrap();
@@ -40,7 +42,8 @@ fn has_own_kernel(test: &str) -> bool {
     is_own
 }
 
-/// Refuses bind(2) to the processes of a cgroup, as systemd does for `SocketBindDeny=any`: a program that returns 0.
+/// Refuses bind(2) to the processes of a cgroup, as systemd does for `SocketBindDeny=any`: a
+/// program that returns 0.
 const REFUSE_BIND: &str = r#"
     my ($bpf, $cgroup) = @ARGV;
     my $code = pack("CCsl CCsl", 0xb7, 0, 0, 0, 0x95, 0, 0, 0);
@@ -93,7 +96,7 @@ fn cgroup_bpf_denial_is_reported() {
             situation,
             setting,
             &format!(
-                "cannot listen on {setting}: denied by a BPF program (of this process's cgroup or of a security module); \
+                "cannot listen on {setting}: denied by a BPF program (cgroup or LSM); \
                  running as root does not help"
             ),
             &["check `SocketBindDeny=` in the systemd unit"],
@@ -157,7 +160,8 @@ fn system_file_limit_is_reported() {
         return;
     }
     if rerun::role().is_some() {
-        // Those that are open are counted for each processor, and the limit is checked by that rough count first.
+        // Those that are open are counted for each processor, and the limit is checked by that
+        // rough count first.
         let mut open = Vec::new();
         while let Ok(file) = fs::File::open("/dev/null") {
             open.push(file);
@@ -165,7 +169,7 @@ fn system_file_limit_is_reported() {
         row(
             "a system with as many files open as it may have",
             "127.0.0.1:8080",
-            "cannot listen on 127.0.0.1:8080: the system-wide limit of open files is reached",
+            "cannot listen on 127.0.0.1:8080: the system-wide limit on open files is reached",
             &[],
         );
         drop(open);

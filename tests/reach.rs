@@ -156,7 +156,7 @@ fn unreachable_addresses_are_not_listed() {
     );
     assert_eq!(
         reach("*", &Interfaces::default()).to_string(),
-        "no address of an interface is open to clients\nexposed to the link now, and by every address that this host is given later\n",
+        "no address of an interface is open to clients\nexposed to the link now, and on every address that this host gets later\n",
     );
     assert_eq!(
         reach("*", &Interfaces::default())
@@ -212,7 +212,7 @@ fn permanent_address_precedes_temporary_one() {
         "[2001:db8::3]:5000 from the network, through eth0\n\
          [2001:db8::2]:5000 from the network, through eth0; temporary\n\
          [2001:db8::1]:5000 from the network, through eth0; deprecated\n\
-         exposed to the internet now, and by every address that this host is given later\n",
+         exposed to the internet now, and on every address that this host gets later\n",
     );
 }
 
@@ -276,7 +276,8 @@ fn loopback_zone_is_host_only() {
     ] {
         assert_eq!(reach(text, &host).exposure(), exposure, "{text}");
     }
-    // Where nobody says what it is, another address that a card has makes its zone one of other hosts, too.
+    // Where nobody says what it is, another address that a card has makes its zone one of other
+    // hosts, too.
     let card = |ips: [&str; 2]| -> Interfaces {
         let en0 = Interface::new("en0", 4).with_addr(ip("fe80::5"), 64);
         let en0 = ips

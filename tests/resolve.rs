@@ -32,12 +32,9 @@ fn resolve_returns_addresses_of_each_text() {
     let all = |text: &str| resolve(text, &host);
 
     assert_eq!(all("*:80"), ["every IPv4 and IPv6 address of this host"]);
-    assert_eq!(
-        all("localhost:80"),
-        ["this host only, by 127.0.0.1 and ::1"]
-    );
-    assert_eq!(all("ipv4@localhost:80"), ["this host only, by 127.0.0.1"]);
-    assert_eq!(all("ipv6@localhost:80"), ["this host only, by ::1"]);
+    assert_eq!(all("localhost:80"), ["this host only (127.0.0.1 and ::1)"]);
+    assert_eq!(all("ipv4@localhost:80"), ["this host only (127.0.0.1)"]);
+    assert_eq!(all("ipv6@localhost:80"), ["this host only (::1)"]);
     assert_eq!(
         all("[::ffff:192.168.71.67]:80"),
         ["192.168.71.67, an address of eth0"]
@@ -66,9 +63,9 @@ fn resolve_returns_addresses_of_each_text() {
     assert_eq!(
         all("lo:80"),
         [
-            "this host only, by 127.0.0.1",
+            "this host only (127.0.0.1)",
             "203.0.113.80, an address of lo",
-            "this host only, by ::1",
+            "this host only (::1)",
         ],
     );
     assert_eq!(
@@ -89,7 +86,7 @@ fn resolve_returns_addresses_of_each_text() {
     );
     assert_eq!(
         all("_local_:80"),
-        ["this host only, by 127.0.0.1", "this host only, by ::1"]
+        ["this host only (127.0.0.1)", "this host only (::1)"]
     );
     assert_eq!(
         all("ipv4@_private_:80"),
@@ -151,18 +148,15 @@ fn each_resolve_error_has_a_sentence() {
     let rows = [
         (
             "etho:80",
-            "cannot resolve etho:80: no interface with an address is called `etho`; \
-             there are `eth0`, `lo`, `wg0`, `tun0`, `eth0.100`, `bare0`, `tailscale0`",
+            "cannot resolve etho:80: no interface named `etho` has an address; available: `eth0`, `lo`, `wg0`, `tun0`, `eth0.100`, `bare0`, `tailscale0`",
         ),
         (
             "example.org:80",
-            "cannot resolve example.org:80: no interface with an address is called `example.org`, and host names are not looked up; \
-             there are `lo`, `eth0.100`, `bare0`, `eth0`, `tailscale0`, `wg0`, `tun0`",
+            "cannot resolve example.org:80: no interface named `example.org` has an address, and host names are not looked up; available: `lo`, `eth0.100`, `bare0`, `eth0`, `tailscale0`, `wg0`, `tun0`",
         ),
         (
             "[fe80::77%eth1]:80",
-            "cannot resolve [fe80::77%eth1]:80: no interface with an address is called `eth1`; \
-             there are `eth0`, `lo`, `eth0.100`, `wg0`, `tun0`, `bare0`, `tailscale0`",
+            "cannot resolve [fe80::77%eth1]:80: no interface named `eth1` has an address; available: `eth0`, `lo`, `eth0.100`, `wg0`, `tun0`, `bare0`, `tailscale0`",
         ),
         (
             "ipv6@tun0:80",
@@ -174,12 +168,11 @@ fn each_resolve_error_has_a_sentence() {
         ),
         (
             "198.18.0.0/15:80",
-            "cannot resolve 198.18.0.0/15:80: no address of this host is in `198.18.0.0/15`; there are \
-             `192.168.71.67`, `203.0.113.80`, `172.20.0.1`, `100.100.1.2`, `10.9.9.1`, `10.8.0.1`, `127.0.0.1`",
+            "cannot resolve 198.18.0.0/15:80: no address of this host is in `198.18.0.0/15`; available: `192.168.71.67`, `203.0.113.80`, `172.20.0.1`, `100.100.1.2`, `10.9.9.1`, `10.8.0.1`, `127.0.0.1`",
         ),
         (
             "_public_:80",
-            "cannot resolve _public_:80: no address of this host is in `_public_`; there are `10.9.9.1`, `fd00:9::1`",
+            "cannot resolve _public_:80: no address of this host is in `_public_`; available: `10.9.9.1`, `fd00:9::1`",
         ),
         (
             "_default_:80",
@@ -204,7 +197,7 @@ fn each_resolve_error_has_a_sentence() {
         .collect();
     assert_eq!(
         resolve_err("ipv4@_public_:80", &dns),
-        "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`; there is none",
+        "cannot resolve ipv4@_public_:80: no IPv4 address of this host is in `_public_`; none is available",
     );
     let dns = dns.with_default_source(ip("2620:fe::fe"));
     assert_eq!(
@@ -217,15 +210,14 @@ fn each_resolve_error_has_a_sentence() {
     );
     assert_eq!(
         resolve_err("eth0:80", &Interfaces::default()),
-        "cannot resolve eth0:80: no interface with an address is called `eth0`; there is none",
+        "cannot resolve eth0:80: no interface named `eth0` has an address; none is available",
     );
     let many: Interfaces = (1..=20)
         .map(|n| Interface::new(format!("veth{n:02}"), n))
         .collect();
     assert_eq!(
         resolve_err("veth07x:80", &many),
-        "cannot resolve veth07x:80: no interface with an address is called `veth07x`; there are \
-         `veth07`, `veth01`, `veth02`, `veth03`, `veth04`, `veth05`, `veth06`, `veth08` and 12 more",
+        "cannot resolve veth07x:80: no interface named `veth07x` has an address; available: `veth07`, `veth01`, `veth02`, `veth03`, `veth04`, `veth05`, `veth06`, `veth08` and 12 more",
     );
     let down: Interfaces = [Interface::new("eth0", 2)
         .with_addr(ip("10.0.0.1"), 8)
@@ -252,7 +244,7 @@ fn resolve_error_lists_some_addresses() {
     });
     let host: Interfaces = [eth0].into_iter().collect();
     let told = resolve_err("192.0.2.0/24:80", &host);
-    assert!(told.starts_with("cannot resolve 192.0.2.0/24:80: no address of this host is in `192.0.2.0/24`; there are `10.0.0.20`, "), "{told}");
+    assert!(told.starts_with("cannot resolve 192.0.2.0/24:80: no address of this host is in `192.0.2.0/24`; available: `10.0.0.20`, "), "{told}");
     assert!(told.ends_with(" and 12 more"), "{told}");
 }
 
@@ -262,14 +254,14 @@ fn host_resolves_to_one_target() {
     let parse = |text| BindTarget::parse_with(text, &host);
     for (written, meaning) in [
         ("192.168.71.67", "192.168.71.67, an address of eth0"),
-        ("::1", "this host only, by ::1"),
-        ("[::1]", "this host only, by ::1"),
+        ("::1", "this host only (::1)"),
+        ("[::1]", "this host only (::1)"),
         (
             "::1:80",
             "::1:80, which no interface of this host has; it is in none of this host's subnets",
         ),
         ("fe80::77%eth0", "fe80::77%eth0, an address of eth0"),
-        ("localhost", "this host only, by 127.0.0.1 and ::1"),
+        ("localhost", "this host only (127.0.0.1 and ::1)"),
         ("tun0", "10.8.0.1, an address of tun0"),
         ("ipv6@wg0", "fd00:9::1, an address of wg0"),
         ("192.168.0.0/16", "192.168.71.67, an address of eth0"),
@@ -319,11 +311,11 @@ fn host_resolves_to_one_target() {
         ),
         (
             "eth0",
-            "cannot resolve eth0: it names 3 addresses where one is wanted; write one of them",
+            "cannot resolve eth0: it selects 3 addresses, but one is expected; use one of them",
         ),
         (
             "eth7",
-            "cannot resolve eth7: no interface with an address is called `eth7`; there are `eth0`, `lo`, `wg0`, `tun0`, `eth0.100`, `tailscale0`",
+            "cannot resolve eth7: no interface named `eth7` has an address; available: `eth0`, `lo`, `wg0`, `tun0`, `eth0.100`, `tailscale0`",
         ),
     ] {
         let err = parse(written).unwrap_err();

@@ -170,7 +170,8 @@ fn exec_passes_the_sockets_to_the_new_image() {
             let options = BindOptions::new().activation(activation.clone());
             let listeners = options.bind(&addrs[..]).unwrap();
             assert_eq!(activation.unused().count(), 0);
-            // Its client was reset when the old image ended, or its connection is still in the queue.
+            // Its client was reset when the old image ended, or its connection is still in the
+            // queue.
             assert!(listeners[1].as_std().accept().is_ok());
             rerun::done();
         }

@@ -137,7 +137,8 @@ fn four_binds_with_flask() {
             ];
             words.map(str::to_owned).to_vec()
         };
-        // Who connects by loopback, and by the address of the network from here and from the laptop.
+        // Who connects by loopback, and by the address of the network from here and from the
+        // laptop.
         for (host, expected) in [
             ("127.0.0.1", [true, false, false]),
             ("192.168.71.67", [false, true, true]),
@@ -169,7 +170,7 @@ fn four_binds_with_flask() {
             "error: cannot listen on 192.168.158.94:5000\n  no interface of this host has 192.168.158.94; it is in eth0's \
              subnet (192.168.71.67/16) but not assigned to this host; closest local address: 192.168.71.67\n    hint: \
              `192.168.71.67:5000` is the closest local address\n    hint: `0.0.0.0:5000` listens on every IPv4 address of this \
-             host, which opens it to private networks\n"
+             host, reachable from private networks\n"
         );
         std::fs::remove_dir_all(directory).unwrap();
     });

@@ -200,7 +200,8 @@ fn check_binds_each_socket_once_and_listens_on_none() {
         .into_iter()
         .filter(|call| !call.contains("AF_NETLINK"))
         .collect();
-    // Each is bound once, and the refused one and what could be advised instead are probed on port 0.
+    // Each is bound once, and the refused one and what could be advised instead are probed on port
+    // 0.
     let (probes, checked): (Vec<String>, Vec<String>) = binds
         .into_iter()
         .partition(|call| call.contains("_port=htons(0)"));
@@ -296,7 +297,7 @@ fn missing_descriptors_are_reported_at_step() {
                 assert!(err.is_transient());
             }
             let mut says =
-                "cannot listen on 127.0.0.1:80: the limit of open files is reached".to_owned();
+                "cannot listen on 127.0.0.1:80: the limit on open files is reached".to_owned();
             if features::counts_descriptors() {
                 let open = std::fs::metadata("/proc/self/fd").unwrap().len();
                 says = format!("{says}; this process has {open} open");
@@ -316,8 +317,9 @@ fn interrupted_read_is_retried() {
             for _ in 0..9 {
                 std::fs::read("/dev/null").unwrap();
             }
-            // Only sock_diag lists a bound socket. Where it does not, reading all of its response still
-            // shows that no listed socket has the port; after a failed read the holder is unknown.
+            // Only sock_diag lists a bound socket. Where it does not, reading all of its response
+            // still shows that no listed socket has the port; after a failed read the holder is
+            // unknown.
             let held = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
             let any_port: SocketAddr = ([127, 0, 0, 1], 0).into();
             held.bind(&any_port.into()).unwrap();
@@ -380,7 +382,7 @@ fn denied_bind_is_reported() {
             let err = bind("127.0.0.1:80").unwrap_err();
             assert_eq!(
                 err.to_string(),
-                "cannot listen on 127.0.0.1:80: denied by a BPF program (of this process's cgroup or of a security module); running as root does not help"
+                "cannot listen on 127.0.0.1:80: denied by a BPF program (cgroup or LSM); running as root does not help"
             );
             assert_eq!(io::Error::from(err).kind(), io::ErrorKind::PermissionDenied);
         },
@@ -455,7 +457,7 @@ fn unreadable_devices_are_not_reported() {
             let device = BindOptions::new().device("v9");
             assert_eq!(
                 device.bind("127.0.0.1:0").unwrap_err().to_string(),
-                "cannot listen on 127.0.0.1:0: the server is set to use the interface `v9`, which does not exist",
+                "cannot listen on 127.0.0.1:0: the server is configured to use the interface `v9`, which does not exist",
             );
         },
     );

@@ -19,10 +19,10 @@ fn each_class_has_a_description() {
         ("0.0.0.0", 0, "every IPv4 address of this host"),
         ("::ffff:0.0.0.0", 0, "every IPv4 address of this host"),
         ("::", 0, "every IPv4 and IPv6 address of this host"),
-        ("127.0.0.1", 0, "this host only, by 127.0.0.1"),
-        ("127.8.8.8", 0, "this host only, by 127.8.8.8"),
-        ("::ffff:127.0.0.1", 0, "this host only, by 127.0.0.1"),
-        ("::1", 9, "this host only, by ::1"),
+        ("127.0.0.1", 0, "this host only (127.0.0.1)"),
+        ("127.8.8.8", 0, "this host only (127.8.8.8)"),
+        ("::ffff:127.0.0.1", 0, "this host only (127.0.0.1)"),
+        ("::1", 9, "this host only (::1)"),
         // On the loopback interface and yet not loopback: other hosts reach it.
         ("203.0.113.80", 0, "203.0.113.80, an address of lo"),
         ("192.168.71.67", 0, "192.168.71.67, an address of eth0"),
@@ -76,7 +76,7 @@ fn each_class_has_a_description() {
         (
             "10.8.0.2",
             0,
-            "10.8.0.2, which no interface of this host has; it is the far end of the point-to-point link tun0 (10.8.0.1)",
+            "10.8.0.2, which no interface of this host has; it is the peer address of tun0, whose own address is 10.8.0.1",
         ),
         (
             "2001:db8:1::",
@@ -91,7 +91,7 @@ fn each_class_has_a_description() {
         (
             "fe80::77",
             9,
-            "fe80::77%9, which no interface of this host has; it is on eth0, not on the interface of its zone",
+            "fe80::77%9, which no interface of this host has; it is on eth0, but its zone names another interface",
         ),
         (
             "fe80::78",

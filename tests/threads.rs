@@ -186,7 +186,8 @@ fn update_moves_threads_without_losing_a_client() {
     });
 }
 
-/// A listener that had to stop for an update which failed then goes on, and so do the clients that waited at it.
+/// A listener that had to stop for an update which failed then goes on, and so do the clients that
+/// waited at it.
 #[test]
 fn failed_update_keeps_waiting_clients() {
     in_namespace(|| {
@@ -311,7 +312,8 @@ fn socket_of_another_process_is_not_shut_down() {
             .handle
             .apply(&plan("127.0.0.1:6000"), Apply::AllOrNone);
         assert_eq!(update.unwrap().open_elsewhere(), [addr("127.0.0.1:7000")]);
-        // The socket goes on elsewhere, and its thread ends after one client at most, whoever accepts the others.
+        // The socket goes on elsewhere, and its thread ends after one client at most, whoever
+        // accepts the others.
         let again = options.nonblocking(true).bind("127.0.0.1:7000").unwrap();
         let begun = Instant::now();
         while !server.serving[&7000].is_finished() {

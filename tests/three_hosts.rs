@@ -20,7 +20,8 @@ struct Network {
     zones: (u32, u32),
 }
 
-/// Gives the server, which is this namespace, one address of every kind, and the others routes to it.
+/// Gives the server, which is this namespace, one address of every kind, and the others routes to
+/// it.
 fn network(test: &str) -> Network {
     let mut neighbour = Host::start(test);
     let mut remote = Host::start(test);
@@ -45,7 +46,8 @@ fn network(test: &str) -> Network {
     // Virtual addresses that a balancer forwards to.
     ip("addr add 10.9.9.9/32 dev lo");
     ip("addr add fd00:9::9/128 dev lo");
-    // An interface that is down, and one without a carrier, where duplicate address detection never ends.
+    // An interface that is down, and one without a carrier, where duplicate address detection never
+    // ends.
     ip("link add name down0 type veth peer name down1");
     ip("addr add 10.66.0.1/24 dev down0");
     // IPv6 has a route to an address that was added while the interface was down.

@@ -81,13 +81,13 @@ fn four_targets_differ_in_exposure() {
             ),
             (
                 "127.0.0.1",
-                "this host only, by 127.0.0.1",
+                "this host only (127.0.0.1)",
                 &["server>127.0.0.1"],
             ),
-            ("[::1]", "this host only, by ::1", &["server>::1"]),
+            ("[::1]", "this host only (::1)", &["server>::1"]),
             (
                 "localhost",
-                "this host only, by 127.0.0.1 and ::1",
+                "this host only (127.0.0.1 and ::1)",
                 &["server>127.0.0.1", "server>::1"],
             ),
             (

@@ -1,4 +1,5 @@
-//! `Plan::diff`: what became of open sockets when the host has changed, and `Watch`, which reports when to look.
+//! `Plan::diff`: what became of open sockets when the host has changed, and `Watch`, which reports
+//! when to look.
 
 mod util;
 
@@ -844,8 +845,9 @@ mod watch {
 
     const NONE: Option<Duration> = Some(Duration::ZERO);
 
-    /// A watch that has seen what follows from new interfaces: the kernel tells of a carrier up to a
-    /// second late (`net/core/link_watch.c`), and a second after it that nobody else has an address.
+    /// A watch that has seen what follows from new interfaces: the kernel tells of a carrier up to
+    /// a second late (`net/core/link_watch.c`), and a second after it that nobody else has an
+    /// address.
     fn quiet_watch() -> Watch {
         let mut watch = Watch::new().expect("netlink is there");
         let mut is_changed = || watch.wait(Some(Duration::from_secs(2)));

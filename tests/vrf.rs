@@ -1,4 +1,5 @@
-//! VRFs (Documentation/networking/vrf.rst of Linux): which sockets exclude each other, and who can connect.
+//! VRFs (Documentation/networking/vrf.rst of Linux): which sockets exclude each other, and who can
+//! connect.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test
 
@@ -18,7 +19,8 @@ use util::rerun;
 /// The devices of a socket: none, the VRF, its port, an interface outside.
 const DEVICES: [Option<&str>; 5] = [None, Some("vrf0"), Some("eth0"), Some("eth1"), Some("lo")];
 
-/// Makes a host of which eth0 is in a VRF and eth1 is not. Returns `false` where the kernel has no VRFs.
+/// Makes a host of which eth0 is in a VRF and eth1 is not. Returns `false` where the kernel has no
+/// VRFs.
 fn has_vrf(test: &str) -> bool {
     let mut vrf = Command::new("ip");
     vrf.args(["link", "add", "vrf0", "type", "vrf", "table", "10"]);
@@ -325,7 +327,7 @@ fn address_of_a_vrf_is_diagnosed() {
             let bare = ip.trim_matches(['[', ']']);
             assert_eq!(
                 error.cause().to_string(),
-                format!("{bare} on eth0 is in the VRF `vrf0`, and this socket is not")
+                format!("{bare} on eth0 belongs to the VRF `vrf0`, but this socket does not")
             );
         }
         for ip in ["10.1.0.1", "[fd01::1]"] {

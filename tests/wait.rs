@@ -47,7 +47,8 @@ fn lag(text: &'static str, addr: &str, change: impl FnOnce()) -> Duration {
     at.saturating_duration_since(usable)
 }
 
-/// Bound by a try of its own and not by the last one: on a machine that is not busy it is 50 milliseconds and a try.
+/// Bound by a try of its own and not by the last one: on a machine that is not busy it is 50
+/// milliseconds and a try.
 #[track_caller]
 fn assert_soon(what: &str, lag: Duration) {
     println!("{what}: bound {lag:?} after a plain bind would have worked");

@@ -1,5 +1,5 @@
-//! What Windows does, as far as it can be seen under Wine, which is Windows' API over the sockets of
-//! Linux: what it answers about sharing an address, and to a broadcast, is not asked here.
+//! What Windows does, as far as it can be seen under Wine, which is Windows' API over the sockets
+//! of Linux: what it answers about sharing an address, and to a broadcast, is not asked here.
 #![cfg(windows)]
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -7,8 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use bindaddr::diagnosis::Step;
 use bindaddr::{BindOptions, BindTarget, Cause, Interfaces, bind, bind_udp};
 
-/// The address that this host has besides loopback, where the tests are run on one that was made for
-/// them: `192.168.71.67/16` of an interface that has `2001:db8:71::67/64` as well.
+/// The address that this host has besides loopback, where the tests are run on one that was made
+/// for them: `192.168.71.67/16` of an interface that has `2001:db8:71::67/64` as well.
 const HOST: &str = "BINDADDR_TEST_HOST";
 
 /// WSAEADDRINUSE and WSAEADDRNOTAVAIL of "Windows Sockets Error Codes".

@@ -55,12 +55,12 @@ fn serve_prints_and_serves_each_url() {
     for (written, meaning, urls) in [
         (
             None,
-            "localhost:0 means this host only, by 127.0.0.1 and ::1",
+            "localhost:0 means this host only (127.0.0.1 and ::1)",
             2,
         ),
         (
             Some("127.0.0.1:0"),
-            "127.0.0.1:0 means this host only, by 127.0.0.1",
+            "127.0.0.1:0 means this host only (127.0.0.1)",
             1,
         ),
         (
@@ -113,10 +113,7 @@ fn serve_reports_error_and_exits_with_1() {
     let addr = held.as_slice()[0].local_addr();
     let (run, stdout, stderr) = output(example("serve").arg(addr.to_string()));
     assert_eq!(run.status.code(), Some(1));
-    assert_eq!(
-        stdout,
-        format!("{addr} means this host only, by 127.0.0.1\n")
-    );
+    assert_eq!(stdout, format!("{addr} means this host only (127.0.0.1)\n"));
     let mut said = stderr.lines();
     let error = said.next().expect("it says what is wrong");
     if !cfg!(target_os = "linux") {
@@ -162,8 +159,8 @@ fn serve_takes_a_list_with_an_interface() {
             printed,
             [
                 "ipv4@eth0:5000 means 192.168.71.67, an address of eth0 (not running)",
-                "127.0.0.1:5000 means this host only, by 127.0.0.1",
-                "not listening on -ipv4@eth1:5000: no interface with an address is called `eth1`; there are `eth0`, `lo`",
+                "127.0.0.1:5000 means this host only (127.0.0.1)",
+                "not listening on -ipv4@eth1:5000: no interface named `eth1` has an address; available: `eth0`, `lo`",
                 "listening on 192.168.71.67:5000",
                 "listening on 127.0.0.1:5000",
                 "  Local:    http://127.0.0.1:5000/",
@@ -209,7 +206,7 @@ fn config_reads_separate_host_and_port() {
     let (run, stdout, stderr) = output(&mut example("config"));
     assert!(run.status.success(), "{stderr}");
     let lines: Vec<&str> = stdout.lines().collect();
-    assert_eq!(lines[0], "host means this host only, by 127.0.0.1");
+    assert_eq!(lines[0], "host means this host only (127.0.0.1)");
     assert!(lines[1].starts_with("listening on 127.0.0.1:"), "{stdout}");
 
     let file = env::temp_dir().join(format!("bindaddr-config-{}", std::process::id()));

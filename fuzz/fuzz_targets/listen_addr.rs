@@ -33,7 +33,8 @@ fn says_every_address(addr: &ListenAddr) -> bool {
     }
 }
 
-/// A host without a port: it is read back, std reads an address as the same, and a port is never a part of it.
+/// A host without a port: it is read back, std reads an address as the same, and a port is never a
+/// part of it.
 fn host_alone(text: &str) {
     let addr = ListenAddr::from_host(text, 443);
     let host = text.parse::<Host>();

@@ -12,16 +12,17 @@ use crate::plan::Plan;
 use crate::update::{Apply, Event, Following, Pause, Watch};
 
 impl Acceptor {
-    /// Opens and closes sockets as the addresses of the host change: those of `plan`, which the listeners were bound by, or
-    /// of the last one that a [`Handle`](super::Handle) has applied.
+    /// Opens and closes sockets as the addresses of the host change: those of `plan`, which the
+    /// listeners were bound by, or of the last one that a [`Handle`](super::Handle) has applied.
     ///
-    /// When an address or an interface has changed, the plan is [computed again](Plan::replan) and applied with
-    /// [`Apply::BestEffort`]. A literal address keeps its socket while the host lacks the address; the socket of a
-    /// selector, such as `eth0`, is closed. A snapshot that cannot be read changes nothing. What fails is
-    /// tried again, after 100 ms at first and half a minute at last, while the other sockets go on.
+    /// When an address or an interface has changed, the plan is [computed again](Plan::replan) and
+    /// applied with [`Apply::BestEffort`]. A literal address keeps its socket while the host lacks
+    /// the address; the socket of a selector, such as `eth0`, is closed. A snapshot that cannot be
+    /// read changes nothing. What fails is tried again, after 100 ms at first and half a minute at
+    /// last, while the other sockets go on.
     ///
-    /// `on_event` is called with each step, for a log. A task of the runtime does the work until the acceptor is
-    /// dropped or [stopped](super::Handle::stop), whether it is polled or not.
+    /// `on_event` is called with each step, for a log. A task of the runtime does the work until
+    /// the acceptor is dropped or [stopped](super::Handle::stop), whether it is polled or not.
     ///
     /// # Errors
     ///
@@ -33,8 +34,8 @@ impl Acceptor {
     ///
     /// # Platform notes
     ///
-    /// - Linux: the kernel wakes the task. It is about the network namespace of the calling thread, and so should be the
-    ///   threads of the runtime.
+    /// - Linux: the kernel wakes the task. It is about the network namespace of the calling thread,
+    ///   and so should be the threads of the runtime.
     /// - Elsewhere: the task looks once a second.
     ///
     /// # Examples
@@ -116,7 +117,8 @@ impl<F: FnMut(&Event)> Follower<F> {
         }
     }
 
-    /// Makes the sockets those of the plan for the host as it is now. Returns `false` if something has to be tried again.
+    /// Makes the sockets those of the plan for the host as it is now. Returns `false` if something
+    /// has to be tried again.
     async fn step(&mut self) -> Result<bool, HandleError> {
         let shared = self.shared.clone();
         let _turn = shared.turn.lock().await;
@@ -164,8 +166,8 @@ impl Shared {
 #[cfg(target_os = "linux")]
 struct Changes {
     watch: Watch,
-    /// A copy of its descriptor that the runtime waits for. It is a socket of another family; tokio takes other
-    /// descriptors only by an unsafe function.
+    /// A copy of its descriptor that the runtime waits for. It is a socket of another family; tokio
+    /// takes other descriptors only by an unsafe function.
     copy: tokio::net::UnixDatagram,
 }
 

@@ -1,7 +1,7 @@
 //! Reads listen addresses whose port is not in the config (feature `serde`).
 //!
-//! The functions are for `#[serde(deserialize_with = "...")]`, on fields of type [`ListenAddr`] or [`ListenAddrs`], or
-//! an `Option` of one:
+//! The functions are for `#[serde(deserialize_with = "...")]`, on fields of type [`ListenAddr`] or
+//! [`ListenAddrs`], or an `Option` of one:
 //!
 //! ```ignore
 //! #[derive(Deserialize)]
@@ -30,7 +30,8 @@ use super::{ListenAddr, ListenAddrs};
 use crate::serde::{Expected, text, texts};
 use sealed::{Rule, Sealed};
 
-/// Deserializes an address or a list of addresses that may leave out the port, which is then `PORT`.
+/// Deserializes an address or a list of addresses that may leave out the port, which is then
+/// `PORT`.
 ///
 /// A text is read as [`ListenAddr::parse_with_default_port`] reads it, and a list as
 /// [`ListenAddrs::parse_each_with_default_port`] reads it. A number alone is a port.
@@ -94,8 +95,8 @@ where
 
 /// The type of a field that the functions of this module deserialize.
 ///
-/// It is implemented for [`ListenAddr`], [`ListenAddrs`] and an `Option` of either, and cannot be implemented outside
-/// of this crate.
+/// It is implemented for [`ListenAddr`], [`ListenAddrs`] and an `Option` of either, and cannot be
+/// implemented outside of this crate.
 ///
 /// # Examples
 ///

@@ -14,8 +14,9 @@ use crate::hint::{Hint, HintKind};
 
 /// A text that is not a listen address.
 ///
-/// The message is one sentence: the text, what is wrong with it, and what to write instead if that can be derived,
-/// which [`hints`](Self::hints) returns as values. The user name and the password of a URL are not shown.
+/// The message is one sentence: the text, what is wrong with it, and what to write instead if that
+/// can be derived, which [`hints`](Self::hints) returns as values. The user name and the password
+/// of a URL are not shown.
 ///
 /// # Examples
 ///
@@ -81,8 +82,8 @@ impl ParseError {
         &self.text
     }
 
-    /// Returns the text with `***` in place of what a URL has before the `@` of its host, a user name and a
-    /// password: for a log, as the message has it.
+    /// Returns the text with `***` in place of what a URL has before the `@` of its host, a user
+    /// name and a password: for a log, as the message has it.
     #[must_use]
     pub fn without_credentials(&self) -> Cow<'_, str> {
         without_credentials(&self.text)
@@ -122,8 +123,8 @@ pub enum ParseErrorKind {
     /// A list where one address may stand (`127.0.0.1:80,[::1]:80`);
     /// [`ListenAddrs`](crate::ListenAddrs) reads those.
     List,
-    /// A port alone behind an address in the same text of a list (`127.0.0.1:80,443`), which may be meant for
-    /// that address and would open every one.
+    /// A port alone behind an address in the same text of a list (`127.0.0.1:80,443`), which may be
+    /// meant for that address and would open every one.
     PortAlone,
     /// White space (`127.0.0.1 :80`).
     WhiteSpace,
@@ -133,17 +134,21 @@ pub enum ParseErrorKind {
     NonAscii,
     /// A character that no address and no name has (`$HOST:80`).
     InvalidCharacter,
-    /// A placeholder that a program should have replaced (`${HOST}:80`, `{{ host }}:80`, `%(host)s:80`).
+    /// A placeholder that a program should have replaced (`${HOST}:80`, `{{ host }}:80`,
+    /// `%(host)s:80`).
     UnexpandedVariable,
-    /// A URL in place of a port (`0.0.0.0:tcp://10.43.0.1:8000`), which is what Kubernetes sets `NAME_PORT` to.
+    /// A URL in place of a port (`0.0.0.0:tcp://10.43.0.1:8000`), which is what Kubernetes sets
+    /// `NAME_PORT` to.
     ServiceLink,
-    /// A socket that a service manager hands over, as other programs name it (`fd://3`, `sd-listen`).
+    /// A socket that a service manager hands over, as other programs name it (`fd://3`,
+    /// `sd-listen`).
     InheritedSocket,
     /// A URL (`http://127.0.0.1:80`).
     Url,
     /// An address with a path behind it (`127.0.0.1:80/`).
     Path,
-    /// The path of a Unix socket (`/run/server.sock`, `unix:/run/server.sock`, `@abstract`), or `unix` alone.
+    /// The path of a Unix socket (`/run/server.sock`, `unix:/run/server.sock`, `@abstract`), or
+    /// `unix` alone.
     UnixSocket,
     /// No host before the port (`:8080`). It must not widen to every address, for
     /// that is what `${HOST}:8080` becomes when the variable is unset.
@@ -158,7 +163,8 @@ pub enum ParseErrorKind {
     EmptyPort,
     /// A port where only a host may stand.
     UnexpectedPort,
-    /// A `-` where only a host may stand, which cannot be left out, or at the beginning of a name (`--eth0:80`).
+    /// A `-` where only a host may stand, which cannot be left out, or at the beginning of a name
+    /// (`--eth0:80`).
     UnexpectedOptional,
     /// `ipv4@` or `ipv6@` where only a host may stand, which is not restricted to a family.
     UnexpectedFamily,
@@ -228,8 +234,8 @@ impl fmt::Debug for ParseError {
     }
 }
 
-/// Returns `text` fit for one line of a log or a terminal: escaped, cut after 64 characters, and without the
-/// user name and the password of a URL.
+/// Returns `text` fit for one line of a log or a terminal: escaped, cut after 64 characters, and
+/// without the user name and the password of a URL.
 pub(crate) fn shown(text: &str) -> String {
     let text = without_credentials(text);
     let mut shown: String = text.chars().take(64).flat_map(char::escape_debug).collect();
@@ -244,8 +250,8 @@ fn is_scheme(name: &str) -> bool {
         .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b))
 }
 
-/// Returns the text with `***` in place of the user name and the password of a URL (RFC 3986, section 3.2.1), also if
-/// its scheme is missing.
+/// Returns the text with `***` in place of the user name and the password of a URL (RFC 3986,
+/// section 3.2.1), also if its scheme is missing.
 pub(crate) fn without_credentials(text: &str) -> Cow<'_, str> {
     match credentials(text) {
         Some(Range { start, end }) => format!("{}***{}", &text[..start], &text[end..]).into(),
@@ -253,8 +259,8 @@ pub(crate) fn without_credentials(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Returns the place of the user name and the password: up to the last `@`, because a password that was not encoded
-/// may have one itself, or a `/`.
+/// Returns the place of the user name and the password: up to the last `@`, because a password that
+/// was not encoded may have one itself, or a `/`.
 pub(super) fn credentials(text: &str) -> Option<Range<usize>> {
     let end = text.rfind('@')?;
     let before = &text[..end];
@@ -272,7 +278,8 @@ pub(super) fn credentials(text: &str) -> Option<Range<usize>> {
 }
 
 impl ParseError {
-    /// Returns the texts to write instead, where one can be derived: each is complete and is read in the same place.
+    /// Returns the texts to write instead, where one can be derived: each is complete and is read
+    /// in the same place.
     #[must_use]
     pub fn hints(&self) -> Vec<Hint> {
         let suggestions = self.suggestions().into_iter();

@@ -12,14 +12,15 @@ use super::parse::{self, PortRule};
 
 /// The listen addresses of a setting that may have several.
 ///
-/// In a text they are separated by commas, by white space, or by both. An entry
-/// that is empty is a mistake, as where a variable between two commas was unset. So is a port alone behind
-/// an address: `127.0.0.1:80,443` may mean two ports of that address, and must not open every one.
+/// In a text they are separated by commas, by white space, or by both. An entry that is empty is a
+/// mistake, as where a variable between two commas was unset. So is a port alone behind an address:
+/// `127.0.0.1:80,443` may mean two ports of that address, and must not open every one.
 ///
-/// A list that was parsed has at least one address; one that a program collects may be empty, and binding it is an
-/// error. It dereferences to a slice of [`ListenAddr`].
+/// A list that was parsed has at least one address; one that a program collects may be empty, and
+/// binding it is an error. It dereferences to a slice of [`ListenAddr`].
 ///
-/// The [`Display`](fmt::Display) form is canonical and parses back to the same value, unless the list is empty.
+/// The [`Display`](fmt::Display) form is canonical and parses back to the same value, unless the
+/// list is empty.
 ///
 /// # Examples
 ///
@@ -263,8 +264,8 @@ fn parse_all<T: AsRef<str>>(
     }
 }
 
-/// The entries of a list, each with its place in bytes. Between two commas there is at least one entry, if an empty
-/// one.
+/// The entries of a list, each with its place in bytes. Between two commas there is at least one
+/// entry, if an empty one.
 fn entries(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let (before, url, after) = around_credentials(text);
     let all = before.into_iter().flat_map(split).chain(url);
@@ -281,8 +282,8 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Splits a list around a URL with a user name and a password, which may have a separator and whose parts would be shown:
-/// the list before it, the URL, and the list after it.
+/// Splits a list around a URL with a user name and a password, which may have a separator and whose
+/// parts would be shown: the list before it, the URL, and the list after it.
 fn around_credentials(text: &str) -> (Option<&str>, Option<&str>, Option<&str>) {
     let Some(secret) = credentials(text).filter(|secret| text[..secret.start].ends_with("//"))
     else {

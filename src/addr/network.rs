@@ -67,7 +67,8 @@ impl Network {
         self.prefix_len
     }
 
-    /// Returns `true` if `ip` lies in the network; an IPv4-mapped address counts as the IPv4 address.
+    /// Returns `true` if `ip` lies in the network; an IPv4-mapped address counts as the IPv4
+    /// address.
     ///
     /// # Examples
     ///
@@ -171,8 +172,8 @@ pub(crate) fn private_networks() -> [Network; 5] {
     ]
 }
 
-/// Returns `true` if `ip` addresses many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7) or the
-/// limited broadcast (RFC 919). An interface may have it anyway (`autojoin`, ip-address(8)).
+/// Returns `true` if `ip` addresses many hosts: a multicast group (RFC 5771; RFC 4291, section 2.7)
+/// or the limited broadcast (RFC 919). An interface may have it anyway (`autojoin`, ip-address(8)).
 pub(crate) fn is_group_addr(ip: IpAddr) -> bool {
     ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST)
 }

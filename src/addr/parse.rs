@@ -8,8 +8,8 @@ use super::template::{is_inherited_socket, placeholder, service_link};
 use super::{Family, Host, Keyword, ListenAddr, Zone, is_link_scoped};
 use crate::addr::network::{Network, addr_bits};
 
-/// The longest name of an interface: `ALTIFNAMSIZ` less its NUL on Linux, where `IFNAMSIZ` holds for the
-/// first of its names alone (linux/if.h), and `IFNAMSIZ` elsewhere (netdevice(7)).
+/// The longest name of an interface: `ALTIFNAMSIZ` less its NUL on Linux, where `IFNAMSIZ` holds
+/// for the first of its names alone (linux/if.h), and `IFNAMSIZ` elsewhere (netdevice(7)).
 pub(super) const INTERFACE_NAME_MAX: usize = if cfg!(windows) {
     255
 } else if cfg!(any(target_os = "linux", target_os = "android")) {

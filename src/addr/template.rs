@@ -2,8 +2,9 @@
 
 use super::parse::is_port_alone;
 
-/// Finds what a program was to replace by a value: `$HOST`, `${HOST}`, `$(HOST)`, `{{ host }}`, `{host}`, `#{host}`,
-/// `<host>`, `%(host)s`, `%HOST%`, `@HOST@` and `__HOST__`. None of them is part of an address.
+/// Finds what a program was to replace by a value: `$HOST`, `${HOST}`, `$(HOST)`, `{{ host }}`,
+/// `{host}`, `#{host}`, `<host>`, `%(host)s`, `%HOST%`, `@HOST@` and `__HOST__`. None of them is
+/// part of an address.
 pub(super) fn placeholder(text: &str) -> Option<&str> {
     let mut found = text.char_indices().filter_map(|(at, c)| {
         // These begin a host or a port; a zone may have them behind it.
@@ -70,8 +71,9 @@ pub(super) fn service_link(text: &str) -> Option<&str> {
     text[..at].ends_with(':').then(|| &text[at..])
 }
 
-/// Returns `true` if a text names a socket that a service manager hands over, as other programs write it: `fd://3`,
-/// `fd@3`, `systemd:name`; and `sd-listen` alone, where a port has to follow a name.
+/// Returns `true` if a text names a socket that a service manager hands over, as other programs
+/// write it: `fd://3`, `fd@3`, `systemd:name`; and `sd-listen` alone, where a port has to follow a
+/// name.
 pub(super) fn is_inherited_socket(text: &str, needs_port: bool) -> bool {
     let (name, rest) = match text.find([':', '@', '#', '/']) {
         Some(at) => text.split_at(at),
@@ -89,8 +91,8 @@ pub(super) fn is_inherited_socket(text: &str, needs_port: bool) -> bool {
     }
 }
 
-/// Returns `true` if `ip` shows an interface so, with what it is linked to: `eth0@if5`, `vlan10@eth0`, `sit0@NONE`. What
-/// may be meant for a family is none.
+/// Returns `true` if `ip` shows an interface so, with what it is linked to: `eth0@if5`,
+/// `vlan10@eth0`, `sit0@NONE`. What may be meant for a family is none.
 pub(super) fn shown_by_ip(before: &str, after: &str) -> bool {
     let other = after.split(':').next().unwrap_or_default();
     if other == "NONE" {

@@ -20,10 +20,12 @@ use crate::sys::{self, Activation, InheritedSocket, Namespace, Protocol, device_
 use crate::target::{DeviceIndex, Overlap};
 
 impl Activation {
-    /// Takes the TCP listeners that no setting has used so far, whatever the settings say: for a server that listens where
-    /// its service manager does, and reads its settings only if nothing was handed over.
+    /// Takes the TCP listeners that no setting has used so far, whatever the settings say: for a
+    /// server that listens where its service manager does, and reads its settings only if nothing
+    /// was handed over.
     ///
-    /// They block. A later [`Plan::apply`](crate::Plan::apply) would close those that are not in its settings.
+    /// They block. A later [`Plan::apply`](crate::Plan::apply) would close those that are not in
+    /// its settings.
     ///
     /// # Errors
     ///
@@ -45,7 +47,8 @@ impl Activation {
         listeners_of(self, Protocol::Tcp)
     }
 
-    /// Takes the UDP sockets that no setting has used so far, as [`listeners`](Self::listeners) does for TCP.
+    /// Takes the UDP sockets that no setting has used so far, as [`listeners`](Self::listeners)
+    /// does for TCP.
     ///
     /// # Errors
     ///
@@ -94,8 +97,9 @@ pub(crate) struct Inherited<'p> {
 }
 
 impl<'p> Inherited<'p> {
-    /// Returns those that may be sockets of a plan, but for those that `open` has already. One that is served, here or by
-    /// other listeners, is only for the setting that names its port: another one could be of another service.
+    /// Returns those that may be sockets of a plan, but for those that `open` has already. One that
+    /// is served, here or by other listeners, is only for the setting that names its port: another
+    /// one could be of another service.
     pub(crate) fn of<S>(plan: &'p Plan, protocol: Protocol, open: &Listeners<S>) -> Self {
         let own = open
             .iter()
@@ -182,7 +186,8 @@ impl<'p> Inherited<'p> {
     }
 }
 
-/// Finds the socket that was handed over on the port of a planned one, is in its way and does not fit.
+/// Finds the socket that was handed over on the port of a planned one, is in its way and does not
+/// fit.
 pub(super) fn in_the_way_of(
     options: &Options,
     protocol: Protocol,
@@ -215,7 +220,8 @@ pub(super) fn in_the_way_of(
     })
 }
 
-/// Returns what is known of a socket that was handed over; `None` if it cannot be read who could connect to it.
+/// Returns what is known of a socket that was handed over; `None` if it cannot be read who could
+/// connect to it.
 fn state_of(handed: &Arc<InheritedSocket>) -> Option<OpenState> {
     let addr = handed.addr();
     let is_wildcard = addr.ip().is_unspecified() && addr.is_ipv6();
@@ -252,8 +258,8 @@ fn lacks_ipv6(protocol: Protocol) -> bool {
     bound.is_err_and(|(step, error)| absent(step, &error) == Some(Absent::Family))
 }
 
-/// Returns `true` if clients can connect: a manager may hand over a connection, too, or a socket for the server to make
-/// listen.
+/// Returns `true` if clients can connect: a manager may hand over a connection, too, or a socket
+/// for the server to make listen.
 fn is_ready(handed: &InheritedSocket) -> bool {
     handed.protocol() == Protocol::Udp || is_listening(handed.socket())
 }

@@ -1,4 +1,5 @@
-//! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check()) alike.
+//! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check())
+//! alike.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
@@ -162,7 +163,8 @@ impl FailedSocket {
         }
     }
 
-    /// Returns `true` if the others are opened without it, unless its cause turns out to be another one.
+    /// Returns `true` if the others are opened without it, unless its cause turns out to be another
+    /// one.
     pub(crate) fn is_skipped(&self) -> bool {
         self.planned.entry.is_optional() && self.absent().is_some()
     }
@@ -219,8 +221,8 @@ impl<'p> Opener<'p> {
         self.open.add(socket);
     }
 
-    /// Returns the device of a socket if a socket on none can have the same port; one of which that is unknown counts as in
-    /// the way.
+    /// Returns the device of a socket if a socket on none can have the same port; one of which that
+    /// is unknown counts as in the way.
     fn apart_device(&self, socket: &PlannedSocket) -> Option<DeviceIndex> {
         let device = socket.entry.device_index;
         let index = device.known().filter(|_| self.protocol == Protocol::Tcp)?;
@@ -231,8 +233,8 @@ impl<'p> Opener<'p> {
 
     /// Opens sockets, all or none.
     ///
-    /// All of them are bound before the first one listens, so that no client gets in if one fails. Once one fails, the
-    /// others are opened as for a check, to find what is wrong with them.
+    /// All of them are bound before the first one listens, so that no client gets in if one fails.
+    /// Once one fails, the others are opened as for a check, to find what is wrong with them.
     pub(crate) fn open(&mut self, sockets: &[PlannedSocket]) -> Opening {
         let mut opening = Opening::default();
         let mut goal = self.goal;
@@ -317,8 +319,8 @@ pub(super) fn listen_all(opening: &mut Opening, protocol: Protocol) {
     }
 }
 
-/// The sockets that are open, or would be, whose ports a range has to avoid: those of the plan that do not listen would
-/// not make bind(2) fail.
+/// The sockets that are open, or would be, whose ports a range has to avoid: those of the plan that
+/// do not listen would not make bind(2) fail.
 #[derive(Default)]
 struct Neighbours {
     sockets: Vec<PlannedSocket>,
@@ -349,7 +351,8 @@ impl Neighbours {
     }
 }
 
-/// Reads the index of each device again, because the interface may have been created again since the sockets were planned.
+/// Reads the index of each device again, because the interface may have been created again since
+/// the sockets were planned.
 fn read_device_indexes(opened: &mut [OpenedSocket]) {
     let mut links: HashMap<String, Option<Link>> = HashMap::new();
     for opened in opened {
@@ -365,7 +368,8 @@ fn read_device_indexes(opened: &mut [OpenedSocket]) {
         else {
             continue;
         };
-        // The system has no name for the interface of the socket if that was deleted, and another one if it was renamed.
+        // The system has no name for the interface of the socket if that was deleted, and another
+        // one if it was renamed.
         if device_of(socket).ok().flatten().as_deref() == Some(&*link.name) {
             opened.device_index = DeviceIndex::Known(link.index);
         }
@@ -395,7 +399,8 @@ pub(super) fn open_plain(
 }
 
 impl Opening {
-    /// Returns `true` if another port may help: each socket that matters failed because its port is in use.
+    /// Returns `true` if another port may help: each socket that matters failed because its port is
+    /// in use.
     fn is_in_use(&self) -> bool {
         let mut failed = self
             .failed
@@ -454,9 +459,10 @@ impl Opener<'_> {
 
     /// Opens several sockets on one port of the kernel's choice.
     ///
-    /// To take the port of one of them for the others fails permanently on a crowded host, where the kernel gives out
-    /// the ports that are free on one address only. What is free on the dual-stack wildcard is free on every address;
-    /// if nothing is, the first address has the choice.
+    /// To take the port of one of them for the others fails permanently on a crowded host, where
+    /// the kernel gives out the ports that are free on one address only. What is free on the
+    /// dual-stack wildcard is free on every address; if nothing is, the first address has the
+    /// choice.
     fn try_one_free_port(&self, sockets: &[PlannedSocket], goal: Goal) -> Opening {
         let mut tries_left = 16;
         loop {
@@ -538,7 +544,8 @@ impl Opener<'_> {
             return Err(failed(Failure::Group(group)));
         }
         if planned.entry.device.is_some() && is_scoped(planned.addr) {
-            // Before the port is bound, so that a zone on another device is reported even if the port is in use.
+            // Before the port is bound, so that a zone on another device is reported even if the
+            // port is in use.
             if let Err((Step::Validate, error)) = probe(&planned.entry, planned.addr) {
                 return Err(system((Step::Validate, error)));
             }
@@ -560,9 +567,10 @@ impl Opener<'_> {
             Way::Stop => self.outgoing.stop(planned),
         }
         if goal == Goal::Check && spec.reuse_port {
-            // Of UDP it would join the group of a running server at once, and get its datagrams. Of TCP it would leave
-            // a mark on the port, by which the kernel lets the next such socket in beside any other
-            // (`tb->fastreuseport` of net/ipv4/inet_connection_sock.c). So the option is tried only where it matters.
+            // Of UDP it would join the group of a running server at once, and get its datagrams. Of
+            // TCP it would leave a mark on the port, by which the kernel lets the next such socket
+            // in beside any other (`tb->fastreuseport` of net/ipv4/inet_connection_sock.c). So the
+            // option is tried only where it matters.
             spec.reuse_port = false;
             match spec.open() {
                 Err((Step::Bind, error)) if Errno::of(&error) == Errno::InUse => {
@@ -593,7 +601,8 @@ impl Opener<'_> {
                 Some(bound.socket),
             )),
             Ok(bound) => Ok(checked(bound)),
-            // A check beside a running server: bind(2) looks at other sockets last, so nothing else is wrong.
+            // A check beside a running server: bind(2) looks at other sockets last, so nothing else
+            // is wrong.
             Err((Step::Bind, error))
                 if Errno::of(&error) == Errno::InUse && self.outgoing.are_of_others(planned) =>
             {
@@ -618,8 +627,8 @@ impl AddrProbe for Entry {
     }
 }
 
-/// Reads the host once, and finds the causes of what failed and the hints about them. Those that are outgoing are in
-/// nothing's way.
+/// Reads the host once, and finds the causes of what failed and the hints about them. Those that
+/// are outgoing are in nothing's way.
 pub(crate) fn explain(
     plan: &Plan,
     protocol: Protocol,

@@ -1,4 +1,5 @@
-//! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual state.
+//! The sockets that are open: [`Listeners`], and each [`Listener`] of them. They are the actual
+//! state.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -24,7 +25,8 @@ use crate::target::{BindTarget, Claim, DeviceIndex, Protocol};
 /// It converts into the std type and lends its descriptor, so that any option
 /// can be set on it that this crate does not know.
 ///
-/// The [`Display`](fmt::Display) form is its address; `{:#}` adds the protocol and what is set on it.
+/// The [`Display`](fmt::Display) form is its address; `{:#}` adds the protocol and what is set on
+/// it.
 ///
 /// # Examples
 ///
@@ -60,12 +62,13 @@ pub(crate) struct OpenState {
     pub(crate) device_index: DeviceIndex,
     /// Whether it is the IPv4 wildcard that replaces a dual-stack one.
     pub(crate) is_ipv4_instead: bool,
-    /// Whether another process has it as well: the service manager that opened it, or one that it was passed to.
+    /// Whether another process has it as well: the service manager that opened it, or one that it
+    /// was passed to.
     pub(crate) is_shared: AtomicBool,
     /// What it is a copy of, if it was handed over.
     pub(crate) inherited: Option<Arc<InheritedSocket>>,
-    /// Whether it is made to block once it is used as a std socket. `O_NONBLOCK` is that of every process that has the
-    /// socket, so it is not cleared for one that never blocks on it.
+    /// Whether it is made to block once it is used as a std socket. `O_NONBLOCK` is that of every
+    /// process that has the socket, so it is not cleared for one that never blocks on it.
     pub(crate) blocks_later: AtomicBool,
     /// Whether it was bound to its port, and not to port 0.
     pub(crate) is_port_bound: bool,
@@ -78,7 +81,8 @@ pub(crate) struct OpenState {
 }
 
 impl OpenState {
-    /// Returns what is known of the socket of a literal address, which was bound with the options of all.
+    /// Returns what is known of the socket of a literal address, which was bound with the options
+    /// of all.
     pub(super) fn of_addr(
         local_addr: SocketAddr,
         protocol: Protocol,
@@ -110,13 +114,14 @@ impl OpenState {
         self.local_addr.is_ipv6() && self.only_v6
     }
 
-    /// Returns `true` if another process has it as well, so that closing it here does not free its port.
+    /// Returns `true` if another process has it as well, so that closing it here does not free its
+    /// port.
     pub(crate) fn is_shared(&self) -> bool {
         self.is_shared.load(Ordering::Relaxed)
     }
 
-    /// Notes that whether it blocks is as the server wants it. Returns `true` if it is to be made to block, and no other
-    /// listener of the same open file description has settled that.
+    /// Notes that whether it blocks is as the server wants it. Returns `true` if it is to be made
+    /// to block, and no other listener of the same open file description has settled that.
     pub(super) fn set_settled(&self) -> bool {
         let is_first = self
             .inherited
@@ -146,8 +151,9 @@ impl<S> Listener<S> {
 
     /// Classifies the socket's address on the host of a snapshot.
     ///
-    /// [`Foreign`](BindTarget::Foreign) is an address that no interface of that host has: the kernel binds what a
-    /// local route covers, and with [`freebind`](crate::BindOptions::freebind) anything.
+    /// [`Foreign`](BindTarget::Foreign) is an address that no interface of that host has: the
+    /// kernel binds what a local route covers, and with [`freebind`](crate::BindOptions::freebind)
+    /// anything.
     #[must_use]
     pub fn target(&self, host: &Interfaces) -> BindTarget {
         BindTarget::of_socket(self.state.local_addr, self.state.only_v6, host)
@@ -155,7 +161,8 @@ impl<S> Listener<S> {
 }
 
 impl<S: StdSocket> Listener<S> {
-    /// Borrows the std socket, which blocks unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
+    /// Borrows the std socket, which blocks unless [`nonblocking`](crate::BindOptions::nonblocking)
+    /// was set.
     #[must_use]
     pub fn as_std(&self) -> &S {
         self.settle();
@@ -216,8 +223,9 @@ impl<S> Listener<S> {
 impl<S: StdSocket> Listener<S> {
     /// Returns the warnings about this socket, on the host of a snapshot.
     ///
-    /// Routes and sysctls are read, each time it is called. What cannot be read is not warned about.
-    /// [`Listeners::warnings`](crate::Listeners::warnings) has those about all sockets together as well.
+    /// Routes and sysctls are read, each time it is called. What cannot be read is not warned
+    /// about. [`Listeners::warnings`](crate::Listeners::warnings) has those about all sockets
+    /// together as well.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let kinds = diagnose::warnings_of_socket(&self.open_socket(), Some(host));
@@ -229,8 +237,8 @@ impl<S: StdSocket> Listener<S> {
 
     /// Returns who can connect, the host being that of a snapshot.
     ///
-    /// For a socket that was handed over from another network namespace no address is listed, because the
-    /// snapshot has those of this one.
+    /// For a socket that was handed over from another network namespace no address is listed,
+    /// because the snapshot has those of this one.
     #[must_use]
     pub fn reach(&self, host: &Interfaces) -> Reach {
         self.open_socket().reach(host)
@@ -238,18 +246,20 @@ impl<S: StdSocket> Listener<S> {
 
     /// Returns from how far away clients may connect, as [`BindTarget::exposure`] has it.
     ///
-    /// A socket that was handed over from another network namespace, or of which that cannot be ruled out, counts as
-    /// [`Global`](Exposure::Global), because the snapshot has the addresses of this namespace.
+    /// A socket that was handed over from another network namespace, or of which that cannot be
+    /// ruled out, counts as [`Global`](Exposure::Global), because the snapshot has the addresses of
+    /// this namespace.
     #[must_use]
     pub fn exposure(&self, host: &Interfaces) -> Exposure {
         Exposures::on(host).of(&self.open_socket())
     }
 
     /// Returns the interface that the socket is bound to (`SO_BINDTODEVICE`, socket(7)): by
-    /// [`device`](crate::BindOptions::device), or by the cgroup of the process, as `ip vrf exec` does it.
+    /// [`device`](crate::BindOptions::device), or by the cgroup of the process, as `ip vrf exec`
+    /// does it.
     ///
-    /// The socket is queried on each call, so the result is the current primary name of the interface. The zone of an
-    /// address is not a device.
+    /// The socket is queried on each call, so the result is the current primary name of the
+    /// interface. The zone of an address is not a device.
     ///
     /// # Platform notes
     ///
@@ -337,8 +347,8 @@ impl<S> Listener<S> {
     }
 }
 
-/// Accepts the connections that wait at a listening socket, which block as those of accept(2) do, and leaves it
-/// non-blocking. Adds them to `waiting`.
+/// Accepts the connections that wait at a listening socket, which block as those of accept(2) do,
+/// and leaves it non-blocking. Adds them to `waiting`.
 pub(super) fn accept_waiting(
     socket: &Socket,
     waiting: &mut Vec<(TcpStream, SocketAddr)>,
@@ -361,7 +371,8 @@ pub(super) fn accept_waiting(
     Ok(())
 }
 
-/// Returns `true` if an error of accept(2) is that of a connection, and the next one may be well (accept(2)).
+/// Returns `true` if an error of accept(2) is that of a connection, and the next one may be well
+/// (accept(2)).
 pub(crate) fn is_about_one_client(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -537,7 +548,8 @@ pub(crate) type Accepted = Vec<(TcpStream, SocketAddr)>;
 
 /// A socket that can hand out connections later, which were accepted of it before.
 pub(crate) trait KeepAccepted {
-    /// Keeps the connections for the server of the socket, which does not listen. Returns those that it cannot keep.
+    /// Keeps the connections for the server of the socket, which does not listen. Returns those
+    /// that it cannot keep.
     fn keep(&self, accepted: Accepted) -> Accepted {
         accepted
     }

@@ -19,14 +19,14 @@ use crate::interfaces::Interfaces;
 use crate::plan::{Duplicate, Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
 
-/// The sockets that settings yield, in the order of the settings: the actual state beside the desired state of a
-/// [`Plan`].
+/// The sockets that settings yield, in the order of the settings: the actual state beside the
+/// desired state of a [`Plan`].
 ///
-/// It dereferences to a slice of [`Listener`], and can be collected and extended as a `Vec` can. The sockets of one
-/// setting are all on one port.
+/// It dereferences to a slice of [`Listener`], and can be collected and extended as a `Vec` can.
+/// The sockets of one setting are all on one port.
 ///
-/// The [`Display`](fmt::Display) form has the first ten addresses; `{:#}` has a line for each socket, and
-/// for what was skipped or listed twice.
+/// The [`Display`](fmt::Display) form has the first ten addresses; `{:#}` has a line for each
+/// socket, and for what was skipped or listed twice.
 ///
 /// # Examples
 ///
@@ -75,8 +75,8 @@ impl Rest {
             .map(|planned| (planned.position(), planned.addr()))
             .chain(served.iter().map(|served| (served.position, served.addr)))
             .collect();
-        // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and `localhost` does
-        // without it.
+        // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and
+        // `localhost` does without it.
         let kept: HashMap<(Position, Option<SocketAddr>), SettingError> = skipped
             .iter()
             .map(|error| ((error.position(), error.addr()), error.clone()))
@@ -135,8 +135,9 @@ impl<S> Listeners<S> {
     /// # Errors
     ///
     /// The sockets themselves, if there are several or none.
-    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) refuses an entry that resolves to several addresses
-    /// before any is opened; a list of several entries is still several sockets.
+    /// [`AddrSelection::Single`](crate::plan::AddrSelection::Single) refuses an entry that resolves
+    /// to several addresses before any is opened; a list of several entries is still several
+    /// sockets.
     pub fn into_single(mut self) -> Result<Listener<S>, Self> {
         match (self.listeners.pop(), self.listeners.is_empty()) {
             (Some(only), true) => Ok(only),
@@ -261,7 +262,8 @@ impl<S> Extend<Listener<S>> for Listeners<S> {
 }
 
 impl<S: StdSocket> Listeners<S> {
-    /// Converts into the std sockets, which block unless [`nonblocking`](crate::BindOptions::nonblocking) was set.
+    /// Converts into the std sockets, which block unless
+    /// [`nonblocking`](crate::BindOptions::nonblocking) was set.
     #[must_use]
     pub fn into_std(self) -> Vec<S> {
         self.into_iter().map(Listener::into_std).collect()
@@ -301,10 +303,11 @@ impl<S: StdSocket> Listeners<S> {
         Exposures::on(host).of_all(self.iter().map(Listener::open_socket))
     }
 
-    /// Returns the warnings about each socket and about all of them together, on the host of a snapshot.
+    /// Returns the warnings about each socket and about all of them together, on the host of a
+    /// snapshot.
     ///
-    /// Routes, sysctls, the signs of a container and who listens on the same ports are read, each time it is called. What cannot be read is not warned
-    /// about.
+    /// Routes, sysctls, the signs of a container and who listens on the same ports are read, each
+    /// time it is called. What cannot be read is not warned about.
     #[must_use]
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();

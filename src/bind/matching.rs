@@ -12,7 +12,8 @@ use crate::interfaces::Interfaces;
 use crate::plan::{Claims, Duplicate, IfAbsent, Plan, PlannedSocket};
 use crate::target::{DeviceIndex, zone};
 
-/// The sockets of a plan, each with the open socket that matches it, and the open sockets that match none.
+/// The sockets of a plan, each with the open socket that matches it, and the open sockets that
+/// match none.
 pub(crate) struct Matching {
     pub(crate) sockets: Vec<Matched>,
     /// By their place among the open ones.
@@ -75,12 +76,14 @@ impl Matching {
     }
 }
 
-/// Finds the open socket of each socket of a plan, among those of the server and those that were handed over to it.
+/// Finds the open socket of each socket of a plan, among those of the server and those that were
+/// handed over to it.
 ///
-/// A fixed port is looked up. An entry on a port of the kernel's choice or in a range keeps one open port for all of its
-/// sockets, on which nothing else of the plan is in its way: that of the same entry, else that of one with the same text,
-/// else any. Of the last, the range that ends first takes its lowest port, so that as many ranges as can be have one. An
-/// entry of `released` keeps none.
+/// A fixed port is looked up. An entry on a port of the kernel's choice or in a range keeps one
+/// open port for all of its sockets, on which nothing else of the plan is in its way: that of the
+/// same entry, else that of one with the same text, else any. Of the last, the range that ends
+/// first takes its lowest port, so that as many ranges as can be have one. An entry of `released`
+/// keeps none.
 pub(crate) fn match_sockets<S>(
     plan: &Plan,
     open: &Listeners<S>,
@@ -162,9 +165,9 @@ pub(crate) fn match_sockets<S>(
     }
 }
 
-/// Returns the sockets of a plan as they can be beside those that another process has as well, whose ports cannot be bound
-/// again: a dual-stack wildcard serves `0.0.0.0` and `[::]` of two entries as one socket. Returns the addresses that have
-/// no socket of their own then.
+/// Returns the sockets of a plan as they can be beside those that another process has as well,
+/// whose ports cannot be bound again: a dual-stack wildcard serves `0.0.0.0` and `[::]` of two
+/// entries as one socket. Returns the addresses that have no socket of their own then.
 fn without_served<'p>(
     plan: &'p Plan,
     states: &[&OpenState],
@@ -269,7 +272,8 @@ struct Wide {
 }
 
 impl<'o> Matcher<'o> {
-    /// Returns which sockets of an entry a dual-stack wildcard on `port` serves that another process has as well.
+    /// Returns which sockets of an entry a dual-stack wildcard on `port` serves that another
+    /// process has as well.
     fn wide(&self, sockets: &[PlannedSocket], port: u16) -> Option<Wide> {
         let place = |is_wanted: fn(&PlannedSocket) -> bool| {
             let is_wildcard = |socket: &PlannedSocket| socket.addr.ip().is_unspecified();
@@ -323,7 +327,8 @@ impl<'o> Matcher<'o> {
         }
     }
 
-    /// Keeps an open port for the sockets of an entry, the first of which is at `first`, and returns it.
+    /// Keeps an open port for the sockets of an entry, the first of which is at `first`, and
+    /// returns it.
     fn keep_port(
         &mut self,
         first: usize,
@@ -366,7 +371,8 @@ impl<'o> Matcher<'o> {
         port
     }
 
-    /// Returns `true` if an entry has an open socket on `port`, and nothing else of the plan is in its way there.
+    /// Returns `true` if an entry has an open socket on `port`, and nothing else of the plan is in
+    /// its way there.
     fn is_fitting(&self, sockets: &[PlannedSocket], port: u16) -> bool {
         let ports = sockets[0].ports();
         let has_port = *ports.start() == 0 || ports.contains(&port);
@@ -387,7 +393,8 @@ impl<'o> Matcher<'o> {
         has_port && has_any && !sockets.iter().any(is_in_conflict)
     }
 
-    /// Finds the open sockets of those without one that are on an interface which was created again.
+    /// Finds the open sockets of those without one that are on an interface which was created
+    /// again.
     fn find_replaced(&mut self) {
         for matched in self
             .matched
@@ -495,7 +502,8 @@ impl<'o> Pool<'o> {
         }
     }
 
-    /// Finds the open socket, not matched yet, that is a planned one on a fixed port, or what replaces it on a host without IPv6.
+    /// Finds the open socket, not matched yet, that is a planned one on a fixed port, or what
+    /// replaces it on a host without IPv6.
     fn find(&self, planned: &PlannedSocket) -> Option<usize> {
         self.find_exact(planned).or_else(|| {
             let may_be_ipv4 = planned.if_absent == IfAbsent::UseIpv4;
@@ -531,7 +539,8 @@ impl<'o> Pool<'o> {
         }
     }
 
-    /// Finds the open socket that is a planned one but for the index of its interface, with both indices.
+    /// Finds the open socket that is a planned one but for the index of its interface, with both
+    /// indices.
     fn find_replaced(
         &self,
         planned: &PlannedSocket,
@@ -554,8 +563,8 @@ impl<'o> Pool<'o> {
             let is_alike = !self.is_taken[at]
                 && state.is_only_v6() == planned.is_only_v6()
                 && state.freebind == Some(planned.entry.freebind);
-            // An address that moved to another interface leaves that of the socket in place; the name of a device may
-            // be another interface's now.
+            // An address that moved to another interface leaves that of the socket in place; the
+            // name of a device may be another interface's now.
             let is_gone = || host.is_some_and(|host| host.by_index(from).is_none());
             let is_other = from != 0 && to != 0 && from != to;
             let is_replaced = is_alike && is_other && (planned.device().is_some() || is_gone());
@@ -582,8 +591,8 @@ impl<'o> Pool<'o> {
         }
     }
 
-    /// Returns the first port, of those from `from` on that a planned socket may have, on which one like it is open and
-    /// not matched.
+    /// Returns the first port, of those from `from` on that a planned socket may have, on which one
+    /// like it is open and not matched.
     fn free_port_from(&self, key: &Key<'o>, planned: &PlannedSocket, from: u16) -> Option<u16> {
         let ports = self.ports.get(key)?;
         let (first, last) = match planned.ports().into_inner() {
@@ -616,8 +625,8 @@ fn keys_of(state: &OpenState) -> impl Iterator<Item = Key<'_>> {
         DeviceIndex::Known(index) => Some(Device::Index(index)),
         _ => None,
     };
-    // The zone of a socket with a device is that of the device; one that was handed over in a zone may have been bound by
-    // either.
+    // The zone of a socket with a device is that of the device; one that was handed over in a zone
+    // may have been bound by either.
     let by_zone = (zone(addr), Device::None);
     let by_name = state.device.as_deref().map(|name| (0, Device::Name(name)));
     let by_index = index.filter(|_| by_name.is_some());
@@ -650,7 +659,8 @@ fn key_on_device(planned: &PlannedSocket) -> Key<'_> {
     key_of(planned, device)
 }
 
-/// Returns the key of the wildcard that may be open in place of a planned one: dual-stack for IPv4, and IPv4 for `*`.
+/// Returns the key of the wildcard that may be open in place of a planned one: dual-stack for IPv4,
+/// and IPv4 for `*`.
 fn instead_key(planned: &PlannedSocket) -> Option<Key<'_>> {
     let ip: IpAddr = match planned.if_absent {
         IfAbsent::UseIpv4 => Ipv4Addr::UNSPECIFIED.into(),

@@ -20,7 +20,8 @@ pub(crate) struct Missing<'l> {
 }
 
 impl<'l> Missing<'l> {
-    /// Opens them beside those that are kept, all or none. A socket that was handed over is taken in place of one.
+    /// Opens them beside those that are kept, all or none. A socket that was handed over is taken
+    /// in place of one.
     pub(crate) fn open<S: OwnSocket>(
         plan: &Plan,
         protocol: Protocol,
@@ -57,7 +58,8 @@ impl<'l> Missing<'l> {
                     opening,
                 };
             }
-            // Retry without keeping those ports; after some rounds, without keeping any that may be another one.
+            // Retry without keeping those ports; after some rounds, without keeping any that may be
+            // another one.
             outgoing.finish().shared.clear_marks();
             rounds += 1;
             let is_shared = |socket: &&PlannedSocket| socket.entry.shares_free_port();
@@ -78,7 +80,8 @@ impl<'l> Missing<'l> {
 /// How often a port is given up that was found to be in the way.
 const FEW_ROUNDS: usize = 3;
 
-/// Returns the sockets that are to be opened. What is pending is tried as well: the kernel has the last word.
+/// Returns the sockets that are to be opened. What is pending is tried as well: the kernel has the
+/// last word.
 fn to_open(matching: &Matching) -> Vec<PlannedSocket> {
     let sockets = matching.sockets.iter();
     let missing = sockets.filter(|matched| !matched.is_open());
@@ -113,8 +116,9 @@ pub(crate) fn outgoing<'l, S: OwnSocket>(
     outgoing
 }
 
-/// Returns the entries that kept a port although they may use another one, and whose port is in the way of a socket that
-/// failed; if a range failed and none is, all that kept one, because they may be in the way of those.
+/// Returns the entries that kept a port although they may use another one, and whose port is in the
+/// way of a socket that failed; if a range failed and none is, all that kept one, because they may
+/// be in the way of those.
 fn entries_to_release(failed: &[FailedSocket], matching: &Matching) -> HashSet<usize> {
     let flexible: Vec<&PlannedSocket> = flexible(matching).collect();
     let mut claims = Claims::default();
@@ -148,7 +152,8 @@ fn entries_to_release(failed: &[FailedSocket], matching: &Matching) -> HashSet<u
     released
 }
 
-/// Iterates over the sockets of a plan on a port that their entry has kept, or would keep, and may have another.
+/// Iterates over the sockets of a plan on a port that their entry has kept, or would keep, and may
+/// have another.
 fn flexible(matching: &Matching) -> impl Iterator<Item = &PlannedSocket> {
     let planned = matching.sockets.iter().map(|matched| &matched.planned);
     planned.filter(|socket| socket.ports() != socket.entry.written.ports())

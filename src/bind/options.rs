@@ -1,4 +1,4 @@
-//! How sockets are opened: [`BindOptions`].
+//! [`BindOptions`], the options for opening sockets.
 
 use std::io;
 use std::net::{IpAddr, UdpSocket};
@@ -18,7 +18,7 @@ use crate::sys::Activation;
 use crate::target::Protocol;
 use crate::target::SnapshotCache;
 
-/// How sockets are opened.
+/// Options that configure how sockets are opened.
 ///
 /// An option that the platform lacks is an error when it is used, never a silent no-op.
 ///
@@ -52,12 +52,12 @@ impl BindOptions {
 
     /// Sets how many connections may wait to be accepted.
     ///
-    /// The default is the most that the kernel allows (`somaxconn` on Linux,
-    /// listen(2)), for std's 128 is short of a busy server's bursts. UDP has none.
+    /// The default is the kernel's maximum (`net.core.somaxconn` on Linux), because std's 128 is
+    /// too small for bursts on a busy server. Ignored for UDP.
     ///
     /// # Platform notes
     ///
-    /// Every system cuts a larger number down to its own limit.
+    /// All systems silently cap the value at their limit.
     ///
     /// # Examples
     ///
@@ -72,12 +72,12 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether `[::]` accepts IPv6 clients only.
+    /// Sets whether `[::]` accepts only IPv6 clients.
     ///
-    /// It is for servers whose `[::]` means IPv6, beside a `0.0.0.0` of its own. It also refuses
-    /// IPv4-mapped addresses, the wildcard `[::ffff:0.0.0.0]` included. IPv4 addresses and `*` stay what
-    /// they are: `*` names both families, so it accepts both. `IPV6_V6ONLY` (ipv6(7)) is set on
-    /// every IPv6 socket in any case, so that no system default decides.
+    /// Use it for a server where `[::]` means IPv6 only and IPv4 is a separate `0.0.0.0`. It also
+    /// rejects IPv4-mapped addresses, including the wildcard `[::ffff:0.0.0.0]`. IPv4 addresses and
+    /// `*` are not affected: `*` still accepts both families. `IPV6_V6ONLY` (ipv6(7)) is always set
+    /// explicitly, so the system default (`net.ipv6.bindv6only`) does not apply.
     ///
     /// # Examples
     ///
@@ -85,7 +85,7 @@ impl BindOptions {
     /// # use bindaddr::BindOptions;
     /// let v6 = BindOptions::new().only_v6(true).bind("[::]:0")?;
     /// let port = v6.as_slice()[0].local_addr().port();
-    /// // The two stand side by side.
+    /// // Both can listen on one port.
     /// let v4 = bindaddr::bind(format!("0.0.0.0:{port}"))?;
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
@@ -95,8 +95,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether several sockets of one user may listen on one port and share
-    /// its clients (`SO_REUSEPORT`, socket(7)).
+    /// Sets `SO_REUSEPORT` (socket(7)), which lets several sockets of one user listen on one port
+    /// and share its connections.
     ///
     /// # Platform notes
     ///
@@ -119,8 +119,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether an address may be bound that the host does not have yet
-    /// (`IP_FREEBIND`, ip(7)). It needs no privilege.
+    /// Sets `IP_FREEBIND` (ip(7)), which allows binding an address that the host does not have yet.
+    /// It needs no privilege.
     ///
     /// # Platform notes
     ///
@@ -147,7 +147,7 @@ impl BindOptions {
     ///
     /// ```
     /// let listeners = bindaddr::BindOptions::new().nonblocking(true).bind("127.0.0.1:0")?;
-    /// // Nobody is there, and it does not wait.
+    /// // No client has connected, and `accept` does not block.
     /// assert!(listeners.as_slice()[0].as_std().accept().is_err());
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
@@ -157,12 +157,12 @@ impl BindOptions {
         self
     }
 
-    /// Sets the interface that the sockets are bound to (`SO_BINDTODEVICE`,
-    /// socket(7)): they take what arrives through it and nothing else.
+    /// Binds the sockets to an interface (`SO_BINDTODEVICE`, socket(7)), so that they receive only
+    /// packets that arrive on it.
     ///
-    /// An address with the zone of another interface is refused, because the kernel would bind the socket to the zone
-    /// in place of the device. The device of the socket is read
-    /// after bind(2) and before listen(2).
+    /// An address whose zone is another interface is rejected, because the kernel would bind the
+    /// socket to that interface instead. The socket's device is verified after bind(2), before
+    /// listen(2).
     ///
     /// # Platform notes
     ///
@@ -204,17 +204,16 @@ impl BindOptions {
         self
     }
 
-    /// Looks up the names that no interface has, by the system's resolver.
+    /// Resolves names that do not match an interface, with the system's resolver.
     ///
-    /// All addresses of a name are bound. Without this option such a name is an error, for a
-    /// listen address that depends on DNS opens something else when DNS is changed. A name
-    /// whose last label is a number or `localhost` is never looked up, nor is any where the
-    /// interfaces cannot be read.
+    /// All addresses of a name are bound. Without this option, such a name is an error, because a
+    /// change in DNS would silently change the listen address. Names whose last label is a number
+    /// or `localhost` are never looked up. If the interfaces cannot be read, no name is.
     ///
     /// # Platform notes
     ///
-    /// On Linux and Android an interface without any address is known to be one. Elsewhere
-    /// its name is looked up.
+    /// On Linux and Android, the name of an interface that has no address is not looked up. On
+    /// other platforms it is.
     ///
     /// # Examples
     ///
@@ -228,8 +227,8 @@ impl BindOptions {
         self
     }
 
-    /// Looks up the names that no interface has, by `resolver`, as [`lookup`](Self::lookup)
-    /// does by the system's.
+    /// Resolves names that do not match an interface with `resolver`, instead of the system's as
+    /// [`lookup`](Self::lookup) does.
     ///
     /// # Examples
     ///
@@ -250,11 +249,11 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether a wildcard of both families, `*` or `[::]`, is opened as two sockets, one for IPv4 and one for IPv6,
-    /// and not as one dual-stack socket.
+    /// Sets whether `*` and `[::]` open two sockets, IPv4 and IPv6, instead of one dual-stack
+    /// socket.
     ///
-    /// A dual-stack socket reports its IPv4 clients as `::ffff:192.0.2.1`, which lists of allowed IPv4 addresses do not
-    /// match.
+    /// A dual-stack socket reports IPv4 clients as, for example, `::ffff:192.0.2.1`, which does not
+    /// match an IPv4 allow list.
     ///
     /// # Examples
     ///
@@ -271,7 +270,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether all entries with port 0 share one port, which the kernel chooses, as the addresses of one entry do.
+    /// Sets whether all entries with port 0 share one kernel-assigned port. Addresses of one entry
+    /// always do.
     ///
     /// # Examples
     ///
@@ -287,7 +287,7 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether the ports of a range are tried in random order, and not from the first to the last.
+    /// Sets whether a port range is tried in random order instead of ascending.
     ///
     /// # Examples
     ///
@@ -303,8 +303,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether TCP connections send small segments at once (`TCP_NODELAY`, tcp(7)). It is set on the listener, from
-    /// which they inherit it.
+    /// Sets whether TCP connections send small segments at once (`TCP_NODELAY`, tcp(7)). It is set
+    /// on the listener, from which they inherit it.
     ///
     /// # Platform notes
     ///
@@ -327,8 +327,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets after how long without data TCP connections are probed (`SO_KEEPALIVE`, `TCP_KEEPIDLE`, tcp(7)), in whole
-    /// seconds. It is set on the listener, from which they inherit it.
+    /// Enables TCP keepalive (`SO_KEEPALIVE`) with the given idle time (`TCP_KEEPIDLE`, tcp(7)), in
+    /// whole seconds. It is set on the listener and inherited by accepted connections.
     ///
     /// # Platform notes
     ///
@@ -339,23 +339,25 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether TCP sockets accept Multipath TCP (RFC 8684, `IPPROTO_MPTCP`). Clients without it connect by TCP.
+    /// Sets whether TCP sockets accept Multipath TCP (RFC 8684, `IPPROTO_MPTCP`). Clients without
+    /// it fall back to plain TCP.
     ///
     /// # Platform notes
     ///
-    /// Linux since 5.6, unless the sysctl `net.mptcp.enabled` is 0. It is ignored for UDP.
+    /// Linux 5.6 and later, unless the sysctl `net.mptcp.enabled` is 0. It is ignored for UDP.
     #[must_use]
     pub fn mptcp(mut self, mptcp: bool) -> Self {
         self.0.mptcp = mptcp;
         self
     }
 
-    /// Sets a callback that is called with each socket right before bind(2), also in a
-    /// [`check`](crate::BindOptions::check), for options that this crate does not know: buffer sizes, `TCP_FASTOPEN`,
-    /// `IP_TOS`, `SO_MARK`.
+    /// Sets a callback that receives each socket just before bind(2), including in
+    /// [`check`](crate::check()). Use it for options this crate does not provide, for example
+    /// buffer sizes, `TCP_FASTOPEN`, `IP_TOS` or `SO_MARK`.
     ///
-    /// `IPV6_V6ONLY`, the interface and `SO_REUSEPORT` are read again afterwards, and it is an error if the callback has
-    /// changed them, because they decide who can connect and who shares the port: there are options for them. An inherited socket is bound already, and the callback is not called.
+    /// It is an error if the callback changes `IPV6_V6ONLY`, `SO_REUSEPORT` or the bound device,
+    /// which decide who can connect and share the port. Use the options instead. The callback is
+    /// not called for inherited sockets, which are already bound.
     ///
     /// # Examples
     ///
@@ -379,8 +381,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets whether binding [waits](Self::wait) for a port that is in use as well, as when an old process is about to
-    /// end. It is tried four times a second.
+    /// Sets whether binding [waits](Self::wait) for a port that is in use as well, as when an old
+    /// process is about to end. The port is tried four times a second.
     ///
     /// # Examples
     ///
@@ -402,19 +404,19 @@ impl BindOptions {
         self
     }
 
-    /// Sets how long to keep trying while what fails may come with time.
+    /// Sets how long to retry errors that may resolve themselves.
     ///
-    /// That is an address or an interface that is not there yet, as at boot, an IPv6 address
-    /// that is still tentative, an interface that is down or has no carrier, and connections
-    /// of a server that is gone. What waiting cannot fix fails at once: a port that
-    /// another server has (but see [`wait_for_port`](Self::wait_for_port)), a missing privilege, a mistake in the text.
-    /// The default is not to wait.
+    /// These are: an address or interface that does not exist yet, for example at boot; a tentative
+    /// IPv6 address; an interface that is down or has no carrier; and connections left by a
+    /// previous server. Other errors are returned immediately: a port in use (but see
+    /// [`wait_for_port`](Self::wait_for_port)), a missing privilege, a syntax error. The default is
+    /// not to wait.
     ///
-    /// The calling thread sleeps between the tries, for 50 milliseconds at most, or as long
-    /// as the last try took. While an address or a device is missing, only that is probed. The
-    /// other sockets of a list are opened with the first try and then about once a second, because the cause may have
-    /// changed, and closed at once. A list with a name to [look up](Self::lookup) is tried about once a second, and when a
-    /// missing address is there.
+    /// Between attempts, the calling thread sleeps for up to 50 milliseconds, or for the duration
+    /// of the last attempt if that is longer. While an address or a device is missing, each attempt
+    /// checks only for that. The other sockets of a list are opened and closed again on the first
+    /// attempt and about once a second, in case the cause has changed. A list with a name to
+    /// [look up](Self::lookup) is tried about once a second, and when a missing address appears.
     ///
     /// # Examples
     ///
@@ -424,7 +426,7 @@ impl BindOptions {
     /// use bindaddr::BindOptions;
     ///
     /// let options = BindOptions::new().wait(Duration::from_secs(30));
-    /// options.bind("127.0.0.1:0")?; // it is there at once
+    /// options.bind("127.0.0.1:0")?; // available immediately
     /// # Ok::<(), bindaddr::BindError>(())
     /// ```
     #[must_use]
@@ -433,8 +435,8 @@ impl BindOptions {
         self
     }
 
-    /// Sets a callback that is called after each attempt while binding [waits](Self::wait). [`ControlFlow::Break`]
-    /// stops waiting, and the last error is returned.
+    /// Sets a callback that is called after each attempt while binding [waits](Self::wait).
+    /// [`ControlFlow::Break`] stops waiting, and the last error is returned.
     ///
     /// # Examples
     ///
@@ -446,7 +448,7 @@ impl BindOptions {
     ///
     /// use bindaddr::BindOptions;
     ///
-    /// let stopped = Arc::new(AtomicBool::new(true)); // by a signal, say
+    /// let stopped = Arc::new(AtomicBool::new(true)); // set by a signal handler, for example
     /// let seen = stopped.clone();
     /// let options = BindOptions::new().wait(Duration::from_secs(30)).on_wait(move |_| {
     ///     match seen.load(Ordering::Relaxed) {
@@ -465,7 +467,7 @@ impl BindOptions {
         self
     }
 
-    /// Sets the sockets that are taken in place of binding, where they fit.
+    /// Sets inherited sockets to use instead of binding, where they match a setting.
     ///
     /// # Examples
     ///
@@ -483,13 +485,15 @@ impl BindOptions {
         self
     }
 
-    /// Computes which sockets `settings` ask for on this host, without opening any.
+    /// Computes which sockets `settings` resolve to on this host, without opening any.
     ///
-    /// The interfaces are read where a setting needs them. It [waits](Self::wait) for addresses that a setting selects.
+    /// The interfaces are read where a setting needs them. It [waits](Self::wait) for addresses
+    /// that a setting selects.
     ///
     /// # Errors
     ///
-    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every entry that cannot be planned.
+    /// A [`BindError`] that names the [`Cause`](crate::Cause) of every entry that cannot be
+    /// planned.
     ///
     /// # Examples
     ///
@@ -509,13 +513,13 @@ impl BindOptions {
         })
     }
 
-    /// Computes which sockets `settings` ask for on the host of a snapshot.
+    /// Computes which sockets `settings` resolve to on the host described by a snapshot.
     ///
-    /// It reads nothing but the addresses of names in DNS, if [`lookup`](Self::lookup) is set.
+    /// Does not read the system, except for DNS lookups if [`lookup`](Self::lookup) is set.
     ///
     /// # Errors
     ///
-    /// As for [`plan`](Self::plan).
+    /// The same as [`plan`](Self::plan).
     ///
     /// # Examples
     ///
@@ -540,7 +544,8 @@ impl BindOptions {
         Draft::of(settings, &self.0, &SnapshotCache::default())
     }
 
-    /// Binds a TCP listener for each address that `settings` resolve to, as [`bind()`](crate::bind()) does.
+    /// Binds a TCP listener for each address that `settings` resolve to, as
+    /// [`bind()`](crate::bind()) does.
     ///
     /// # Errors
     ///
@@ -559,7 +564,8 @@ impl BindOptions {
         wait::keep_trying(&self.0, || bind_settings(&self.0, &settings, Protocol::Tcp))
     }
 
-    /// Binds a UDP socket for each address that `settings` resolve to, as [`bind_udp`](crate::bind_udp()) does.
+    /// Binds a UDP socket for each address that `settings` resolve to, as
+    /// [`bind_udp`](crate::bind_udp()) does.
     ///
     /// # Errors
     ///
@@ -569,10 +575,11 @@ impl BindOptions {
         wait::keep_trying(&self.0, || bind_settings(&self.0, &settings, Protocol::Udp))
     }
 
-    /// Binds a TCP listener for each address that `settings` resolve to, as [`bind`](Self::bind) does, and
-    /// [waits](Self::wait) without blocking the thread.
+    /// Binds a TCP listener for each address that `settings` resolve to, as [`bind`](Self::bind)
+    /// does, and [waits](Self::wait) without blocking the thread.
     ///
-    /// The attempts themselves are system calls that do not wait. A [`lookup`](Self::lookup) of DNS does.
+    /// The attempts themselves make only non-blocking system calls. A DNS [`lookup`](Self::lookup)
+    /// does block.
     ///
     /// # Errors
     ///
@@ -580,7 +587,7 @@ impl BindOptions {
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its timer, if it has to wait.
+    /// Panics if it has to wait and is called outside a tokio runtime with the time driver enabled.
     ///
     /// # Examples
     ///
@@ -604,8 +611,8 @@ impl BindOptions {
         wait::keep_trying_async(&self.0, || bind_settings(&self.0, &settings, Protocol::Tcp)).await
     }
 
-    /// Binds a UDP socket for each address that `settings` resolve to, as [`bind_udp`](Self::bind_udp) does, and waits
-    /// as [`bind_async`](Self::bind_async) does.
+    /// Binds a UDP socket for each address that `settings` resolve to, as
+    /// [`bind_udp`](Self::bind_udp) does, and waits as [`bind_async`](Self::bind_async) does.
     ///
     /// # Errors
     ///

@@ -18,12 +18,14 @@ use crate::target::{Claim, DeviceIndex, Protocol};
 
 /// Own TCP sockets that are to be closed, on whose ports new ones may listen before that.
 ///
-/// Linux lets a socket listen beside a listening one that overlaps with it if both have `SO_REUSEPORT` and the same owner
-/// (`inet_bind_conflict` of `net/ipv4/inet_connection_sock.c`). So the old one accepts connections until the new one does.
-/// The option is set for as long as sockets are being opened. By it the new socket could also listen beside one of
-/// another process that has the option, so the kernel's table is read first. If there is one, the option is not set, and
-/// bind(2) reports the port as in use. If that cannot be read, or if the owners differ, as after a privilege drop, the old
-/// socket stops listening just before the new one is bound, and listens again if that fails.
+/// Linux lets a socket listen beside a listening one that overlaps with it if both have
+/// `SO_REUSEPORT` and the same owner (`inet_bind_conflict` of `net/ipv4/inet_connection_sock.c`).
+/// So the old one accepts connections until the new one does. The option is set for as long as
+/// sockets are being opened. By it the new socket could also listen beside one of another process
+/// that has the option, so the kernel's table is read first. If there is one, the option is not
+/// set, and bind(2) reports the port as in use. If that cannot be read, or if the owners differ, as
+/// after a privilege drop, the old socket stops listening just before the new one is bound, and
+/// listens again if that fails.
 pub(crate) struct Outgoing<'l> {
     protocol: Protocol,
     sockets: Vec<OutgoingSocket<'l>>,
@@ -117,14 +119,15 @@ impl<'l> Outgoing<'l> {
 
     /// Returns `true` if sockets of a protocol can be opened beside outgoing ones on this system.
     ///
-    /// Of UDP sockets with `SO_REUSEPORT` Linux compares a new one with the first only (`udp_lib_lport_inuse` of
-    /// `net/ipv4/udp.c`), so it might take the address of another process.
+    /// Of UDP sockets with `SO_REUSEPORT` Linux compares a new one with the first only
+    /// (`udp_lib_lport_inuse` of `net/ipv4/udp.c`), so it might take the address of another
+    /// process.
     pub(crate) fn is_supported(protocol: Protocol) -> bool {
         cfg!(any(target_os = "linux", target_os = "android")) && protocol == Protocol::Tcp
     }
 
-    /// Adds an open socket, unless something else has it as well: closing it would not free its port, and stopping it
-    /// would stop it there.
+    /// Adds an open socket, unless something else has it as well: closing it would not free its
+    /// port, and stopping it would stop it there.
     pub(crate) fn add<S: OwnSocket>(&mut self, index: usize, listener: &'l Listener<S>) {
         if listener.state().is_shared() {
             return;
@@ -162,7 +165,8 @@ impl<'l> Outgoing<'l> {
         on_port.filter(move |old| claim.overlap(old.claim).is_some())
     }
 
-    /// Returns the sockets that are in the way of a planned one, by their index among the open ones.
+    /// Returns the sockets that are in the way of a planned one, by their index among the open
+    /// ones.
     pub(crate) fn in_the_way_of(&self, planned: &PlannedSocket) -> Vec<usize> {
         self.in_the_way(planned).map(|old| old.index).collect()
     }
@@ -190,7 +194,8 @@ impl<'l> Outgoing<'l> {
         }
     }
 
-    /// Returns `true` if nothing else listens where the planned socket would; `None` if that cannot be read.
+    /// Returns `true` if nothing else listens where the planned socket would; `None` if that cannot
+    /// be read.
     fn is_only_outgoing(&self, planned: &PlannedSocket) -> Option<bool> {
         let port = planned.addr.port();
         let mut listening = self.listening.borrow_mut();
@@ -228,7 +233,8 @@ impl<'l> Outgoing<'l> {
         self.shared.borrow_mut().insert(place);
     }
 
-    /// Stops those that are in the way of the planned socket. What waits in their queues is accepted before.
+    /// Stops those that are in the way of the planned socket. What waits in their queues is
+    /// accepted before.
     pub(super) fn stop(&self, planned: &PlannedSocket) {
         for old in self.in_the_way(planned) {
             // Without its port it could not listen again.
@@ -250,12 +256,14 @@ impl<'l> Outgoing<'l> {
         }
     }
 
-    /// Makes those listen again that have stopped for sockets which could not be opened. Returns why one cannot.
+    /// Makes those listen again that have stopped for sockets which could not be opened. Returns
+    /// why one cannot.
     pub(super) fn resume(&self) -> Vec<(SocketAddr, io::Error)> {
         self.resume_if(|old| !old.is_replaced.get())
     }
 
-    /// Makes all those listen again that have stopped, because the new sockets are closed. Returns why one cannot.
+    /// Makes all those listen again that have stopped, because the new sockets are closed. Returns
+    /// why one cannot.
     pub(crate) fn resume_all(&self) -> Vec<(SocketAddr, io::Error)> {
         self.resume_if(|_| true)
     }
@@ -347,12 +355,14 @@ pub(crate) struct Finished {
 pub(crate) struct SharedPorts(HashSet<(u16, Option<String>)>);
 
 impl SharedPorts {
-    /// Clears the kernel's mark that sockets share a port, once those are closed that were to be. By the mark another
-    /// socket of this user with `SO_REUSEPORT` could still join it, although no socket on it has the option any more.
+    /// Clears the kernel's mark that sockets share a port, once those are closed that were to be.
+    /// By the mark another socket of this user with `SO_REUSEPORT` could still join it, although no
+    /// socket on it has the option any more.
     ///
-    /// bind(2) of a socket without the option clears it (`inet_csk_update_fastreuse` of `net/ipv4/inet_connection_sock.c`),
-    /// on an address beside which the others are open. Those of documentation (RFC 5737, RFC 3849) overlap with wildcards
-    /// alone; where wildcards of both families are open, the mark stays.
+    /// bind(2) of a socket without the option clears it (`inet_csk_update_fastreuse` of
+    /// `net/ipv4/inet_connection_sock.c`), on an address beside which the others are open. Those of
+    /// documentation (RFC 5737, RFC 3849) overlap with wildcards alone; where wildcards of both
+    /// families are open, the mark stays.
     pub(crate) fn clear_marks(&self) {
         for (port, device) in &self.0 {
             let is_cleared = |ip: &str| {

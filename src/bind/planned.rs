@@ -11,9 +11,11 @@ use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::target::{DeviceIndex, Protocol, is_scoped};
 
 impl Plan {
-    /// Returns from how far away clients could connect to any of the sockets, on the host of a snapshot.
+    /// Returns from how far away clients could connect to any of the sockets, on the host of a
+    /// snapshot.
     ///
-    /// An optional entry whose address is planned counts, though the host may lack it: the address may come.
+    /// An optional entry whose address is planned counts, though the host may lack it: the address
+    /// may come.
     ///
     /// # Examples
     ///
@@ -73,7 +75,8 @@ impl Plan {
     }
 }
 
-/// Returns the interface that a socket would be bound to: that of the option, or that of the cgroup.
+/// Returns the interface that a socket would be bound to: that of the option, or that of the
+/// cgroup.
 ///
 /// The option may be another name of it (`ip link property add … altname`).
 fn device_of<'a>(socket: &'a PlannedSocket, host: &'a Interfaces) -> Option<&'a str> {

@@ -57,8 +57,8 @@ impl<'a> Prospects<'a> {
 /// Returns `true` if bind(2) would take the address, as far as the snapshot shows.
 fn is_bindable(planned: &PlannedSocket, host: &Interfaces) -> bool {
     let ip = planned.addr.ip();
-    // It takes an address of another interface than the device, but for IPv6 addresses of the host or of a link
-    // (`__ipv6_chk_addr_and_flags` of net/ipv6/addrconf.c).
+    // It takes an address of another interface than the device, but for IPv6 addresses of the host
+    // or of a link (`__ipv6_chk_addr_and_flags` of net/ipv6/addrconf.c).
     let is_strict = matches!(ip, IpAddr::V6(ip) if ip.is_loopback() || ip.is_unicast_link_local());
     let is_on_device = match planned.entry.device_index {
         DeviceIndex::Missing(_) => false,

@@ -90,7 +90,8 @@ impl KeepAccepted for Arc<Served> {
         let mut left = self.left();
         left.connections
             .extend(accepted.map(|(client, peer)| (client, canonical(peer))));
-        // A thread that has found none would wait for the next client. The socket does not listen, so accept(2) fails.
+        // A thread that has found none would wait for the next client. The socket does not listen,
+        // so accept(2) fails.
         while left.is_accepting {
             left = self
                 .is_back

@@ -113,7 +113,8 @@ impl<'a> SocketSpec<'a> {
         // The zone of a link-local address that has none is that of the device.
         let is_unscoped = matches!(self.addr, SocketAddr::V6(v6) if v6.scope_id() == 0 && is_link_scoped(*v6.ip()));
         let has_zone_of_device = self.device.is_some() && is_unscoped;
-        // In a jail without it FreeBSD binds the jail's first address (`prison_local_ip4`), which others reach.
+        // In a jail without it FreeBSD binds the jail's first address (`prison_local_ip4`), which
+        // others reach.
         let may_be_of_jail = cfg!(target_os = "freebsd") && self.addr.ip().is_loopback();
         let local_addr = if self.addr.port() == 0 || has_zone_of_device || may_be_of_jail {
             local_addr(&socket).map_err(at(Step::GetSockName))?
@@ -162,8 +163,8 @@ impl<'a> SocketSpec<'a> {
             socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
             return Ok(socket);
         }
-        // bind(2) replaces the device by the zone of an address, which would open the socket to the clients of another
-        // link.
+        // bind(2) replaces the device by the zone of an address, which would open the socket to the
+        // clients of another link.
         let device = device_of(&socket).map_err(at(Step::Option("device")))?;
         socket.bind(&SockAddr::from(addr)).map_err(at(Step::Bind))?;
         if device_of(&socket).map_err(at(Step::Option("device")))? == device {
@@ -205,7 +206,8 @@ impl SocketSpec<'_> {
         })
     }
 
-    /// Binds the socket after the callback, which may set any option but those that decide who can connect.
+    /// Binds the socket after the callback, which may set any option but those that decide who can
+    /// connect.
     fn bind_after(&self, before_bind: &BeforeBind, socket: Socket) -> Result<Socket, StepError> {
         const STEP: Step = Step::Option("before_bind");
         let device = device_of(&socket).map_err(at(Step::Option("device")))?;
@@ -224,7 +226,8 @@ impl SocketSpec<'_> {
         if device_of(&socket).map_err(at(STEP))? != device {
             return Err(changed("the interface, which is the option `device`"));
         }
-        // A check would join the group of a running server, and an update takes the option away again.
+        // A check would join the group of a running server, and an update takes the option away
+        // again.
         if has_reuse_port(&socket) != self.reuse_port {
             return Err(changed("SO_REUSEPORT, which is the option `reuse_port`"));
         }
@@ -274,8 +277,8 @@ pub(super) fn listen(
     socket.listen(backlog).map_err(at(Step::Listen))
 }
 
-/// Asks the kernel whether an address can be bound with the options of an entry, on port 0, where it conflicts with no
-/// other socket.
+/// Asks the kernel whether an address can be bound with the options of an entry, on port 0, where
+/// it conflicts with no other socket.
 pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
     // On TCP it would not listen, and Wine binds every address on UDP.
     let protocol = match System::HERE {
@@ -288,7 +291,8 @@ pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
     spec.bind().map(drop)
 }
 
-/// Returns which group of hosts an address is that Linux would bind for TCP, and that no client can connect to.
+/// Returns which group of hosts an address is that Linux would bind for TCP, and that no client can
+/// connect to.
 pub(super) fn group_of(protocol: Protocol, ip: IpAddr, check: GroupCheck) -> Option<GroupAddr> {
     if protocol == Protocol::Udp {
         return None;
@@ -353,8 +357,8 @@ impl IfAbsent {
     }
 }
 
-/// Returns the interface that a bound socket accepts connections through: that of the option `device`, or of the cgroup.
-/// The zone of an address is not a device.
+/// Returns the interface that a bound socket accepts connections through: that of the option
+/// `device`, or of the cgroup. The zone of an address is not a device.
 pub(super) fn bound_device(
     device: impl FnOnce() -> io::Result<Option<String>>,
     addr: SocketAddr,

@@ -138,8 +138,9 @@ impl<'a> Attempts<'a> {
 
     /// Returns `true` if it is time for the next attempt, after a pause.
     ///
-    /// To open the rest of a list and close it again would accept clients and drop them, so only missing addresses are
-    /// probed in between. The whole is attempted now and then, because the cause may be another one by now.
+    /// To open the rest of a list and close it again would accept clients and drop them, so only
+    /// missing addresses are probed in between. The whole is attempted now and then, because the
+    /// cause may be another one by now.
     fn is_due(&self, unopened: &Unopened) -> bool {
         let may_look_up = || {
             let mut entries = unopened.entries.iter();

@@ -84,10 +84,11 @@ pub(crate) enum CgroupDevice {
     Bound(String),
 }
 
-/// How often addresses that contradict what was read are looked at again before they are taken for how the host is.
+/// How often addresses that contradict what was read are looked at again before they are taken for
+/// how the host is.
 pub(super) const LOOKS: usize = 64;
-/// How many addresses are probed and listed in all of these looks, short of finishing the last one: some
-/// microseconds each.
+/// How many addresses are probed and listed in all of these looks, short of finishing the last one:
+/// some microseconds each.
 pub(super) const BUDGET: usize = 4096;
 
 impl Evidence {
@@ -144,8 +145,8 @@ impl Evidence {
         }
     }
 
-    /// Returns the interface that the socket of an attempt would be bound to: that of the option, or that of the
-    /// cgroup, which a zone replaces.
+    /// Returns the interface that the socket of an attempt would be bound to: that of the option,
+    /// or that of the cgroup, which a zone replaces.
     pub(crate) fn device_of<'a>(&'a self, attempt: &Attempt<'a>) -> Option<&'a str> {
         match (attempt.device, &self.cgroup_device) {
             (Some(device), _) => Some(device),
@@ -166,8 +167,8 @@ impl Evidence {
         let is_privileged = self.system == System::Linux && (1..limit).contains(&first);
         let has_privilege = match self.capability {
             Some(Capability::Effective) => true,
-            // The owner of the sysctl is a user of this user namespace, so that it most likely owns the network
-            // namespace as well.
+            // The owner of the sysctl is a user of this user namespace, so that it most likely owns
+            // the network namespace as well.
             Some(Capability::Uncertain) => self.first_unprivileged_port.is_some(),
             _ => false,
         };
@@ -318,10 +319,11 @@ impl Evidence {
         }
     }
 
-    /// Probes again the addresses of which one thing was read that another contradicts: each may be of another
-    /// moment, where addresses come and go.
+    /// Probes again the addresses of which one thing was read that another contradicts: each may be
+    /// of another moment, where addresses come and go.
     ///
-    /// All of them share one budget, and nothing sleeps, because an async caller has no thread to spare.
+    /// All of them share one budget, and nothing sleeps, because an async caller has no thread to
+    /// spare.
     pub(super) fn look_again(&mut self, mut attempts: Vec<&Attempt<'_>>) {
         let was_listed: HashSet<IpAddr> = match &self.interfaces {
             Some(host) => attempts

@@ -14,8 +14,8 @@ use crate::reach::Exposure;
 use crate::sys::Searched;
 use crate::target::{BindTarget, ForeignReason, Overlap, Protocol, Wildcard, is_scoped, zone};
 
-/// Returns the addresses that could be written in place of that of an attempt, the closest first; whether the
-/// kernel binds them is yet to be asked. `verdict` is what it says of the address.
+/// Returns the addresses that could be written in place of that of an attempt, the closest first;
+/// whether the kernel binds them is yet to be asked. `verdict` is what it says of the address.
 pub(super) fn candidates(
     attempt: &Attempt<'_>,
     verdict: Option<Errno>,
@@ -215,7 +215,8 @@ fn handed_over_instead(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence
     })
 }
 
-/// Returns the line of a socket unit (systemd.socket(5)) by which a socket is handed over that fits.
+/// Returns the line of a socket unit (systemd.socket(5)) by which a socket is handed over that
+/// fits.
 fn socket_unit(mismatch: &Mismatch, attempt: &Attempt<'_>) -> Option<Hint> {
     let line = match (mismatch, attempt.protocol) {
         (Mismatch::Ipv6Only, _) => "BindIPv6Only=both".to_owned(),
@@ -272,8 +273,8 @@ fn replacement(
     });
     let text = format!("`{setting}` {what}");
     let before = exposure_of(written, attempt.only_v6_option, device, host);
-    // An unknown exposure counts as wider, and so does a wildcard in place of an address: it takes whatever address the
-    // host is given later.
+    // An unknown exposure counts as wider, and so does a wildcard in place of an address: it takes
+    // whatever address the host is given later.
     let becomes_any = ip.is_unspecified()
         && !attempt.addr.ip().is_unspecified()
         && exposure != Some(Exposure::ThisHost);
@@ -282,19 +283,19 @@ fn replacement(
         _ if !is_wider => Hint::replacing(HintKind::Replace, text, setting.to_string()),
         Some(exposure) => Hint::replacing(
             HintKind::Widen,
-            format!("{text}, which opens it to {exposure}"),
+            format!("{text}, reachable from {exposure}"),
             setting.to_string(),
         ),
         None => Hint::replacing(
             HintKind::Widen,
-            format!("{text}, which may open it to more clients"),
+            format!("{text}, which may let more clients connect"),
             setting.to_string(),
         ),
     }
 }
 
-/// Returns `true` if a public address may be that of a provider or a router, which translates it to a private one of this
-/// host: no interface here has a public one of its family.
+/// Returns `true` if a public address may be that of a provider or a router, which translates it to
+/// a private one of this host: no interface here has a public one of its family.
 fn is_translated(written: IpAddr, own: IpAddr, host: &Interfaces) -> bool {
     let is_public = |ip: IpAddr| is_global(ip) && Exposure::of(ip) == Exposure::Global;
     let has_public = |(_, addr): (&Interface, &InterfaceAddr)| {
@@ -431,7 +432,8 @@ fn of_holder(holder: &Holder, port: u16, system: System) -> Option<Hint> {
     }
 }
 
-/// Advises to listen on one interface where sockets on specific addresses are in the way of a wildcard.
+/// Advises to listen on one interface where sockets on specific addresses are in the way of a
+/// wildcard.
 fn beside_specific(holders: &[Holder], attempt: &Attempt<'_>, evidence: &Evidence) -> Option<Hint> {
     let (host, written) = (evidence.interfaces.as_ref()?, attempt.written?);
     let is_specific = |holder: &Holder| !holder.addr().ip().is_unspecified();
@@ -479,7 +481,7 @@ fn beside_specific(holders: &[Holder], attempt: &Attempt<'_>, evidence: &Evidenc
         let is_name = *setting.host() == Host::Name(interface.name().to_owned());
         is_free(&setting).filter(|()| is_name)?;
         let hint = format!(
-            "`{text}` listens beside it, on the addresses of {} only",
+            "`{text}` listens on the addresses of {} only, which does not conflict",
             shown(interface.name())
         );
         Some(Hint::replacing(HintKind::Replace, hint, text))
@@ -502,8 +504,8 @@ fn reserve(port: u16, evidence: &Evidence) -> Option<Hint> {
     });
     (range.contains(&port) && !is_reserved).then(|| {
         configure(format!(
-            "`sysctl net.ipv4.ip_local_reserved_ports={all}` keeps later outgoing connections off the port, which is in \
-             their range ({first}-{last})"
+            "`sysctl net.ipv4.ip_local_reserved_ports={all}` excludes the port from the ephemeral range \
+             ({first}-{last}), so that outgoing connections do not use it"
         ))
     })
 }
@@ -521,7 +523,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
     let system = evidence.system;
     let linux = system == System::Linux;
     let comes_later = || {
-        let text = "`BindOptions::freebind` binds an address that this host is given later";
+        let text = "`BindOptions::freebind` binds an address before the host has it";
         let hint = Hint::new(HintKind::Program, text);
         (linux && !attempt.freebind)
             .then_some(hint)
@@ -608,7 +610,7 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         }
         Cause::InUse { port, holders, .. } => of_in_use(*port, holders, attempt, evidence),
         Cause::InUseByUnknown { .. } if evidence.has_seccomp_filter == Some(true) => vec![inspect(
-            "a seccomp filter of this process may refuse the port; on WSL2 it does so for ports that Windows has",
+            "a seccomp filter of this process may deny the port; on WSL2, one denies the ports that Windows uses",
         )],
         Cause::PrivilegedPort { .. }
             if system == System::Darwin && !attempt.addr.ip().is_unspecified() =>
@@ -635,12 +637,12 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
             match privilege {
                 Privilege::Missing => {
                     let mut hints = vec![configure(
-                        "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it",
+                        "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants the capability",
                     )];
                     // execve(2) ignores file capabilities then.
                     if evidence.no_new_privs == Some(false) {
                         hints.push(configure(
-                            "`setcap cap_net_bind_service=+ep` on the program's file grants it",
+                            "`setcap cap_net_bind_service=+ep` on the program's file grants the capability",
                         ));
                     }
                     hints.push(configure(format!(
@@ -727,8 +729,9 @@ fn may_come(reason: ForeignReason<'_>) -> bool {
     )
 }
 
-/// Returns `true` if the name of an interface can be pasted into a shell. The kernel takes `;` and `$(…)` as well
-/// (`dev_valid_name` in net/core/dev.c), and a user who may name an interface must not write the operator's commands.
+/// Returns `true` if the name of an interface can be pasted into a shell. The kernel takes `;` and
+/// `$(…)` as well (`dev_valid_name` in net/core/dev.c), and a user who may name an interface must
+/// not write the operator's commands.
 fn is_safe_in_command(name: &str) -> bool {
     let is_safe = |b: u8| b.is_ascii_alphanumeric() || b"_.:@-".contains(&b);
     !name.starts_with('-') && name.bytes().all(is_safe)

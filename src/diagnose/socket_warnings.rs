@@ -61,7 +61,8 @@ impl AddrFacts {
     }
 }
 
-/// Reads the host and returns the warnings about each of some sockets, and about all of them together.
+/// Reads the host and returns the warnings about each of some sockets, and about all of them
+/// together.
 ///
 /// What cannot be read is not warned about.
 pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warning> {
@@ -81,8 +82,9 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
     warnings
 }
 
-/// Returns the warnings about other servers on the ports of open sockets: on the other loopback address, which `localhost`
-/// also is, and on the same address by `SO_REUSEPORT`. Those with the inodes of `aside` are left out.
+/// Returns the warnings about other servers on the ports of open sockets: on the other loopback
+/// address, which `localhost` also is, and on the same address by `SO_REUSEPORT`. Those with the
+/// inodes of `aside` are left out.
 pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &HashSet<u64>) -> Vec<Warning> {
     // Warnings about more ports than this would not be read.
     const MOST: usize = 64;
@@ -236,7 +238,8 @@ pub(super) fn warnings_on(socket: &OpenSocket, around: &AddrFacts) -> Vec<Warnin
 /// Returns `true` if clients can connect to an address through an interface.
 fn leads_to(device: &str, target: &BindTarget, host: &Interfaces) -> bool {
     match target {
-        // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of Linux).
+        // A VRF may have an address of 127.0.0.0/8 of its own (Documentation/networking/vrf.rst of
+        // Linux).
         BindTarget::Loopback(_) => {
             let own = host.by_name(device);
             let has_one = own.is_some_and(|own| {

@@ -39,13 +39,15 @@ pub(crate) struct Sockets {
     pub(crate) processes: HashMap<u64, Process>,
     /// The names of the interfaces that sockets are bound to, by index.
     pub(crate) devices: HashMap<u32, String>,
-    /// For each interface, whether its sockets can have a port beside one on no interface; `None` where it is unknown.
+    /// For each interface, whether its sockets can have a port beside one on no interface; `None`
+    /// where it is unknown.
     pub(crate) apart: HashMap<u32, Option<bool>>,
     /// How far the processes were looked through for them.
     pub(crate) searched: Searched,
 }
 
-/// The sockets on one port, by their canonical address, so that a specific one is looked up without a scan.
+/// The sockets on one port, by their canonical address, so that a specific one is looked up without
+/// a scan.
 type OnPort = BTreeMap<IpAddr, Vec<SocketRow>>;
 
 /// The sockets that have a wanted port.
@@ -58,8 +60,8 @@ pub(crate) enum Held {
     Unknown,
 }
 
-/// The first of the sockets that have a port, and how many more there are. With all of them, the causes of many
-/// settings on one port would grow as the product of settings and sockets.
+/// The first of the sockets that have a port, and how many more there are. With all of them, the
+/// causes of many settings on one port would grow as the product of settings and sockets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Holders {
     pub(crate) first: Vec<Holder>,
@@ -90,11 +92,11 @@ impl Sockets {
         Ok(new)
     }
 
-    /// Returns `true` if sockets with some inodes are in the way of `claim` on `port`, and no others; `None` if that cannot be
-    /// read.
+    /// Returns `true` if sockets with some inodes are in the way of `claim` on `port`, and no
+    /// others; `None` if that cannot be read.
     ///
-    /// Connections that no process has open any more do not count: they make bind(2) fail only if their server did not set
-    /// `SO_REUSEADDR`.
+    /// Connections that no process has open any more do not count: they make bind(2) fail only if
+    /// their server did not set `SO_REUSEADDR`.
     pub(crate) fn are_only(
         inodes: &HashSet<u64>,
         protocol: Protocol,
@@ -133,8 +135,8 @@ impl Sockets {
         if !holders.first.is_empty() {
             return Held::By(holders);
         }
-        // Without all of them, one that is not in the way may be taken for one that is: connections of a socket with
-        // SO_REUSEADDR do not conflict.
+        // Without all of them, one that is not in the way may be taken for one that is: connections
+        // of a socket with SO_REUSEADDR do not conflict.
         if self.are_all {
             for (row, overlap) in self.in_the_way(claim, port) {
                 let is_other = !row.accepts_clients() && row.state != SocketState::TimeWait;
@@ -191,8 +193,8 @@ impl Sockets {
         }
     }
 
-    /// Returns the sockets that are in the way of a claim, or may be. For a specific address these are on the same
-    /// address or on a wildcard.
+    /// Returns the sockets that are in the way of a claim, or may be. For a specific address these
+    /// are on the same address or on a wildcard.
     pub(super) fn in_the_way(
         &self,
         claim: Claim,
@@ -211,8 +213,8 @@ impl Sockets {
             .filter_map(move |row| Some((row, overlap_of(row, claim)?)))
     }
 
-    /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and the other on none; `None` if
-    /// that is unknown.
+    /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and
+    /// the other on none; `None` if that is unknown.
     fn is_apart(&self, row: &SocketRow, claim: Claim) -> Option<bool> {
         match (claim.device(), row.device) {
             (DeviceIndex::None, Some(index)) | (DeviceIndex::Known(index), Some(0)) => {

@@ -113,7 +113,7 @@ fn address_in_vrf_names_the_vrf() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "192.168.71.67 on eth0 is in the VRF `vrf0`, and this socket is not",
+        "192.168.71.67 on eth0 belongs to the VRF `vrf0`, but this socket does not",
     );
     assert!(matches!(cause, Cause::InVrf { vrf, .. } if vrf == "vrf0"));
     row(
@@ -122,7 +122,7 @@ fn address_in_vrf_names_the_vrf() {
         Step::Bind,
         EADDRNOTAVAIL,
         &evidence,
-        "2001:db8:1::10 on eth0 is in the VRF `vrf0`, and this socket is not",
+        "2001:db8:1::10 on eth0 belongs to the VRF `vrf0`, but this socket does not",
     );
     // Of a socket that is bound to it this cannot be what is wrong.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
@@ -209,7 +209,7 @@ fn denial_without_seccomp_suggests_cgroup_bpf() {
         Step::Bind,
         EPERM,
         &evidence,
-        "denied by a BPF program (of this process's cgroup or of a security module); running as root does not help",
+        "denied by a BPF program (cgroup or LSM); running as root does not help",
     );
     assert!(matches!(cause, Cause::RefusedByPolicy(Policy::Bpf)));
 }
@@ -219,12 +219,12 @@ fn port_without_visible_holder_is_in_use_by_unknown() {
     let mut evidence = Evidence::default();
     evidence.tcp.are_all = true;
     let cause = row(
-        "a port that no socket has any more, or one that an older kernel does not show",
+        "a port whose socket was closed meanwhile, or is hidden by an older kernel",
         "127.0.0.1:80",
         Step::Bind,
         EADDRINUSE,
         &evidence,
-        "port 80 is in use by a socket that the kernel does not list (for example one that is bound but not listening)",
+        "port 80 is in use, but no socket is listed for it (bound without listening, or closed since)",
     );
     assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
@@ -239,7 +239,7 @@ fn system_limits_differ_from_process_limits() {
         Step::Socket,
         ENFILE,
         &none,
-        "the system-wide limit of open files is reached",
+        "the system-wide limit on open files is reached",
     );
     row(
         "a system without memory for sockets",
@@ -461,10 +461,13 @@ fn holder_in_unknown_vrf_is_uncertain() {
     };
     let holder = "a socket listens on 127.0.0.1 on 7 only";
     assert_eq!(says(Some(false)), format!("port 80 is in use: {holder}"));
-    assert_eq!(says(None), format!("port 80 is in use; possibly {holder}"));
+    assert_eq!(
+        says(None),
+        format!("port 80 is in use, possibly because {holder}")
+    );
     assert_eq!(
         says(Some(true)),
-        "port 80 is in use by a socket that the kernel does not list (for example one that is bound but not listening)"
+        "port 80 is in use, but no socket is listed for it (bound without listening, or closed since)"
     );
 }
 
@@ -578,7 +581,7 @@ fn denied_port_is_explained_by_known_limits() {
     assert!(matches!(unread, Cause::PrivilegedPort { limit: None, .. }));
     assert_eq!(
         unread.to_string(),
-        "port 80 is probably privileged (by default below 1024) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
+        "port 80 is probably privileged (below 1024 by default) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
     );
     assert!(matches!(because(None, None), Cause::Denied { .. }));
     assert!(is_policy(because(None, Some(Capability::Effective))));

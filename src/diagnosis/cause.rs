@@ -17,7 +17,8 @@ use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
 /// Each is named on evidence only; without evidence it is [`Other`](Self::Other).
 /// [The page about the diagnosis](crate::docs::diagnosis) has each with what std says of it.
 ///
-/// The [`Display`](std::fmt::Display) form is a clause that says what is wrong and what would fix it.
+/// The [`Display`](std::fmt::Display) form is a clause that says what is wrong and what would fix
+/// it.
 ///
 /// # Examples
 ///
@@ -63,20 +64,21 @@ pub enum Cause {
         /// The names of the interfaces that have it.
         zones: Vec<String>,
     },
-    /// The address is that of another interface than the
-    /// [`device`](crate::BindOptions::device) (`EADDRNOTAVAIL`), which matters to `::1`, to
-    /// link-local addresses, and where the device is a VRF. With a zone the system is not asked, for
-    /// it would bind the socket to the zone and to the device no more.
+    /// The address is that of another interface than the [`device`](crate::BindOptions::device)
+    /// (`EADDRNOTAVAIL`), which matters to `::1`, to link-local addresses, and where the device is
+    /// a VRF. With a zone the system is not asked, for it would bind the socket to the zone and to
+    /// the device no more.
     #[non_exhaustive]
     OnAnotherDevice {
         /// The address.
         ip: IpAddr,
         /// The device, as it was set, or as the cgroup has it.
         device: String,
-        /// Whether no option is set, and the cgroup of this process binds its sockets to the device, as `ip vrf exec`
-        /// does (ip-vrf(8)).
+        /// Whether no option is set, and the cgroup of this process binds its sockets to the
+        /// device, as `ip vrf exec` does (ip-vrf(8)).
         is_by_cgroup: bool,
-        /// Whether the zone of the address is the other interface, whatever addresses the device has.
+        /// Whether the zone of the address is the other interface, whatever addresses the device
+        /// has.
         is_by_zone: bool,
         /// The names of the interfaces that have the address, or that of the zone.
         interfaces: Vec<String>,
@@ -122,8 +124,9 @@ pub enum Cause {
     /// interfaces cannot be read to say why.
     #[non_exhaustive]
     AddressUnavailable {
-        /// Whether an interface may have it and perform duplicate address detection for it, which only IPv6 does. Then an
-        /// [optional](crate::ListenAddr::is_optional) address is not skipped.
+        /// Whether an interface may have it and perform duplicate address detection for it, which
+        /// only IPv6 does. Then an [optional](crate::ListenAddr::is_optional) address is not
+        /// skipped.
         may_be_tentative: bool,
     },
     /// A link-local address without its zone (`EINVAL`).
@@ -145,8 +148,8 @@ pub enum Cause {
         zones: Vec<String>,
     },
     /// An IPv4-mapped address, the wildcard included, where sockets are to be
-    /// [IPv6-only](crate::BindOptions::only_v6). The system is not asked: it refuses an address (`EINVAL`), and opens
-    /// the wildcard to IPv4.
+    /// [IPv6-only](crate::BindOptions::only_v6). The system is not asked: it refuses an address
+    /// (`EINVAL`), and opens the wildcard to IPv4.
     #[non_exhaustive]
     MappedOnV6Only {
         /// The IPv4 address.
@@ -167,7 +170,8 @@ pub enum Cause {
         /// How many more have it.
         more: usize,
     },
-    /// The port is in use (`EADDRINUSE`) by a socket that was handed over to this process, which does not fit the setting.
+    /// The port is in use (`EADDRINUSE`) by a socket that was handed over to this process, which
+    /// does not fit the setting.
     #[non_exhaustive]
     HandedOver {
         /// The address that was wanted.
@@ -226,7 +230,8 @@ pub enum Cause {
     PrivilegedPort {
         /// The port.
         port: u16,
-        /// The first port that needs no privilege, where it could be read (`ip_unprivileged_port_start`, ip(7)).
+        /// The first port that needs no privilege, where it could be read
+        /// (`ip_unprivileged_port_start`, ip(7)).
         limit: Option<u16>,
         /// The privilege that the process lacks.
         privilege: Privilege,
@@ -259,7 +264,8 @@ pub enum Cause {
     TooManyOpenFilesInSystem,
     /// The system has no memory for the socket (`ENOBUFS`, `ENOMEM`).
     OutOfMemory,
-    /// The interface of [`BindOptions::device`](crate::BindOptions::device) is not there (`ENODEV`).
+    /// The interface of [`BindOptions::device`](crate::BindOptions::device) is not there
+    /// (`ENODEV`).
     #[non_exhaustive]
     NoSuchDevice {
         /// The name, as it was set.
@@ -288,7 +294,8 @@ pub enum Cause {
     },
 }
 
-/// How a socket that was [handed over](Cause::HandedOver) differs from the one that the setting names.
+/// How a socket that was [handed over](Cause::HandedOver) differs from the one that the setting
+/// names.
 ///
 /// # Examples
 ///
@@ -398,7 +405,8 @@ pub enum FamilyUnavailableReason {
     /// The kernel has it, and refuses this process: a sandbox, such as systemd's
     /// `RestrictAddressFamilies=`.
     Sandbox,
-    /// A policy refuses such sockets to this process (`EACCES`, `EPERM` of socket(2)), which needs no privilege.
+    /// A policy refuses such sockets to this process (`EACCES`, `EPERM` of socket(2)), which needs
+    /// no privilege.
     Refused(Policy),
     /// The reason is unknown.
     Unknown,
@@ -411,7 +419,8 @@ impl Cause {
         self.facts().name
     }
 
-    /// Returns `true` if the host lacks the address or its family, which an optional setting can do without.
+    /// Returns `true` if the host lacks the address or its family, which an optional setting can do
+    /// without.
     pub(crate) fn is_absence(&self) -> bool {
         self.facts().is_absence
     }
@@ -550,7 +559,8 @@ impl Facts {
         }
     }
 
-    /// Others have what is limited, and may give it back; to wait for that while the server does not run is in vain.
+    /// Others have what is limited, and may give it back; to wait for that while the server does
+    /// not run is in vain.
     fn of_resources(self) -> Self {
         Self {
             is_transient: true,
@@ -601,7 +611,8 @@ impl RangeHolders {
         Self { counts, more }
     }
 
-    /// Returns a socket of each of the first eight processes, or of each user where the process is not known.
+    /// Returns a socket of each of the first eight processes, or of each user where the process is
+    /// not known.
     #[must_use]
     pub fn first(&self) -> Vec<&Holder> {
         self.counts.iter().map(|(holder, _)| holder).collect()

@@ -1,4 +1,4 @@
-//! The error of binding: [`BindError`], and each [`SettingError`] of it.
+//! [`BindError`], and the [`SettingError`]s it contains.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -11,12 +11,12 @@ use super::{Cause, Diagnosis, Hint, HintKind, Step, without_repetition};
 use crate::addr::shown;
 use crate::target::Protocol;
 
-/// The position of an entry: which argument it is of, and which entry of that argument's text.
+/// The position of an entry: the index of its setting, and its index within that setting's list.
 ///
 /// # Examples
 ///
 /// ```
-/// // TEST-NET-2 (RFC 5737), which no host has.
+/// // TEST-NET-2 (RFC 5737), reserved for documentation.
 /// let err = bindaddr::bind(["127.0.0.1:0", "127.0.0.2:0, 198.51.100.1:0"]).unwrap_err();
 /// let position = err.position();
 /// assert_eq!((position.index(), position.entry()), (1, 1));
@@ -28,27 +28,29 @@ pub struct Position {
 }
 
 impl Position {
-    /// Returns the position of the setting among the arguments, from 0.
+    /// Returns the zero-based index of the setting.
     #[must_use]
     pub fn index(self) -> usize {
         self.index
     }
 
-    /// Returns the position inside the setting, from 0, where its text is a list.
+    /// Returns the zero-based index within the setting's list; 0 if it is not a list.
     #[must_use]
     pub fn entry(self) -> usize {
         self.entry
     }
 }
 
-/// The error of settings whose sockets could not be opened. None of them is open.
+/// The error returned when sockets could not be opened. None of them is open.
 ///
-/// The message is one sentence: the setting as written, and for each socket that failed the cause. `{:#}` prints one
-/// failure per line, equal causes together, each with its hints. The [`Debug`](fmt::Debug) form is the message and the
-/// hints, for a `main` that returns the error. Both leave out hints of the kind [`Program`](HintKind::Program), which an
-/// operator cannot follow. The system's own error is the [`source`](Error::source) and is not repeated in the message.
+/// The message is one line: the setting as written and the cause of each socket that failed. `{:#}`
+/// prints one failure per line with its hints, and groups sockets with equal causes. The
+/// [`Debug`](fmt::Debug) form is the message and the hints, for a `main` that returns the error.
+/// Both leave out hints of the kind [`Program`](HintKind::Program), which an operator cannot
+/// follow. The system's own error is the [`source`](Error::source) and is not repeated in the
+/// message.
 ///
-/// The accessors describe the first failure; [`errors`](Self::errors) has all of them.
+/// The accessors describe the first failure; [`errors`](Self::errors) iterates over all of them.
 ///
 /// # Examples
 ///
@@ -74,14 +76,14 @@ pub struct BindError(Box<Details>);
 
 struct Details {
     protocol: Protocol,
-    /// How many entries there are; 0 for an empty list.
+    /// The number of entries; 0 for an empty list.
     entries: usize,
     /// At least one, by position.
     errors: Vec<SettingError>,
 }
 
 impl BindError {
-    /// `errors` has at least one.
+    /// `errors` must not be empty.
     pub(crate) fn new(protocol: Protocol, entries: usize, mut errors: Vec<SettingError>) -> Self {
         errors.sort_by_key(|error| error.position);
         Self(Box::new(Details {
@@ -95,19 +97,19 @@ impl BindError {
         &self.0.errors[0]
     }
 
-    /// Returns the setting as written; the canonical text, if it was not a text.
+    /// Returns the setting as written, or its canonical form if it was not a string.
     #[must_use]
     pub fn text(&self) -> &str {
         self.first().text()
     }
 
-    /// Returns the position of the setting.
+    /// Returns the position of the first setting that failed.
     #[must_use]
     pub fn position(&self) -> Position {
         self.first().position
     }
 
-    /// Iterates over all errors, by position: at least one.
+    /// Returns an iterator over all errors, ordered by position; there is at least one.
     ///
     /// # Examples
     ///
@@ -120,7 +122,7 @@ impl BindError {
         self.0.errors.iter()
     }
 
-    /// Returns the address of the socket; `None` if the setting yields none.
+    /// Returns the address of the socket, or `None` if the setting yields no socket.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.first().addr
@@ -138,7 +140,7 @@ impl BindError {
         self.first().cause()
     }
 
-    /// Returns the kind of the system's error, and for an error that is not the system's the closest kind.
+    /// Returns the kind of the system's error, or the closest kind if there is none.
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         let first = self.first();
@@ -146,17 +148,18 @@ impl BindError {
         first.io_error().map_or_else(of_cause, io::Error::kind)
     }
 
-    /// Returns the code of the system's error, if the failure is one of the system.
+    /// Returns the OS error code, or `None` if the error did not come from the system.
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         self.first().io_error()?.raw_os_error()
     }
 
-    /// Converts into the system's own error, for code that matches on [`raw_os_error`](io::Error::raw_os_error);
-    /// `None` if the failure is not one of the system.
+    /// Converts into the system's error, for code that matches on
+    /// [`raw_os_error`](io::Error::raw_os_error), or returns `None` if the error did not come from
+    /// the system.
     ///
-    /// An [`io::Error`] holds either a code or a [`BindError`], so the conversion by [`From`] keeps the explanation,
-    /// and this one the code.
+    /// An [`io::Error`] holds either a code or a [`BindError`]: [`From`] keeps the explanation,
+    /// this method keeps the code.
     ///
     /// # Examples
     ///
@@ -171,7 +174,7 @@ impl BindError {
         self.raw_os_error().map(io::Error::from_raw_os_error)
     }
 
-    /// Returns the hints of all errors, the likeliest first and none twice.
+    /// Returns the hints of all errors without duplicates, likeliest first.
     ///
     /// # Examples
     ///
@@ -183,7 +186,7 @@ impl BindError {
     /// let widening = widening.expect("the wildcard can be bound");
     /// assert_eq!(widening.replacement(), Some("0.0.0.0:0"));
     /// assert!(widening.text().starts_with(
-    ///     "`0.0.0.0:0` listens on every IPv4 address of this host, which opens it to ",
+    ///     "`0.0.0.0:0` listens on every IPv4 address of this host, reachable from ",
     /// ));
     /// ```
     #[must_use]
@@ -205,7 +208,7 @@ impl BindError {
         causes.all(Cause::is_transient)
     }
 
-    /// Writes what precedes the causes: the setting, or how many of them failed.
+    /// Writes the start of the message: the setting, or how many settings failed.
     fn write_lead_in(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let protocol = match self.0.protocol {
             Protocol::Tcp => "",
@@ -224,7 +227,7 @@ impl BindError {
         }
     }
 
-    /// Returns what an error is about, the setting or one of its sockets; empty if its cause names it.
+    /// Returns the setting or socket that failed; empty if the cause already names it.
     fn subject(&self, error: &SettingError) -> String {
         let mut subject = String::new();
         if self.0.entries > 1 && !matches!(error.cause(), Cause::InvalidText(_)) {
@@ -239,7 +242,7 @@ impl BindError {
         subject
     }
 
-    /// Writes a line for each cause, below it its hints.
+    /// Writes a line for each cause, followed by its hints.
     fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut groups: Vec<(String, Vec<String>, Vec<&SettingError>)> = Vec::new();
         let mut places: HashMap<String, usize> = HashMap::new();
@@ -285,7 +288,7 @@ fn for_operators(hints: Vec<Hint>) -> impl Iterator<Item = Hint> {
     hints.filter(|hint| hint.kind() != HintKind::Program)
 }
 
-/// The message, so that a `main` that returns the error prints it, with a line for each hint.
+/// Formats the message and one line per hint, for a `main` that returns the error.
 impl fmt::Debug for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -333,7 +336,7 @@ impl Error for BindError {
 }
 
 impl From<BindError> for io::Error {
-    /// Keeps the kind of the system's error, and the whole [`BindError`] inside.
+    /// Converts to an `io::Error` of the same kind that wraps the whole [`BindError`].
     fn from(err: BindError) -> Self {
         Self::new(err.kind(), err)
     }
@@ -341,8 +344,8 @@ impl From<BindError> for io::Error {
 
 /// The error of one setting, or of one of its sockets.
 ///
-/// [`Listeners::skipped`](crate::Listeners::skipped) has those of optional settings, which did not keep the others from
-/// being opened.
+/// [`Listeners::skipped`](crate::Listeners::skipped) returns the errors of optional entries that
+/// were skipped.
 ///
 /// # Examples
 ///
@@ -361,7 +364,7 @@ pub struct SettingError {
     text: Arc<str>,
     addr: Option<SocketAddr>,
     step: Step,
-    /// At least one; the first is that of `error`.
+    /// Never empty; the first is the cause of `error`.
     causes: Arc<[Cause]>,
     hints: Arc<[Hint]>,
     error: Option<Arc<io::Error>>,
@@ -385,7 +388,8 @@ impl SettingError {
             step,
             causes: causes.into(),
             hints: diagnosis.hints.into(),
-            // An option that the platform lacks is not an error of the system; one of the program's own callback is.
+            // An option that the platform lacks is not an error of the system; one of the program's
+            // own callback is.
             error: error
                 .filter(|error| error.raw_os_error().is_some() || error.get_ref().is_some())
                 .map(Arc::new),
@@ -423,13 +427,13 @@ impl SettingError {
         self.position
     }
 
-    /// Returns the setting as written; the canonical text, if it was not a text.
+    /// Returns the setting as written, or its canonical form if it was not a string.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Returns the address of the socket; `None` if the setting yields none.
+    /// Returns the address of the socket, or `None` if the setting yields no socket.
     #[must_use]
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
@@ -447,12 +451,12 @@ impl SettingError {
         &self.causes[0]
     }
 
-    /// Returns everything that is wrong: the cause of the system's error first, then what the system would have
-    /// refused next.
+    /// Returns all causes: that of the system's error first, then further problems that would have
+    /// followed.
     ///
     /// # Examples
     ///
-    /// A system refuses a foreign address before it looks at the port.
+    /// The kernel rejects a foreign IPv4 address before it checks the port.
     ///
     /// ```
     /// let held = bindaddr::bind("0.0.0.0:0")?;
@@ -474,7 +478,7 @@ impl SettingError {
         &self.hints
     }
 
-    /// Returns the system's error, if the failure is one of the system.
+    /// Returns the system's error, or `None` if the error did not come from the system.
     #[must_use]
     pub fn io_error(&self) -> Option<&io::Error> {
         match self.cause() {
@@ -483,7 +487,8 @@ impl SettingError {
         }
     }
 
-    /// Returns the causes as one sentence. The error of the system is added only if no cause explains it.
+    /// Returns the causes as one sentence. The system's error is appended only if no cause explains
+    /// it.
     fn sentence(&self) -> String {
         let of_cause = |cause: &Cause| match (cause, &self.error) {
             (Cause::Other { .. }, Some(error)) => format!("{cause}: {error}"),
@@ -494,7 +499,7 @@ impl SettingError {
     }
 }
 
-/// The subject and the causes, as [`BindError`] has them in its message.
+/// Formats the setting and its causes, as in [`BindError`]'s message.
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !matches!(self.cause(), Cause::InvalidText(_)) {

@@ -9,8 +9,8 @@ use crate::target::{Overlap, is_scoped};
 
 /// A socket that has a port, in the way of one that was wanted.
 ///
-/// A value that this process may not read is `None`. Without privilege, the sockets of all users are listed, but only
-/// processes of the same user.
+/// A value that this process may not read is `None`. Without privilege, the sockets of all users
+/// are listed, but only processes of the same user.
 ///
 /// # Platform notes
 ///
@@ -68,9 +68,9 @@ impl Holder {
 
     /// Returns `true` if it surely is in the way.
     ///
-    /// The tables of `/proc`, which are read where netlink is denied, do not have whether `[::]` is dual-stack, nor the
-    /// interface that a socket is bound to. A socket that is in the way or not by one of these is reported only where
-    /// no other explains the error.
+    /// The tables of `/proc`, which are read where netlink is denied, do not have whether `[::]` is
+    /// dual-stack, nor the interface that a socket is bound to. A socket that is in the way or not
+    /// by one of these is reported only where no other explains the error.
     #[must_use]
     pub fn is_certain(&self) -> bool {
         self.is_certain
@@ -83,7 +83,8 @@ impl Holder {
         self.uid
     }
 
-    /// Returns the process that has it open; of a server that has forked, the one that its others descend from.
+    /// Returns the process that has it open; of a server that has forked, the one that its others
+    /// descend from.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.process.as_ref().map(|process| process.pid)
@@ -101,8 +102,8 @@ impl Holder {
         self.process.as_ref()?.command.as_deref()
     }
 
-    /// Returns the interface that it is bound to (`SO_BINDTODEVICE`, socket(7)), by its index if the name could not be
-    /// read. A socket on another interface is not in its way.
+    /// Returns the interface that it is bound to (`SO_BINDTODEVICE`, socket(7)), by its index if
+    /// the name could not be read. A socket on another interface is not in its way.
     #[must_use]
     pub fn device(&self) -> Option<&str> {
         self.device.as_deref()
@@ -123,8 +124,9 @@ impl Holder {
 }
 
 impl Holder {
-    /// Names the process, or else the user that created the socket, which may be another than that of the process.
-    /// Returns `false` for a connection that no process has open, of which the kernel reports neither user nor inode.
+    /// Names the process, or else the user that created the socket, which may be another than that
+    /// of the process. Returns `false` for a connection that no process has open, of which the
+    /// kernel reports neither user nor inode.
     pub(crate) fn may_have_a_process(&self) -> bool {
         match self.who() {
             Who::Kernel => false,

@@ -30,20 +30,20 @@ impl fmt::Display for Cause {
             }
             Self::Gone(local) => {
                 let (ip, names) = (local.ip(), Owners(local));
-                write!(f, "{ip} is no longer on {names}, where it was when the setting was resolved")
+                write!(f, "{ip} was removed from {names} after the setting was resolved")
             }
             Self::RoutedNotAssigned(foreign) if foreign.ip().is_ipv4() => write!(
                 f,
-                "{} has a local route, but not in the routing table `local`, the only one that bind(2) reads; add the route there, or assign the address to an interface",
+                "{} has a local route in another table than `local`, the only one that bind(2) consults; add the route to `local`, or assign the address to an interface",
                 foreign.ip()
             ),
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
-                "{} has a local route, but bind(2) takes only IPv6 addresses of an interface; assign it to one",
+                "{} has a local route but no interface has it, which bind(2) requires for IPv6; assign it to one",
                 foreign.ip()
             ),
             Self::OtherZone { ip, zones } => {
-                write!(f, "{ip} is on {}, not on the interface of its zone", InterfaceList(zones))
+                write!(f, "{ip} is on {}, but its zone names another interface", InterfaceList(zones))
             }
             Self::OnAnotherDevice {
                 ip,
@@ -80,7 +80,7 @@ impl fmt::Display for Cause {
             ),
             Self::Duplicate(local) => write!(
                 f,
-                "{} failed duplicate address detection: another host on the link uses it; change the address of one of them",
+                "{} failed duplicate address detection: another host on the link uses it; change the address on one of the two",
                 On(local)
             ),
             Self::InterfaceDown(local) => {
@@ -94,7 +94,7 @@ impl fmt::Display for Cause {
             }
             Self::InVrf { addr, vrf } => write!(
                 f,
-                "{} is in the VRF `{}`, and this socket is not",
+                "{} belongs to the VRF `{}`, but this socket does not",
                 On(addr),
                 shown(vrf)
             ),
@@ -139,7 +139,7 @@ impl fmt::Display for Cause {
             }
             Self::MappedOnV6Only { ip } => write!(
                 f,
-                "this server's sockets are IPv6-only and cannot use an IPv4-mapped address; the IPv4 address is {ip}"
+                "this server's sockets are IPv6-only and cannot use an IPv4-mapped address; use {ip}"
             ),
             Self::Group(GroupAddr::Multicast) => f.write_str(
                 "no TCP client can connect to a multicast address; use an address of this host",
@@ -167,7 +167,7 @@ impl fmt::Display for Cause {
             }
             Self::InUseByUnknown { port } => write!(
                 f,
-                "port {port} is in use by a socket that the kernel does not list (for example one that is bound but not listening)"
+                "port {port} is in use, but no socket is listed for it (bound without listening, or closed since)"
             ),
             Self::TimeWait { port } => write!(
                 f,
@@ -217,11 +217,14 @@ impl fmt::Display for Cause {
                 privilege,
             } => {
                 // If it cannot be read, the default of Linux is named.
-                let (what, limit) = match limit {
-                    Some(limit) => ("privileged (below", *limit),
-                    None => ("probably privileged (by default below", DEFAULT_PORT_START),
-                };
-                write!(f, "port {port} is {what} {limit})")?;
+                match limit {
+                    Some(limit) => write!(f, "port {port} is privileged (below {limit})")?,
+                    None => write!(
+                        f,
+                        "port {port} is probably privileged (below {DEFAULT_PORT_START} by default)"
+                    )?,
+                }
+                let limit = limit.unwrap_or(DEFAULT_PORT_START);
                 f.write_str(match privilege {
                     Privilege::Missing if HAS_CAPABILITIES => {
                         " and this process lacks CAP_NET_BIND_SERVICE"
@@ -241,18 +244,18 @@ impl fmt::Display for Cause {
             }
             Self::FamilyUnavailable { family, why } => write_unavailable(f, *family, *why),
             Self::TooManyOpenFiles { open } => {
-                f.write_str("the limit of open files is reached")?;
+                f.write_str("the limit on open files is reached")?;
                 match open {
                     Some(open) => write!(f, "; this process has {open} open"),
                     None => Ok(()),
                 }
             }
             Self::TooManyOpenFilesInSystem => {
-                f.write_str("the system-wide limit of open files is reached")
+                f.write_str("the system-wide limit on open files is reached")
             }
             Self::OutOfMemory => f.write_str("the kernel has no memory for the socket"),
             Self::NoSuchDevice { name, known } => {
-                write!(f, "the server is set to use the interface `{}`, which does not exist", shown(name))?;
+                write!(f, "the server is configured to use the interface `{}`, which does not exist", shown(name))?;
                 match known {
                     Some(known) => write!(f, "; {}", Listing(known)),
                     None => Ok(()),
@@ -283,7 +286,11 @@ fn write_in_use(
     }
     // They are all certain, or none is.
     let are_certain = holders.iter().all(Holder::is_certain);
-    let lead_in = if are_certain { ": " } else { "; possibly " };
+    let lead_in = if are_certain {
+        ": "
+    } else {
+        ", possibly because "
+    };
     write!(f, "port {port} is in use{lead_in}")?;
     let (first, rest) = holders.split_at(holders.len().min(3));
     for (n, holder) in first.iter().enumerate() {
@@ -325,8 +332,9 @@ fn write_overlap(f: &mut fmt::Formatter<'_>, ip: IpAddr, overlap: Overlap) -> fm
         Overlap::SameAddress => Ok(()),
         Overlap::Covers => write!(f, ", which includes every {family} address"),
         Overlap::CoversAsDualStack => f.write_str(", which is dual-stack and includes IPv4"),
+        Overlap::IsCovered if ip.is_ipv6() => write!(f, ", which [{ip}] includes"),
         Overlap::IsCovered => write!(f, ", which {ip} includes"),
-        Overlap::IsCoveredByDualStack => write!(f, ", which the dual-stack {ip} includes"),
+        Overlap::IsCoveredByDualStack => write!(f, ", which the dual-stack [{ip}] includes"),
     }
 }
 
@@ -341,7 +349,7 @@ fn write_unavailable(
         }
         FamilyUnavailableReason::Sysctl { interface } => write!(
             f,
-            "{family} is disabled by `net.ipv6.conf.{interface}.disable_ipv6`"
+            "{family} is disabled (`net.ipv6.conf.{interface}.disable_ipv6` is 1)"
         ),
         FamilyUnavailableReason::LoopbackDown => f.write_str("the loopback interface is down"),
         FamilyUnavailableReason::Sandbox => {
@@ -362,8 +370,8 @@ fn refuser(policy: Policy) -> &'static str {
         Policy::SecurityModuleOrFilter => {
             "a security module (Landlock, SELinux or AppArmor) or a seccomp filter"
         }
-        Policy::Filter => "a filter (seccomp or BPF)",
-        Policy::Bpf => "a BPF program (of this process's cgroup or of a security module)",
+        Policy::Filter => "a seccomp filter or a BPF program",
+        Policy::Bpf => "a BPF program (cgroup or LSM)",
     }
 }
 

@@ -15,7 +15,8 @@ use crate::target::ForeignAddr;
 ///
 /// # Platform notes
 ///
-/// Only Linux and Android bind what no interface has. Containers and routed loopback addresses are found on Linux.
+/// Only Linux and Android bind what no interface has. Containers and routed loopback addresses are
+/// found on Linux.
 ///
 /// # Examples
 ///
@@ -98,9 +99,9 @@ pub enum WarningKind {
         addr: ForeignAddr,
         /// Why it can be bound.
         why: BindableReason,
-        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), for example the
-        /// one that makes it bindable; without one no client can connect until an interface has the
-        /// address. `None` where the route cannot be read.
+        /// Whether a local route brings clients to it (`ip route add local`, ip-route(8)), for
+        /// example the one that makes it bindable; without one no client can connect until an
+        /// interface has the address. `None` where the route cannot be read.
         is_routed: Option<bool>,
     },
     /// The loopback interface is down, so that no client can connect to the address.
@@ -109,9 +110,10 @@ pub enum WarningKind {
         /// The address.
         ip: IpAddr,
     },
-    /// The socket is bound to an interface ([`device`](crate::BindOptions::device)) through which no client can
-    /// connect to the address: to 127.0.0.1 only this host does, through its loopback interface, unless loopback
-    /// addresses are [routed](Self::RoutedLoopback), and through that interface to none of another one.
+    /// The socket is bound to an interface ([`device`](crate::BindOptions::device)) through which
+    /// no client can connect to the address: to 127.0.0.1 only this host does, through its loopback
+    /// interface, unless loopback addresses are [routed](Self::RoutedLoopback), and through that
+    /// interface to none of another one.
     #[non_exhaustive]
     NotThroughDevice {
         /// The address.
@@ -119,8 +121,8 @@ pub enum WarningKind {
         /// The name of the interface.
         device: String,
     },
-    /// The interface is a port of a bridge, a bond or a team, which receives its packets, so that no client can connect
-    /// through it: by its addresses, or to a socket that is bound to it.
+    /// The interface is a port of a bridge, a bond or a team, which receives its packets, so that
+    /// no client can connect through it: by its addresses, or to a socket that is bound to it.
     #[non_exhaustive]
     PortOfSwitch {
         /// The name of the interface.
@@ -128,49 +130,53 @@ pub enum WarningKind {
         /// The name of the bridge, the bond or the team.
         master: String,
     },
-    /// No interface of the network namespace has an address of the families of the socket, so that no client can
-    /// connect. Where none ever had an IPv4 address, for example before the loopback interface is up, no routing
-    /// table exists yet, and every IPv4 address can be bound.
+    /// No interface of the network namespace has an address of the families of the socket, so that
+    /// no client can connect. Where none ever had an IPv4 address, for example before the loopback
+    /// interface is up, no routing table exists yet, and every IPv4 address can be bound.
     #[non_exhaustive]
     NoAddress {
         /// The family; `None` for both, which a dual-stack socket has.
         family: Option<Family>,
     },
-    /// The interface of the IPv6 address went down and took its local route along, which does not come back with the
-    /// address alone, so that no client can connect.
+    /// The interface of the IPv6 address went down and took its local route along, which does not
+    /// come back with the address alone, so that no client can connect.
     #[non_exhaustive]
     NoLocalRoute {
         /// The address.
         ip: IpAddr,
     },
-    /// The socket was handed over and belongs to another network namespace than this process, or may: clients of that
-    /// namespace connect, and the interfaces here say nothing about it.
+    /// The socket was handed over and belongs to another network namespace than this process, or
+    /// may: clients of that namespace connect, and the interfaces here say nothing about it.
     #[non_exhaustive]
     OtherNamespace {
         /// Whether that is known: without netlink and procfs it is not.
         is_certain: bool,
     },
-    /// A UDP socket that shares its port was checked while another socket has it, and was not bound, because it would
-    /// get the datagrams of that one.
+    /// A UDP socket that shares its port was checked while another socket has it, and was not
+    /// bound, because it would get the datagrams of that one.
     SharingUnknown,
     /// Another socket listens on the other address that `localhost` is, 127.0.0.1 or `::1`.
     OtherLoopback(Holder),
-    /// Another process listens on the same address, by `SO_REUSEPORT`, and the kernel gives it some of the clients.
+    /// Another process listens on the same address, by `SO_REUSEPORT`, and the kernel gives it some
+    /// of the clients.
     SharedPort(Holder),
-    /// The server listens on loopback addresses only, and runs in a container, whose loopback is its own.
+    /// The server listens on loopback addresses only, and runs in a container, whose loopback is
+    /// its own.
     ContainerLoopback(Container),
     /// The server runs in a container, which may publish the port.
     PublishedPort(Container),
-    /// The wildcard is one of a family in which this host has no address that other networks can reach, and it has one in
-    /// the other family.
+    /// The wildcard is one of a family in which this host has no address that other networks can
+    /// reach, and it has one in the other family.
     #[non_exhaustive]
     OtherFamily {
         /// The family in which it has one.
         family: Family,
     },
-    /// This is WSL2, which is behind the address translation of Windows unless its network is mirrored.
+    /// This is WSL2, which is behind the address translation of Windows unless its network is
+    /// mirrored.
     Wsl,
-    /// Clients of the internet may connect by the address, or by an address that the wildcard includes.
+    /// Clients of the internet may connect by the address, or by an address that the wildcard
+    /// includes.
     #[non_exhaustive]
     GlobalAddress {
         /// The first address.
@@ -180,7 +186,8 @@ pub enum WarningKind {
         /// How many more addresses there are.
         more: usize,
     },
-    /// The address is one of the loopback interface and not a loopback address: Linux accepts clients of other hosts.
+    /// The address is one of the loopback interface and not a loopback address: Linux accepts
+    /// clients of other hosts.
     #[non_exhaustive]
     LoopbackInterface {
         /// The address.
@@ -204,14 +211,16 @@ pub enum WarningKind {
         /// The name of the interface.
         interface: String,
     },
-    /// The kernel accepts packets to loopback addresses from other hosts (`route_localnet`, ip-sysctl).
+    /// The kernel accepts packets to loopback addresses from other hosts (`route_localnet`,
+    /// ip-sysctl).
     #[non_exhaustive]
     RoutedLoopback {
         /// The `*` of the `net.ipv4.conf.*.route_localnet` that is set.
         interface: String,
     },
-    /// The address is a loopback address that `/etc/hosts` has for the name of this host, as Debian sets it up, so that a
-    /// server that listens on the name of its host listens on a loopback address.
+    /// The address is a loopback address that `/etc/hosts` has for the name of this host, as Debian
+    /// sets it up, so that a server that listens on the name of its host listens on a loopback
+    /// address.
     #[non_exhaustive]
     OwnHostName {
         /// The address.
@@ -300,13 +309,15 @@ pub struct Container {
 }
 
 impl Container {
-    /// Returns `true` if it is one of a Kubernetes pod, whose containers share their network namespace.
+    /// Returns `true` if it is one of a Kubernetes pod, whose containers share their network
+    /// namespace.
     #[must_use]
     pub fn is_pod(&self) -> bool {
         self.pod
     }
 
-    /// Returns `true` if it is like a host of its own, as those of LXC and systemd-nspawn, whose ports are not published.
+    /// Returns `true` if it is like a host of its own, as those of LXC and systemd-nspawn, whose
+    /// ports are not published.
     #[must_use]
     pub fn is_system(&self) -> bool {
         self.system
@@ -389,7 +400,7 @@ impl fmt::Display for WarningKind {
             ),
             Self::OtherLoopback(holder) => write!(
                 f,
-                "{holder}, so clients that connect to `localhost` may reach that server instead"
+                "{holder}, so clients that connect to `localhost` may reach it instead of this server"
             ),
             Self::SharedPort(holder) => write!(
                 f,

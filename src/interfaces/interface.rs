@@ -214,8 +214,8 @@ impl Interface {
         self.loopback.unwrap_or_else(has_loopback)
     }
 
-    /// Returns `true` if its zone has no other hosts. Where it is unknown whether it is a loopback interface,
-    /// an address of 127.0.0.0/8 on a network card makes it none.
+    /// Returns `true` if its zone has no other hosts. Where it is unknown whether it is a loopback
+    /// interface, an address of 127.0.0.0/8 on a network card makes it none.
     pub(crate) fn is_host_only(&self) -> bool {
         let is_of_lo =
             |ip: IpAddr| ip.is_loopback() || matches!(ip, IpAddr::V6(ip) if is_link_scoped(ip));
@@ -303,7 +303,8 @@ pub struct InterfaceAddr {
     temporary: bool,
 }
 
-/// How far an address is usable: its state in the life of an IPv6 address (RFC 4862, section 5.5.4).
+/// How far an address is usable: its state in the life of an IPv6 address (RFC 4862, section
+/// 5.5.4).
 ///
 /// An IPv4 address is always [`Preferred`](Self::Preferred).
 ///
@@ -333,8 +334,9 @@ pub enum AddrState {
     Tentative,
     /// Another host has it; it cannot be bound, and no client can connect to it.
     Duplicate,
-    /// The interface went down and took the route of the address with it: the address can be bound, and the kernel
-    /// delivers nothing to it. An address that was added to an interface that is down has a route.
+    /// The interface went down and took the route of the address with it: the address can be bound,
+    /// and the kernel delivers nothing to it. An address that was added to an interface that is
+    /// down has a route.
     Unrouted,
 }
 

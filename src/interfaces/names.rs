@@ -23,9 +23,8 @@ pub(crate) struct Listing<'a>(pub(crate) &'a [String]);
 impl fmt::Display for Listing<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.len() {
-            0 => f.write_str("there is none"),
-            1 => write!(f, "there is {}", Listed(self.0)),
-            _ => write!(f, "there are {}", Listed(self.0)),
+            0 => f.write_str("none is available"),
+            _ => write!(f, "available: {}", Listed(self.0)),
         }
     }
 }

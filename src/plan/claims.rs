@@ -140,8 +140,8 @@ impl Claims {
         Some((number, claim.overlap(other)?))
     }
 
-    /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its first port, by
-    /// the place of its claim, and beside which one.
+    /// Finds why these leave a range no port: the first of its sockets that cannot be opened on its
+    /// first port, by the place of its claim, and beside which one.
     pub(crate) fn conflict_of_range(
         &self,
         claims: &[Option<Claim>],

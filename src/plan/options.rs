@@ -76,8 +76,9 @@ impl fmt::Debug for BeforeBind {
     }
 }
 
-/// A socket that is not bound yet: what [`BindOptions::before_bind`](crate::BindOptions::before_bind) passes to its
-/// callback. It lends its descriptor (`AsFd`; on Windows `AsSocket`).
+/// A socket that is not bound yet: what
+/// [`BindOptions::before_bind`](crate::BindOptions::before_bind) passes to its callback. It lends
+/// its descriptor (`AsFd`; on Windows `AsSocket`).
 #[derive(Clone, Copy, Debug)]
 pub struct UnboundSocket<'a> {
     pub(crate) socket: SocketHandle<'a>,
@@ -123,8 +124,8 @@ impl fmt::Debug for OnWait {
     }
 }
 
-/// How long binding has waited, and for what: what [`BindOptions::on_wait`](crate::BindOptions::on_wait) passes to its
-/// callback.
+/// How long binding has waited, and for what: what
+/// [`BindOptions::on_wait`](crate::BindOptions::on_wait) passes to its callback.
 ///
 /// # Examples
 ///
@@ -179,8 +180,8 @@ pub(super) fn refused_device(device: Option<&str>) -> Option<SettingError> {
     Some(SettingError::of_setting(Step::Validate, cause))
 }
 
-/// Returns `true` if an interface can have this name (`dev_valid_name` of net/core/dev.c). The kernel would take what
-/// precedes a NUL, or the first 15 bytes.
+/// Returns `true` if an interface can have this name (`dev_valid_name` of net/core/dev.c). The
+/// kernel would take what precedes a NUL, or the first 15 bytes.
 fn is_device_name(name: &str) -> bool {
     let odd = |b: u8| b == b'/' || b == 0 || b.is_ascii_whitespace();
     (1..=15).contains(&name.len()) && !name.bytes().any(odd)

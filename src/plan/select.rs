@@ -60,8 +60,8 @@ impl fmt::Debug for Resolver {
     }
 }
 
-/// Returns the endpoints that an address resolves to, an interface's or those of a name in DNS, with the snapshot if one
-/// was needed.
+/// Returns the endpoints that an address resolves to, an interface's or those of a name in DNS,
+/// with the snapshot if one was needed.
 pub(super) fn endpoints_of(
     addr: &ListenAddr,
     resolver: Option<&Resolver>,

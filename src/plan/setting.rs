@@ -8,7 +8,8 @@ use crate::addr::{
 };
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
-/// A type that names addresses to bind, as std's [`ToSocketAddrs`](std::net::ToSocketAddrs) does for clients.
+/// A type that names addresses to bind, as std's [`ToSocketAddrs`](std::net::ToSocketAddrs) does
+/// for clients.
 ///
 /// | type | names |
 /// |---|---|
@@ -191,7 +192,8 @@ impl Setting<'_> {
     /// Sets for this setting alone the interface that its sockets are bound to, as
     /// [`BindOptions::device`](crate::BindOptions::device) does for all.
     ///
-    /// If the socket cannot be bound to it, that is an error, and no socket is left open to every interface.
+    /// If the socket cannot be bound to it, that is an error, and no socket is left open to every
+    /// interface.
     #[must_use]
     pub fn device(mut self, name: impl Into<String>) -> Self {
         self.device = Some(Cow::Owned(name.into()));
@@ -208,8 +210,8 @@ impl Setting<'_> {
         self.device.as_deref()
     }
 
-    /// Returns the address if the setting is one that needs nothing but itself to be bound: no host, no options of its
-    /// own, one port, one address.
+    /// Returns the address if the setting is one that needs nothing but itself to be bound: no
+    /// host, no options of its own, one port, one address.
     pub(crate) fn plain_addr(&self) -> Option<SocketAddr> {
         if self.freebind.is_some() || self.device.is_some() {
             return None;

@@ -179,7 +179,8 @@ impl PlannedSocket {
         }
     }
 
-    /// Returns the same socket with the ports of its range that follow `port`; `None` if there is none.
+    /// Returns the same socket with the ports of its range that follow `port`; `None` if there is
+    /// none.
     pub(crate) fn after_port(&self, port: u16) -> Option<Self> {
         let next = port.checked_add(1)?;
         let ports = next..=*self.ports.end();
@@ -210,14 +211,15 @@ impl PlannedSocket {
         self.entry.shares_free_port() && *self.ports.end() == 0
     }
 
-    /// Returns the port, 0 if it is one of the kernel's choice that all such entries share; `None` if other sockets of
-    /// the plan may have another one.
+    /// Returns the port, 0 if it is one of the kernel's choice that all such entries share; `None`
+    /// if other sockets of the plan may have another one.
     pub(crate) fn common_port(&self) -> Option<u16> {
         let shared = self.is_on_shared_free_port().then_some(0);
         self.fixed_port().or(shared)
     }
 
-    /// Returns the address to bind. Its port is 0 where the kernel chooses it, and the first one of a range.
+    /// Returns the address to bind. Its port is 0 where the kernel chooses it, and the first one of
+    /// a range.
     #[must_use]
     pub fn addr(&self) -> SocketAddr {
         self.addr
@@ -241,7 +243,8 @@ impl PlannedSocket {
         self.ports.clone()
     }
 
-    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients (`IPV6_V6ONLY`, ipv6(7)).
+    /// Returns `true` if it is an IPv6 socket that accepts no IPv4 clients (`IPV6_V6ONLY`,
+    /// ipv6(7)).
     #[must_use]
     pub fn is_only_v6(&self) -> bool {
         self.addr.is_ipv6() && self.only_v6
@@ -264,7 +267,8 @@ impl PlannedSocket {
         Claim::of_socket(self.addr, self.only_v6).on_device(self.entry.device_index)
     }
 
-    /// Returns what it claims of its port; `None` if others may share it, or its interface does not exist.
+    /// Returns what it claims of its port; `None` if others may share it, or its interface does not
+    /// exist.
     pub(crate) fn exclusive_claim(&self) -> Option<Claim> {
         let is_missing = matches!(self.entry.device_index, DeviceIndex::Missing(_));
         (!self.entry.shares_port && !is_missing).then(|| self.claim())
@@ -388,8 +392,8 @@ impl fmt::Display for Duplicate {
     }
 }
 
-/// Makes the sockets of a list fit together: dual-stack wildcards leave IPv4 to IPv4 wildcards, and each socket is kept
-/// by one entry, the first or the first that needs it.
+/// Makes the sockets of a list fit together: dual-stack wildcards leave IPv4 to IPv4 wildcards, and
+/// each socket is kept by one entry, the first or the first that needs it.
 pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
     leave_ipv4_to_ipv4_wildcards(sockets);
     let mut owners = HashMap::new();
@@ -397,8 +401,8 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
         .iter()
         .filter(|socket| socket.common_port().is_some())
     {
-        // Among entries that can do without it, one that opens IPv4 instead comes first, and one that reports its absence
-        // before one that does not.
+        // Among entries that can do without it, one that opens IPv4 instead comes first, and one
+        // that reports its absence before one that does not.
         let need = match (socket.if_absent, socket.entry.is_optional()) {
             (IfAbsent::Fail, false) => 0,
             (IfAbsent::UseIpv4, false) => 1,
@@ -428,7 +432,8 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
     duplicates
 }
 
-/// Makes dual-stack wildcards IPv6-only beside an IPv4 wildcard on the same port and device, so that both can be opened.
+/// Makes dual-stack wildcards IPv6-only beside an IPv4 wildcard on the same port and device, so
+/// that both can be opened.
 fn leave_ipv4_to_ipv4_wildcards(sockets: &mut [PlannedSocket]) {
     let place = |socket: &PlannedSocket| {
         let port = socket.common_port()?;

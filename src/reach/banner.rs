@@ -6,8 +6,9 @@ use super::{Origin, Reach, ReachableAddr, SHOWN, write_rest};
 
 /// The addresses of a server as servers print them, from [`Reach::banner`].
 ///
-/// A line has a label, a URL and, where the address is not this host's only, its interface. There are
-/// ten lines at most and a count of the rest; `{:#}` has all of them. It is plain text, without colours.
+/// A line has a label, a URL and, where the address is not this host's only, its interface. There
+/// are ten lines at most and a count of the rest; `{:#}` has all of them. It is plain text, without
+/// colours.
 ///
 /// # Examples
 ///

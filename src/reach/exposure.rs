@@ -13,10 +13,10 @@ use crate::target::{BindTarget, Wildcard};
 
 /// From how far away clients may connect, from nearest to farthest.
 ///
-/// It is a scale to decide on: `if exposure > Exposure::ThisHost && !auth { refuse }`. What
-/// an address is comes from the IANA registries of special-purpose addresses; whatever they do not
-/// call loopback, link-local, private or shared counts as [`Global`](Self::Global), for
-/// nothing but a convention keeps it from being routed. An IPv4-mapped address counts as the IPv4 address.
+/// It is a scale to decide on: `if exposure > Exposure::ThisHost && !auth { refuse }`. What an
+/// address is comes from the IANA registries of special-purpose addresses; whatever they do not
+/// call loopback, link-local, private or shared counts as [`Global`](Self::Global), for nothing but
+/// a convention keeps it from being routed. An IPv4-mapped address counts as the IPv4 address.
 ///
 /// A firewall, a router without a route and a published port of a container change who gets in,
 /// and are not looked at.
@@ -41,13 +41,15 @@ use crate::target::{BindTarget, Wildcard};
 pub enum Exposure {
     /// From this host only: 127.0.0.0/8 and `::1`.
     ThisHost,
-    /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target on
-    /// a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771, section 4), `ff01::/16` and `ff02::/16`.
+    /// From the same link: 169.254.0.0/16 (RFC 3927) and `fe80::/10` (RFC 4291), of which a target
+    /// on a loopback interface is open to this host only; of multicast 224.0.0.0/24 (RFC 5771,
+    /// section 4), `ff01::/16` and `ff02::/16`.
     Link,
     /// From networks of one owner: 10.0.0.0/8, 172.16.0.0/12 and 192.168.0.0/16 (RFC 1918), and
     /// `fc00::/7` (RFC 4193).
     Private,
-    /// From the network of a provider, or of an overlay such as Tailscale: 100.64.0.0/10 (RFC 6598).
+    /// From the network of a provider, or of an overlay such as Tailscale: 100.64.0.0/10 (RFC
+    /// 6598).
     Shared,
     /// From wherever the address is routed.
     Global,
@@ -99,7 +101,8 @@ impl Exposure {
     }
 }
 
-/// Returns `true` for a multicast address of the scope of an interface or of a link (RFC 4291, section 2.7).
+/// Returns `true` for a multicast address of the scope of an interface or of a link (RFC 4291,
+/// section 2.7).
 fn is_multicast_of_link(ip: Ipv6Addr) -> bool {
     ip.is_multicast() && [1, 2].contains(&(ip.octets()[1] & 0xf))
 }
@@ -124,10 +127,11 @@ impl fmt::Display for Exposure {
 impl BindTarget {
     /// Returns from how far away clients may connect to a server on this target.
     ///
-    /// A wildcard is as exposed as the most exposed address that the host has now in its
-    /// families, and at least to the link, because it includes every address that the host is given
-    /// later, too. A foreign address is as exposed as it would be on this host. If a cgroup binds the sockets of this
-    /// process to an interface (`ip vrf exec`), a snapshot of the system has it, and it limits the exposure.
+    /// A wildcard is as exposed as the most exposed address that the host has now in its families,
+    /// and at least to the link, because it includes every address that the host is given later,
+    /// too. A foreign address is as exposed as it would be on this host. If a cgroup binds the
+    /// sockets of this process to an interface (`ip vrf exec`), a snapshot of the system has it,
+    /// and it limits the exposure.
     ///
     /// # Examples
     ///
@@ -182,7 +186,8 @@ impl<'h> Exposures<'h> {
         }
     }
 
-    /// Returns that of a socket; one that may be of another network namespace has addresses that are not known.
+    /// Returns that of a socket; one that may be of another network namespace has addresses that
+    /// are not known.
     pub(crate) fn of(&mut self, socket: &OpenSocket) -> Exposure {
         if socket.namespace != Namespace::This {
             return Exposure::Global;
@@ -229,8 +234,8 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
     taken.map(of_network).fold(by_addrs, Ord::max)
 }
 
-/// Returns how far the addresses of a network reach at most: one that is larger than any block of private addresses has
-/// others as well.
+/// Returns how far the addresses of a network reach at most: one that is larger than any block of
+/// private addresses has others as well.
 fn of_network(network: Network) -> Exposure {
     let [first, last] = [network.first(), network.last()].map(Exposure::of);
     match network.prefix_len() {

@@ -60,15 +60,15 @@ pub struct ReachableAddr {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Origin {
-    /// From the host itself: a loopback address, a link-local IPv6 address of the loopback interface, or
-    /// a socket bound to it.
+    /// From the host itself: a loopback address, a link-local IPv6 address of the loopback
+    /// interface, or a socket bound to it.
     ThisHost,
     /// From wherever the network carries a packet to the address, this host included while its
     /// loopback interface is up and has the family (`net.ipv6.conf.lo.disable_ipv6`, ip-sysctl).
     Network,
     /// From what comes in through the interface that the socket is bound to
-    /// ([`device`](crate::BindOptions::device)), which is not the one that has the address; not from
-    /// this host.
+    /// ([`device`](crate::BindOptions::device)), which is not the one that has the address; not
+    /// from this host.
     Device,
     /// From the hosts on the same link, and this one: a link-local address. Routers have to keep it
     /// there; Linux does so for IPv6, and carries on an IPv4 one where it has a route to it.
@@ -175,8 +175,9 @@ impl ReachableAddr {
         self.running
     }
 
-    /// Returns `true` if browsers open the [`url`](Self::url). They know no zones, so they open no IPv6 link-local address,
-    /// and they refuse some ports of other protocols (the list of bad ports of the Fetch standard).
+    /// Returns `true` if browsers open the [`url`](Self::url). They know no zones, so they open no
+    /// IPv6 link-local address, and they refuse some ports of other protocols (the list of bad
+    /// ports of the Fetch standard).
     ///
     /// # Examples
     ///

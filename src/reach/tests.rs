@@ -320,8 +320,7 @@ fn loopback_device_wildcard_accepts_no_new_addresses() {
         end(Some("lo")).as_deref(),
         Some("exposed to this host only")
     );
-    let later =
-        "exposed to private networks now, and by every address that this host is given later";
+    let later = "exposed to private networks now, and on every address that this host gets later";
     assert_eq!(end(Some("eth0")).as_deref(), Some(later));
     assert_eq!(end(None).as_deref(), Some(later));
 }

@@ -97,7 +97,8 @@ pub(super) fn container(
     })
 }
 
-/// Returns the warnings about what the sockets of a server are open to; all are of this network namespace.
+/// Returns the warnings about what the sockets of a server are open to; all are of this network
+/// namespace.
 pub(crate) fn warnings_of_exposure(
     sockets: &[&OpenSocket],
     host: &Interfaces,
@@ -112,8 +113,8 @@ pub(crate) fn warnings_of_exposure(
     let mut global_addrs: HashMap<Wildcard, Option<WarningKind>> = HashMap::new();
     for (socket, exposure) in sockets.iter().zip(exposures) {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
-        // It is the same for all sockets. A pod publishes by Services, to which other rules apply, and the ports of
-        // a container that is like a host are not published.
+        // It is the same for all sockets. A pod publishes by Services, to which other rules apply,
+        // and the ports of a container that is like a host are not published.
         let is_unpublished = |container: &Container| container.is_pod() || container.is_system();
         let is_unpublished = container.as_ref().is_some_and(is_unpublished);
         if are_only_here {
@@ -170,7 +171,8 @@ pub(crate) fn warnings_of_exposure(
     warnings
 }
 
-/// Returns the warning about a socket that is on a port of a bridge, a bond or a team: by its device or its address.
+/// Returns the warning about a socket that is on a port of a bridge, a bond or a team: by its
+/// device or its address.
 fn port_of_switch(
     target: &BindTarget,
     device: Option<&str>,
@@ -193,7 +195,8 @@ fn port_of_switch(
     })
 }
 
-/// Returns the warning about a wildcard of the family in which the host has no address for other networks.
+/// Returns the warning about a wildcard of the family in which the host has no address for other
+/// networks.
 fn other_family(wildcard: Wildcard, host: &Interfaces) -> Option<WarningKind> {
     let (own, other) = match (wildcard.takes(Family::Ipv4), wildcard.takes(Family::Ipv6)) {
         (true, false) => (Family::Ipv4, Family::Ipv6),
@@ -210,8 +213,8 @@ fn other_family(wildcard: Wildcard, host: &Interfaces) -> Option<WarningKind> {
     (!has(own) && has(other)).then_some(WarningKind::OtherFamily { family: other })
 }
 
-/// Returns `true` for an address of the internet. Reserved ones, such as those of documentation, count as
-/// [`Global`](Exposure::Global) as well, because nothing keeps them from being routed.
+/// Returns `true` for an address of the internet. Reserved ones, such as those of documentation,
+/// count as [`Global`](Exposure::Global) as well, because nothing keeps them from being routed.
 fn is_on_the_internet(ip: IpAddr) -> bool {
     Exposure::of(ip) == Exposure::Global && is_global(ip)
 }

@@ -17,44 +17,52 @@ use socket2::Socket;
 
 use super::Protocol;
 
-/// The sockets that a service manager has opened and handed over, in place of which nothing is bound.
+/// The sockets that a service manager has opened and handed over, in place of which nothing is
+/// bound.
 ///
-/// They come as systemd hands them over (`sd_listen_fds(3)`): it opens what the lines `ListenStream=` and
-/// `ListenDatagram=` of a `.socket` unit say, and keeps them open while the server restarts, so that no client is
-/// turned away. A setting still says where to listen: a socket is taken where it fits, and whatever was not handed
-/// over is bound.
+/// They come as systemd hands them over (`sd_listen_fds(3)`): it opens what the lines
+/// `ListenStream=` and `ListenDatagram=` of a `.socket` unit say, and keeps them open while the
+/// server restarts, so that no client is turned away. A setting still says where to listen: a
+/// socket is taken where it fits, and whatever was not handed over is bound.
 ///
-/// A socket fits where it has the protocol, the address and the zone of the setting, listens, and is bound to the interface
-/// of [`device`](crate::BindOptions::device), or without that option to none but its zone. A port of the setting that may
-/// be several, as port 0 or a range, is that of the socket. `[::]` has to be dual-stack or IPv6-only as the setting is: so
-/// `ListenStream=80` is `*:80`, `[::]:80`, or both of `0.0.0.0:80` and `[::]:80`, which one socket serves then
-/// ([`Listeners::duplicates`](crate::Listeners::duplicates)). It would open `0.0.0.0:80` alone to IPv6 clients, so it has to
-/// be [allowed](Self::allow_dual_stack). UDP-Lite, ICMP and connected UDP sockets fit no setting. If a socket is in the way
-/// because it does not fit, the cause is [`HandedOver`](crate::Cause::HandedOver).
+/// A socket fits where it has the protocol, the address and the zone of the setting, listens, and
+/// is bound to the interface of [`device`](crate::BindOptions::device), or without that option to
+/// none but its zone. A port of the setting that may be several, as port 0 or a range, is that of
+/// the socket. `[::]` has to be dual-stack or IPv6-only as the setting is: so `ListenStream=80` is
+/// `*:80`, `[::]:80`, or both of `0.0.0.0:80` and `[::]:80`, which one socket serves then
+/// ([`Listeners::duplicates`](crate::Listeners::duplicates)). It would open `0.0.0.0:80` alone to
+/// IPv6 clients, so it has to be [allowed](Self::allow_dual_stack). UDP-Lite, ICMP and connected
+/// UDP sockets fit no setting. If a socket is in the way because it does not fit, the cause is
+/// [`HandedOver`](crate::Cause::HandedOver).
 ///
 /// The backlog is the manager's, and so is `SO_REUSEADDR`. The socket blocks unless
-/// [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a socket twice yields two
-/// descriptors for one open file description (open(2)), so that what is set on one holds for the other: whether it
-/// blocks is settled when it is first used as a std socket, and only a setting with that very port takes it again.
+/// [`nonblocking`](crate::BindOptions::nonblocking) is set, though systemd's do not. Taking a
+/// socket twice yields two descriptors for one open file description (open(2)), so that what is set
+/// on one holds for the other: whether it blocks is settled when it is first used as a std socket,
+/// and only a setting with that very port takes it again.
 ///
-/// While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that have it, so do its sockets: the port stays open
-/// when the listener is dropped, as it does at the manager, and may be bound by them again.
+/// While an `Activation` lives, or [`BindOptions`](crate::BindOptions) that have it, so do its
+/// sockets: the port stays open when the listener is dropped, as it does at the manager, and may be
+/// bound by them again.
 ///
-/// One of several sockets on one address (`ReusePort=`, systemd.socket(5)) is taken, and the kernel gives the others
-/// their share of the clients: hand over one.
+/// One of several sockets on one address (`ReusePort=`, systemd.socket(5)) is taken, and the kernel
+/// gives the others their share of the clients: hand over one.
 ///
-/// A socket may belong to another network namespace than the process, for example with `PrivateNetwork=yes` of systemd:
-/// clients of that namespace connect, whatever the interfaces here are. [`Listener::warnings`](crate::Listener::warnings)
-/// reports it, and [`Listener::exposure`](crate::Listener::exposure) assumes the most.
+/// A socket may belong to another network namespace than the process, for example with
+/// `PrivateNetwork=yes` of systemd: clients of that namespace connect, whatever the interfaces here
+/// are. [`Listener::warnings`](crate::Listener::warnings) reports it, and
+/// [`Listener::exposure`](crate::Listener::exposure) assumes the most.
 ///
 /// Unix sockets and others that fit no setting are kept for [`take_rest`](Self::take_rest).
-/// [`check`](crate::BindOptions::check) finds the sockets that it would take, and takes none; nor does a list that fails.
-/// [`Plan::apply`](crate::Plan::apply) takes them as [`bind`](crate::BindOptions::bind) does, so a reload keeps what was handed
-/// over. [`listeners`](Self::listeners) takes all of them, whatever the settings say.
+/// [`check`](crate::BindOptions::check) finds the sockets that it would take, and takes none; nor
+/// does a list that fails. [`Plan::apply`](crate::Plan::apply) takes them as
+/// [`bind`](crate::BindOptions::bind) does, so a reload keeps what was handed over.
+/// [`listeners`](Self::listeners) takes all of them, whatever the settings say.
 ///
 /// # Platform notes
 ///
-/// - Unix: the variables `LISTEN_FDS` and `LISTEN_PID`, through listenfd, which removes them from the environment.
+/// - Unix: the variables `LISTEN_FDS` and `LISTEN_PID`, through listenfd, which removes them from
+///   the environment.
 /// - Windows: as systemfd hands them over.
 /// - The protocol is read on Linux, Android and FreeBSD; elsewhere only the type of the socket is.
 ///
@@ -160,18 +168,19 @@ pub(crate) struct InheritedSocket {
 }
 
 impl Activation {
-    /// Takes the sockets that the environment names: none, if no service manager has handed over any, or they
-    /// were taken before.
+    /// Takes the sockets that the environment names: none, if no service manager has handed over
+    /// any, or they were taken before.
     ///
     /// It changes the environment, so call it before there are threads
     /// ([`std::env::remove_var`](std::env::remove_var#safety) says why).
     ///
     /// # Errors
     ///
-    /// An environment that no service manager leaves, so that a descriptor of the program itself might be taken:
-    /// `LISTEN_FDS` is not a number, a descriptor is not open or is marked close-on-exec, or `LISTEN_PID` is missing
-    /// (`sd_listen_fds(3)` requires it, `systemd-socket-activate` and systemd set it) and `/proc/self/fdinfo` does not show
-    /// that every descriptor was inherited. Nothing is taken then, and the environment stays as it is.
+    /// An environment that no service manager leaves, so that a descriptor of the program itself
+    /// might be taken: `LISTEN_FDS` is not a number, a descriptor is not open or is marked
+    /// close-on-exec, or `LISTEN_PID` is missing (`sd_listen_fds(3)` requires it,
+    /// `systemd-socket-activate` and systemd set it) and `/proc/self/fdinfo` does not show that
+    /// every descriptor was inherited. Nothing is taken then, and the environment stays as it is.
     ///
     /// # Examples
     ///
@@ -220,7 +229,8 @@ impl Activation {
         Ok(Self::of(handed))
     }
 
-    /// Takes sockets that were handed over in another way than by the environment, each with a name.
+    /// Takes sockets that were handed over in another way than by the environment, each with a
+    /// name.
     ///
     /// # Platform notes
     ///
@@ -255,9 +265,9 @@ impl Activation {
         }
     }
 
-    /// Sets whether the setting `0.0.0.0` may be served by a socket that was handed over as `[::]`, as `ListenStream=80`
-    /// makes it. By default it may not, because that socket accepts IPv6 clients as well; the port is in use then, and the
-    /// error says how it was handed over.
+    /// Sets whether the setting `0.0.0.0` may be served by a socket that was handed over as `[::]`,
+    /// as `ListenStream=80` makes it. By default it may not, because that socket accepts IPv6
+    /// clients as well; the port is in use then, and the error says how it was handed over.
     ///
     /// # Examples
     ///
@@ -288,15 +298,18 @@ impl Activation {
         self.handed.as_ref().map_or(&[], |inner| &inner.sockets)
     }
 
-    /// Takes what no setting has used so far, in the order in which it was handed over: Unix sockets, other protocols,
-    /// FIFOs and files, and the TCP and UDP sockets of [`unused`](Self::unused).
+    /// Takes what no setting has used so far, in the order in which it was handed over: Unix
+    /// sockets, other protocols, FIFOs and files, and the TCP and UDP sockets of
+    /// [`unused`](Self::unused).
     ///
-    /// Call it after binding. A FIFO or a file (`ListenFIFO=`, `ListenSpecial=`) is opened again, non-blocking and at its
-    /// beginning, where `/proc/self/fd` and its permissions allow it; the descriptor that was handed over stays open.
+    /// Call it after binding. A FIFO or a file (`ListenFIFO=`, `ListenSpecial=`) is opened again,
+    /// non-blocking and at its beginning, where `/proc/self/fd` and its permissions allow it; the
+    /// descriptor that was handed over stays open.
     ///
     /// # Errors
     ///
-    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that cannot be opened again.
+    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that
+    /// cannot be opened again.
     ///
     /// # Platform notes
     ///
@@ -322,12 +335,14 @@ impl Activation {
         self.take_unused(|_| true)
     }
 
-    /// Takes what has a name (`FileDescriptorName=`, systemd.socket(5)) and no setting has used so far, as
-    /// [`take_rest`](Self::take_rest) does. What was handed over without a name is called `unknown`.
+    /// Takes what has a name (`FileDescriptorName=`, systemd.socket(5)) and no setting has used so
+    /// far, as [`take_rest`](Self::take_rest) does. What was handed over without a name is called
+    /// `unknown`.
     ///
     /// # Errors
     ///
-    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that cannot be opened again.
+    /// The system's, where a descriptor cannot be duplicated, and once for each FIFO or file that
+    /// cannot be opened again.
     ///
     /// # Platform notes
     ///
@@ -384,8 +399,8 @@ impl Activation {
         Ok(taken.into_iter().map(|(_, fd)| fd).collect())
     }
 
-    /// Reports to the previous process, if one [waits](crate::restart::Successor::wait_until_ready), that this one accepts
-    /// connections.
+    /// Reports to the previous process, if one
+    /// [waits](crate::restart::Successor::wait_until_ready), that this one accepts connections.
     ///
     /// # Errors
     ///
@@ -471,8 +486,8 @@ impl InheritedSocket {
     }
 }
 
-/// Returns the protocol whose clients an internet socket serves; `None` for another protocol, or a UDP socket
-/// that hears one peer only.
+/// Returns the protocol whose clients an internet socket serves; `None` for another protocol, or a
+/// UDP socket that hears one peer only.
 fn protocol_of(socket: &Socket) -> Option<Protocol> {
     let is_stream = socket.r#type().ok()? == socket2::Type::STREAM;
     let number = number_of(socket).ok()?;
@@ -522,7 +537,8 @@ fn take_other(fds: &mut ListenFd, n: usize) -> Option<OwnedFd> {
 fn open_again(fd: u32) -> io::Result<OwnedFd> {
     use std::os::unix::fs::OpenOptionsExt as _;
 
-    // O_NONBLOCK and O_APPEND of asm/fcntl.h. Without the first, open(2) would wait for a writer of a FIFO.
+    // O_NONBLOCK and O_APPEND of asm/fcntl.h. Without the first, open(2) would wait for a writer of
+    // a FIFO.
     let (nonblocking, append) = match std::env::consts::ARCH {
         "mips" | "mips64" => (0x80, 0x8),
         "sparc" | "sparc64" => (0x4000, 0x8),
@@ -557,8 +573,8 @@ fn flags_of(fd: u32) -> Option<u64> {
 #[cfg(unix)]
 const MOST: u32 = 1 << 10;
 
-/// Returns the first descriptor that the environment names for this process, if all of them were inherited; no descriptor
-/// is touched before.
+/// Returns the first descriptor that the environment names for this process, if all of them were
+/// inherited; no descriptor is touched before.
 #[cfg(unix)]
 fn first_descriptor(
     variable: impl Fn(&str) -> Option<String>,
@@ -625,8 +641,8 @@ fn first_descriptor(
     Ok(Some(first))
 }
 
-/// Whether a descriptor came with exec(2): one that does has no close-on-exec flag, which std sets on whatever a
-/// program opens.
+/// Whether a descriptor came with exec(2): one that does has no close-on-exec flag, which std sets
+/// on whatever a program opens.
 #[cfg(unix)]
 #[derive(Clone, Copy)]
 enum Inherited {

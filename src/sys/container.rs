@@ -12,8 +12,8 @@ pub(crate) fn is_pod() -> bool {
     env::var_os(KUBERNETES).is_some()
 }
 
-/// Returns `true` if this process runs in a container that is like a host of its own, with an init and services: LXC and
-/// what is built on it, systemd-nspawn, `OpenVZ`.
+/// Returns `true` if this process runs in a container that is like a host of its own, with an init
+/// and services: LXC and what is built on it, systemd-nspawn, `OpenVZ`.
 pub(crate) fn is_system_container() -> bool {
     // systemd's container interface: the variable of PID 1 and what systemd keeps of it.
     let variable = env::var("container").ok();
@@ -41,8 +41,8 @@ pub(crate) fn is_wsl() -> bool {
     release.is_ok_and(|release| release.contains("microsoft"))
 }
 
-/// Returns a file or an environment variable that a container engine has left; `None` if no trace is
-/// visible, which does not mean that there is no container.
+/// Returns a file or an environment variable that a container engine has left; `None` if no trace
+/// is visible, which does not mean that there is no container.
 pub(crate) fn container_marker() -> Option<&'static str> {
     // Docker, Podman.
     let files = ["/.dockerenv", "/run/.containerenv"];

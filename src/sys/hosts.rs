@@ -3,7 +3,8 @@
 use std::fs;
 use std::net::IpAddr;
 
-/// Returns the addresses that `/etc/hosts` has for a name (hosts(5)): none, if the file cannot be read.
+/// Returns the addresses that `/etc/hosts` has for a name (hosts(5)): none, if the file cannot be
+/// read.
 pub(crate) fn addrs_of(name: &str) -> Vec<IpAddr> {
     let text = fs::read_to_string("/etc/hosts").unwrap_or_default();
     text.lines()

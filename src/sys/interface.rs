@@ -25,10 +25,11 @@ pub(crate) struct AddrRow {
     pub(crate) broadcast: Option<Ipv4Addr>,
     /// The other end of a point-to-point link, or its network.
     pub(crate) peer: Option<IpAddr>,
-    /// Empty for IPv4, where the bits have other meanings, and where the system does not report them.
+    /// Empty for IPv4, where the bits have other meanings, and where the system does not report
+    /// them.
     pub(crate) flags: AddrFlags,
-    /// `false` only if the kernel is known to deliver no packet to the address, because its interface
-    /// went down and took the local route with it.
+    /// `false` only if the kernel is known to deliver no packet to the address, because its
+    /// interface went down and took the local route with it.
     pub(crate) may_be_routed: bool,
 }
 

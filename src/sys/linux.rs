@@ -1,7 +1,7 @@
 //! Linux and Android: netlink, procfs and sysctls.
 //!
-//! It compiles on every system, so that one check covers it. Elsewhere its functions return an error,
-//! because there is no netlink socket and no `/proc`.
+//! It compiles on every system, so that one check covers it. Elsewhere its functions return an
+//! error, because there is no netlink socket and no `/proc`.
 
 // The units of systemd.
 #[cfg(feature = "cli")]

@@ -49,8 +49,8 @@ fn interface(entry: &if_addrs::Interface) -> InterfaceRow {
     }
 }
 
-/// Removes the label from the name of an entry: Linux names IPv4 addresses by their label (`eth0:web`,
-/// ip-address(8)), and the name of an interface cannot contain `:`.
+/// Removes the label from the name of an entry: Linux names IPv4 addresses by their label
+/// (`eth0:web`, ip-address(8)), and the name of an interface cannot contain `:`.
 fn interface_name(label: &str) -> &str {
     match label.split_once(':') {
         Some((name, _)) if cfg!(any(target_os = "linux", target_os = "android")) => name,

@@ -8,12 +8,12 @@ use socket2::{Domain, SockAddr, Socket, Type};
 
 use crate::sys::{Errno, System};
 
-/// Returns `true` if `ip` is a broadcast address of one of the host's subnets; `None` where the kernel
-/// does not show it.
+/// Returns `true` if `ip` is a broadcast address of one of the host's subnets; `None` where the
+/// kernel does not show it.
 ///
 /// A UDP connect to a broadcast address is refused with `EACCES` unless the socket may broadcast
-/// (connect(2)); nothing is sent. A route that prohibits the address gives the same error, and gives
-/// it again when the socket may.
+/// (connect(2)); nothing is sent. A route that prohibits the address gives the same error, and
+/// gives it again when the socket may.
 pub(crate) fn is_broadcast(ip: IpAddr) -> Option<bool> {
     // On other systems connect(2) is not known to refuse it.
     if System::HERE != System::Linux {
@@ -30,12 +30,13 @@ pub(crate) fn is_broadcast(ip: IpAddr) -> Option<bool> {
         return Some(false);
     }
     socket.set_broadcast(true).ok()?;
-    // If it is denied again, a route prohibits the address, and whether it is a broadcast is unknown.
+    // If it is denied again, a route prohibits the address, and whether it is a broadcast is
+    // unknown.
     (!is_denied()?).then_some(true)
 }
 
-/// Returns `true` if the lowest address of an IPv4 subnet is a broadcast address to the kernel, as it
-/// was before Linux 5.14 (commit 58fee5fc8365); `None` where the kernel does not show it.
+/// Returns `true` if the lowest address of an IPv4 subnet is a broadcast address to the kernel, as
+/// it was before Linux 5.14 (commit 58fee5fc8365); `None` where the kernel does not show it.
 ///
 /// 127.0.0.0 is the lowest address of a subnet that every host has.
 pub(crate) fn lowest_is_broadcast() -> Option<bool> {
@@ -71,14 +72,15 @@ pub(crate) fn device_of(_: &Socket) -> io::Result<Option<String>> {
     Ok(None)
 }
 
-/// Returns the IPv4 and the IPv6 address from which the host would reach the internet, as far as routes lead there.
+/// Returns the IPv4 and the IPv6 address from which the host would reach the internet, as far as
+/// routes lead there.
 ///
 /// # Errors
 ///
 /// A route cannot be looked up.
 ///
-/// A UDP connect looks up the route and sends nothing. The destination is a.root-servers.net, which is
-/// on the internet to every other host.
+/// A UDP connect looks up the route and sends nothing. The destination is a.root-servers.net, which
+/// is on the internet to every other host.
 pub(crate) fn default_sources() -> io::Result<Vec<IpAddr>> {
     let routes: [(SocketAddr, SocketAddr); 2] = [
         (
@@ -115,7 +117,8 @@ fn has_no_family(error: &io::Error) -> bool {
 fn source_for(socket: &UdpSocket, to: SocketAddr) -> io::Result<Option<IpAddr>> {
     match socket.connect(to) {
         Ok(()) => Ok(Some(socket.local_addr()?.ip())),
-        // Routes of the types blackhole (`EINVAL`) and prohibit (`EACCES`) lead nowhere either (ip-route(8)).
+        // Routes of the types blackhole (`EINVAL`) and prohibit (`EACCES`) lead nowhere either
+        // (ip-route(8)).
         Err(error)
             if matches!(
                 Errno::of(&error),

@@ -70,14 +70,15 @@ pub(crate) struct SocketRow {
     pub(crate) port: u16,
     /// `None` from procfs, which does not report it.
     pub(crate) only_v6: Option<bool>,
-    /// The index of the interface that the socket is bound to, 0 for none; `None` from procfs, which
-    /// does not report it.
+    /// The index of the interface that the socket is bound to, 0 for none; `None` from procfs,
+    /// which does not report it.
     pub(crate) device: Option<u32>,
     /// The user that created the socket; `None` if it has no inode any more.
     pub(crate) uid: Option<u32>,
     /// 0 if no process has the socket open any more.
     pub(crate) inode: u64,
-    /// The number of the cgroup that the socket was created in; `None` from procfs and from kernels before 5.8.
+    /// The number of the cgroup that the socket was created in; `None` from procfs and from kernels
+    /// before 5.8.
     pub(crate) cgroup: Option<u64>,
 }
 

@@ -1,7 +1,7 @@
 //! The systems whose rules for bind(2) differ: [`System`].
 
-/// A system with its own rules for bind(2). The diagnosis takes it as evidence, so that the rules of
-/// each system can be tested on any of them.
+/// A system with its own rules for bind(2). The diagnosis takes it as evidence, so that the rules
+/// of each system can be tested on any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum System {
     /// Linux and Android.

@@ -6,10 +6,10 @@ use crate::addr::is_link_scoped;
 
 /// Why two sockets cannot have one port at once, seen from the one that came too late.
 ///
-/// It is the rule of the Linux kernel for sockets without `SO_REUSEPORT`, on
-/// canonical addresses: equal addresses exclude each other, and a wildcard
-/// excludes what it covers, in either order. Sockets on different interfaces do not exclude each other, nor does a TCP
-/// socket on a VRF one on no interface, unless `net.ipv4.tcp_l3mdev_accept` is set.
+/// It is the rule of the Linux kernel for sockets without `SO_REUSEPORT`, on canonical addresses:
+/// equal addresses exclude each other, and a wildcard excludes what it covers, in either order.
+/// Sockets on different interfaces do not exclude each other, nor does a TCP socket on a VRF one on
+/// no interface, unless `net.ipv4.tcp_l3mdev_accept` is set.
 ///
 /// # Platform notes
 ///
@@ -57,8 +57,8 @@ pub(crate) struct Claim {
 
 /// The interface that a socket is bound to, so that two of them can be compared.
 ///
-/// A name has no index where there is no such interface, or where that cannot be read. A number takes its place, the
-/// same for the same name of a list.
+/// A name has no index where there is no such interface, or where that cannot be read. A number
+/// takes its place, the same for the same name of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DeviceIndex {
     /// It is bound to none.
@@ -165,8 +165,8 @@ pub(crate) fn zone(addr: SocketAddr) -> u32 {
     }
 }
 
-/// Returns `true` if bind(2) binds the socket to the zone of the address, in place of any device (`__inet6_bind` of
-/// `net/ipv6/af_inet6.c`).
+/// Returns `true` if bind(2) binds the socket to the zone of the address, in place of any device
+/// (`__inet6_bind` of `net/ipv6/af_inet6.c`).
 pub(crate) fn is_scoped(addr: SocketAddr) -> bool {
     matches!(addr, SocketAddr::V6(v6) if v6.scope_id() != 0 && is_link_scoped(*v6.ip()))
 }

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::HostAddr;
 use crate::interfaces::{Interface, InterfaceAddr};
 
-/// The address of a [`BindTarget::Foreign`](crate::BindTarget::Foreign), and why it is likely not the host's.
+/// The address of a [`BindTarget::Foreign`](crate::BindTarget::Foreign), and why it is likely not
+/// the host's.
 ///
 /// # Examples
 ///
@@ -186,11 +187,14 @@ impl fmt::Display for ForeignReason<'_> {
             Self::Multicast => f.write_str("it is a multicast address"),
             Self::ThisNetwork => f.write_str("it is in the reserved network 0.0.0.0/8"),
             Self::OtherZone { interface } => {
-                write!(f, "it is on {interface}, not on the interface of its zone")
+                write!(
+                    f,
+                    "it is on {interface}, but its zone names another interface"
+                )
             }
             Self::Peer { interface, addr } => write!(
                 f,
-                "it is the far end of the point-to-point link {interface} ({})",
+                "it is the peer address of {interface}, whose own address is {}",
                 addr.ip()
             ),
             Self::DirectedBroadcast { interface, addr } => write!(

@@ -16,20 +16,20 @@ use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
 
 impl BindTarget {
-    /// Says what a host in a setting is on this host, for settings that keep host and port apart.
+    /// Classifies a host without a port, for settings that keep host and port apart.
     ///
-    /// The interfaces of this host are read only where the text needs them: not
-    /// for a wildcard and not for a loopback address. A [`Foreign`](Self::Foreign)
-    /// result is `Ok`: it is a finding, and no mistake in the text.
+    /// The interfaces of this host are read only where the text needs them: not for a wildcard and
+    /// not for a loopback address. A [`Foreign`](Self::Foreign) result is `Ok`, because the text is
+    /// valid.
     ///
     /// # Errors
     ///
-    /// A [`ResolveError`] whose [kind](ResolveError::kind) says
-    /// - the mistake in a text that is not a host, or that has a port;
-    /// - a name or a zone that no interface has;
-    /// - an interface, network or word that names no address, or more than one:
-    ///   [`ListenAddr`] reads those;
-    /// - that the interfaces of this host could not be read.
+    /// A [`ResolveError`] if
+    /// - the text is not a host, or has a port;
+    /// - no interface has the name or the zone;
+    /// - an interface, network or keyword selects no address, or several (use
+    ///   `ListenAddr::resolve`);
+    /// - this host's interfaces cannot be read.
     ///
     /// # Examples
     ///
@@ -80,11 +80,11 @@ impl BindTarget {
         })
     }
 
-    /// Says what a host in a setting is on the host of a snapshot.
+    /// Classifies a host without a port, against a snapshot.
     ///
     /// # Errors
     ///
-    /// As for [`parse`](Self::parse), except that nothing is read.
+    /// As for [`parse`](Self::parse), but the system is not read.
     ///
     /// # Examples
     ///
@@ -123,16 +123,16 @@ fn only_target(
 }
 
 impl ListenAddr {
-    /// Says what the address names on the host of a snapshot: at least one target.
+    /// Resolves the address against a snapshot, to at least one target.
     ///
-    /// Nothing widens: only the wildcard spellings give [`BindTarget::Any`], and
-    /// what selects no address is an error. Several targets come in a fixed
-    /// order: IPv4 before IPv6, then by interface, then by address.
+    /// Only the wildcard spellings resolve to [`BindTarget::Any`]; a selector that matches no
+    /// address is an error. Several targets come in a fixed order: IPv4 before IPv6, then by
+    /// interface, then by address.
     ///
     /// # Errors
     ///
-    /// A [`ResolveError`] whose [kind](ResolveError::kind) has the name or the
-    /// zone that no interface has, or what selects no address.
+    /// A [`ResolveError`] if no interface has the name or the zone, or a selector matches no
+    /// address.
     ///
     /// # Examples
     ///
@@ -152,7 +152,7 @@ impl ListenAddr {
     /// let err = "etho:80".parse::<ListenAddr>()?.resolve(&host).unwrap_err();
     /// assert_eq!(
     ///     err.to_string(),
-    ///     "cannot resolve etho:80: no interface with an address is called `etho`; there is `eth0`",
+    ///     "cannot resolve etho:80: no interface named `etho` has an address; available: `eth0`",
     /// );
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -182,8 +182,8 @@ impl ListenAddr {
     }
 }
 
-/// The snapshot that settings are resolved against: a given one, or one of this host that is read when it is first
-/// needed.
+/// The snapshot that settings are resolved against: a given one, or one of this host that is read
+/// when it is first needed.
 #[derive(Default)]
 pub(crate) struct SnapshotCache {
     is_given: bool,
@@ -243,7 +243,8 @@ impl SnapshotCache {
         }
     }
 
-    /// Returns `true` if a TCP socket on an interface and one on none can have one port, or that cannot be read.
+    /// Returns `true` if a TCP socket on an interface and one on none can have one port, or that
+    /// cannot be read.
     pub(crate) fn may_be_apart(&self, index: u32) -> bool {
         if self.is_given {
             return self.plain.get().is_some_and(|host| host.is_apart(index));
@@ -268,7 +269,8 @@ impl SnapshotCache {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or a given snapshot does not have it, because that has the interfaces with an address only.
+    /// It cannot be read, or a given snapshot does not have it, because that has the interfaces
+    /// with an address only.
     pub(crate) fn index_of(&self, name: &str) -> io::Result<Option<u32>> {
         let not_read = || io::Error::from(io::ErrorKind::NotFound);
         if self.is_given {
@@ -486,7 +488,7 @@ fn on_interface(ip: IpAddr, interface: &Interface) -> Endpoint {
     }
 }
 
-/// A text names nothing that could be bound, or not what was asked for.
+/// The error of a text that resolves to no address, or not to exactly one.
 ///
 /// # Examples
 ///
@@ -584,9 +586,9 @@ pub enum ResolveErrorKind {
     /// The text is not a listen address, or not a host.
     #[error(transparent)]
     Text(ParseError),
-    /// No interface that has an address is called so.
+    /// No interface with an address has this name.
     #[error(
-        "no interface with an address is called `{}`{}; {}",
+        "no interface named `{}` has an address{}; {}",
         shown(name),
         NotAnInterface(name),
         Listing(known)
@@ -598,7 +600,7 @@ pub enum ResolveErrorKind {
         /// The names there are, the likeliest one first.
         known: Vec<String>,
     },
-    /// An interface has the name beside its own, by which it is not listed (`altname`, ip-link(8)).
+    /// The name is an alternative name of an interface (`altname`, ip-link(8)).
     #[error(
         "`{}` is an alternative name of the interface `{interface}`; write `{interface}`",
         shown(name),
@@ -657,12 +659,13 @@ pub enum ResolveErrorKind {
         /// The family asked for.
         family: Option<Family>,
     },
-    /// The snapshot does not have the addresses that the host would use to reach the outside (`_default_`): they could not
-    /// be read, or [`Interfaces::with_system_default_sources`] was not called.
+    /// The snapshot does not have the addresses that the host would use to reach the outside
+    /// (`_default_`): they could not be read, or [`Interfaces::with_system_default_sources`] was
+    /// not called.
     #[error("the source addresses of this host's default routes are unknown")]
     DefaultSourcesUnknown,
     /// The text names several addresses where one is wanted.
-    #[error("it names {count} addresses where one is wanted; write one of them")]
+    #[error("it selects {count} addresses, but one is expected; use one of them")]
     #[non_exhaustive]
     SeveralAddresses {
         /// How many.
@@ -682,7 +685,7 @@ pub enum ResolveErrorKind {
     ///
     /// [`BindOptions::lookup`]: crate::BindOptions::lookup
     #[error(
-        "no interface is called `{}`, and the DNS lookup failed; {}",
+        "no interface is named `{}`, and the DNS lookup failed; {}",
         shown(name),
         Listing(known)
     )]

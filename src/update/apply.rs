@@ -34,16 +34,18 @@ use crate::target::Protocol;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Apply {
-    /// Returns an error and leaves the open sockets unchanged. It is for a config that is read again.
+    /// Returns an error and leaves the open sockets unchanged. It is for a config that is read
+    /// again.
     AllOrNone,
-    /// Opens and closes the others anyway. It is for following the addresses of the host, and may leave no socket open.
+    /// Opens and closes the others anyway. It is for following the addresses of the host, and may
+    /// leave no socket open.
     BestEffort,
 }
 
 /// What [`Plan::apply`] has done.
 ///
-/// The [`Display`](fmt::Display) form has a line for each socket that was opened or closed, and for each of the
-/// [errors](Self::errors). It leaves out the [pending](Self::pending) sockets.
+/// The [`Display`](fmt::Display) form has a line for each socket that was opened or closed, and for
+/// each of the [errors](Self::errors). It leaves out the [pending](Self::pending) sockets.
 #[derive(Debug, Default)]
 #[must_use = "dropping it resets the connections of closed sockets that were not accepted yet"]
 pub struct Update {
@@ -80,8 +82,8 @@ impl Update {
         &self.closed
     }
 
-    /// Returns why sockets could not be opened. With [`Apply::AllOrNone`] that is the error of [`Plan::apply`], and there
-    /// is none here.
+    /// Returns why sockets could not be opened. With [`Apply::AllOrNone`] that is the error of
+    /// [`Plan::apply`], and there is none here.
     #[must_use]
     pub fn errors(&self) -> &[SettingError] {
         &self.errors
@@ -93,17 +95,18 @@ impl Update {
         &self.pending
     }
 
-    /// Takes the connections that were established on closed sockets but not accepted, each with its peer address. They
-    /// block.
+    /// Takes the connections that were established on closed sockets but not accepted, each with
+    /// its peer address. They block.
     ///
-    /// A client whose connection is established while its socket is being closed is reset, and one socket yields 4,096
-    /// connections at most. A UDP socket has none.
+    /// A client whose connection is established while its socket is being closed is reset, and one
+    /// socket yields 4,096 connections at most. A UDP socket has none.
     #[must_use]
     pub fn drained(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         mem::take(&mut self.drained)
     }
 
-    /// Returns why connections of a closed socket could not be accepted, such as a lack of descriptors. They are reset.
+    /// Returns why connections of a closed socket could not be accepted, such as a lack of
+    /// descriptors. They are reset.
     #[must_use]
     pub fn drain_error(&self) -> Option<&io::Error> {
         self.drain_error.as_ref()
@@ -115,17 +118,20 @@ impl Update {
         self.drain_error.get_or_insert(error);
     }
 
-    /// Returns the addresses of closed sockets that did not accept connections for a moment before the new ones did.
+    /// Returns the addresses of closed sockets that did not accept connections for a moment before
+    /// the new ones did.
     ///
-    /// A new socket that overlaps with an old one listens beside it (see [`Plan::apply`]). Where the system does not
-    /// allow that, the old one stops listening just before the new one is bound.
+    /// A new socket that overlaps with an old one listens beside it (see [`Plan::apply`]). Where
+    /// the system does not allow that, the old one stops listening just before the new one is
+    /// bound.
     #[must_use]
     pub fn interrupted(&self) -> &[SocketAddr] {
         &self.interrupted
     }
 
-    /// Returns the addresses of closed sockets that another process has open as well: the service manager that handed them
-    /// over, or a process that they were passed to. Their ports are not free.
+    /// Returns the addresses of closed sockets that another process has open as well: the service
+    /// manager that handed them over, or a process that they were passed to. Their ports are not
+    /// free.
     #[must_use]
     pub fn open_elsewhere(&self) -> &[SocketAddr] {
         &self.open_elsewhere
@@ -175,35 +181,41 @@ impl fmt::Display for Update {
 }
 
 impl Plan {
-    /// Makes the open TCP listeners those of the plan: opens what is missing, and closes what the plan does not have.
+    /// Makes the open TCP listeners those of the plan: opens what is missing, and closes what the
+    /// plan does not have.
     ///
-    /// Sockets that are both open and planned, as [`diff`](Self::diff) compares them, stay open with their accept queue.
-    /// Their [position](Listener::position) and [backlog](crate::BindOptions::backlog) become those of this plan;
-    /// `reuse_port` and whether they block stay as they are. New sockets listen before old ones are closed. It does not
+    /// Sockets that are both open and planned, as [`diff`](Self::diff) compares them, stay open
+    /// with their accept queue. Their [position](Listener::position) and
+    /// [backlog](crate::BindOptions::backlog) become those of this plan; `reuse_port` and whether
+    /// they block stay as they are. New sockets listen before old ones are closed. It does not
     /// [wait](crate::BindOptions::wait).
     ///
     /// # Platform notes
     ///
-    /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with `127.0.0.1:80`.
+    /// A new socket may overlap with one that is to be closed, as `0.0.0.0:80` does with
+    /// `127.0.0.1:80`.
     ///
-    /// - Linux and Android: both listen until the old one is closed, by `SO_REUSEPORT` on both, so no client is refused.
-    ///   If the old one belongs to another user, as after a privilege drop, or the kernel's table of listening sockets
-    ///   cannot be read, it stops listening just before the new one is bound, and listens again if that fails
-    ///   ([`Update::interrupted`]); an old one that was bound to port 0 would lose its port, so there the port is in use. It
-    ///   also is if another process has the old socket as well. While both listen, another process of this user that
-    ///   sets `SO_REUSEPORT` could bind the port as well; where wildcards of both families are open, it could also do so
-    ///   later, because the kernel keeps a mark.
-    /// - Elsewhere: with [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old socket first.
-    /// - A process that this one spawns has none of the sockets (close-on-exec). After a fork(2) without execve(2) both
-    ///   processes have them, which is not known here: closing one in either does not free its port, and one that has to
-    ///   stop for a moment stops in both.
+    /// - Linux and Android: both listen until the old one is closed, by `SO_REUSEPORT` on both, so
+    ///   no client is refused. If the old one belongs to another user, as after a privilege drop,
+    ///   or the kernel's table of listening sockets cannot be read, it stops listening just before
+    ///   the new one is bound, and listens again if that fails ([`Update::interrupted`]); an old
+    ///   one that was bound to port 0 would lose its port, so there the port is in use. It also is
+    ///   if another process has the old socket as well. While both listen, another process of this
+    ///   user that sets `SO_REUSEPORT` could bind the port as well; where wildcards of both
+    ///   families are open, it could also do so later, because the kernel keeps a mark.
+    /// - Elsewhere: with [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes
+    ///   the old socket first.
+    /// - A process that this one spawns has none of the sockets (close-on-exec). After a fork(2)
+    ///   without execve(2) both processes have them, which is not known here: closing one in either
+    ///   does not free its port, and one that has to stop for a moment stops in both.
     ///
     /// # Errors
     ///
-    /// With [`Apply::AllOrNone`] a [`BindError`] that names the [`Cause`](crate::Cause) of every socket that failed, or
-    /// that nothing would be left open. What was open stays open then, and accepts clients; only of a socket that had to
-    /// stop for a moment, the connections that waited in its queue are reset (those of an acceptor or a follower are not). With [`Apply::BestEffort`] none:
-    /// the causes are in [`Update::errors`].
+    /// With [`Apply::AllOrNone`] a [`BindError`] that names the [`Cause`](crate::Cause) of every
+    /// socket that failed, or that nothing would be left open. What was open stays open then, and
+    /// accepts clients; only of a socket that had to stop for a moment, the connections that waited
+    /// in its queue are reset (those of an acceptor or a follower are not). With
+    /// [`Apply::BestEffort`] none: the causes are in [`Update::errors`].
     ///
     /// # Examples
     ///
@@ -226,12 +238,12 @@ impl Plan {
         apply(self, Protocol::Tcp, open, mode).map_err(|failed| failed.error)
     }
 
-    /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP. Datagrams that are waiting in
-    /// a socket that is closed are lost.
+    /// Makes the open UDP sockets those of the plan, as [`apply`](Self::apply) does for TCP.
+    /// Datagrams that are waiting in a socket that is closed are lost.
     ///
-    /// No UDP socket is opened beside an old one that overlaps with it: with `SO_REUSEPORT` Linux might let it overlap
-    /// with another server as well. With [`Apply::AllOrNone`] the port is in use, and [`Apply::BestEffort`] closes the old
-    /// socket first.
+    /// No UDP socket is opened beside an old one that overlaps with it: with `SO_REUSEPORT` Linux
+    /// might let it overlap with another server as well. With [`Apply::AllOrNone`] the port is in
+    /// use, and [`Apply::BestEffort`] closes the old socket first.
     ///
     /// # Errors
     ///
@@ -382,7 +394,8 @@ impl<S: OwnSocket> Preparation<S> {
             };
             for sockets in sockets.chunks(together) {
                 let one = open_what_can_be(&mut opener, sockets);
-                // A range avoids what has failed as well, or it would be moved off the port by each update.
+                // A range avoids what has failed as well, or it would be moved off the port by each
+                // update.
                 let fixed = one.failed.iter().map(|failed| &failed.planned);
                 for socket in fixed.filter(|socket| socket.fixed_port().is_some()) {
                     opener.add_open(socket, socket.addr.port());
@@ -471,7 +484,8 @@ impl<S: OwnSocket> Preparation<S> {
     }
 }
 
-/// Converts the sockets that are open, each with what was planned. Returns those that could not be as well.
+/// Converts the sockets that are open, each with what was planned. Returns those that could not be
+/// as well.
 fn convert<S: OwnSocket>(
     opening: &mut Opening,
 ) -> (Vec<(PlannedSocket, Listener<S>)>, Vec<FailedSocket>) {

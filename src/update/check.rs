@@ -9,13 +9,15 @@ use crate::plan::Plan;
 use crate::target::Protocol;
 
 impl Plan {
-    /// Reports what [`apply`](Self::apply) with [`Apply::AllOrNone`](super::Apply::AllOrNone) would run into beside the open TCP listeners, as
-    /// [`check`](Self::check) does for [`bind`](Self::bind). The listeners are in no socket's way, whether they are kept or
-    /// would be closed.
+    /// Reports what [`apply`](Self::apply) with [`Apply::AllOrNone`](super::Apply::AllOrNone) would
+    /// run into beside the open TCP listeners, as [`check`](Self::check) does for
+    /// [`bind`](Self::bind). The listeners are in no socket's way, whether they are kept or would
+    /// be closed.
     ///
-    /// It is for a config that is read again: a mistake is reported before anything changes. Where a socket is to be opened
-    /// beside one that overlaps with it, both have `SO_REUSEPORT` while the kernel is asked, as in `apply`; if that is not
-    /// possible, the warning is [`SharingUnknown`](crate::diagnosis::WarningKind::SharingUnknown).
+    /// It is for a config that is read again: a mistake is reported before anything changes. Where
+    /// a socket is to be opened beside one that overlaps with it, both have `SO_REUSEPORT` while
+    /// the kernel is asked, as in `apply`; if that is not possible, the warning is
+    /// [`SharingUnknown`](crate::diagnosis::WarningKind::SharingUnknown).
     ///
     /// # Examples
     ///
@@ -34,7 +36,8 @@ impl Plan {
         check_beside(self, Protocol::Tcp, open)
     }
 
-    /// Reports what [`apply_udp`](Self::apply_udp) with [`Apply::AllOrNone`](super::Apply::AllOrNone) would run into beside the open UDP sockets.
+    /// Reports what [`apply_udp`](Self::apply_udp) with
+    /// [`Apply::AllOrNone`](super::Apply::AllOrNone) would run into beside the open UDP sockets.
     #[must_use]
     pub fn check_udp_beside(&self, open: &Listeners<UdpSocket>) -> Check {
         check_beside(self, Protocol::Udp, open)

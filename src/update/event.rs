@@ -15,11 +15,13 @@ use crate::interfaces::InterfacesError;
 pub enum Event {
     /// An open socket can or cannot be connected to any more.
     Changed(Change),
-    /// Sockets were opened or closed, or could not be. A failure is reported again only when its cause has changed.
+    /// Sockets were opened or closed, or could not be. A failure is reported again only when its
+    /// cause has changed.
     Updated(Update),
     /// The host could not be read, and nothing was changed.
     HostUnreadable(InterfacesError),
-    /// The settings exclude each other on the addresses that the host has now, and nothing was changed.
+    /// The settings exclude each other on the addresses that the host has now, and nothing was
+    /// changed.
     PlanFailed(BindError),
     /// Changes of the host are not reported to this process, which looks now and then.
     Unwatched(io::Error),

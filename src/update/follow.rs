@@ -26,8 +26,8 @@ impl Following {
         }
     }
 
-    /// Plans for the host as it is now. If that fails, nothing is to be changed; there is no event if it was reported
-    /// before.
+    /// Plans for the host as it is now. If that fails, nothing is to be changed; there is no event
+    /// if it was reported before.
     pub(crate) fn replan(&mut self, plan: &Plan) -> Result<Plan, Vec<Event>> {
         let host = Interfaces::system().map_err(|error| {
             let event = self.news.of_failure(Event::HostUnreadable(error));
@@ -37,7 +37,8 @@ impl Following {
         plan.map_err(|error| Vec::from_iter(self.news.of_failure(Event::PlanFailed(error))))
     }
 
-    /// Returns what is new after an update: `before` is the difference that led to it, and `after` is what is left.
+    /// Returns what is new after an update: `before` is the difference that led to it, and `after`
+    /// is what is left.
     pub(crate) fn events(&mut self, before: &Diff, after: Diff, update: Update) -> Vec<Event> {
         let changes = before.since(&self.last).into_iter().cloned();
         let events = self.news.of(changes, update);

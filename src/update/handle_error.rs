@@ -1,4 +1,5 @@
-//! Why the sockets of a running server could not be changed: [`HandleError`] (feature `tokio` or `watch`).
+//! Why the sockets of a running server could not be changed: [`HandleError`] (feature `tokio` or
+//! `watch`).
 
 use std::io;
 

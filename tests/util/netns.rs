@@ -12,7 +12,8 @@ const REQUIRED: &str = "BINDADDR_REQUIRE_NETNS";
 
 /// Runs `body`, a closure of the test function, in a fresh network namespace with `lo` up.
 ///
-/// If the machine forbids namespaces, the test reports that it is skipped, and fails under `BINDADDR_REQUIRE_NETNS=1`.
+/// If the machine forbids namespaces, the test reports that it is skipped, and fails under
+/// `BINDADDR_REQUIRE_NETNS=1`.
 #[track_caller]
 pub(crate) fn in_namespace<F: Fn()>(body: F) {
     in_namespace_of(test_of::<F>(), body);
@@ -49,7 +50,8 @@ pub(crate) fn in_namespace_of(test: &str, body: impl Fn()) {
     }
 }
 
-/// Runs `body` where no other process takes ports: in a namespace where Linux has them, and elsewhere as it is.
+/// Runs `body` where no other process takes ports: in a namespace where Linux has them, and
+/// elsewhere as it is.
 #[track_caller]
 pub(crate) fn alone<F: Fn()>(body: F) {
     if cfg!(target_os = "linux") {
@@ -133,7 +135,8 @@ pub(crate) fn wait_until_usable() {
         // IFA_F_TENTATIVE of linux/if_addr.h
         let is_tentative = u8::from_str_radix(flags, 16).is_ok_and(|flags| flags & 0x40 != 0);
         let device = fields.next().unwrap_or_default();
-        // Without the look it is 0, and on lo -1; lo's addresses wait for the work queue as others do.
+        // Without the look it is 0, and on lo -1; lo's addresses wait for the work queue as others
+        // do.
         let look = || read(&format!("/proc/sys/net/ipv6/conf/{device}/accept_dad"));
         !is_tentative || look().trim().parse().is_ok_and(|look: i32| look > 0)
     };
@@ -144,7 +147,8 @@ pub(crate) fn wait_until_usable() {
 }
 
 /// Waits until the kernel has reported each carrier: whether an interface is running follows the
-/// carrier at once on a quiet machine, and up to a second later on a busy one (`net/core/link_watch.c`).
+/// carrier at once on a quiet machine, and up to a second later on a busy one
+/// (`net/core/link_watch.c`).
 fn wait_until_reported() {
     // `ip` writes NO-CARRIER for what is up and not running, and LOWER_UP for the carrier itself.
     let is_reported = |line: &str| {
@@ -160,7 +164,8 @@ fn wait_until_reported() {
     });
 }
 
-/// Waits for a change that a work queue of the kernel or another process makes, which may take seconds on a busy machine.
+/// Waits for a change that a work queue of the kernel or another process makes, which may take
+/// seconds on a busy machine.
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -169,8 +174,8 @@ pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// Waits until a TCP connection from this namespace to `to` comes about: a work queue of the kernel makes an IPv6 address usable,
-/// with the route or after it.
+/// Waits until a TCP connection from this namespace to `to` comes about: a work queue of the kernel
+/// makes an IPv6 address usable, with the route or after it.
 #[track_caller]
 pub(crate) fn wait_until_connects(to: SocketAddr) {
     wait_until("a connection comes about", || connects(to));
@@ -277,7 +282,8 @@ impl Host {
         self.ask(&format!("connect {to}")) == "true"
     }
 
-    /// Lets the host try to connect to each address; [`connected`](Self::connected) has what came of it.
+    /// Lets the host try to connect to each address; [`connected`](Self::connected) has what came
+    /// of it.
     pub(crate) fn connect_each(&mut self, to: &[SocketAddr]) {
         let to: Vec<String> = to.iter().map(SocketAddr::to_string).collect();
         self.tell(&format!("connect-each {}", to.join(" ")));

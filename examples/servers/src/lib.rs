@@ -37,7 +37,8 @@ impl Config {
         Ok(toml::from_str(&std::fs::read_to_string(path)?)?)
     }
 
-    /// Plans the sockets. Refuses if others than this host could connect and no token is set, before a port is open.
+    /// Plans the sockets. Refuses if others than this host could connect and no token is set,
+    /// before a port is open.
     ///
     /// # Errors
     ///
@@ -72,7 +73,8 @@ pub fn announce<S: StdSocket>(listeners: &Listeners<S>, scheme: &str) -> anyhow:
     Ok(())
 }
 
-/// Reads the config again on each SIGHUP, and opens and closes sockets as it says. A mistake leaves them as they are.
+/// Reads the config again on each SIGHUP, and opens and closes sockets as it says. A mistake leaves
+/// them as they are.
 ///
 /// # Errors
 ///
@@ -112,7 +114,8 @@ impl Hangups {
         ))
     }
 
-    /// Waits for the next one, and opens and closes UDP sockets as the config says. A mistake leaves them as they are.
+    /// Waits for the next one, and opens and closes UDP sockets as the config says. A mistake
+    /// leaves them as they are.
     pub async fn update(&mut self, sockets: &mut Listeners<UdpSocket>) -> Update {
         loop {
             #[cfg(unix)]

@@ -261,7 +261,7 @@ fn bind_targets_serialize() {
         json!({
             "class": "loopback",
             "ips": ["127.0.0.1", "::1"],
-            "meaning": "this host only, by 127.0.0.1 and ::1",
+            "meaning": "this host only (127.0.0.1 and ::1)",
         }),
     );
     assert_eq!(

@@ -1,5 +1,5 @@
-//! The texts to write in place of one that is refused. Each is complete, is read where the other one was refused, and
-//! names no address that was not written, unless it says so.
+//! The texts to write in place of one that is refused. Each is complete, is read where the other
+//! one was refused, and names no address that was not written, unless it says so.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -26,7 +26,8 @@ impl fmt::Display for Suggestion {
 }
 
 impl ParseError {
-    /// Returns the text if it is read where this one was refused, with a port if that is all it lacks.
+    /// Returns the text if it is read where this one was refused, with a port if that is all it
+    /// lacks.
     fn read(&self, text: &str) -> Option<String> {
         match parse(text, self.rule) {
             Ok(_) => Some(text.to_owned()),
@@ -38,7 +39,8 @@ impl ParseError {
         }
     }
 
-    /// Returns `true` if a text names every address of the host, or of a family, and this one did not.
+    /// Returns `true` if a text names every address of the host, or of a family, and this one did
+    /// not.
     fn is_new_wildcard(&self, text: &str) -> bool {
         let is_of_port = matches!(
             self.kind,
@@ -118,7 +120,8 @@ impl ParseError {
                 let is_blank = |c: char| c.is_whitespace() || c.is_control();
                 let (before, after) = (before.trim_matches(is_blank), after.trim_matches(is_blank));
                 let is_edge = before.is_empty() || after.is_empty();
-                // Quotes, spaces and marks. A letter is a part of a name, and a dash may be meant for a `-`.
+                // Quotes, spaces and marks. A letter is a part of a name, and a dash may be meant
+                // for a `-`.
                 let is_mark = |c| matches!(c, '\u{2000}'..='\u{206f}' | '\u{feff}' | '«' | '»');
                 let is_dash = |c| matches!(c, '\u{2010}'..='\u{2015}');
                 let is_typo = part.chars().all(|c| is_mark(c) && !is_dash(c));
@@ -269,8 +272,9 @@ impl ParseError {
         }
     }
 
-    /// Returns the host and the port of a URL, with the default port of its scheme if it names none; `None` if what
-    /// follows the `//` is a name, as under `fd:`, or if a part of the rest may be meant.
+    /// Returns the host and the port of a URL, with the default port of its scheme if it names
+    /// none; `None` if what follows the `//` is a name, as under `fd:`, or if a part of the rest
+    /// may be meant.
     fn authority(&self) -> Option<String> {
         let (before, part, after) = self.parts();
         let scheme = part.strip_suffix("//")?;
@@ -304,8 +308,8 @@ impl ParseError {
         Some(format!("{family}{authority}{port}"))
     }
 
-    /// Returns the setting without a zone that has no effect. `ss` writes `0.0.0.0%eth0:80` for a wildcard socket on an
-    /// interface, and without the zone that would be every interface.
+    /// Returns the setting without a zone that has no effect. `ss` writes `0.0.0.0%eth0:80` for a
+    /// wildcard socket on an interface, and without the zone that would be every interface.
     fn without_zone(&self) -> Option<(String, &'static str)> {
         let (before, zone, after) = self.parts();
         let before = before.strip_suffix('%')?;
@@ -371,8 +375,8 @@ fn split_prefix(text: &str) -> (&str, &str) {
     text.split_at(start)
 }
 
-/// The text without its path. What follows the `/` may be meant: the path of `iface/eth0` is an interface, and that of
-/// `10.0.0.0/255.0.0.0` a mask.
+/// The text without its path. What follows the `/` may be meant: the path of `iface/eth0` is an
+/// interface, and that of `10.0.0.0/255.0.0.0` a mask.
 fn without_path(before: &str, part: &str, after: &str) -> Option<String> {
     // Go writes the network before the address.
     let path = part.strip_prefix('/').unwrap_or(part);
@@ -392,8 +396,8 @@ fn without_path(before: &str, part: &str, after: &str) -> Option<String> {
     (after.is_empty() && is_rest).then(|| before.to_owned())
 }
 
-/// Returns `true` if what follows a host may be a part of what is meant: the length of a network, a mask, a family, or
-/// an interface beside a wildcard.
+/// Returns `true` if what follows a host may be a part of what is meant: the length of a network, a
+/// mask, a family, or an interface beside a wildcard.
 fn is_meant(host: &str, path: &str) -> bool {
     let path = path.strip_prefix('/').unwrap_or(path);
     path.starts_with(|c: char| c.is_ascii_digit())
@@ -421,8 +425,8 @@ fn names_every_address(text: &str) -> bool {
     })
 }
 
-/// Returns `true` if the characters between `before` and `after` are at an end of the text, or next to the `:`
-/// before the port.
+/// Returns `true` if the characters between `before` and `after` are at an end of the text, or next
+/// to the `:` before the port.
 fn is_around_the_port(before: &str, after: &str) -> bool {
     let (before, after) = (before.trim(), after.trim());
     let is_port = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());

@@ -14,8 +14,8 @@ use crate::files::Format;
 
 /// Shows what listen settings mean on this host, and what is wrong with them.
 ///
-/// The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the arguments are wrong or a file cannot be
-/// read. Put `--` before addresses that start with `-`.
+/// The exit status is 0 if nothing is wrong, 1 if something is, and 2 if the arguments are wrong or
+/// a file cannot be read. Put `--` before addresses that start with `-`.
 #[derive(Parser)]
 #[command(
     name = "bindaddr",
@@ -37,9 +37,10 @@ pub(crate) struct Command {
 pub(crate) enum Task {
     /// Explain listen addresses: what each means here, what would be bound, what is wrong.
     ///
-    /// A listen address is HOST:PORT. HOST is an address (an IPv6 one in brackets), `*` for every address, `localhost`, an
-    /// interface (`eth0`, `ipv4@eth0`), a network (`192.168.0.0/16`) or `_default_`; PORT is a number, or a range of which the
-    /// first free one is taken. A port alone means every address, and `-` before an address makes it optional.
+    /// A listen address is HOST:PORT. HOST is an address (an IPv6 one in brackets), `*` for every
+    /// address, `localhost`, an interface (`eth0`, `ipv4@eth0`), a network (`192.168.0.0/16`) or
+    /// `_default_`; PORT is a number, or a range of which the first free one is taken. A port alone
+    /// means every address, and `-` before an address makes it optional.
     #[command(after_help = "\
 Examples:
   bindaddr explain 0.0.0.0:8080
@@ -48,9 +49,10 @@ Examples:
     Explain(Explain),
     /// Check the settings of a server together, before it is started or restarted.
     ///
-    /// A file is read by its name: `.toml`, `.json`, `.yaml`, `.ini` and the like have keys and values, of which `--key`
-    /// selects some; `.socket` is a unit of systemd, and `.conf` is nginx's if it has directives; `.list` and the standard
-    /// input, `-`, list listen addresses, with `#` before comments.
+    /// A file is read by its name: `.toml`, `.json`, `.yaml`, `.ini` and the like have keys and
+    /// values, of which `--key` selects some; `.socket` is a unit of systemd, and `.conf` is
+    /// nginx's if it has directives; `.list` and the standard input, `-`, list listen addresses,
+    /// with `#` before comments.
     #[command(after_help = "\
 Examples:
   bindaddr check /etc/server.toml
@@ -68,10 +70,12 @@ Examples:
         #[arg(long)]
         json: bool,
     },
-    /// List the listening sockets of this host, and who can connect to each, the most exposed first.
+    /// List the listening sockets of this host, and who can connect to each, the most exposed
+    /// first.
     ///
-    /// TCP and UDP sockets, as `ss -tulpn` lists them. Root sees the processes of all users, others their own. The process is
-    /// the one that the others descend from, and `+2` says that two others have the socket as well.
+    /// TCP and UDP sockets, as `ss -tulpn` lists them. Root sees the processes of all users, others
+    /// their own. The process is the one that the others descend from, and `+2` says that two
+    /// others have the socket as well.
     #[command(after_help = "\
 Examples:
   sudo bindaddr listeners
@@ -86,10 +90,11 @@ Examples:
   bindaddr reach --scheme http '*:8080'
   bindaddr reach --at-most private eth0:80   # fails where more can connect")]
     Reach(Reach),
-    /// Open sockets and pass them to a command, by systemd's socket activation (`sd_listen_fds(3)`).
+    /// Open sockets and pass them to a command, by systemd's socket activation
+    /// (`sd_listen_fds(3)`).
     ///
-    /// The descriptors begin at 3. If a socket cannot be opened, the command is not run, and the exit status is 1; it is 127
-    /// if there is no such command.
+    /// The descriptors begin at 3. If a socket cannot be opened, the command is not run, and the
+    /// exit status is 1; it is 127 if there is no such command.
     #[command(after_help = "\
 Examples:
   bindaddr run 127.0.0.1:8000 -- gunicorn app:app

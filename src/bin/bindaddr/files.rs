@@ -160,7 +160,8 @@ pub(crate) struct Meaning {
 /// The content of a file.
 #[derive(Clone, Debug)]
 pub(crate) enum Content {
-    /// Values, of which a key selects some, and lines that are not understood, each with its number.
+    /// Values, of which a key selects some, and lines that are not understood, each with its
+    /// number.
     Values(Vec<Value>, Vec<(usize, String)>),
     /// Settings, by the rules of the format.
     Directives(Vec<Directive>),
@@ -204,7 +205,8 @@ impl Format {
         })
     }
 
-    /// Returns the format of a `.conf` file, which many programs have, by its content; `None` if it is another one.
+    /// Returns the format of a `.conf` file, which many programs have, by its content; `None` if it
+    /// is another one.
     fn of_conf(content: &str) -> Option<Self> {
         let lines: Vec<&str> = lines(content)
             .map(|(_, line)| without_comment(line).trim())
@@ -262,8 +264,8 @@ pub(crate) fn read(name: &str, format: Option<Format>) -> Result<(Format, Conten
     Ok((format, content))
 }
 
-/// Returns what changes a unit (systemd.unit(5)): drop-ins beside its file and, if it is one of the system, in the other
-/// directories of units.
+/// Returns what changes a unit (systemd.unit(5)): drop-ins beside its file and, if it is one of the
+/// system, in the other directories of units.
 fn drop_ins(name: &str) -> Vec<Directive> {
     const DIRECTORIES: [&str; 4] = [
         "/etc/systemd/system",

@@ -46,8 +46,8 @@ pub(crate) struct Input {
     pub(crate) failed: Vec<(String, FileError)>,
 }
 
-/// Returns `true` if an argument names a file. What can be read as listen addresses is never one, whatever files
-/// there are: a file that is called `*:80` must not decide on what `*:80` means.
+/// Returns `true` if an argument names a file. What can be read as listen addresses is never one,
+/// whatever files there are: a file that is called `*:80` must not decide on what `*:80` means.
 fn is_file_name(argument: &str) -> bool {
     let path = std::path::Path::new(argument);
     let is_path = ["/", "./", "../"]
@@ -147,7 +147,8 @@ fn of_directives(file: &str, directives: Vec<Directive>, keys: &Keys) -> Vec<Fou
     found.collect()
 }
 
-/// Returns the lines that are not understood and may have an address: it is one, or the key is in it.
+/// Returns the lines that are not understood and may have an address: it is one, or the key is in
+/// it.
 fn of_lines(file: &str, lines: Vec<(usize, String)>, keys: &Keys) -> Vec<Found> {
     let key = keys.key.rsplit('.').next().unwrap_or(&keys.key);
     let may_listen = |line: &str| line.contains(key) || line.parse::<ListenAddrs>().is_ok();

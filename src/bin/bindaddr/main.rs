@@ -57,7 +57,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reports an error in one sentence, and as an object if JSON is wanted. The arguments may be invalid, so they are searched.
+/// Reports an error in one sentence, and as an object if JSON is wanted. The arguments may be
+/// invalid, so they are searched.
 fn report_error(sentence: &str) {
     report(&format!("error: {sentence}"));
     let mut arguments = std::env::args_os()

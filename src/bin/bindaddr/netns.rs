@@ -5,7 +5,8 @@ use std::os::fd::AsFd as _;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Moves the only thread of this process into the network namespace of a process, or into one of `ip netns`.
+/// Moves the only thread of this process into the network namespace of a process, or into one of
+/// `ip netns`.
 pub(crate) fn enter(name: &str) -> Result<(), String> {
     let path = match name.parse::<u32>() {
         Ok(pid) => format!("/proc/{pid}/ns/net"),

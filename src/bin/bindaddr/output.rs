@@ -152,8 +152,8 @@ impl Output {
     }
 }
 
-/// Returns the width of lines: `COLUMNS` if it is set, else that of the terminal; `None` elsewhere, so that a search finds a
-/// whole sentence.
+/// Returns the width of lines: `COLUMNS` if it is set, else that of the terminal; `None` elsewhere,
+/// so that a search finds a whole sentence.
 fn width() -> Option<usize> {
     let columns = std::env::var("COLUMNS").ok();
     let columns = columns.and_then(|columns| columns.trim().parse().ok());
@@ -221,7 +221,8 @@ pub(crate) fn addr(addr: SocketAddr, host: &Interfaces) -> String {
     }
 }
 
-/// Returns a setting as it can be shown, without the user name and the password that a URL may have.
+/// Returns a setting as it can be shown, without the user name and the password that a URL may
+/// have.
 pub(crate) fn setting(text: &str) -> String {
     match text.parse::<ListenAddr>() {
         Err(err) if text.contains('@') || text.contains("//") => shown(&err.without_credentials()),
@@ -229,8 +230,9 @@ pub(crate) fn setting(text: &str) -> String {
     }
 }
 
-/// Escapes, as JSON does, characters that a terminal would act on rather than show: control characters and those that
-/// change the direction of the text or have no width (the categories Cc and Cf of Unicode).
+/// Escapes, as JSON does, characters that a terminal would act on rather than show: control
+/// characters and those that change the direction of the text or have no width (the categories Cc
+/// and Cf of Unicode).
 pub(crate) fn shown(line: &str) -> String {
     let mut shown = String::with_capacity(line.len());
     for c in line.chars() {

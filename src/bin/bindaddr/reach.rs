@@ -59,7 +59,8 @@ pub(crate) fn tell(output: &mut Output, question: &arguments::Reach) -> io::Resu
     Ok(verdict)
 }
 
-/// Returns the entries of texts that are lists, each as it is written, with what is wrong with it in its list.
+/// Returns the entries of texts that are lists, each as it is written, with what is wrong with it
+/// in its list.
 fn entries(texts: &[String]) -> Vec<(String, Option<String>)> {
     let of_text = |text: &String| {
         let errors = match text.parse::<ListenAddrs>() {
@@ -131,7 +132,7 @@ fn write(
         let what = addr.map_or_else(
             || {
                 format!(
-                    "{} takes addresses that this host is given later, so it",
+                    "{} includes addresses that this host gets later, so it",
                     setting(text)
                 )
             },

@@ -15,7 +15,8 @@ struct Process {
     is_of_unit: bool,
 }
 
-/// Reads the sockets of the servers called `names`: by process id, by unit or by the name of a process.
+/// Reads the sockets of the servers called `names`: by process id, by unit or by the name of a
+/// process.
 pub(crate) fn servers(names: &[String]) -> Result<Option<RunningServer>, String> {
     if names.is_empty() {
         return Ok(None);
@@ -31,7 +32,7 @@ pub(crate) fn servers(names: &[String]) -> Result<Option<RunningServer>, String>
                 return Err(match name.parse::<u32>() {
                     Ok(pid) => format!("no process has the id {pid}"),
                     Err(_) if is_unit(name) => format!("no process of `{name}` is running"),
-                    Err(_) => format!("no process is called `{name}`"),
+                    Err(_) => format!("no process is named `{name}`"),
                 });
             }
             pids.extend(found);

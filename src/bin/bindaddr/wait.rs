@@ -64,7 +64,8 @@ fn addrs<S>(listeners: &Listeners<S>) -> Vec<SocketAddr> {
     listeners.iter().map(Listener::local_addr).collect()
 }
 
-/// Says on the standard error what is waited for: on a terminal on a line that is written over, in a log once.
+/// Says on the standard error what is waited for: on a terminal on a line that is written over, in
+/// a log once.
 pub(crate) fn tell_waiting(options: BindOptions) -> BindOptions {
     let is_terminal = io::stderr().is_terminal();
     let is_told = AtomicBool::new(false);

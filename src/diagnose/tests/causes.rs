@@ -390,7 +390,7 @@ fn rare_causes_have_sentences() {
         ),
         (
             Cause::TooManyOpenFiles { open: None },
-            "the limit of open files is reached",
+            "the limit on open files is reached",
         ),
         (
             Cause::RefusedByPolicy(Policy::SecurityModuleOrFilter),
@@ -491,7 +491,8 @@ fn known_holder_needs_no_lookup_command() {
     }
 }
 
-/// A socket that nobody has, where every process was looked at: in-kernel servers have no descriptor of it.
+/// A socket that nobody has, where every process was looked at: in-kernel servers have no
+/// descriptor of it.
 #[test]
 fn kernel_socket_is_reported_as_kernel_socket() {
     let mut held = Holder::synthetic(0, 51820, None);
@@ -577,7 +578,7 @@ fn filter_denial_of_port_has_a_hint() {
     let hints = hints_of(&[cause()], &filtered);
     assert_eq!(
         hints[0].text(),
-        "a seccomp filter of this process may refuse the port; on WSL2 it does so for ports that Windows has"
+        "a seccomp filter of this process may deny the port; on WSL2, one denies the ports that Windows uses"
     );
 }
 
@@ -604,8 +605,8 @@ fn ephemeral_port_hint_reserves_the_port() {
     };
     let hint = |all: &str| {
         format!(
-            "`sysctl net.ipv4.ip_local_reserved_ports={all}` keeps later outgoing connections off the port, which is in \
-             their range (32768-60999)"
+            "`sysctl net.ipv4.ip_local_reserved_ports={all}` excludes the port from the ephemeral range \
+             (32768-60999), so that outgoing connections do not use it"
         )
     };
     assert_eq!(held(43110, ""), [hint("43110")]);
@@ -667,7 +668,7 @@ fn holder_is_possible_when_v6only_is_unknown() {
     };
     assert_eq!(
         said(slice::from_ref(&every), false),
-        "port 80 is in use; possibly a socket created by uid 33 listens on [::]"
+        "port 80 is in use, possibly because a socket created by uid 33 listens on [::]"
     );
     // One that surely has it is named alone.
     let same = SocketRow {
@@ -723,7 +724,7 @@ fn each_hint_fits_its_causes() {
     use HintKind::{Configure, Inspect, Program};
 
     let sysctl = "`sysctl net.ipv4.ip_unprivileged_port_start=80` lets every process bind the ports from 80 up";
-    let later = "`BindOptions::freebind` binds an address that this host is given later";
+    let later = "`BindOptions::freebind` binds an address before the host has it";
     for (name, cause, _) in each() {
         let expected: &[(HintKind, &str)] = match name {
             "not-on-this-host" | "gone" | "no-carrier" | "routed-not-assigned" => {
@@ -765,7 +766,7 @@ fn each_hint_fits_its_causes() {
             "privileged-port" => &[
                 (
                     Configure,
-                    "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants it",
+                    "`AmbientCapabilities=CAP_NET_BIND_SERVICE` in a systemd unit grants the capability",
                 ),
                 (Configure, sysctl),
             ],
@@ -849,7 +850,7 @@ fn hint_requires_its_condition() {
         limit: Some(1024),
         privilege: Privilege::Missing,
     };
-    let setcap = "`setcap cap_net_bind_service=+ep` on the program's file grants it";
+    let setcap = "`setcap cap_net_bind_service=+ep` on the program's file grants the capability";
     // execve(2) ignores the capabilities of a file then.
     for (no_new_privs, is_told) in [(Some(false), true), (Some(true), false), (None, false)] {
         let evidence = Evidence {
@@ -904,7 +905,7 @@ fn closest_address_precedes_wildcard() {
             ),
             (
                 HintKind::Widen,
-                "`0.0.0.0:5000` listens on every IPv4 address of this host, which opens it to private networks"
+                "`0.0.0.0:5000` listens on every IPv4 address of this host, reachable from private networks"
                     .to_owned()
             ),
         ]
@@ -928,7 +929,7 @@ fn closest_address_precedes_wildcard() {
         hints("[fd00::1]:8080", &["[2001:db8:1::10]:0"]),
         [(
             HintKind::Widen,
-            "`[2001:db8:1::10]:8080` is the closest local address, which opens it to the internet"
+            "`[2001:db8:1::10]:8080` is the closest local address, reachable from the internet"
                 .to_owned()
         )]
     );

@@ -5,7 +5,8 @@ use std::fs;
 #[cfg(unix)]
 use std::path::Path;
 
-/// Returns the unit of each cgroup that is one, or is below one, by the number that the kernel has for it.
+/// Returns the unit of each cgroup that is one, or is below one, by the number that the kernel has
+/// for it.
 #[cfg(unix)]
 pub(crate) fn units() -> HashMap<u64, String> {
     let mut units = HashMap::new();
@@ -41,7 +42,8 @@ fn add_units(directory: &Path, above: Option<&str>, units: &mut HashMap<u64, Str
     }
 }
 
-/// Returns the unit that a process belongs to; `None` if it belongs to none, or that cannot be read.
+/// Returns the unit that a process belongs to; `None` if it belongs to none, or that cannot be
+/// read.
 pub(crate) fn unit_of(pid: u32) -> Option<String> {
     let cgroups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let paths = cgroups
@@ -51,7 +53,8 @@ pub(crate) fn unit_of(pid: u32) -> Option<String> {
     units.next().map(str::to_owned)
 }
 
-/// Returns `true` for the units that have processes; a slice has units below it, and systemd itself is in `init.scope`.
+/// Returns `true` for the units that have processes; a slice has units below it, and systemd itself
+/// is in `init.scope`.
 fn is_unit(name: &str) -> bool {
     let of_processes = [".service", ".scope"];
     of_processes.iter().any(|kind| name.ends_with(kind)) && name != "init.scope"

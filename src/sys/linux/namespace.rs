@@ -5,8 +5,8 @@ use super::sysctl::PORT_START;
 #[cfg(all(unix, feature = "socket-activation"))]
 use crate::sys::{Protocol, SocketFilter, System, sockets};
 
-/// Whether a socket belongs to the network namespace of the calling thread. The greatest decides for
-/// several sockets.
+/// Whether a socket belongs to the network namespace of the calling thread. The greatest decides
+/// for several sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(not(all(unix, feature = "socket-activation")), allow(dead_code))] // a socket opened here belongs to it
 pub(crate) enum Namespace {
@@ -17,8 +17,8 @@ pub(crate) enum Namespace {
 }
 
 impl Namespace {
-    /// Finds the namespace of a TCP socket that listens or of a UDP socket by its inode, because the
-    /// kernel lists the sockets of one namespace only (`sock_diag(7)`, `/proc/net/tcp`).
+    /// Finds the namespace of a TCP socket that listens or of a UDP socket by its inode, because
+    /// the kernel lists the sockets of one namespace only (`sock_diag(7)`, `/proc/net/tcp`).
     #[cfg(all(unix, feature = "socket-activation"))]
     pub(crate) fn of(protocol: Protocol, port: u16, inode: u64) -> Self {
         // Other systems do not have any.
@@ -38,8 +38,8 @@ impl Namespace {
 pub(crate) enum Capability {
     Effective,
     Missing,
-    /// The thread has it in a user namespace that most likely does not own the network namespace. It
-    /// is certain only if the kernel has refused a port.
+    /// The thread has it in a user namespace that most likely does not own the network namespace.
+    /// It is certain only if the kernel has refused a port.
     InAnotherUserNamespace,
     /// The thread has it in a user namespace that may own the network namespace or not.
     Uncertain,
@@ -69,8 +69,9 @@ impl Status {
 }
 
 /// Returns `true` if a network namespace, whose sysctls belong to `uid`, is owned by another user
-/// namespace than that of `uid_map`. The sysctls belong to root of the owner: if this user namespace
-/// has a root and does not map `uid`, which is then reported as `unknown`, the owner is another.
+/// namespace than that of `uid_map`. The sysctls belong to root of the owner: if this user
+/// namespace has a root and does not map `uid`, which is then reported as `unknown`, the owner is
+/// another.
 pub(super) fn is_of_another(uid: u32, uid_map: &str, unknown: Option<u32>) -> bool {
     maps(uid_map, 0) && (Some(uid) == unknown || !maps(uid_map, uid))
 }

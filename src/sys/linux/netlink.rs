@@ -97,9 +97,9 @@ fn error_in(body: &[u8]) -> i32 {
 /// How often to repeat a dump during which the table changed.
 const TRIES: usize = 64;
 
-/// The sizes of the buffer for a datagram, tried in turn. The kernel fills 32 KiB of a dump, unless one
-/// message is larger, for example that of a link with some 250 alternative names. The largest attribute
-/// has 64 KiB.
+/// The sizes of the buffer for a datagram, tried in turn. The kernel fills 32 KiB of a dump, unless
+/// one message is larger, for example that of a link with some 250 alternative names. The largest
+/// attribute has 64 KiB.
 const SIZES: [usize; 3] = [1 << 15, 1 << 18, 1 << 21];
 
 /// A netlink socket.
@@ -140,7 +140,8 @@ impl Netlink {
         }
     }
 
-    /// Runs `query` on a new socket, and on another one with a larger buffer if a message did not fit.
+    /// Runs `query` on a new socket, and on another one with a larger buffer if a message did not
+    /// fit.
     pub(super) fn query<T>(
         protocol: i32,
         mut query: impl FnMut(&mut Self) -> io::Result<T>,
@@ -156,8 +157,8 @@ impl Netlink {
         result
     }
 
-    /// Sends a request and passes each message of the response to `each` until it breaks, with whether
-    /// the table changed and the number of the datagram.
+    /// Sends a request and passes each message of the response to `each` until it breaks, with
+    /// whether the table changed and the number of the datagram.
     fn request(
         &mut self,
         request: &[u8],
@@ -175,8 +176,8 @@ impl Netlink {
             if len == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            // recv(2) drops what does not fit. A datagram that fills the buffer may have been cut between
-            // two messages.
+            // recv(2) drops what does not fit. A datagram that fills the buffer may have been cut
+            // between two messages.
             if len == self.datagram.len() {
                 return Err(too_large());
             }
@@ -191,13 +192,13 @@ impl Netlink {
 
     /// Requests a consistent dump of a table.
     ///
-    /// A dump that spans datagrams resumes by position, so that an entry can be missed if others were
-    /// removed in between. One that fits in a datagram is consistent in any case.
+    /// A dump that spans datagrams resumes by position, so that an entry can be missed if others
+    /// were removed in between. One that fits in a datagram is consistent in any case.
     ///
     /// # Errors
     ///
-    /// Besides the system's: `InvalidData` for a message that is cut, and `ResourceBusy` if the table
-    /// changed during each dump.
+    /// Besides the system's: `InvalidData` for a message that is cut, and `ResourceBusy` if the
+    /// table changed during each dump.
     pub(super) fn all<T>(
         &mut self,
         request: &[u8],
@@ -211,7 +212,8 @@ impl Netlink {
         Err(io::ErrorKind::ResourceBusy.into())
     }
 
-    /// Requests the entries in the first `most` messages of a dump, and returns whether these are all.
+    /// Requests the entries in the first `most` messages of a dump, and returns whether these are
+    /// all.
     pub(super) fn first<T>(
         &mut self,
         request: &[u8],
@@ -244,8 +246,8 @@ impl Netlink {
         Ok((found, !is_cut_off && (is_consistent || first == last)))
     }
 
-    /// Requests one thing; `None` if the kernel has none. An error that the kernel responded with is
-    /// kept apart from an error of the socket, which a filter or a security module may refuse.
+    /// Requests one thing; `None` if the kernel has none. An error that the kernel responded with
+    /// is kept apart from an error of the socket, which a filter or a security module may refuse.
     pub(super) fn one<T>(
         &mut self,
         request: &[u8],

@@ -1,7 +1,7 @@
 //! The files of procfs (proc(5)), except for the sysctls.
 //!
-//! The tables of the network are read from `/proc/thread-self`, which is the calling thread's network
-//! namespace; `/proc/self` would be that of the process's first thread.
+//! The tables of the network are read from `/proc/thread-self`, which is the calling thread's
+//! network namespace; `/proc/self` would be that of the process's first thread.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
@@ -68,8 +68,8 @@ pub(crate) fn has_local_ipv6() -> io::Result<bool> {
     Ok(has_local_route(&routes))
 }
 
-/// Returns `true` if a line of `ipv6_route` is a route that makes addresses local: its ninth field has
-/// `RTF_LOCAL` (`linux/ipv6_route.h`).
+/// Returns `true` if a line of `ipv6_route` is a route that makes addresses local: its ninth field
+/// has `RTF_LOCAL` (`linux/ipv6_route.h`).
 fn has_local_route(routes: &str) -> bool {
     const RTF_LOCAL: u32 = 0x8000_0000;
     let flags = |line: &str| u32::from_str_radix(line.split_ascii_whitespace().nth(8)?, 16).ok();
@@ -115,7 +115,8 @@ fn table(path: &Path, protocol: Protocol) -> io::Result<Vec<SocketRow>> {
 
 /// Reads a line of a table of sockets.
 pub(super) fn socket(protocol: Protocol, line: &str) -> Option<SocketRow> {
-    // sl, local address, remote address, state, queues, timers, retransmissions, uid, timeout, inode
+    // sl, local address, remote address, state, queues, timers, retransmissions, uid, timeout,
+    // inode
     let mut fields = line.split_ascii_whitespace().skip(1);
     let (ip, port) = fields.next()?.split_once(':')?;
     let state = SocketState::of(protocol, u8::from_str_radix(fields.nth(1)?, 16).ok()?);
@@ -158,12 +159,13 @@ fn hex_ip(hex: &str) -> Option<IpAddr> {
 /// The number of descriptors up to which this process is searched before the others.
 const FEW_DESCRIPTORS: u64 = 1000;
 
-/// Searches for the processes that have the sockets with these inodes open. Returns those it found, by
-/// inode, and how far it searched.
+/// Searches for the processes that have the sockets with these inodes open. Returns those it found,
+/// by inode, and how far it searched.
 ///
-/// A descriptor takes microseconds, so the processes with the fewest come first. This process precedes
-/// them, unless it has very many, so that a socket which it shares is reported as its own. A socket that a process shares
-/// with its parent is reported as that of the parent, which opened it.
+/// A descriptor takes microseconds, so the processes with the fewest come first. This process
+/// precedes them, unless it has very many, so that a socket which it shares is reported as its own.
+/// A socket that a process shares with its parent is reported as that of the parent, which opened
+/// it.
 pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, Searched) {
     let mut found = HashMap::new();
     if inodes.is_empty() {
@@ -219,7 +221,8 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
     (found, searched(is_all))
 }
 
-/// Returns `true` if a process has several threads: its directory of them has a link for each, and two of its own.
+/// Returns `true` if a process has several threads: its directory of them has a link for each, and
+/// two of its own.
 #[cfg(unix)]
 fn has_other_threads(process: &str) -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -246,13 +249,15 @@ fn searched(is_all: bool) -> Searched {
     }
 }
 
-/// Returns `true` for the error of a process that has exited: that of its directory, or of reading one.
+/// Returns `true` for the error of a process that has exited: that of its directory, or of reading
+/// one.
 fn is_gone(error: &io::Error) -> bool {
     // ESRCH on every architecture (asm-generic/errno-base.h).
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(3)
 }
 
-/// Describes who has opened a socket that the process `name` has: the first of its ancestors that has it, systemd aside.
+/// Describes who has opened a socket that the process `name` has: the first of its ancestors that
+/// has it, systemd aside.
 fn opener_of(inode: u64, name: &str, this: &str) -> Process {
     // Deeper than any server forks.
     const DEEPEST: usize = 16;
@@ -305,8 +310,8 @@ pub(crate) fn process(pid: u32) -> Option<Process> {
     })
 }
 
-/// Returns the number of the parent of a process: the second field behind its name, which may have any character
-/// (`proc_pid_stat(5)`).
+/// Returns the number of the parent of a process: the second field behind its name, which may have
+/// any character (`proc_pid_stat(5)`).
 fn parent_of(process: &str) -> Option<String> {
     let stat = read_lossy(&format!("/proc/{process}/stat")).ok()?;
     let (_, fields) = stat.rsplit_once(')')?;
@@ -314,7 +319,8 @@ fn parent_of(process: &str) -> Option<String> {
     (parent != "0").then(|| parent.to_owned())
 }
 
-/// Returns the numbers of the first child processes of a process (`proc_pid_task(5)`); a kernel may not have them.
+/// Returns the numbers of the first child processes of a process (`proc_pid_task(5)`); a kernel may
+/// not have them.
 fn children_of(process: &str) -> Vec<String> {
     const MOST: usize = 128;
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children"));
@@ -344,7 +350,8 @@ pub(crate) fn open_files() -> Option<u64> {
     Some(descriptors_of("self")).filter(|open| *open != 0)
 }
 
-/// Returns the number of open descriptors of a process, which Linux reports since 6.2, and 0 before.
+/// Returns the number of open descriptors of a process, which Linux reports since 6.2, and 0
+/// before.
 fn descriptors_of(process: &str) -> u64 {
     fs::metadata(format!("/proc/{process}/fd")).map_or(0, |fd| fd.len())
 }
@@ -359,9 +366,9 @@ fn all_processes() -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Returns the inodes of the sockets that a process has open, with an error for each descriptor that
-/// cannot be read: without `CAP_SYS_PTRACE`, root can list the descriptors of another user's process,
-/// but not read them.
+/// Returns the inodes of the sockets that a process has open, with an error for each descriptor
+/// that cannot be read: without `CAP_SYS_PTRACE`, root can list the descriptors of another user's
+/// process, but not read them.
 fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = io::Result<u64>>> {
     let descriptors = fs::read_dir(format!("/proc/{process}/fd"))?;
     Ok(
@@ -379,8 +386,8 @@ pub(crate) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
     sockets_of(&pid.to_string())?.collect()
 }
 
-/// Searches for all processes that have the sockets with these inodes open. Returns their numbers, by inode, and whether
-/// every process could be looked into.
+/// Searches for all processes that have the sockets with these inodes open. Returns their numbers,
+/// by inode, and whether every process could be looked into.
 pub(crate) fn holders_of(inodes: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool) {
     let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
     let Ok(names) = all_processes() else {

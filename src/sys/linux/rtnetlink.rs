@@ -1,8 +1,8 @@
 //! The interfaces, addresses and routes of a network namespace, by rtnetlink(7).
 //!
 //! getifaddrs(3), which if-addrs reads, requests every interface with its counters, finds the
-//! interface of each address by a scan, and has neither the state of an IPv6 address nor the interface
-//! of one with a label.
+//! interface of each address by a scan, and has neither the state of an IPv6 address nor the
+//! interface of one with a label.
 
 use std::collections::HashMap;
 use std::io;
@@ -118,9 +118,9 @@ fn interfaces_by(netlink: &mut Netlink) -> io::Result<Vec<InterfaceRow>> {
 
 /// Returns `true` if packets to an address of an interface that is down are delivered, or may be.
 ///
-/// IPv4 keeps the route. IPv6 removes it when the interface goes down, and an address that was added
-/// since has one (`addrconf_ifdown` and `inet6_addr_add` of net/ipv6/addrconf.c); only the route
-/// distinguishes the two.
+/// IPv4 keeps the route. IPv6 removes it when the interface goes down, and an address that was
+/// added since has one (`addrconf_ifdown` and `inet6_addr_add` of net/ipv6/addrconf.c); only the
+/// route distinguishes the two.
 fn may_have_route(netlink: &mut Netlink, addr: &Addr) -> io::Result<bool> {
     if addr.ip.is_ipv4() || local_table_by(netlink, addr.ip)?.is_some() {
         return Ok(true);
@@ -145,10 +145,12 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
     Netlink::query(ROUTE, |netlink| links_by(netlink, 0))
 }
 
-/// Reads all interfaces, by their index, if one of them can have ports: a VRF, a bridge, a bond or a team.
+/// Reads all interfaces, by their index, if one of them can have ports: a VRF, a bridge, a bond or
+/// a team.
 ///
-/// To let the kernel select them by `IFLA_INFO_KIND` takes longer: each kind is a dump of its own, and one whose driver is not
-/// loaded selects all interfaces (`link_kind_filtered` in net/core/rtnetlink.c).
+/// To let the kernel select them by `IFLA_INFO_KIND` takes longer: each kind is a dump of its own,
+/// and one whose driver is not loaded selects all interfaces (`link_kind_filtered` in
+/// net/core/rtnetlink.c).
 pub(crate) fn links_with_ports() -> io::Result<HashMap<u32, Link>> {
     let has_ports = |link: &Link| [LinkKind::Vrf, LinkKind::Switch].contains(&link.kind);
     let mut links = links()?;
@@ -165,8 +167,8 @@ pub(crate) fn local_table(ip: IpAddr) -> io::Result<Option<u8>> {
 
 /// Reads the routes of any table that make their destinations local, and whether these are all.
 ///
-/// The kernel can leave out other routes only by an option that no safe function sets (`NETLINK_GET_STRICT_CHK`, netlink(7)),
-/// so a table of very many routes is read in part.
+/// The kernel can leave out other routes only by an option that no safe function sets
+/// (`NETLINK_GET_STRICT_CHK`, netlink(7)), so a table of very many routes is read in part.
 pub(crate) fn local_routes() -> io::Result<(Vec<LocalRoute>, bool)> {
     const MOST: usize = 16_384;
     let (mut routes, mut are_all) = (Vec::new(), true);
@@ -233,8 +235,8 @@ fn addr_dump_request() -> Vec<u8> {
     message(RTM_GETADDR, NLM_F_DUMP, &[0; 8])
 }
 
-/// Builds the request for all links. For one family, the kernel reports little of each link: of its kind only loopback,
-/// and not where its other end is. It leaves out the links without the family.
+/// Builds the request for all links. For one family, the kernel reports little of each link: of its
+/// kind only loopback, and not where its other end is. It leaves out the links without the family.
 fn link_dump_request(family: u8) -> Vec<u8> {
     let mut ifinfomsg = vec![0; 16];
     ifinfomsg[0] = family;
@@ -351,7 +353,8 @@ pub(super) fn local_route(kind: u16, body: &[u8]) -> Option<u8> {
     (kind == RTM_NEWROUTE && route == RTN_LOCAL).then_some(table)
 }
 
-/// Reads a route that makes its destination local from a message of a response; `None` for any other route.
+/// Reads a route that makes its destination local from a message of a response; `None` for any
+/// other route.
 pub(super) fn parse_local_route(kind: u16, body: &[u8]) -> Option<LocalRoute> {
     /// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
     const LOCAL: u8 = 255;

@@ -93,9 +93,9 @@ pub(super) fn socket(protocol: Protocol, kind: u16, body: &[u8]) -> Option<Socke
     })
 }
 
-/// Returns `true` if the user in a row created the socket. A connection in `TIME_WAIT` has no user, and
-/// neither has one that was closed before its peer closed it: it has no inode any more, and the kernel
-/// reports user 0.
+/// Returns `true` if the user in a row created the socket. A connection in `TIME_WAIT` has no user,
+/// and neither has one that was closed before its peer closed it: it has no inode any more, and the
+/// kernel reports user 0.
 pub(super) fn has_owner(state: SocketState, inode: u64) -> bool {
     state != SocketState::TimeWait && inode != 0
 }

@@ -14,8 +14,8 @@ pub(super) const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_sta
 /// The default of [`first_unprivileged_port`] on Linux: `PROT_SOCK` of net/sock.h.
 pub(crate) const DEFAULT_PORT_START: u16 = 1024;
 
-/// The setting that disables IPv6: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set. `None` if none
-/// is known to be set.
+/// The setting that disables IPv6: the `*` of the `net.ipv6.conf.*.disable_ipv6` that is set.
+/// `None` if none is known to be set.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ipv6Switch {
     /// For the loopback interface.
@@ -24,8 +24,9 @@ pub(crate) struct Ipv6Switch {
     pub(crate) of_all: Option<&'static str>,
 }
 
-/// Returns the first port that needs no privilege: `net.ipv4.ip_unprivileged_port_start`, which applies
-/// to IPv6 as well. `None` where it could not be read, and on Windows, which has no such limit.
+/// Returns the first port that needs no privilege: `net.ipv4.ip_unprivileged_port_start`, which
+/// applies to IPv6 as well. `None` where it could not be read, and on Windows, which has no such
+/// limit.
 pub(crate) fn first_unprivileged_port() -> Option<u16> {
     match System::HERE {
         System::Linux => {
@@ -55,8 +56,8 @@ pub(crate) fn host_name() -> Option<String> {
     Some(text.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
-/// Returns the ports that the kernel does not choose from, as they are set: `net.ipv4.ip_local_reserved_ports`. `None`
-/// where it could not be read.
+/// Returns the ports that the kernel does not choose from, as they are set:
+/// `net.ipv4.ip_local_reserved_ports`. `None` where it could not be read.
 pub(crate) fn reserved_ports() -> Option<String> {
     let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports").ok()?;
     Some(text.trim().to_owned())
@@ -70,8 +71,9 @@ pub(crate) fn allows_nonlocal_bind(ipv6: bool) -> io::Result<bool> {
     is_set(Path::new(&path))
 }
 
-/// Returns `true` if a socket on no interface accepts the clients of every VRF: `net.ipv4.tcp_l3mdev_accept`, or its
-/// counterpart of UDP (Documentation/networking/vrf.rst of Linux). A kernel without the sysctl has no VRFs.
+/// Returns `true` if a socket on no interface accepts the clients of every VRF:
+/// `net.ipv4.tcp_l3mdev_accept`, or its counterpart of UDP (Documentation/networking/vrf.rst of
+/// Linux). A kernel without the sysctl has no VRFs.
 pub(crate) fn accepts_from_vrfs(protocol: Protocol) -> io::Result<bool> {
     let protocol = match protocol {
         Protocol::Tcp => "tcp",
@@ -82,9 +84,9 @@ pub(crate) fn accepts_from_vrfs(protocol: Protocol) -> io::Result<bool> {
     )))
 }
 
-/// Returns an interface through which packets to loopback addresses are accepted from other hosts, as
-/// the `*` of a `net.ipv4.conf.*.route_localnet` that is set; `None` if there is none. Packets that
-/// arrive through a loopback interface, which `is_loopback` recognises, are of this host.
+/// Returns an interface through which packets to loopback addresses are accepted from other hosts,
+/// as the `*` of a `net.ipv4.conf.*.route_localnet` that is set; `None` if there is none. Packets
+/// that arrive through a loopback interface, which `is_loopback` recognises, are of this host.
 pub(crate) fn routed_loopback(is_loopback: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
     let directory = Path::new("/proc/sys/net/ipv4/conf");
     let is_set = |name: &OsStr| is_set(&directory.join(name).join("route_localnet"));
@@ -109,8 +111,8 @@ pub(crate) fn routed_loopback(is_loopback: impl Fn(&str) -> bool) -> io::Result<
     Ok(None)
 }
 
-/// Reads what switches IPv6 off; for every interface only if `is_off`, because that takes a file for
-/// each.
+/// Reads what switches IPv6 off; for every interface only if `is_off`, because that takes a file
+/// for each.
 pub(crate) fn ipv6_switch(is_off: bool) -> Ipv6Switch {
     ipv6_switch_in(Path::new("/proc/sys/net/ipv6/conf"), is_off)
 }
@@ -140,7 +142,8 @@ pub(super) fn ipv6_switch_in(directory: &Path, is_off: bool) -> Ipv6Switch {
     }
 }
 
-/// Returns the security modules that are active (Documentation/admin-guide/LSM of Linux); empty where that could not be read.
+/// Returns the security modules that are active (Documentation/admin-guide/LSM of Linux); empty
+/// where that could not be read.
 pub(crate) fn security_modules() -> Vec<String> {
     let text = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let mut modules: Vec<String> = text.trim().split(',').map(str::to_owned).collect();
@@ -159,7 +162,8 @@ pub(crate) fn security_modules() -> Vec<String> {
     modules
 }
 
-/// Returns the interfaces on which IPv6 is switched off, lo aside; one that cannot be read is left out.
+/// Returns the interfaces on which IPv6 is switched off, lo aside; one that cannot be read is left
+/// out.
 pub(crate) fn interfaces_without_ipv6() -> Vec<String> {
     let directory = Path::new("/proc/sys/net/ipv6/conf");
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();

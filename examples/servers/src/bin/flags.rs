@@ -1,4 +1,5 @@
-//! Settings as flags: `cargo run -p bindaddr-servers --bin flags -- --listen localhost:0 --listen '*:8080'`.
+//! Settings as flags:
+//! `cargo run -p bindaddr-servers --bin flags -- --listen localhost:0 --listen '*:8080'`.
 
 use anyhow::Result;
 use bindaddr::{ListenAddr, ListenAddrs};

@@ -1,4 +1,5 @@
-//! A thread for each listener and each client, on std. SIGHUP and the addresses of the host change the listeners.
+//! A thread for each listener and each client, on std. SIGHUP and the addresses of the host change
+//! the listeners.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

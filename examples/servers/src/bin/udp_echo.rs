@@ -1,4 +1,5 @@
-//! An echo over UDP: each socket is handed to the runtime as quinn's endpoint is given its own. SIGHUP changes them.
+//! An echo over UDP: each socket is handed to the runtime as quinn's endpoint is given its own.
+//! SIGHUP changes them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;

@@ -80,7 +80,8 @@ pub(super) fn assignment(line: &str) -> Option<(&str, &str)> {
         Some((name, index)) if index.ends_with(']') => name,
         _ => key,
     };
-    // A URL may have a password before it, and with a `:` a word before an address is not part of a key.
+    // A URL may have a password before it, and with a `:` a word before an address is not part of a
+    // key.
     let is_of_key = |c: char| {
         c.is_alphanumeric() || "-_.".contains(c) || c == ' ' && line[at..].starts_with('=')
     };

@@ -177,7 +177,8 @@ fn not_opened(line: usize, key: &'static str, written: String, why: NotChecked) 
     }
 }
 
-/// Without a directive a server has port 80 of every IPv4 address; 8000 if nginx is not started by root, which is not known.
+/// Without a directive a server has port 80 of every IPv4 address; 8000 if nginx is not started by
+/// root, which is not known.
 fn server_without_listen(line: usize) -> Socket {
     let addr = Addr {
         host: Host::AnyV4,
@@ -311,7 +312,8 @@ fn meaning(addr: &Addr, udp: bool, is_dual: bool) -> Meaning {
     }
 }
 
-/// Skips addresses that a wildcard includes: nginx opens one socket for all, and distinguishes their connections itself.
+/// Skips addresses that a wildcard includes: nginx opens one socket for all, and distinguishes
+/// their connections itself.
 fn serve_through_wildcards(sockets: &mut [Socket]) {
     let wildcards: Vec<(Host, u16, bool)> = sockets
         .iter()
@@ -423,7 +425,8 @@ fn tokens(content: &str) -> Result<Vec<(usize, Token)>, FileError> {
     Ok(tokens)
 }
 
-/// Skips a block of Lua with its `}` (Lua 5.1, section 2.1), and returns how many lines it has; `None` if it has no end.
+/// Skips a block of Lua with its `}` (Lua 5.1, section 2.1), and returns how many lines it has;
+/// `None` if it has no end.
 fn skip_lua(chars: &mut Peekable<Chars<'_>>) -> Option<usize> {
     let (mut lines, mut depth) = (0, 1);
     while depth > 0 {
@@ -452,7 +455,8 @@ fn skip_lua(chars: &mut Peekable<Chars<'_>>) -> Option<usize> {
     Some(lines)
 }
 
-/// Skips what follows the first `[` of `[[…]]` or `[=[…]=]`, and returns how many lines it has; `None` if it is none.
+/// Skips what follows the first `[` of `[[…]]` or `[=[…]=]`, and returns how many lines it has;
+/// `None` if it is none.
 fn skip_long_bracket(chars: &mut Peekable<Chars<'_>>) -> Option<usize> {
     let mut level = 0;
     while chars.next_if_eq(&'=').is_some() {

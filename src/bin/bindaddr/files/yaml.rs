@@ -1,4 +1,5 @@
-//! The values of a YAML file, and of a JSON file, which is YAML with fewer ways to write it (YAML 1.2, section 1.3).
+//! The values of a YAML file, and of a JSON file, which is YAML with fewer ways to write it (YAML
+//! 1.2, section 1.3).
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,7 +18,8 @@ pub(super) fn values_of_json(content: &str) -> Result<Vec<Value>, FileError> {
     Ok(read(&without_surrogates(content))?.concat())
 }
 
-/// Replaces pairs of surrogates (RFC 8259, section 7), which YAML does not have, by an escape that it has.
+/// Replaces pairs of surrogates (RFC 8259, section 7), which YAML does not have, by an escape that
+/// it has.
 fn without_surrogates(content: &str) -> String {
     let unit = |escape: &str| {
         let digits = escape.strip_prefix("\\u")?.get(..4)?;
@@ -85,8 +87,8 @@ fn read(content: &str) -> Result<Vec<Vec<Value>>, FileError> {
     Ok(documents)
 }
 
-/// Puts what `<<` brings into a mapping (the merge key of YAML 1.1) in its place. A key of the mapping itself comes first,
-/// then those of the mappings that it merges, in their order.
+/// Puts what `<<` brings into a mapping (the merge key of YAML 1.1) in its place. A key of the
+/// mapping itself comes first, then those of the mappings that it merges, in their order.
 fn merged(mut values: Vec<Value>) -> Vec<Value> {
     while values.iter().any(|value| Merge::of(&value.path).is_some()) {
         let plain = values
