@@ -1,4 +1,4 @@
-//! What a failing bind costs with its error built, beside std's, on an ordinary
+//! Measures a failing bind, including building its error, against std's, on an ordinary
 //! host and on a large one.
 //!
 //! The hosts are made in a network namespace: the benchmark runs itself again in one.
@@ -152,7 +152,7 @@ fn explain(c: &mut Criterion, name: &str) {
             b.iter(|| TcpListener::bind(black_box(addr)).expect_err("it fails"));
         });
     }
-    // Who has the port, as the crate for it tells: by the port alone.
+    // The holder of the port according to the crate for it, which filters by port only.
     group.bench_function("listeners/in-use", |b| {
         let tcp = listeners::Protocol::TCP;
         b.iter(|| {

@@ -14,7 +14,7 @@ host = 127.0.0.1
 port = 0
 ";
 
-/// What the server needs of its configuration.
+/// The settings that the server needs.
 struct Config {
     target: BindTarget,
     port: u16,

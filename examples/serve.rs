@@ -45,7 +45,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
-    // Without the interfaces less can be said, and binding works all the same.
+    // Without the interfaces the report is shorter; binding works anyway.
     let host = match Interfaces::system() {
         Ok(host) => Some(host.with_system_default_sources()),
         Err(err) => {
@@ -55,7 +55,7 @@ fn serve(addrs: &ListenAddrs, options: &BindOptions) -> Result<(), BindError> {
     };
     if let Some(host) = &host {
         for addr in addrs {
-            // What is wrong with it is for bind to say.
+            // `bind` reports what is wrong with it.
             for target in addr.resolve(host).unwrap_or_default() {
                 println!("{addr} means {target}");
             }
@@ -94,7 +94,7 @@ fn accept(listener: &TcpListener) {
             }
             Err(err) => {
                 eprintln!("note: accept: {err}");
-                // Where descriptors are short, others need time to close theirs.
+                // If descriptors run out, other connections need time to close.
                 thread::sleep(Duration::from_millis(100));
             }
         }

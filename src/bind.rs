@@ -18,7 +18,7 @@ mod missing;
 mod prospects;
 // Own sockets that new ones replace.
 mod outgoing;
-// Who could connect to a plan.
+// The reach of a plan.
 mod planned;
 // Retries while an address is missing.
 mod wait;

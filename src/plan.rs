@@ -415,7 +415,7 @@ impl Draft {
         if self.errors.is_empty() {
             return Ok(self.plan);
         }
-        // Of both protocols alike.
+        // For both protocols.
         let protocol = crate::target::Protocol::Tcp;
         Err(BindError::new(protocol, self.texts.len(), self.errors))
     }

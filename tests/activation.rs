@@ -572,7 +572,7 @@ fn ipv4_wildcard_takes_dual_stack_socket_if_allowed() {
     );
 }
 
-/// What is handed over on a port and what is wanted there: the text of the cause, and the line of
+/// The socket passed on a port and the setting for it, with the text of the cause and the line of
 /// the unit.
 #[test]
 fn handed_over_socket_that_does_not_fit_is_named() {
@@ -879,7 +879,7 @@ fn addrs(listeners: &Listeners) -> Vec<String> {
         .collect()
 }
 
-/// Where there is no IPv6, systemd opens `ListenStream=7070` on `0.0.0.0`.
+/// Without IPv6, systemd opens `ListenStream=7070` on `0.0.0.0`.
 #[cfg(target_os = "linux")]
 #[test]
 fn wildcard_takes_ipv4_socket_on_a_host_without_ipv6() {
@@ -887,7 +887,7 @@ fn wildcard_takes_ipv4_socket_on_a_host_without_ipv6() {
         let (socket, addr) = listener("0.0.0.0:0");
         let activation = activation_of(vec![socket]);
         let setting = setting.replace("PORT", &addr.port().to_string());
-        // Of one thread alone.
+        // For one thread only.
         let bound = std::thread::spawn(move || {
             util::sandbox::refuse_family(10, 97);
             let plan = BindOptions::new()
@@ -901,7 +901,7 @@ fn wildcard_takes_ipv4_socket_on_a_host_without_ipv6() {
         });
         assert_eq!(bound.join().unwrap(), [addr.to_string()]);
     }
-    // Where there is, it is not all that the setting names.
+    // With IPv6, the setting names more than that.
     let (socket, addr) = listener("0.0.0.0:0");
     let options = BindOptions::new().activation(activation_of(vec![socket]));
     let error = options.bind(format!("*:{}", addr.port())).unwrap_err();

@@ -22,7 +22,7 @@ const LISTS: u32 = 2400;
 
 const EAFNOSUPPORT: u32 = 97;
 
-/// What `check` cannot know, and the test leaves out:
+/// `check` cannot know the following, and the test leaves it out:
 ///
 /// - A UDP socket with `reuse_port` is not bound beside another socket on its port, because it
 ///   would get the datagrams of that one, so whether the other one shares its port is not known.

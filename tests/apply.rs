@@ -120,7 +120,7 @@ fn device() {
     }
 }
 
-/// What a socket is, its port aside where that is not fixed.
+/// Describes a socket, without its port unless that is fixed.
 fn sockets<S: StdSocket>(plan: &Plan, open: &Listeners<S>) -> BTreeSet<String> {
     let one = |listener: &Listener<S>| {
         let position = listener.position();
@@ -222,8 +222,8 @@ fn ends_as_a_new_bind<S: StdSocket + std::os::fd::AsFd + std::fmt::Debug>(
             let is_partial = !update.errors().is_empty() || diff.changes().iter().any(is_pending);
             prop_assert!(is_partial || applied.is_empty(), "{}", show(&diff));
         }
-        // It gives up no port of a range, or of the kernel's choice, for a new address of the
-        // setting, nor for another.
+        // It keeps a port of a range, or one chosen by the kernel, even if a new address of the
+        // setting lacks it.
         (Ok(update), Ok(_)) if case.mode == Apply::BestEffort => {
             let mut texts = update.errors().iter().map(SettingError::text);
             prop_assert!(
@@ -245,7 +245,7 @@ fn ends_as_a_new_bind<S: StdSocket + std::os::fd::AsFd + std::fmt::Debug>(
             );
         }
         (Err(_), Err(_)) if diff.to_close().next().is_some() => {}
-        // Which of several ranges finds no port depends on what each has kept.
+        // The range that finds no port depends on the ports that the others kept.
         (Err(one), Err(two))
             if [one, two].iter().any(|err| {
                 let mut texts = err.errors().map(SettingError::text);
@@ -340,7 +340,7 @@ fn addrs(open: &Listeners) -> Vec<String> {
 
 /// Sends a byte to the listener and has it answered by `serve`.
 fn is_served(addr: SocketAddr, open: &Listeners) -> bool {
-    let mut client = TcpStream::connect(addr).expect("somebody listens");
+    let mut client = TcpStream::connect(addr).expect("a server listens");
     client.write_all(b"?").expect("it is connected");
     for listener in open {
         let listener = listener.as_std();
@@ -568,7 +568,7 @@ fn failed_apply_resumes_a_stopped_socket() {
     });
 }
 
-/// What has stopped for a socket that is open now is not resumed because of another one.
+/// A socket that stopped for one that is open now is not resumed because of another.
 #[test]
 fn best_effort_resumes_only_what_is_not_replaced() {
     in_namespace(|| {
@@ -859,7 +859,7 @@ fn best_effort_converges() {
         device();
         let _other = TcpListener::bind("127.0.0.1:8000").unwrap();
         for (text, opened) in [
-            // What cannot be opened moves a range once.
+            // A socket that cannot be opened moves a range once.
             ("10.0.0.2:7000, 0.0.0.0:7000-7001", 1),
             ("0.0.0.0:8000, 127.0.0.2:8000-8001", 1),
             // One address of a setting is missing.

@@ -24,7 +24,7 @@ fn bound() -> Listener {
     one(bind("127.0.0.1:0").expect("loopback is there on every host"))
 }
 
-/// What is said of a port that this process has.
+/// The cause for a port that this process holds.
 fn in_use(addr: SocketAddr) -> String {
     in_use_by(addr, "this process listens on")
 }
@@ -392,7 +392,7 @@ fn listener_implements_as_fd() {
 
     let listener = bound();
     assert_eq!(listener.as_fd().as_raw_fd(), listener.as_std().as_raw_fd());
-    // Which gives a second std socket of the same listener.
+    // It yields a second std socket of the same listener.
     let second = TcpListener::from(listener.as_fd().try_clone_to_owned().unwrap());
     assert_eq!(second.local_addr().unwrap(), listener.local_addr());
 }

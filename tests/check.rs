@@ -243,7 +243,7 @@ fn check_reports_port_of_range() {
         );
         assert!(bind("localhost:4002-4003").is_err());
         drop(other);
-        // What the list takes is taken.
+        // Ports of other entries are taken.
         let found = check([
             "127.0.0.1:4003",
             "127.0.0.1:4003-4004",
@@ -257,7 +257,7 @@ fn check_reports_port_of_range() {
                 "conflicts with `127.0.0.1:4003` in the same list: both bind 127.0.0.1:4003; remove one of them"
             ]
         );
-        // A range has room beside a server on its first port, whatever else is wrong.
+        // A range skips its first port if a server uses it, whatever else is wrong.
         let err = bind("198.51.100.1:4000-4010").unwrap_err();
         let causes = err
             .errors()
@@ -388,14 +388,14 @@ fn absent_entry_reserves_no_range_port() {
             "-198.51.100.1:8001",
             "0.0.0.0:8000-8001",
         ];
-        let told = bind(settings)
+        let message = bind(settings)
             .unwrap_err()
             .errors()
             .next()
             .unwrap()
             .cause()
             .to_string();
-        assert_eq!(problems(&check(settings), 2), [told]);
+        assert_eq!(problems(&check(settings), 2), [message]);
     });
 }
 

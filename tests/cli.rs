@@ -117,7 +117,7 @@ fn check_reports_conflicting_entries() {
         );
         assert_eq!(code, Some(1));
         drop(held);
-        // What it means is what it means beside the others.
+        // Its meaning takes the other entries into account.
         writes(
             &["check", "0.0.0.0:80", "[::]:80"],
             "\
@@ -146,18 +146,18 @@ fn check_reports_conflicting_entries() {
 
 #[test]
 fn list_entries_keep_their_exposure() {
-    let told = "problem invalid listen address \"443\": ambiguous: a port alone means every \
+    let message = "problem invalid listen address \"443\": ambiguous: a port alone means every \
                 address, or belongs to the entry before it; write `127.0.0.1:443` for that address \
                 or `*:443` for every address";
     let words = |text: &str| text.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
     for task in ["explain", "check", "reach", "wait"] {
         let (stdout, stderr, code) = run(&[task, "127.0.0.1:80,443"]);
-        assert!(words(&stdout).contains(told), "{stdout}");
+        assert!(words(&stdout).contains(message), "{stdout}");
         assert!(!stdout.contains("[::]"), "{stdout}");
         assert_eq!((&*stderr, code), ("", Some(1)));
     }
     let (stdout, _, code) = run_with("127.0.0.1:80 443\n", &["check", "-"]);
-    assert!(words(&stdout).contains(told), "{stdout}");
+    assert!(words(&stdout).contains(message), "{stdout}");
     assert_eq!(code, Some(1));
 }
 
@@ -368,13 +368,13 @@ localhost:8000-8010
         assert_eq!(at_most("private", "eth0:80").0, Some(0));
         let absent = "127.0.0.1:80, -192.168.1.1:80, -eth9:80";
         assert_eq!(at_most("this-host", absent).0, Some(0));
-        // By a route the kernel takes it in, whoever has it.
+        // A local route makes the kernel accept it, on whichever host it is.
         ip("route add local 192.168.1.0/24 dev lo");
         let (code, stdout) = at_most("this-host", absent);
         assert_eq!(code, Some(1), "{stdout}");
-        let told = "-192.168.1.1:80\n  192.168.1.1:80 from the network, by a local route\n  open to  private networks\n  \
+        let message = "-192.168.1.1:80\n  192.168.1.1:80 from the network, by a local route\n  open to  private networks\n  \
                     problem  192.168.1.1:80 is open to private networks, and `--at-most` allows\n           this host only\n";
-        assert!(stdout.contains(told), "{stdout}");
+        assert!(stdout.contains(message), "{stdout}");
     });
 }
 
@@ -385,9 +385,9 @@ fn wait() {
         let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];
         let (stdout, stderr, code) = run(&args);
         // In a log it is reported once.
-        let told = "waiting up to 0.1 s: cannot listen on 1 of 2 addresses: ";
+        let message = "waiting up to 0.1 s: cannot listen on 1 of 2 addresses: ";
         assert!(
-            stderr.starts_with(told) && stderr.lines().count() == 1,
+            stderr.starts_with(message) && stderr.lines().count() == 1,
             "{stderr}"
         );
         // Each try is shown so, with the time that it was on this machine.
@@ -406,8 +406,8 @@ fn wait() {
             stdout.ends_with(" s\n  binds    192.168.1.1:80\n"),
             "{stdout}"
         );
-        let told = "waiting up to 20.0 s: cannot listen on 192.168.1.1:80: ";
-        assert!(stderr.starts_with(told), "{stderr}");
+        let message = "waiting up to 20.0 s: cannot listen on 192.168.1.1:80: ";
+        assert!(stderr.starts_with(message), "{stderr}");
         assert_eq!(code, Some(0));
         comes.join().expect("it comes");
     });
@@ -415,8 +415,7 @@ fn wait() {
 
 #[test]
 fn colours_are_off_without_terminal() {
-    // What is not a terminal has none, and says so even where colours are forced only when they
-    // are.
+    // Output that is not a terminal has no colours unless they are forced.
     let coloured = |name: &str, value: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bindaddr"));
         for name in ["NO_COLOR", "CLICOLOR_FORCE", "CLICOLOR"] {
@@ -470,7 +469,7 @@ fn colours_follow_no_color_on_terminal() {
 
 #[test]
 fn usage_error_is_one_sentence() {
-    let told = |args: &[&str]| {
+    let message = |args: &[&str]| {
         let (stdout, stderr, code) = run(args);
         assert_eq!((stdout.as_str(), code), ("", Some(2)));
         let with_json = [args, &["--json"]].concat();
@@ -483,9 +482,9 @@ fn usage_error_is_one_sentence() {
         stderr
     };
     let missing = "the following required arguments were not provided: <TEXT>...";
-    assert_eq!(told(&["explain"]), format!("error: {missing}\n"));
+    assert_eq!(message(&["explain"]), format!("error: {missing}\n"));
     assert_eq!(
-        told(&["wait", "*:0", "--timeout", "soon"]),
+        message(&["wait", "*:0", "--timeout", "soon"]),
         "error: invalid value 'soon' for '--timeout <SECONDS>': expected a number of seconds from 0, such as 30 or 0.5\n"
     );
     let no_user = if cfg!(target_os = "linux") {
@@ -494,7 +493,7 @@ fn usage_error_is_one_sentence() {
         "error: `--user` is for Linux\n"
     };
     let user = ["explain", "--user", "no such user", "*:0"];
-    assert_eq!(told(&user), no_user);
+    assert_eq!(message(&user), no_user);
     // It is not an address.
     for task in ["explain", "check", "reach", "wait", "watch", "run"] {
         for flag in ["--no-such", "--eth0:80", "-x"] {
@@ -506,7 +505,7 @@ fn usage_error_is_one_sentence() {
             assert_eq!((stdout.as_str(), code), ("", Some(2)));
         }
     }
-    assert!(told(&["nonsense"]).starts_with("error: unrecognized subcommand 'nonsense'"));
+    assert!(message(&["nonsense"]).starts_with("error: unrecognized subcommand 'nonsense'"));
 }
 
 /// A search finds a whole sentence, unless a width is wanted.
@@ -537,7 +536,7 @@ fn completions_and_man_pages_are_generated() {
             let (stdout, _, code) = run(&["completions", shell]);
             assert!(stdout.contains("interfaces") && code == Some(0), "{shell}");
         }
-        // The words that stand for addresses, and the interfaces of this host.
+        // The keywords, and the interfaces of this host.
         let (stdout, ..) = run(&["completions", "bash"]);
         assert!(
             stdout.contains(" localhost _default_ lo eth7\""),

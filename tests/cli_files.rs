@@ -137,9 +137,9 @@ fn found(files: &Files, args: &[&str], status: i32) -> Vec<String> {
         let addrs = sockets.map(|socket| socket["addr"].as_str().unwrap());
         let why = ["skipped_because", "unread_because", "problem"];
         let why = why.iter().filter_map(|why| setting[*why].as_str());
-        let told: Vec<&str> = addrs.chain(why).collect();
+        let message: Vec<&str> = addrs.chain(why).collect();
         let (line, text) = (&setting["place"]["line"], setting["text"].as_str().unwrap());
-        format!("{line} {text}: {}", told.join(" "))
+        format!("{line} {text}: {}", message.join(" "))
     });
     found.collect()
 }
@@ -301,8 +301,8 @@ fn nginx_listen_directives_are_read() {
         assert_eq!(one("listen 127.0.0.1:8080-8082;", 1).len(), 3);
         drop(held);
         for wrong in ["80,81", "0", "127.0.0.1:x"] {
-            let told = format!("1 {wrong}: nginx takes one address, with a port from 1 to 65535");
-            assert_eq!(one(&format!("listen {wrong};"), 1), [told]);
+            let message = format!("1 {wrong}: nginx takes one address, with a port from 1 to 65535");
+            assert_eq!(one(&format!("listen {wrong};"), 1), [message]);
         }
         files.write("broken.conf", "server {\n listen \"80;\n}\n");
         assert_eq!(
@@ -421,16 +421,16 @@ fn skipped_values_are_reported() {
     assert_eq!(of("a.json", json, "listen", 0).len(), 2);
 
     let many = "[s]\nlisten =\n  127.0.0.1:0\n  localhost:0\n  [::1]:0\n  [::]\nother = 1\n";
-    let told = of("a.ini", many, "listen", 1);
+    let message = of("a.ini", many, "listen", 1);
     assert_eq!(
-        told[..3],
+        message[..3],
         [
             "3 127.0.0.1:0: 127.0.0.1:0",
             "4 localhost:0: 127.0.0.1:0 [::1]:0",
             "5 [::1]:0: [::1]:0"
         ]
     );
-    assert_eq!(told[3], "6 [::]: ");
+    assert_eq!(message[3], "6 [::]: ");
     let forms = "a.listen=127.0.0.1:0\nb.listen[0]=127.0.0.2:0\n\"listen\" = 127.0.0.3:0\n[b] listen = 127.0.0.4:0\nlisten 127.0.0.5:0\n[c]\nlisten =\n";
     let not_understood = "the line is not understood";
     assert_eq!(
@@ -488,14 +488,14 @@ fn skipped_directives_are_reported() {
         ["2 127.0.0.1:81: 127.0.0.1:81", "3 0x52: [::]:82"]
     );
 
-    for (config, told) in [
+    for (config, message) in [
         ("server { listen 8080 }", "a `;` is missing"),
         ("server { listen 8080;", "a `}` is missing"),
         ("server { listen 80", "a `;` is missing"),
     ] {
         files.write("a.conf", config);
         let args = ["check", "--format", "nginx", "a.conf"];
-        assert_eq!(files.error(&args), format!("error: a.conf:1: {told}\n"));
+        assert_eq!(files.error(&args), format!("error: a.conf:1: {message}\n"));
     }
     let quoted = "http { server { listen 127.0.0.1:8080; location ~ \\{ { return 404; } } server { server_name x; } }";
     assert_eq!(
@@ -660,21 +660,21 @@ fn bad_file_does_not_hide_the_others() {
         stdout.starts_with("good.toml:1: listen: 127.0.0.1:0\n  means "),
         "{stdout}"
     );
-    let told: Vec<&str> = stderr.lines().collect();
-    assert_eq!(told.len(), bad.len(), "{stderr}");
-    for (told, (place, what)) in told.iter().zip(bad) {
+    let message: Vec<&str> = stderr.lines().collect();
+    assert_eq!(message.len(), bad.len(), "{stderr}");
+    for (message, (place, what)) in message.iter().zip(bad) {
         assert!(
-            told.starts_with(&format!("error: {place}: {what}")),
-            "{told}"
+            message.starts_with(&format!("error: {place}: {what}")),
+            "{message}"
         );
     }
     assert_eq!(code, Some(2));
     // The library has its own messages for these.
     for name in ["bad.yaml:2", "escape.toml:1"] {
         let (file, _) = name.split_once(':').unwrap();
-        let told = files.error(&["check", file]);
-        assert!(told.starts_with(&format!("error: {name}: ")), "{told}");
-        assert!(!told.contains(['\x1b', '\x07']), "{told:?}");
+        let message = files.error(&["check", file]);
+        assert!(message.starts_with(&format!("error: {name}: ")), "{message}");
+        assert!(!message.contains(['\x1b', '\x07']), "{message:?}");
     }
     let (stdout, _, _) = files.run(&["check", "--json", "good.toml", "bad.json"]);
     let value: serde_json::Value = serde_json::from_str(&stdout).unwrap();
@@ -694,8 +694,8 @@ fn value_of_another_type_is_a_problem_at_its_place() {
     let files = Files::new("value_of_another_type_is_a_problem_at_its_place");
     files.write("odd.json", "{\"listen\": [\"127.0.0.1:0\",\n true]}");
     let (stdout, _, code) = files.run(&["check", "odd.json"]);
-    let told = "odd.json:2: listen[1]\n  problem  it must be a text, a port number, or an array of these\n";
-    assert!(stdout.ends_with(told), "{stdout}");
+    let message = "odd.json:2: listen[1]\n  problem  it must be a text, a port number, or an array of these\n";
+    assert!(stdout.ends_with(message), "{stdout}");
     assert_eq!(code, Some(1));
 }
 
@@ -709,10 +709,10 @@ fn aliases_of_yaml_are_limited() {
         bomb.extend([format!("a{n}: &a{n} [{before}]\n")]);
     }
     files.write("bomb.yaml", &bomb);
-    let told = files.error(&["check", "bomb.yaml"]);
+    let message = files.error(&["check", "bomb.yaml"]);
     assert!(
-        told.ends_with(": its aliases add up to too much\n"),
-        "{told}"
+        message.ends_with(": its aliases add up to too much\n"),
+        "{message}"
     );
 }
 

@@ -110,9 +110,9 @@ fn running_server_does_not_conflict() {
         let args = ["check", "--running", &pid, "0.0.0.0:80"];
         let (stdout, _, code) = run(&args);
         assert_eq!(code, Some(1));
-        let told = "listens on 10.0.0.1, which 0.0.0.0 includes";
+        let message = "listens on 10.0.0.1, which 0.0.0.0 includes";
         let words: Vec<&str> = stdout.split_ascii_whitespace().collect();
-        assert!(words.join(" ").contains(told), "{stdout}");
+        assert!(words.join(" ").contains(message), "{stdout}");
         assert!(!stdout.contains("perl"), "{stdout}");
         let args = ["check", "--running", &pid, "127.0.0.1:80"];
         assert_eq!(run(&args).2, Some(0));
@@ -225,16 +225,16 @@ fn running_server_udp_sockets_do_not_conflict() {
 
 #[test]
 fn unknown_server_is_an_error() {
-    let told = |name: &str| {
+    let message = |name: &str| {
         let (stdout, stderr, code) = run(&["check", "--running", name, "127.0.0.1:0"]);
         assert_eq!((&*stdout, code), ("", Some(2)));
         stderr
     };
     let of_unit = "error: no process of `no-such.service` is running\n";
-    assert_eq!(told("no-such.service"), of_unit);
+    assert_eq!(message("no-such.service"), of_unit);
     let of_name = "error: no process is named `no-such-process`\n";
-    assert_eq!(told("no-such-process"), of_name);
-    assert_eq!(told("4194305"), "error: no process has the id 4194305\n");
+    assert_eq!(message("no-such-process"), of_name);
+    assert_eq!(message("4194305"), "error: no process has the id 4194305\n");
 }
 
 /// Only root sees what another user's process has open.
@@ -259,11 +259,11 @@ fn unreadable_server_is_an_error() {
         let args = ["check", "--running", &server.pid(), "127.0.0.1:80"];
         let (_, stderr, code) = texts(command.args(args).output().unwrap());
         std::fs::remove_file(exe).unwrap();
-        let told = format!(
+        let message = format!(
             "error: only root can see which sockets `{}` has open\n",
             server.pid()
         );
-        assert_eq!((stderr, code), (told, Some(2)));
+        assert_eq!((stderr, code), (message, Some(2)));
     });
 }
 
@@ -362,17 +362,17 @@ fn listeners_of_another_namespace_are_listed() {
             (&"127.0.0.1:80".into(), &"perl".into())
         );
         assert_eq!(list[0]["pid"].to_string(), perl.pid());
-        let told = |name: &str| {
+        let message = |name: &str| {
             let (_, stderr, code) = run(&["listeners", "--netns", name]);
             assert_eq!(code, Some(2));
             stderr
         };
         assert_eq!(
-            told("no-such-name"),
+            message("no-such-name"),
             "error: cannot enter the network namespace `no-such-name`: No such file or directory (os error 2)\n"
         );
         assert_eq!(
-            told("../net"),
+            message("../net"),
             "error: `../net` is neither a process id nor a name of `ip netns`\n"
         );
     });
@@ -515,10 +515,10 @@ fn warnings_can_be_allowed_and_denied() {
         ip("link set eth0 up");
         ip("link set far0 up");
         ip("addr add 198.51.101.7/24 dev eth0");
-        let told = "  warning  198.51.101.7 on eth0 is a public address: whoever can reach it can connect\n           (global-address)\n";
+        let message = "  warning  198.51.101.7 on eth0 is a public address: whoever can reach it can connect\n           (global-address)\n";
         for task in ["explain", "check"] {
             let (stdout, stderr, code) = run(&[task, "198.51.101.7:80"]);
-            assert!(stdout.contains("(global-address)"), "{stdout} {told}");
+            assert!(stdout.contains("(global-address)"), "{stdout} {message}");
             assert_eq!((&*stderr, code), ("", Some(0)));
             let deny = [task, "--deny", "warnings", "198.51.101.7:80"];
             assert_eq!(run(&deny).2, Some(1));
@@ -532,7 +532,7 @@ fn warnings_can_be_allowed_and_denied() {
                 "global-address"
             );
         }
-        // Of the command itself.
+        // The command's own warnings.
         let browser = [
             "reach",
             "--scheme",

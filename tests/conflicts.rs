@@ -272,8 +272,8 @@ fn plan_opens_what_the_kernel_opens() {
                         prop_assert!(matches!(failure.cause(), Cause::Conflict { .. }), "{}", err);
                     }
                     prop_assert!(!check.is_ok());
-                    let told = check.settings().iter().flat_map(CheckedSetting::causes);
-                    prop_assert_eq!(told.count(), err.errors().count(), "{}\n{}", err, check);
+                    let message = check.settings().iter().flat_map(CheckedSetting::causes);
+                    prop_assert_eq!(message.count(), err.errors().count(), "{}\n{}", err, check);
                 }
             }
             Ok(())

@@ -926,7 +926,7 @@ fn bound_socket_without_listen_is_in_use() {
 fn holder_missing_from_proc_is_unknown() {
     in_namespace(|| {
         let held = without_reuse("127.0.0.1:80");
-        // What is bound and does not listen is not in /proc: nothing is said of it.
+        // A socket that is bound but not listening is missing from /proc, so nothing is reported.
         sandbox::refuse_family(16, 97);
         let err = row(
             "a port that is bound by a socket that never listened, in a sandbox without netlink",
@@ -954,8 +954,8 @@ fn connections_and_time_wait_are_distinguished() {
         };
         assert_eq!(holders[0].state(), SocketState::Connected);
         assert!(err.is_transient());
-        // Who closes first has the port in TIME_WAIT once the other side closes, too, and is nobody
-        // until then.
+        // The side that closes first has the port in TIME_WAIT once the other side closes too;
+        // until then the connection is orphaned.
         drop(accepted);
         // While the other side confirms it, the kernel replaces the socket by one without a
         // process, and may list neither.
@@ -1089,7 +1089,7 @@ fn privilege_in_user_namespace_is_explained() {
         return rerun::done();
     }
     if rerun::role().as_deref() == Some("rootless-of-root") {
-        // Here both namespaces have the same root, so that it cannot be told apart
+        // Here both namespaces have the same root, so that they cannot be distinguished
         // from a policy.
         let err = bind("127.0.0.1:80").unwrap_err();
         assert!(matches!(err.cause(), Cause::Denied { .. }), "{err:?}");
@@ -1160,7 +1160,7 @@ fn policy_denial_is_reported() {
             let err = bind("127.0.0.1:80").unwrap_err();
             assert!(matches!(err.cause(), Cause::Denied { .. }), "{err:?}");
         }
-        // It is refused before the address is looked at, and that is told, too.
+        // It is refused before the address is checked, and the address is reported too.
         row(
             "a foreign address and Landlock, both at once",
             "198.51.100.1:8080",
@@ -1335,7 +1335,7 @@ fn replacement_needs_a_free_port_and_a_usable_interface() {
 fn mismatched_device_is_reported() {
     in_namespace(|| {
         cable();
-        // Of their own they have addresses a moment later.
+        // They get addresses by themselves a moment later.
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 10.0.1.1/24 dev far0");
         let err = row_with(
@@ -1436,7 +1436,7 @@ fn unreadable_evidence_is_left_out() {
         Some("without-proc") => {
             assert!(!std::fs::exists("/proc/self/status").unwrap());
             let held = bind("127.0.0.1:80").unwrap();
-            let holder = holder_of(&bind("127.0.0.1:80").unwrap_err()).expect("netlink tells it");
+            let holder = holder_of(&bind("127.0.0.1:80").unwrap_err()).expect("netlink reports it");
             assert_eq!((holder.uid(), holder.pid()), (Some(0), None));
             drop(held);
             assert!(matches!(
@@ -1465,7 +1465,7 @@ fn unreadable_evidence_is_left_out() {
             assert!(!std::fs::exists("/proc/sys").unwrap());
             let held = bind("127.0.0.1:80").unwrap();
             let err = bind("127.0.0.1:80").unwrap_err();
-            assert!(holder_of(&err).expect("it is told").is_this_process());
+            assert!(holder_of(&err).expect("it is message").is_this_process());
             drop(held);
             rerun::done();
         }
@@ -1639,7 +1639,7 @@ fn host_without_ipv4_has_a_warning() {
         assert!(bind("8.8.8.8:80").is_err());
         ip("addr del 10.0.0.1/24 dev eth0");
         assert_eq!(notes(bind("0.0.0.0:80").unwrap()), [none]);
-        // What is sent to all comes in, as to a DHCP client.
+        // Broadcasts are received, as by a DHCP client.
         for text in ["0.0.0.0:68", "255.255.255.255:68", "224.0.0.251:5353"] {
             let bound = bind_udp(text);
             let warnings = bound.map(notes);
@@ -1724,7 +1724,7 @@ fn valid_but_unlikely_settings_have_warnings() {
                 "`net.ipv6.ip_nonlocal_bind` makes it bindable"
             )]
         );
-        // Of a UDP socket a group is nothing odd.
+        // A group address is normal for a UDP socket.
         let group = bind_udp("224.0.0.1:0").unwrap();
         assert_eq!(group[0].warnings(&Interfaces::system().unwrap()), []);
 

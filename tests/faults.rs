@@ -131,7 +131,7 @@ fn missing_descriptors_at_each_step_are_errors() {
         }
         let files = all_files_but(0);
         let err = BindTarget::parse("eth0").unwrap_err();
-        // What is the same on every host is read without its interfaces.
+        // Settings that are the same on every host do not need its interfaces.
         for text in ["*", "0.0.0.0", "127.0.0.2", "localhost"] {
             BindTarget::parse(text).unwrap();
         }

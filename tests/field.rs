@@ -211,7 +211,7 @@ fn wildcard_of_the_other_family_is_warned_about() {
         assert_eq!(
             warnings("0.0.0.0:8080"),
             [""; 0],
-            "there is none to be reached by"
+            "no address can be reached"
         );
         ip("addr add fd00::1/64 dev eth0 nodad");
         assert_eq!(
@@ -326,7 +326,7 @@ fn port_of_a_bridge_is_named_with_its_bridge() {
     });
 }
 
-/// What is listed for a socket, by where clients connect from, is what they connect to.
+/// Clients can connect to exactly the addresses that are listed for their origin.
 #[test]
 fn addresses_on_ports_are_listed_where_they_connect() {
     const TEST: &str = "addresses_on_ports_are_listed_where_they_connect";
@@ -444,16 +444,16 @@ fn interface_without_ipv6_is_named() {
         host();
         set("net/ipv6/conf/eth0/disable_ipv6", "1");
         let (_, hints) = failure("[2001:db8:5::10]:80");
-        let told = "`net.ipv6.conf.eth0.disable_ipv6` is set, so eth0 has no IPv6 address";
-        assert!(texts(&hints).contains(&told), "{hints:?}");
+        let message = "`net.ipv6.conf.eth0.disable_ipv6` is set, so eth0 has no IPv6 address";
+        assert!(texts(&hints).contains(&message), "{hints:?}");
         // sysctl(8) separates by slashes where a name has a dot.
         ip("link add name eth0.100 type veth peer name far1");
         ip("link set eth0.100 up");
         set("net/ipv6/conf/eth0.100/disable_ipv6", "1");
         let (_, hints) = failure("[2001:db8:5::10]:80");
-        let told = "`net.ipv6.conf.eth0/100.disable_ipv6` is set, so eth0.100 has no IPv6 address";
-        assert!(texts(&hints).contains(&told), "{hints:?}");
-        let variable = told.split('`').nth(1).unwrap();
+        let message = "`net.ipv6.conf.eth0/100.disable_ipv6` is set, so eth0.100 has no IPv6 address";
+        assert!(texts(&hints).contains(&message), "{hints:?}");
+        let variable = message.split('`').nth(1).unwrap();
         match Command::new("sysctl").args(["-n", variable]).output() {
             Ok(output) => assert_eq!(output.stdout, b"1\n", "{output:?}"),
             Err(error) => eprintln!("skipped a part: no sysctl: {error}"),
@@ -470,8 +470,8 @@ fn interface_without_ipv6_is_named() {
         set("net/ipv6/conf/eth0/disable_ipv6", "0");
         ip("link set eth0 mtu 1000");
         let (_, hints) = failure("[2001:db8:5::10]:80");
-        let told = "eth0 has an MTU of 1000, and no IPv6 address, which needs 1280";
-        assert!(texts(&hints).contains(&told), "{hints:?}");
+        let message = "eth0 has an MTU of 1000, and no IPv6 address, which needs 1280";
+        assert!(texts(&hints).contains(&message), "{hints:?}");
         // Both can be repaired as the hints say.
         ip("link set eth0 mtu 1500");
         ip("addr add 2001:db8:5::10/64 dev eth0 nodad");
@@ -532,10 +532,10 @@ fn server_on_the_other_loopback_address_is_named() {
             let server = Forked::start(socket.into(), 0);
             let pid = server.0.id();
             let found = warnings(&format!("{own}:5173"));
-            let told = format!("(pid {pid}, uid ");
+            let message = format!("(pid {pid}, uid ");
             assert_eq!(found.len(), 1, "{found:?}");
             assert!(
-                found[0].starts_with(&format!("{own}:5173: `sh` {told}")),
+                found[0].starts_with(&format!("{own}:5173: `sh` {message}")),
                 "{found:?}"
             );
             let end = format!(
@@ -722,7 +722,7 @@ fn replacement_of_a_name_keeps_the_family() {
         ip("link property add dev eth0 altname enp3s0");
         for family in ["", "ipv4@", "ipv6@", "-ipv4@"] {
             let (_, hints) = match bindaddr::bind([&*format!("{family}enp3s0:8080"), "+"]) {
-                Ok(_) => unreachable!("`+` is no setting"),
+                Ok(_) => unreachable!("`+` is not a setting"),
                 Err(error) => {
                     let first = error.errors().next().unwrap();
                     (first.cause().to_string(), first.hints().to_vec())
@@ -766,10 +766,10 @@ fn loopback_address_of_the_own_name_has_a_warning() {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let name = name.trim();
     if rerun::role().is_some() {
-        let told = format!(
+        let message = format!(
             "127.0.1.1:5000: /etc/hosts maps `{name}`, the name of this host, to the loopback address 127.0.1.1"
         );
-        assert_eq!(warnings("127.0.1.1:5000"), [told]);
+        assert_eq!(warnings("127.0.1.1:5000"), [message]);
         assert_eq!(warnings("127.0.1.2:5001, localhost:5002"), [""; 0]);
         return rerun::done();
     }
@@ -809,7 +809,7 @@ fn loopback_address_of_the_own_name_has_a_warning() {
 /// is read.
 #[test]
 fn text_of_a_template_is_named() {
-    for (text, told) in [
+    for (text, message) in [
         ("0.0.0.0:$PORT", "the variable `$PORT` was not expanded"),
         ("${HOST}:8080", "the variable `${HOST}` was not expanded"),
         (
@@ -830,7 +830,7 @@ fn text_of_a_template_is_named() {
         ("undefined:80", "(an unset variable?)"),
     ] {
         let error = bindaddr::bind(text).unwrap_err().to_string();
-        assert!(error.contains(told), "{text}: {error}");
+        assert!(error.contains(message), "{text}: {error}");
     }
 }
 

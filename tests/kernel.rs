@@ -460,21 +460,21 @@ fn altname_is_reported_with_interface_name() {
         ip("link add name eth0 type veth peer name far0");
         ip("addr add 10.8.0.1/24 dev eth0");
         ip("link property add dev eth0 altname enp7s0");
-        // Which may be longer than the first name of an interface.
+        // It can be longer than the primary name of an interface.
         ip("link property add dev eth0 altname enx00005e0053af-uplink");
-        let told = "`enp7s0` is an alternative name of the interface `eth0`; write `eth0`";
+        let message = "`enp7s0` is an alternative name of the interface `eth0`; write `eth0`";
         for name in ["enp7s0", "enx00005e0053af-uplink"] {
-            let told = told.replace("enp7s0", name);
-            assert_fails(&format!("{name}:80"), None, &told);
-            assert_fails(&format!("-{name}:80"), None, &told);
-            assert_fails(&format!("[fe80::77%{name}]:80"), None, &told);
+            let message = message.replace("enp7s0", name);
+            assert_fails(&format!("{name}:80"), None, &message);
+            assert_fails(&format!("-{name}:80"), None, &message);
+            assert_fails(&format!("[fe80::77%{name}]:80"), None, &message);
         }
         let none = "the interface `far0` (not running) has no address";
         assert_fails("far0:80", None, none);
         let err = BindTarget::parse("[fe80::77%enp7s0]").unwrap_err();
         assert_eq!(
             err.to_string(),
-            format!("cannot resolve [fe80::77%enp7s0]: {told}")
+            format!("cannot resolve [fe80::77%enp7s0]: {message}")
         );
     });
 }
@@ -728,7 +728,7 @@ fn exhausted_ephemeral_ports_are_reported() {
             "no ephemeral port is free (range 40000-40003); set a port outside the range",
         );
         set("net/ipv4/ip_local_reserved_ports", "1");
-        // What is taken on another address is free on these.
+        // A port taken on another address is free on these.
         let held: Vec<_> = (0..4).map(|_| bind("127.0.0.2:0").unwrap()).collect();
         bind("localhost:0").unwrap();
         bind_udp("localhost:0").unwrap();

@@ -741,7 +741,7 @@ fn each_error_kind_is_in_the_table() {
 
 #[test]
 fn names_and_zones_have_system_limits() {
-    // The host name of a pod, which is no interface's.
+    // The host name of a pod, which is not an interface.
     assert!("web-7d4b9c6f5d-abcde:80".parse::<ListenAddr>().is_ok());
     let longest_zone = match std::env::consts::OS {
         "linux" | "android" => 127,

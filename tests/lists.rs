@@ -109,7 +109,7 @@ fn each_invalid_entry_is_reported_with_position() {
         "entry 2 of 2: invalid listen address \"8080\": ambiguous: a port alone means every address, or belongs to \
          the entry before it; write `[::1]:8080` for that address or `*:8080` for every address"
     );
-    // Each in a text of its own is no continuation of another.
+    // Each argument is a separate list.
     assert!(ListenAddrs::parse_each(["127.0.0.1:80", "443"]).is_ok());
     // Ten thousand of them make no long message.
     let many = "70000 ".repeat(10_000);
@@ -272,7 +272,7 @@ fn absent_optional_entries_are_skipped() {
     assert_eq!(
         err.errors().count(),
         1,
-        "what is skipped is no failure: {err}"
+        "skipped entries are not failures: {err}"
     );
 }
 
@@ -469,7 +469,7 @@ fn optional_interface_can_lack_addresses() {
         ip("link set far0 up");
         ip("addr add 10.0.0.1/24 dev eth0");
         ip("addr add 2001:db8::1/64 dev eth0");
-        // It is on this host, if not yet: that is no absence.
+        // It is on this host but not ready, which is not absence.
         let err = fails(["-[2001:db8::1]:80", "127.0.0.1:80"]);
         assert!(matches!(err.cause(), Cause::Tentative(_)), "{err:?}");
         let listeners = bind([
@@ -609,7 +609,7 @@ fn name_lookup_is_opt_in() {
     assert!(err.to_string().starts_with(sentence), "{err}");
     let source = std::error::Error::source(&err).expect("the resolver's words stay reachable");
     assert_eq!(source.to_string(), "no such name");
-    // What looks like an address, and the names that are not DNS's, never get there.
+    // Texts that look like addresses, and special names, are never looked up.
     let never = BindOptions::new().lookup_with(|name| panic!("{name} was looked up"));
     for text in [
         "host.1:0",
@@ -684,7 +684,7 @@ fn setting_can_have_own_options() {
         );
         let err = bind([freely("198.51.100.1:81"), Setting::from("198.51.100.2:81")]).unwrap_err();
         assert_eq!((err.errors().count(), err.text()), (1, "198.51.100.2:81"));
-        // Of all but one.
+        // For all but one.
         let options = BindOptions::new().freebind(true);
         let strict = Setting::from("198.51.100.3:81").freebind(false);
         assert!(options.bind(strict.clone()).is_err() && options.bind("198.51.100.3:81").is_ok());
@@ -708,7 +708,7 @@ fn wait_opens_no_partial_list() {
         assert!(waiter.join().unwrap().is_err());
         // The first try, the last one, and on a slow machine one between them.
         assert!(got_in <= 3, "{got_in} times");
-        // What is not cured ends it, whatever else is waited for.
+        // A permanent error ends it, whatever else is waited for.
         let held = bind("127.0.0.1:81").unwrap();
         let begun = std::time::Instant::now();
         let long = BindOptions::new().wait(std::time::Duration::from_secs(30));
@@ -730,7 +730,7 @@ fn required_duplicate_of_optional_stays_required() {
         assert_eq!(addrs, ["0.0.0.0:80", "127.0.0.1:81"]);
         assert!(listeners.duplicates().is_empty());
         drop(listeners);
-        // What can do with IPv4 has it, wherever it stands.
+        // An entry that can use IPv4 gets it, at any position.
         for list in [["-[::]:80", "-*:80"], ["-*:80", "-[::]:80"]] {
             let listeners = bind(list).unwrap();
             assert_eq!(listeners[0].local_addr().to_string(), "0.0.0.0:80");

@@ -183,7 +183,7 @@ fn alternate_form_has_one_failure_per_line() {
          \n  invalid listen address \"localhost\": the port is missing; write `localhost:8080`\
          \n    hint: write `localhost:8080`"
     );
-    // Of equal causes each hint is there, and what has no name of its own leaves no comma.
+    // Equal causes keep each hint, and an entry without a name leaves no comma.
     let err = bind("127.0.0.1:80,,localhost,localhost").unwrap_err();
     let lines = format!("{err:#}");
     assert!(!lines.contains(" , ") && !lines.contains("  ,"), "{lines}");

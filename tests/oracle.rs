@@ -122,7 +122,7 @@ impl Plan {
         if let Some(network) = self.any_ip {
             orders.push(format!("route add local {network} dev lo"));
         }
-        // What cannot be, such as an address twice, is left out.
+        // Impossible hosts, such as one with an address twice, are left out.
         let mut ip = Command::new("ip")
             .args(["-force", "-batch", "-"])
             .stdin(Stdio::piped())
@@ -210,15 +210,15 @@ fn questions(host: &Interfaces) -> Vec<(IpAddr, u32)> {
 fn known_difference(plan: &Plan, target: &BindTarget, bound: bool) -> Option<&'static str> {
     match target {
         BindTarget::Foreign(foreign) if bound => match foreign.reason() {
-            ForeignReason::Multicast => Some("multicast binds, and no TCP client comes"),
+            ForeignReason::Multicast => Some("a multicast address binds, but no TCP client can connect"),
             ForeignReason::LimitedBroadcast | ForeignReason::DirectedBroadcast { .. } => {
-                Some("a broadcast binds, and no TCP client comes")
+                Some("a broadcast address binds, but no TCP client can connect")
             }
             _ if plan
                 .any_ip
                 .is_some_and(|network| network.contains(foreign.ip())) =>
             {
-                Some("a local route covers it")
+                Some("a local route covers the address")
             }
             _ if plan
                 .on_lo

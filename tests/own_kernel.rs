@@ -277,7 +277,7 @@ fn kernel_without_ipv6_is_reported() {
         error.to_string(),
         "cannot listen on [::]:8080: the kernel does not support IPv6"
     );
-    // What has IPv4 as well is opened as that.
+    // An entry that also has IPv4 is opened with IPv4.
     for setting in ["*:0", "localhost:0", "0.0.0.0:0"] {
         let listeners = bindaddr::bind(setting).unwrap();
         let addrs: Vec<SocketAddr> = listeners

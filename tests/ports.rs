@@ -17,7 +17,7 @@ fn all_but(free: u16) -> Vec<TcpListener> {
             0 => Ipv6Addr::LOCALHOST.into(),
             _ => Ipv4Addr::LOCALHOST.into(),
         };
-        TcpListener::bind((ip, port)).expect("nobody else is in the namespace")
+        TcpListener::bind((ip, port)).expect("no other process is in the namespace")
     });
     held.collect()
 }

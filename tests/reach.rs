@@ -100,7 +100,7 @@ fn literal_lists_itself() {
     assert_eq!(
         urls("192.168.158.94", &host),
         [""; 0],
-        "nobody gets in there"
+        "no client can connect there"
     );
 }
 
@@ -276,8 +276,8 @@ fn loopback_zone_is_host_only() {
     ] {
         assert_eq!(reach(text, &host).exposure(), exposure, "{text}");
     }
-    // Where nobody says what it is, another address that a card has makes its zone one of other
-    // hosts, too.
+    // If its kind is unknown, another address of the interface means that other hosts can be in its
+    // zone.
     let card = |ips: [&str; 2]| -> Interfaces {
         let en0 = Interface::new("en0", 4).with_addr(ip("fe80::5"), 64);
         let en0 = ips

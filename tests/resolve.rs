@@ -243,9 +243,9 @@ fn resolve_error_lists_some_addresses() {
         eth0.with_addr([10, 0, 0, n].into(), 8)
     });
     let host: Interfaces = [eth0].into_iter().collect();
-    let told = resolve_err("192.0.2.0/24:80", &host);
-    assert!(told.starts_with("cannot resolve 192.0.2.0/24:80: no address of this host is in `192.0.2.0/24`; available: `10.0.0.20`, "), "{told}");
-    assert!(told.ends_with(" and 12 more"), "{told}");
+    let message = resolve_err("192.0.2.0/24:80", &host);
+    assert!(message.starts_with("cannot resolve 192.0.2.0/24:80: no address of this host is in `192.0.2.0/24`; available: `10.0.0.20`, "), "{message}");
+    assert!(message.ends_with(" and 12 more"), "{message}");
 }
 
 #[test]

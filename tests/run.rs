@@ -137,8 +137,8 @@ fn four_binds_with_flask() {
             ];
             words.map(str::to_owned).to_vec()
         };
-        // Who connects by loopback, and by the address of the network from here and from the
-        // laptop.
+        // Reports whether clients connect over loopback, and over the network address from here and
+        // from the laptop.
         for (host, expected) in [
             ("127.0.0.1", [true, false, false]),
             ("192.168.71.67", [false, true, true]),
@@ -294,21 +294,21 @@ fn command_does_not_run_without_its_sockets() {
         ip("link set eth0 up");
         ip("link set far0 up");
         ip("addr add 192.168.71.67/16 dev eth0");
-        let told = |args: &[&str]| {
+        let message = |args: &[&str]| {
             let (stdout, stderr, code) =
                 run(&[&["run"], args, &["--", "echo", "it runs"]].concat());
             (stdout, stderr.lines().next().unwrap().to_owned(), code)
         };
         let refused = |line: &str| (String::new(), line.to_owned(), Some(1));
         assert_eq!(
-            told(&["eth0:80", "--at-most", "link"]),
+            message(&["eth0:80", "--at-most", "link"]),
             refused("error: it would be open to private networks, and `--at-most` allows the link")
         );
         assert_eq!(
-            told(&["10.0.0.1:80"]),
+            message(&["10.0.0.1:80"]),
             refused("error: cannot listen on 10.0.0.1:80")
         );
-        let (stdout, first, code) = told(&["10.0.0.1:80", "--wait", "0.1"]);
+        let (stdout, first, code) = message(&["10.0.0.1:80", "--wait", "0.1"]);
         assert!(
             first.starts_with("waiting up to 0.1 s: cannot listen on 10.0.0.1:80: "),
             "{first}"
@@ -319,7 +319,7 @@ fn command_does_not_run_without_its_sockets() {
             std::thread::sleep(Duration::from_millis(200));
             ip("addr add 10.0.0.1/24 dev eth0");
         });
-        let (stdout, _, code) = told(&["10.0.0.1:80", "--wait", "60"]);
+        let (stdout, _, code) = message(&["10.0.0.1:80", "--wait", "60"]);
         assert_eq!((&*stdout, code), ("it runs\n", Some(0)));
         comes.join().unwrap();
         let (_, stderr, code) = run(&["run", "127.0.0.1:80", "--", "no-such-command"]);

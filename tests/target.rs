@@ -161,7 +161,7 @@ fn bind_target_keeps_all_details() {
         [ip("192.168.71.67"), ip("203.0.113.80"), ip("172.20.0.1")]
     );
 
-    // Of its family, and neither loopback nor link-local.
+    // It has the same family, and is neither loopback nor link-local.
     let BindTarget::Foreign(foreign) = BindTarget::classify(ip("2001:db8::9"), &host) else {
         panic!("no interface has it")
     };
@@ -239,7 +239,7 @@ fn debug_contains_display() {
         "{debug}"
     );
     let BindTarget::Foreign(foreign) = BindTarget::classify(ip("8.8.8.8"), &host) else {
-        panic!("nobody here has it");
+        panic!("no interface here has it");
     };
     assert_eq!(foreign.scope_id(), None);
 }

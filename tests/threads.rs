@@ -253,7 +253,7 @@ fn failed_update_leaves_clients_with_their_listener() {
                 .map(|addr| TcpStream::connect(addr).unwrap());
             thread::sleep(Duration::from_micros(500));
             let failed = handle.apply(&failing, Apply::AllOrNone).unwrap_err();
-            // That of this process has made way.
+            // The socket of this process is closed.
             let text = failed.to_string();
             assert!(!text.contains("this process listens"), "{text}");
             for client in &mut clients {
@@ -312,8 +312,8 @@ fn socket_of_another_process_is_not_shut_down() {
             .handle
             .apply(&plan("127.0.0.1:6000"), Apply::AllOrNone);
         assert_eq!(update.unwrap().open_elsewhere(), [addr("127.0.0.1:7000")]);
-        // The socket goes on elsewhere, and its thread ends after one client at most, whoever
-        // accepts the others.
+        // The socket stays open in another process; its thread ends after at most one client,
+        // whichever process accepts the others.
         let again = options.nonblocking(true).bind("127.0.0.1:7000").unwrap();
         let begun = Instant::now();
         while !server.serving[&7000].is_finished() {

@@ -1,4 +1,4 @@
-//! Who can connect, with real connections: from this host, from a neighbour on its link, and
+//! Tests who can connect, with real connections: from this host, from a neighbour on its link, and
 //! from a host behind the neighbour, which forwards.
 
 mod util;
@@ -418,7 +418,7 @@ fn router_forwards_ipv4_link_local() {
     });
 }
 
-/// What docs/exposure.md says that it does not know.
+/// The limits that docs/exposure.md documents.
 #[test]
 fn wildcard_accepts_local_route_addresses() {
     const TEST: &str = "wildcard_accepts_local_route_addresses";

@@ -363,10 +363,7 @@ fn replan_keeps_default_addresses_while_sources_are_unreadable() {
         let files: Vec<std::fs::File> =
             std::iter::from_fn(|| std::fs::File::open("/dev/null").ok()).collect();
         let host = sources(host);
-        assert!(
-            server.look_at(&host).is_empty(),
-            "there was no descriptor left"
-        );
+        assert!(server.look_at(&host).is_empty(), "no descriptor was left");
         assert_eq!(server.diff.changes()[0].kind(), ChangeKind::Kept);
         drop(files);
         // Without a route there is none, and that is known.
@@ -455,7 +452,7 @@ fn ipv4_wildcard_is_not_both_families() {
             assert_eq!(plan.diff(&listeners).to_close().count(), 1);
         }
         listeners.retain(|_| false);
-        // What `*` still lacks is both families, whatever `[::]` means.
+        // `*` still lacks both families, whatever `[::]` means.
         let options = BindOptions::new().only_v6(true);
         let plan = options.plan("*:5001").unwrap();
         let mut listeners = Listeners::default();
@@ -797,8 +794,8 @@ fn optional_zone_by_its_number_is_added() {
         ];
         let mut server = Server::start(settings);
         ip("addr add fe80::77/64 nodad dev eth0");
-        let told = format!("1: [fe80::77%{index}]:5000 on eth0 can be bound now");
-        assert_eq!(server.news(), [told]);
+        let message = format!("1: [fe80::77%{index}]:5000 on eth0 can be bound now");
+        assert_eq!(server.news(), [message]);
         server.follow();
     });
 }

@@ -162,16 +162,16 @@ fn socket_of_a_vrf_is_not_in_the_way() {
         let check = bindaddr::check("0.0.0.0:5000");
         assert!(check.is_ok(), "{check}");
         let outside = open(any, Type::STREAM, None).unwrap();
-        let told = |device: Option<&str>| {
+        let message = |device: Option<&str>| {
             let error = BindOptions::new()
                 .bind([setting("0.0.0.0:5000", device)])
                 .unwrap_err();
             error.cause().to_string()
         };
         let port = "port 5000 is in use: this process listens on 0.0.0.0";
-        assert_eq!(told(None), port);
-        assert_eq!(told(Some("vrf0")), format!("{port} on vrf0 only"));
-        assert_eq!(told(Some("eth1")), port);
+        assert_eq!(message(None), port);
+        assert_eq!(message(Some("vrf0")), format!("{port} on vrf0 only"));
+        assert_eq!(message(Some("eth1")), port);
         let other = BindOptions::new()
             .bind([setting("0.0.0.0:5000", Some("eth0"))])
             .unwrap();

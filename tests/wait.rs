@@ -81,7 +81,7 @@ fn wait_binds_late_interface() {
 fn wait_binds_tentative_address_when_usable() {
     in_namespace(|| {
         set("net/ipv6/conf/default/accept_dad", "1");
-        set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for who is slow to ask
+        set("net/ipv6/conf/default/dad_transmits", "4"); // seconds, for a slow caller
         cable();
         ip("addr add 2001:db8::1/64 dev eth0");
         let lag = lag("[2001:db8::1]:80", "[2001:db8::1]:0", || {});
@@ -222,8 +222,8 @@ fn wait_limits_lookups_of_resolved_name() {
 fn wait_reports_progress_and_ends() {
     in_namespace(|| {
         type Told = Arc<Mutex<Vec<(String, Duration, Duration)>>>;
-        let told: Told = Arc::default();
-        let seen = told.clone();
+        let message: Told = Arc::default();
+        let seen = message.clone();
         // A slow machine, too, makes several attempts in this time.
         let timeout = Duration::from_secs(3);
         let options = BindOptions::new().wait(timeout).on_wait(move |waiting| {
@@ -238,13 +238,13 @@ fn wait_reports_progress_and_ends() {
         let begun = Instant::now();
         let err = options.bind("10.0.0.1:80").unwrap_err();
         assert!(begun.elapsed() >= timeout);
-        let told = told.lock().unwrap();
-        assert!((3..=100).contains(&told.len()), "{}", told.len());
-        for (sentence, waited, left) in told.iter() {
+        let message = message.lock().unwrap();
+        assert!((3..=100).contains(&message.len()), "{}", message.len());
+        for (sentence, waited, left) in message.iter() {
             assert_eq!(*sentence, err.to_string());
             assert!(*waited + *left >= timeout);
         }
-        assert!(told.windows(2).all(|pair| pair[0].1 < pair[1].1));
+        assert!(message.windows(2).all(|pair| pair[0].1 < pair[1].1));
 
         let begun = Instant::now();
         let cancelled = BindOptions::new()

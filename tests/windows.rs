@@ -86,7 +86,7 @@ fn missing_option_is_named() {
 #[test]
 fn system_snapshot_matches_wine() {
     if std::env::var_os(HOST).is_none() {
-        eprintln!("SKIPPED system_snapshot_matches_wine: {HOST} does not tell of one made for it");
+        eprintln!("SKIPPED system_snapshot_matches_wine: {HOST} was not created for the test");
         return;
     }
     let host = Interfaces::system().unwrap();
@@ -107,7 +107,7 @@ fn system_snapshot_matches_wine() {
     for own in ["127.0.0.1", "127.0.0.2", "::1"] {
         assert!(BindTarget::classify(ip(own), &host).is_loopback());
     }
-    // Of the same network, and of nobody.
+    // In the same network, and on no host.
     for other in ["192.168.158.94", "2001:db8:71::1"] {
         let BindTarget::Foreign(foreign) = BindTarget::classify(ip(other), &host) else {
             panic!("{other} is not of this host");

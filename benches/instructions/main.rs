@@ -84,7 +84,7 @@ fn of_size(task: &str, size: usize, times: usize) {
             let plan = plan(&each(&|n| format!("0.0.0.0:{}", n + 1)));
             repeat(times, || plan.exposure(black_box(&host)));
         }
-        _ => panic!("there is no task called {task}"),
+        _ => panic!("unknown task {task}"),
     }
 }
 

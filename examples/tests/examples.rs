@@ -117,7 +117,7 @@ fn serve_reports_error_and_exits_with_1() {
     let mut said = stderr.lines();
     let error = said.next().expect("it says what is wrong");
     if !cfg!(target_os = "linux") {
-        // Who has it is told on Linux alone.
+        // The holder is named on Linux only.
         let sentence = format!(
             "cannot listen on {addr}: port {} is in use by another socket",
             addr.port()

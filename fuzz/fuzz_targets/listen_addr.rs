@@ -94,7 +94,7 @@ fuzz_target!(|bytes: &[u8]| {
                     !target.is_any() || says_every_address(&addr),
                     "{text:?}: {target}"
                 );
-                // Who is called this host's only is loopback, and nothing else is.
+                // Only loopback addresses have the exposure of this host.
                 let ips: Vec<IpAddr> = match &target {
                     BindTarget::Loopback(addrs) => addrs.ips().collect(),
                     _ => Vec::new(),
@@ -113,8 +113,8 @@ fuzz_target!(|bytes: &[u8]| {
             assert!(!sentence.contains(char::is_control), "{sentence:?}");
             assert!(text.get(err.span()).is_some(), "{text:?}: {:?}", err.span());
             assert_eq!(err.text(), text);
-            // What std reads is read, save what the grammar refuses on purpose: padded ports, and
-            // zones of addresses that have none.
+            // What std parses is accepted, except what the grammar rejects on purpose: padded
+            // ports, and zones of addresses that have none.
             if std.is_ok() {
                 let is_padded = text
                     .rsplit(':')

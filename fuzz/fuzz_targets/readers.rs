@@ -1,4 +1,4 @@
-//! What the kernel tells: netlink's answers and the tables of `/proc`.
+//! Parses data from the kernel: netlink responses and the tables of `/proc`.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bindaddr::fuzzing::readers(bytes));

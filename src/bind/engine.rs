@@ -25,7 +25,7 @@ use crate::plan::{
 use crate::sys::{self, InheritedSocket, Link, device_of, device_of_new_sockets};
 use crate::target::{DeviceIndex, GroupAddr, Overlap, Protocol, is_scoped};
 
-/// What came of opening the sockets of a plan.
+/// The result of opening the sockets of a plan.
 #[derive(Default)]
 pub(crate) struct Opening {
     pub(crate) opened: Vec<OpenedSocket>,

@@ -36,7 +36,7 @@ pub(crate) struct Outgoing<'l> {
     new_owner: OnceCell<Option<u32>>,
     /// The sockets of another process that will have ended.
     of_others: HashSet<u64>,
-    /// What listens on a port; `None` if it cannot be read.
+    /// The listeners on a port; `None` if they cannot be read.
     listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
     /// What was accepted of sockets that listen again, and these could not keep.
     drained: RefCell<Accepted>,
@@ -55,7 +55,7 @@ struct OutgoingSocket<'l> {
     is_port_bound: bool,
     /// Read when it is in the way of another; `None` if it cannot be read.
     identity: OnceCell<Option<Identity>>,
-    /// What `SO_REUSEPORT` was before it was set.
+    /// The value of `SO_REUSEPORT` before it was set.
     reuse_port_before: Cell<Option<bool>>,
     is_stopped: Cell<bool>,
     /// The connections that were accepted before it stopped.
@@ -342,11 +342,11 @@ fn is_blocking(_: &Socket) -> bool {
     false
 }
 
-/// What became of outgoing sockets while new ones were opened.
+/// The state of outgoing sockets after new ones were opened.
 pub(crate) struct Finished {
     /// Those that have stopped listening, by their index among the open sockets.
     pub(crate) stopped: HashSet<usize>,
-    /// What was accepted of them.
+    /// The connections accepted from them.
     pub(crate) drained: Accepted,
     pub(crate) shared: SharedPorts,
 }

@@ -36,7 +36,7 @@ impl<'a> Prospects<'a> {
     pub(super) fn is_pending(&self, planned: &PlannedSocket) -> bool {
         let is_selected = planned.entry.written.is_selector();
         let can_be_skipped = planned.if_absent == IfAbsent::Skip;
-        // What is required is opened at once, or is an error.
+        // A required entry is opened at once, or is an error.
         if !is_selected && !planned.entry.is_optional() && !can_be_skipped {
             return false;
         }

@@ -31,7 +31,7 @@ pub(crate) type StepError = (Step, io::Error);
 pub(super) struct SocketSpec<'a> {
     pub(super) protocol: Protocol,
     pub(super) addr: SocketAddr,
-    /// What to set `IPV6_V6ONLY` to; an IPv4 socket ignores it.
+    /// The value for `IPV6_V6ONLY`; ignored for an IPv4 socket.
     pub(super) only_v6: bool,
     pub(super) freebind: bool,
     pub(super) device: Option<&'a str>,
@@ -183,7 +183,7 @@ impl SocketSpec<'_> {
         if !self.mptcp || self.protocol == Protocol::Udp {
             return Socket::new(domain, kind, None).map_err(at(Step::Socket));
         }
-        // What fails with TCP as well is not for the lack of MPTCP.
+        // If TCP fails as well, the cause is not missing MPTCP.
         new_mptcp(domain).or_else(|_| {
             Socket::new(domain, kind, None).map_err(at(Step::Socket))?;
             let unsupported = io::ErrorKind::Unsupported.into();
@@ -336,14 +336,14 @@ pub(super) fn absent(step: Step, error: &io::Error) -> Option<Absent> {
     let errno = crate::diagnose::Errno::of(error);
     match step {
         Step::Bind if errno == crate::diagnose::Errno::NotAvailable => Some(Absent::Address),
-        // What bind(2) says of an address in a zone that no interface is.
+        // The error of bind(2) for an address in a zone that is not an interface.
         Step::Bind if errno == crate::diagnose::Errno::NoDevice => Some(Absent::Address),
         Step::Socket if errno.is_about_family() => Some(Absent::Family),
         _ => None,
     }
 }
 
-/// What a host lacks for a socket.
+/// The part that a host lacks for a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Absent {
     Address,
@@ -371,7 +371,7 @@ pub(super) fn bound_device(
     device().unwrap_or_else(|_| option.map(str::to_owned))
 }
 
-/// What fstat(2) reports of a socket.
+/// The identity that fstat(2) reports for a socket.
 pub(super) struct Identity {
     pub(super) inode: u64,
     /// The user who created it.

@@ -45,7 +45,7 @@ pub(super) async fn keep_trying_async<T>(
     }
 }
 
-/// What to do next.
+/// The next step.
 enum Advance<T> {
     Done(Result<T, BindError>),
     Pause(Duration),
@@ -57,7 +57,7 @@ struct Attempts<'a> {
     begun: Instant,
     /// When the last attempt began.
     tried: Instant,
-    /// What came of it.
+    /// The result.
     unopened: Option<Unopened>,
     /// Not yet, right after an attempt.
     has_paused: bool,

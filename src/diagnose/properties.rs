@@ -1,5 +1,4 @@
-//! What must hold of the decision, whatever the host says: for the property tests, and for the fuzz
-//! targets.
+//! Invariants of the decision on arbitrary evidence, for the property tests and the fuzz targets.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -64,7 +64,7 @@ impl AddrFacts {
 /// Reads the host and returns the warnings about each of some sockets, and about all of them
 /// together.
 ///
-/// What cannot be read is not warned about.
+/// There is no warning about what cannot be read.
 pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warning> {
     let of_one = |socket: &OpenSocket| {
         let kinds = warnings_of_socket(socket, Some(host)).into_iter();

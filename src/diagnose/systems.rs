@@ -113,7 +113,7 @@ fn ephemeral_exhaustion_differs_from_missing_address() {
         for addr in ["0.0.0.0:0", "[::]:0", "127.0.0.1:0", "192.168.71.67:0"] {
             assert!(is_exhausted(system, addr), "{system:?} {addr}");
         }
-        // Of one that is not there it is the address.
+        // For a missing address the cause is the address.
         for addr in ["127.0.0.2:0", "192.168.71.68:0", "192.168.71.67:80"] {
             assert!(!is_exhausted(system, addr), "{system:?} {addr}");
         }

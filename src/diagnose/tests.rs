@@ -1,8 +1,8 @@
 //! The decision on made-up evidence.
 
-// What is told of each cause besides its sentence.
+// Hints and properties of each cause.
 mod causes;
-// What is read for which attempt.
+// The evidence that is read for each attempt.
 mod reading;
 
 use std::collections::HashMap;
@@ -58,7 +58,7 @@ fn row(
     cause
 }
 
-/// A socket that listens on port 80, of which nothing else is told.
+/// A socket that listens on port 80, without further details.
 fn listener_on(ip: impl Into<IpAddr>) -> SocketRow {
     SocketRow {
         protocol: Protocol::Tcp,
@@ -124,7 +124,7 @@ fn address_in_vrf_names_the_vrf() {
         &evidence,
         "2001:db8:1::10 on eth0 belongs to the VRF `vrf0`, but this socket does not",
     );
-    // Of a socket that is bound to it this cannot be what is wrong.
+    // For a socket that is bound to it, this cannot be the cause.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let bound = Evidence {
         devices: HashMap::from([("vrf0".to_owned(), evidence.links[&3].clone())]),
@@ -138,7 +138,7 @@ fn address_in_vrf_names_the_vrf() {
         causes(&in_it, &bound)[..],
         [Cause::NotTreatedAsLocal(_)]
     ));
-    // A bridge is no VRF.
+    // A bridge is not a VRF.
     let bridge = Evidence {
         links: [(2, link(2, "eth0", 3)), (3, link(3, "br0", 0))].into(),
         cgroup_device: CgroupDevice::None,
@@ -369,7 +369,7 @@ fn ipv6_loopback_is_down_with_its_interface() {
         up: false,
         ..link(1, "lo", 0)
     };
-    // It tells more than the addresses of interfaces do, of which another may be down.
+    // It is more specific than the addresses of interfaces, one of which may be down.
     assert_eq!(name(&[true], Some(down.clone())), "family-unavailable");
     assert_eq!(name(&[], Some(down)), "family-unavailable");
     assert_eq!(name(&[false], Some(link(1, "lo", 0))), "loopback-missing");
@@ -531,7 +531,7 @@ fn forecast_contains_only_certain_conflicts() {
         foreseen(row([127, 0, 0, 1], SocketState::TimeWait, Some(0)), 0),
         0
     );
-    // Of a row of /proc it is not known which device it is bound to.
+    // The device of a socket in a row of /proc is unknown.
     assert_eq!(
         foreseen(row([127, 0, 0, 1], SocketState::Listening, None), 0),
         1

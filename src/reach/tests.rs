@@ -23,7 +23,7 @@ fn host() -> Interfaces {
             .with_addr(ip("10.0.0.1"), 24)
             .with_addr(ip("8.8.4.4"), 24)
             .with_interface_addr(temporary),
-        // Of the link alone, as the host's ends of containers' links are.
+        // Only of the link, like the host's ends of containers' links.
         Interface::new("veth0", 3).with_addr(ip("fe80::1"), 64),
     ]
     .into_iter()
@@ -130,7 +130,7 @@ fn warnings_match_their_conditions() {
             &["::1", "127.0.0.1"],
             &["container-loopback", "routed-loopback"],
         ),
-        // That loopback is not all that it listens on is no accident.
+        // Listening on more than loopback is intended.
         (
             &["127.0.0.1", "10.0.0.1"],
             &["routed-loopback", "published-port"],

@@ -46,7 +46,7 @@ pub(crate) fn under_strace(test: &str, options: &[&str], body: fn()) {
 
 /// Returns the system calls on files and sockets that `test` makes in each of
 /// `roles`, with the numbers of descriptors and ports left out; `None` where
-/// there is no strace.
+/// strace is not installed.
 #[track_caller]
 pub(crate) fn calls(test: &str, roles: &[&str]) -> Option<Vec<Vec<String>>> {
     if !is_there_for(test) {

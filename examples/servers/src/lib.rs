@@ -1,4 +1,4 @@
-//! What the servers have in common: a config file, and who may be let in.
+//! The parts that all servers share: the config file and the access check.
 
 use std::net::UdpSocket;
 
@@ -18,9 +18,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// The config file of a server.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Config {
-    /// Where to listen: a text, a port, or a sequence of them.
+    /// Addresses to listen on: a string, a port, or a sequence of them.
     pub listen: ListenAddrs,
-    /// What clients have to know, without which only this host gets in.
+    /// The token that clients must send; without one, only this host may connect.
     pub token: Option<String>,
 }
 
@@ -29,7 +29,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// What is wrong with the file, with its line.
+    /// The error in the file, with its line.
     pub fn load() -> anyhow::Result<Self> {
         let path = std::env::args()
             .nth(1)
@@ -42,7 +42,7 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// That refusal, what is wrong with the setting, and that the interfaces cannot be read.
+    /// Returns an error for that refusal, an invalid setting, or unreadable interfaces.
     pub fn plan(&self) -> anyhow::Result<Plan> {
         let plan = BindOptions::new().plan(&self.listen)?;
         let exposure = plan.exposure(&Interfaces::system()?);

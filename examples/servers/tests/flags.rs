@@ -4,7 +4,7 @@ use std::process::Command;
 
 use bindaddr::ListenAddr;
 
-/// What the example writes, and whether it succeeds.
+/// Returns the example's output, and whether it succeeds.
 fn flags(args: &[&str]) -> (String, String, bool) {
     let output = Command::new(env!("CARGO_BIN_EXE_flags"))
         .args(args)
@@ -41,14 +41,14 @@ fn flags_accept_repetition_and_lists() {
 
 #[test]
 fn parse_error_is_shown_by_the_flag_parser() {
-    let (_, told, is_ok) = flags(&["--listen", "::1:80"]);
+    let (_, message, is_ok) = flags(&["--listen", "::1:80"]);
     let ours = "::1:80".parse::<ListenAddr>().expect_err("it is ambiguous");
     let expected = format!("error: invalid value '::1:80' for '--listen <ADDR>': {ours}\n");
-    assert!(told.starts_with(&expected) && !is_ok, "{told}");
-    let (_, told, is_ok) = flags(&["--listen", "127.0.0.1:0", "--metrics", "*:80, 127.1:80"]);
+    assert!(message.starts_with(&expected) && !is_ok, "{message}");
+    let (_, message, is_ok) = flags(&["--listen", "127.0.0.1:0", "--metrics", "*:80, 127.1:80"]);
     assert!(
-        told.contains("for '--metrics <ADDRS>': entry 2 of 2: invalid listen address") && !is_ok,
-        "{told}"
+        message.contains("for '--metrics <ADDRS>': entry 2 of 2: invalid listen address") && !is_ok,
+        "{message}"
     );
 }
 

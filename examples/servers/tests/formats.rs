@@ -15,7 +15,7 @@ struct Config<T> {
     listen: T,
 }
 
-/// What three formats make of one value, as text.
+/// Returns one value as three formats deserialize it, as text.
 fn read<T: DeserializeOwned + ToString>(value: &str) -> [Result<String, String>; 3] {
     let toml = toml::from_str::<Config<T>>(&format!("listen = {value}\n"));
     let json = serde_json::from_str::<Config<T>>(&format!("{{\"listen\": {value}}}"));
@@ -62,7 +62,7 @@ fn listen_addrs_deserialize_from_value_or_sequence() {
 
 #[test]
 fn deserialize_error_has_sentence_and_position() {
-    // What the parser itself says.
+    // The parser's own message.
     let of = |text: &str| text.parse::<ListenAddr>().unwrap_err().to_string();
     for (value, sentence) in [
         ("\"127.0.0.1\"", of("127.0.0.1")),
@@ -72,8 +72,8 @@ fn deserialize_error_has_sentence_and_position() {
         ("70000", of("70000")),
     ] {
         let [toml, json, yaml] = read::<ListenAddr>(value).map(Result::unwrap_err);
-        for told in [&toml, &json, &yaml] {
-            assert!(told.contains(&sentence), "{sentence}: {told}");
+        for message in [&toml, &json, &yaml] {
+            assert!(message.contains(&sentence), "{sentence}: {message}");
         }
         // And by the format where it stands.
         assert!(
@@ -90,8 +90,8 @@ fn deserialize_error_has_sentence_and_position() {
         ),
         ("[]", of(&[])),
     ] {
-        for told in read::<ListenAddrs>(value).map(Result::unwrap_err) {
-            assert!(told.contains(&sentence), "{sentence}: {told}");
+        for message in read::<ListenAddrs>(value).map(Result::unwrap_err) {
+            assert!(message.contains(&sentence), "{sentence}: {message}");
         }
     }
 }
@@ -103,14 +103,14 @@ fn deserialize_rejects_other_types() {
         ("true", "invalid type: boolean `true`"),
         ("1.5", "invalid type: floating point `1.5`"),
     ] {
-        for told in read::<ListenAddr>(value).map(Result::unwrap_err) {
+        for message in read::<ListenAddr>(value).map(Result::unwrap_err) {
             let expected =
                 format!("{found}, expected a listen address such as \"127.0.0.1:8080\", or a port");
-            assert!(told.contains(&expected), "{told}");
+            assert!(message.contains(&expected), "{message}");
         }
-        for told in read::<ListenAddrs>(value).map(Result::unwrap_err) {
+        for message in read::<ListenAddrs>(value).map(Result::unwrap_err) {
             let expected = format!("{found}, expected ");
-            assert!(told.contains(&expected), "{told}");
+            assert!(message.contains(&expected), "{message}");
         }
     }
 }

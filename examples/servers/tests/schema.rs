@@ -1,4 +1,4 @@
-//! What the command writes with `--json`, held against the schema in the documents.
+//! Compares the output of the command with `--json` against the schema in the docs.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -77,7 +77,7 @@ fn json_output_matches_schema() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.schema.json");
     let mut schemas = Schemas::new();
     let mut compiler = Compiler::new();
-    // What is not in it is noticed here, for it belongs in it.
+    // A field that the schema lacks fails the test.
     let mut schema: Value =
         serde_json::from_str(&fs::read_to_string(path).expect("it is there")).expect("it is JSON");
     close(&mut schema);

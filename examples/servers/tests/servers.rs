@@ -55,7 +55,7 @@ fn start(exe: &str, name: &str, config: &str, urls: usize) -> (Server, Vec<Strin
     (server, found)
 }
 
-/// What curl gets from a server: the page and the status.
+/// Returns the page and the status that curl gets from a server.
 fn curl(authority: &str, token: Option<&str>) -> (String, String) {
     let mut curl = Command::new("curl");
     curl.args([
@@ -111,7 +111,7 @@ fn serves_on_each_address_and_keeps_strangers_out(exe: &str) {
 }
 
 fn refuses_what_is_wrong(exe: &str) {
-    for (name, config, told) in [
+    for (name, config, message) in [
         (
             "exposed",
             "listen = \"*:0\"\n",
@@ -135,8 +135,8 @@ fn refuses_what_is_wrong(exe: &str) {
             "{stderr}"
         );
         assert!(
-            stderr.starts_with("Error: ") && stderr.contains(told),
-            "{told}: {stderr}"
+            stderr.starts_with("Error: ") && stderr.contains(message),
+            "{message}: {stderr}"
         );
     }
 }

@@ -59,7 +59,7 @@ fn listeners_accept_and_sockets_receive() {
     });
 }
 
-/// What waits can be spawned on a runtime of several threads.
+/// The waiting futures can be spawned on a multi-threaded runtime.
 #[test]
 fn wait_futures_are_send() {
     fn assert_send(_: impl Future + Send) {}
@@ -104,8 +104,8 @@ fn wait_ends_on_timeout_cancellation_or_drop() {
         assert!(begun.elapsed() >= Duration::from_millis(100));
 
         let long = BindOptions::new().wait(Duration::MAX);
-        let told = long.clone().on_wait(|_| ControlFlow::Break(()));
-        assert!(told.bind_async("198.51.100.1:0").await.is_err());
+        let message = long.clone().on_wait(|_| ControlFlow::Break(()));
+        assert!(message.bind_async("198.51.100.1:0").await.is_err());
 
         let dropped = timeout(Duration::from_millis(50), long.bind_async("198.51.100.1:0"));
         assert!(dropped.await.is_err());

@@ -138,12 +138,12 @@ fn write(
             },
             |addr| addr.addr().to_string(),
         );
-        let told = format!("{what} is open to {exposure}, and `--at-most` allows {most}");
-        output.line(Label::Problem, told)?;
+        let message = format!("{what} is open to {exposure}, and `--at-most` allows {most}");
+        output.line(Label::Problem, message)?;
     }
     if let Some(port) = port_for_no_browser(found, question) {
-        let told = format!("browsers refuse port {port} ({BROWSER_PORT})");
-        output.line(Label::Warning, told)?;
+        let message = format!("browsers refuse port {port} ({BROWSER_PORT})");
+        output.line(Label::Warning, message)?;
     }
     if let Some(note) = of_port(text) {
         output.line(Label::Note, note)?;

@@ -24,8 +24,8 @@ pub(crate) fn run(run: &Run) -> ExitCode {
         Some(timeout) => tell_waiting(BindOptions::new().wait(timeout).wait_for_port(true)),
         None => BindOptions::new(),
     };
-    if let Err(told) = refuse_exposed(run, &options) {
-        return failed(told);
+    if let Err(message) = refuse_exposed(run, &options) {
+        return failed(message);
     }
     let executed = if run.udp {
         options

@@ -94,11 +94,11 @@ impl<'a> Checked<'a> {
 
     fn write(&self, output: &mut Output) -> io::Result<()> {
         // The problem of a foreign one follows below.
-        let told = self
+        let message = self
             .targets
             .iter()
             .filter(|target| self.is_ok() || !target.is_foreign());
-        for target in told {
+        for target in message {
             output.line(Label::Means, target)?;
         }
         for socket in self.setting.sockets() {
@@ -107,8 +107,8 @@ impl<'a> Checked<'a> {
             }
         }
         for addr in self.setting.duplicates() {
-            let told = format!("{}, which another setting opens", self.addr(*addr));
-            output.line(Label::Binds, told)?;
+            let message = format!("{}, which another setting opens", self.addr(*addr));
+            output.line(Label::Binds, message)?;
         }
         if let Some(exposure) = self.exposure {
             output.line(Label::OpenTo, exposure)?;
@@ -446,8 +446,8 @@ fn write(
             .iter()
             .try_for_each(|setting| setting.write(output))?;
         if is_unseen {
-            let told = "not every process could be looked into, so another one may have a socket of the server as well";
-            output.line(Label::Warning, format_args!("{told} ({UNSEEN_PROCESSES})"))?;
+            let message = "not every process could be looked into, so another one may have a socket of the server as well";
+            output.line(Label::Warning, format_args!("{message} ({UNSEEN_PROCESSES})"))?;
         }
     }
     for (file, err) in &input.failed {

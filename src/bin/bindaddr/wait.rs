@@ -48,11 +48,11 @@ pub(crate) fn wait(output: &mut Output, wait: &Wait) -> io::Result<Verdict> {
                 let causes = problem.causes().iter().map(ToString::to_string);
                 let causes = causes.collect::<Vec<_>>().join("; also, ");
                 // The message about an invalid text includes the text.
-                let told = match problem.cause() {
+                let message = match problem.cause() {
                     Cause::InvalidText(_) => causes,
                     _ => format!("{}: {causes}", setting(problem.text())),
                 };
-                output.line(Label::Problem, told)?;
+                output.line(Label::Problem, message)?;
             }
             output.hints(&err.hints(), &err.to_string())?;
         }

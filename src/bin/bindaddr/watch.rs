@@ -51,12 +51,12 @@ impl State {
         for socket in plan.sockets() {
             let target = socket.target(host);
             if let BindTarget::Foreign(foreign) = &target {
-                let told = format!(
+                let message = format!(
                     "no interface of this host has {}; {}",
                     foreign.ip(),
                     foreign.reason()
                 );
-                new.problem = Some(told);
+                new.problem = Some(message);
             } else if let Some(state) = unusable(&target) {
                 new.problem = Some(format!("{} is {state}", socket.addr().ip()));
             } else {
@@ -134,13 +134,13 @@ fn write(output: &mut Output, text: &str, event: &Event, json: bool) -> io::Resu
     if json {
         return output.json_line(&value(&text, event));
     }
-    let told = match event {
+    let message = match event {
         Event::Added(_, shown, target) => format!("{shown} added: {target}"),
         Event::Removed(_, shown) => format!("{shown} removed"),
         Event::OpenTo(exposure) => format!("open to {exposure}"),
         Event::Problem(problem) => format!("problem: {problem}"),
     };
-    output.row(&format!("{text}: {told}"))
+    output.row(&format!("{text}: {message}"))
 }
 
 fn value(text: &str, event: &Event) -> Value {

@@ -1,4 +1,4 @@
-//! What is told of each cause besides its sentence.
+//! Hints and properties of each cause.
 
 use std::collections::HashSet;
 use std::slice;
@@ -44,7 +44,7 @@ const PASSES: Told = Told {
     may_resolve_itself: true,
     is_absence: false,
 };
-/// Nobody knows when it passes, and nobody should be waited for.
+/// Nothing indicates when it passes, so it is not waited for.
 const MAY_PASS: Told = Told {
     is_transient: true,
     ..STAYS
@@ -322,7 +322,7 @@ fn each_cause_has_name_and_persistence() {
         kinds.insert(std::mem::discriminant(&cause));
     }
     assert_eq!(kinds.len(), 41, "one of each");
-    // What no host has does not come.
+    // An address that no host can have does not appear.
     for dead in ["224.0.0.1", "255.255.255.255", "192.168.255.255", "0.1.2.3"] {
         let cause = Cause::NotOnThisHost(foreign(dead));
         assert!(!cause.may_resolve_itself(), "{dead}");
@@ -491,8 +491,8 @@ fn known_holder_needs_no_lookup_command() {
     }
 }
 
-/// A socket that nobody has, where every process was looked at: in-kernel servers have no
-/// descriptor of it.
+/// A socket that no process has open, although all were searched: in-kernel servers have no
+/// descriptor.
 #[test]
 fn kernel_socket_is_reported_as_kernel_socket() {
     let mut held = Holder::synthetic(0, 51820, None);
@@ -610,7 +610,7 @@ fn ephemeral_port_hint_reserves_the_port() {
         )
     };
     assert_eq!(held(43110, ""), [hint("43110")]);
-    // What is reserved stays so.
+    // Reserved ports stay reserved.
     assert_eq!(
         held(43110, "8080,9000-9100"),
         [hint("8080,9000-9100,43110")]

@@ -1,4 +1,4 @@
-//! What is read for an attempt: of this host, with made-up interfaces and a made-up kernel.
+//! Reads the evidence for an attempt, with synthetic interfaces and a synthetic kernel.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -48,7 +48,7 @@ fn given_interfaces_are_not_read_again() {
     let evidence = Evidence::read_once(&[attempt], None, &HashSet::new());
     let interfaces = evidence.interfaces.expect("they are read");
     assert!(!interfaces.has(ON_NO_HOST) && interfaces.has([127, 0, 0, 1].into()));
-    // Where no address is in question nothing is looked for.
+    // Without an address in question, nothing is searched.
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let attempt = Attempt {
         refused: Some((Step::Bind, &error)),
@@ -99,7 +99,7 @@ fn socket_search_stops_when_explained() {
     let evidence = Evidence::read_once(&[on(connected, &unavailable)], None, &HashSet::new());
     assert!(!has(&evidence, on(connected, &in_use)) && !evidence.tcp.are_all);
 
-    // Who shares a port may share it with the listener; who was refused may not.
+    // A process that shares a port may share it with the listener; one that was refused may not.
     let sharing = |error| Attempt {
         shares_port: true,
         ..on(addr, error)
@@ -109,7 +109,7 @@ fn socket_search_stops_when_explained() {
     let evidence = Evidence::read_once(&[sharing(&in_use)], None, &HashSet::new());
     assert!(has(&evidence, tcp));
 
-    // Of a range that is full nobody is named, nor looked for.
+    // No holder of a full range is searched or named.
     let range = Attempt {
         ports: (addr.port() - 1, addr.port()),
         no_port_left: true,
@@ -169,7 +169,7 @@ fn contradiction_is_read_again() {
     let unrouted = again("198.51.100.7:0", routed(ON_NO_HOST), &Nobody);
     assert!(unrouted.local_by_route.is_empty() && !appeared(&unrouted));
 
-    // What stays as it is, is so: 127.0.0.2 is an address by its route alone.
+    // A persistent contradiction counts: 127.0.0.2 is local only by its route.
     let ip = IpAddr::from([127, 0, 0, 2]);
     let as_it_is = again("127.0.0.2:0", routed(ip), &Nobody);
     assert!(as_it_is.local_by_route.contains(&ip) && !appeared(&as_it_is));

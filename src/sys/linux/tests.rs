@@ -24,7 +24,7 @@ use crate::sys::{AddrFlags, Protocol, SocketFilter, SocketRow, SocketState};
 fn answered(datagrams: &[Vec<u8>]) -> (Netlink, UnixDatagram) {
     let (here, kernel) = UnixDatagram::pair().expect("a pair of sockets");
     for datagram in datagrams {
-        kernel.send(datagram).expect("there is room");
+        kernel.send(datagram).expect("writes succeed");
     }
     here.set_nonblocking(true).expect("it can be");
     (Netlink::on(OwnedFd::from(here).into(), 1 << 15), kernel)
@@ -110,7 +110,7 @@ fn netlink_refusal_is_an_error() {
     let (mut netlink, _kernel) = answered(&[]);
     let err = netlink.all(b"request", parse_link).expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::WouldBlock);
-    // An empty datagram is no answer either.
+    // An empty datagram is not a response either.
     let (mut netlink, _kernel) = answered(&[Vec::new()]);
     let err = netlink.all(b"request", parse_link).expect_err("no answer");
     assert_eq!(err.kind(), io::ErrorKind::UnexpectedEof);
@@ -232,8 +232,8 @@ fn disable_ipv6_is_read_per_interface() {
     let settings = Directory::of("switches");
     let switch = |interface: &str, value: &str, is_off| {
         let directory = settings.0.join(interface);
-        fs::create_dir_all(&directory).expect("there is room");
-        fs::write(directory.join("disable_ipv6"), format!("{value}\n")).expect("there is room");
+        fs::create_dir_all(&directory).expect("writes succeed");
+        fs::write(directory.join("disable_ipv6"), format!("{value}\n")).expect("writes succeed");
         let Ipv6Switch { of_lo, of_all } = ipv6_switch_in(&settings.0, is_off);
         (of_lo, of_all)
     };
@@ -265,7 +265,7 @@ fn socket_tables_are_read_from_proc() {
         let line = format!(
             "heading\n 0: {ip}:0050 {ip}:0000 07 00000000:00000000 00:00000000 00000000 0 0 4711 1\n"
         );
-        fs::write(directory.0.join(table), line).expect("there is room");
+        fs::write(directory.0.join(table), line).expect("writes succeed");
     };
     assert_eq!(rows(Protocol::Tcp), None, "nothing is there");
     write("tcp6", &"0".repeat(32));
@@ -282,7 +282,7 @@ fn socket_tables_are_read_from_proc() {
         Some(vec![(80, SocketState::Bound)]),
         "of a kernel without IPv6"
     );
-    symlink("udp6", directory.0.join("udp6")).expect("there is room");
+    symlink("udp6", directory.0.join("udp6")).expect("writes succeed");
     assert_eq!(
         rows(Protocol::Udp),
         None,

@@ -7,10 +7,10 @@ use clap::Parser;
 
 #[derive(Parser)]
 struct Args {
-    /// Where to listen; may be repeated.
+    /// Addresses to listen on; can be repeated.
     #[arg(long, required = true, value_name = "ADDR")]
     listen: Vec<ListenAddr>,
-    /// Where the metrics are, a list in one flag.
+    /// Addresses of the metrics, a list in one flag.
     #[arg(long, default_value = "localhost:0", value_name = "ADDRS")]
     metrics: ListenAddrs,
 }
