@@ -26,7 +26,7 @@ fn office() {
 }
 
 #[test]
-fn explain() {
+fn explain_prints_meaning_and_problems() {
     in_namespace(|| {
         office();
         writes(
@@ -278,7 +278,7 @@ fn full_output_device_exits_with_error() {
 }
 
 #[test]
-fn interfaces() {
+fn interfaces_prints_state_and_addresses() {
     in_namespace(|| {
         office();
         ip("link add br0 type bridge");
@@ -305,7 +305,7 @@ br0   6      up     bridge
 }
 
 #[test]
-fn reach() {
+fn reach_prints_urls() {
     in_namespace(|| {
         office();
         writes(
@@ -379,7 +379,7 @@ localhost:8000-8010
 }
 
 #[test]
-fn wait() {
+fn wait_prints_progress() {
     in_namespace(|| {
         office();
         let args = ["wait", "192.168.1.1:80, localhost:0", "--timeout", "0.1"];

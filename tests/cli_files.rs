@@ -301,7 +301,8 @@ fn nginx_listen_directives_are_read() {
         assert_eq!(one("listen 127.0.0.1:8080-8082;", 1).len(), 3);
         drop(held);
         for wrong in ["80,81", "0", "127.0.0.1:x"] {
-            let message = format!("1 {wrong}: nginx takes one address, with a port from 1 to 65535");
+            let message =
+                format!("1 {wrong}: nginx takes one address, with a port from 1 to 65535");
             assert_eq!(one(&format!("listen {wrong};"), 1), [message]);
         }
         files.write("broken.conf", "server {\n listen \"80;\n}\n");
@@ -673,7 +674,10 @@ fn bad_file_does_not_hide_the_others() {
     for name in ["bad.yaml:2", "escape.toml:1"] {
         let (file, _) = name.split_once(':').unwrap();
         let message = files.error(&["check", file]);
-        assert!(message.starts_with(&format!("error: {name}: ")), "{message}");
+        assert!(
+            message.starts_with(&format!("error: {name}: ")),
+            "{message}"
+        );
         assert!(!message.contains(['\x1b', '\x07']), "{message:?}");
     }
     let (stdout, _, _) = files.run(&["check", "--json", "good.toml", "bad.json"]);

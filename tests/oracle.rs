@@ -210,7 +210,9 @@ fn questions(host: &Interfaces) -> Vec<(IpAddr, u32)> {
 fn known_difference(plan: &Plan, target: &BindTarget, bound: bool) -> Option<&'static str> {
     match target {
         BindTarget::Foreign(foreign) if bound => match foreign.reason() {
-            ForeignReason::Multicast => Some("a multicast address binds, but no TCP client can connect"),
+            ForeignReason::Multicast => {
+                Some("a multicast address binds, but no TCP client can connect")
+            }
             ForeignReason::LimitedBroadcast | ForeignReason::DirectedBroadcast { .. } => {
                 Some("a broadcast address binds, but no TCP client can connect")
             }

@@ -175,33 +175,33 @@ fn reloads(exe: &str) {
 }
 
 #[test]
-fn threads() {
+fn threads_server_answers_and_reloads() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_threads"));
     #[cfg(unix)]
     reloads(env!("CARGO_BIN_EXE_threads"));
 }
 
 #[test]
-fn axum() {
+fn axum_server_answers_and_reloads() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_axum"));
     #[cfg(unix)]
     reloads(env!("CARGO_BIN_EXE_axum"));
 }
 
 #[test]
-fn hyper() {
+fn hyper_server_answers_and_reloads() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_hyper"));
     #[cfg(unix)]
     reloads(env!("CARGO_BIN_EXE_hyper"));
 }
 
 #[test]
-fn actix() {
+fn actix_server_answers() {
     serves_on_each_address_and_keeps_strangers_out(env!("CARGO_BIN_EXE_actix"));
 }
 
 #[test]
-fn udp_echo() {
+fn udp_echo_server_answers_and_reloads() {
     let exe = env!("CARGO_BIN_EXE_udp_echo");
     let (_server, addrs) = start(exe, "open", "listen = \"127.0.0.1:0\"\n", 1);
     assert_eq!(first_echo(&addrs[0], &[b"hello"]), b"hello");

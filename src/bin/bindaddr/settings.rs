@@ -447,7 +447,10 @@ fn write(
             .try_for_each(|setting| setting.write(output))?;
         if is_unseen {
             let message = "not every process could be looked into, so another one may have a socket of the server as well";
-            output.line(Label::Warning, format_args!("{message} ({UNSEEN_PROCESSES})"))?;
+            output.line(
+                Label::Warning,
+                format_args!("{message} ({UNSEEN_PROCESSES})"),
+            )?;
         }
     }
     for (file, err) in &input.failed {

@@ -1,0 +1,151 @@
+//! Sockets that do not match a setting.
+
+use super::*;
+
+#[test]
+fn activation_rejects_other_socket_types() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let client = TcpStream::connect(server.local_addr().unwrap()).unwrap();
+    let addr = client.local_addr().unwrap();
+    let udp = UdpSocket::bind(addr).unwrap();
+    let test = "mismatch::activation_rejects_other_socket_types";
+    handed_over(test, vec![client.into(), udp.into()], addr, |addr| {
+        let activation = Activation::from_env().unwrap();
+        assert_eq!(activation.unused().collect::<Vec<_>>(), [addr, addr]);
+        let options = BindOptions::new().activation(activation.clone());
+        // The one is a connection.
+        let err = options.bind(addr).unwrap_err();
+        if cfg!(target_os = "linux") {
+            assert!(matches!(err.cause(), Cause::InUse { .. }), "{err}");
+        }
+        assert_eq!(activation.unused().count(), 2);
+        // And the other is one of UDP.
+        options.bind_udp(addr).unwrap();
+        assert_eq!(activation.unused().count(), 1);
+    });
+}
+
+/// The socket passed on a port and the setting for it, with the text of the cause and the line of
+/// the unit.
+#[test]
+fn handed_over_socket_that_does_not_fit_is_named() {
+    let only_v6 = |addr: &str| {
+        let listeners = BindOptions::new().only_v6(true).bind(addr).unwrap();
+        listeners.into_iter().next().unwrap().into_std()
+    };
+    let std = |addr: &str| TcpListener::bind(addr).unwrap();
+    for (handed, wanted, cause, line) in [
+        (
+            std("0.0.0.0:0"),
+            "127.0.0.1",
+            "0.0.0.0:PORT, which includes every IPv4 address",
+            "ListenStream=127.0.0.1:PORT",
+        ),
+        (
+            std("127.0.0.1:0"),
+            "0.0.0.0",
+            "127.0.0.1:PORT, which 0.0.0.0 includes",
+            "ListenStream=0.0.0.0:PORT",
+        ),
+        (
+            std("127.0.0.1:0"),
+            "[::]",
+            "127.0.0.1:PORT, which the dual-stack [::] includes",
+            "ListenStream=[::]:PORT",
+        ),
+        (
+            only_v6("[::]:0"),
+            "[::]",
+            "[::]:PORT, which is IPv6-only",
+            "BindIPv6Only=both",
+        ),
+        (
+            only_v6("[::]:0"),
+            "[::1]",
+            "[::]:PORT, which includes every IPv6 address",
+            "ListenStream=[::1]:PORT",
+        ),
+        (
+            std("[::]:0"),
+            "ipv6@*",
+            "[::]:PORT, which also accepts IPv4 clients",
+            "BindIPv6Only=ipv6-only",
+        ),
+    ] {
+        let port = handed.local_addr().unwrap().port().to_string();
+        let activation = activation_of(vec![handed.into()]);
+        let options = BindOptions::new().activation(activation.clone());
+        let setting = format!("{wanted}:{port}");
+        let error = options.bind(&*setting).unwrap_err();
+        let cause = cause.replace("PORT", &port);
+        assert_eq!(
+            error.cause().to_string(),
+            format!("port {port} was handed over to the server as {cause}"),
+            "{setting}"
+        );
+        let hints = error.hints();
+        let lines = hints.iter().map(ToString::to_string);
+        let lines: Vec<String> = lines.filter(|hint| hint.contains("socket unit")).collect();
+        let line = line.replace("PORT", &port);
+        let line = format!("`{line}` in the socket unit opens what the setting names");
+        assert_eq!(lines, [line], "{setting}");
+        // A setting that replaces it takes what was handed over.
+        for other in hints.iter().filter_map(|hint| hint.replacement()) {
+            options.bind(other).unwrap();
+            assert_eq!(activation.unused().count(), 0, "{setting} -> {other}");
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn handed_over_socket_of_another_device_is_named() {
+    use util::netns::{in_namespace, ip};
+
+    in_namespace(|| {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        let addr = "0.0.0.0:7070";
+        let on = |device: Option<&str>| {
+            let options = BindOptions::new();
+            let options = match device {
+                Some(name) => options.device(name),
+                None => options,
+            };
+            options.bind(addr).unwrap().into_std().remove(0)
+        };
+        let error = |handed: Option<&str>, wanted: Option<&str>| {
+            let options = BindOptions::new().activation(activation_of(vec![on(handed).into()]));
+            let options = match wanted {
+                Some(name) => options.device(name),
+                None => options,
+            };
+            let error = options.bind(addr).unwrap_err();
+            let hints = error.hints().into_iter().map(|hint| hint.to_string());
+            (error.cause().to_string(), hints.collect::<Vec<_>>())
+        };
+        let (cause, hints) = error(Some("eth0"), None);
+        assert_eq!(
+            cause,
+            "port 7070 was handed over to the server as 0.0.0.0:7070 on the interface eth0 only"
+        );
+        assert_eq!(hints, [""; 0]);
+        let (cause, hints) = error(None, Some("eth0"));
+        assert_eq!(
+            cause,
+            "port 7070 was handed over to the server as 0.0.0.0:7070 on every interface"
+        );
+        assert_eq!(
+            hints,
+            ["`BindToDevice=eth0` in the socket unit opens what the setting names"]
+        );
+        // The hint works.
+        let activation = activation_of(vec![on(Some("eth0")).into()]);
+        let options = BindOptions::new()
+            .device("eth0")
+            .activation(activation.clone());
+        options.bind(addr).unwrap();
+        assert_eq!(activation.unused().count(), 0);
+    });
+}

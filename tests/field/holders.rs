@@ -1,0 +1,247 @@
+//! Processes that hold a port, or answer on another address.
+
+use super::*;
+
+/// benoitc/gunicorn 844: a worker was named, and the process to stop is its parent.
+#[test]
+fn opener_of_a_forked_server_is_named() {
+    in_namespace(|| {
+        for (children, with) in [
+            (0, ""),
+            (1, " with 1 child process"),
+            (3, " with 3 child processes"),
+        ] {
+            // Those of the round before may be about to end.
+            let port = 8000 + u16::try_from(children).unwrap();
+            let socket = TcpListener::bind(("127.0.0.1", port)).unwrap();
+            let server = Forked::start(socket.into(), children);
+            let pid = server.0.id();
+            let (cause, _) = failure(&format!("127.0.0.1:{port}"));
+            let uid =
+                std::os::unix::fs::MetadataExt::uid(&std::fs::metadata("/proc/self").unwrap());
+            assert_eq!(
+                cause,
+                format!(
+                    "port {port} is in use: `sh` (pid {pid}, uid {uid}){with} listens on 127.0.0.1"
+                )
+            );
+        }
+    });
+}
+
+/// vagrant-landrush/landrush 258: dnsmasq on one bridge.
+#[test]
+fn interface_of_a_holder_is_named() {
+    in_namespace(|| {
+        host();
+        ip("link add name eth1 type veth peer name far1");
+        ip("link set eth1 up");
+        let on = |name| BindOptions::new().device(name);
+        let _held = on("eth0").bind_udp("0.0.0.0:67").unwrap();
+        let error = bindaddr::bind_udp("0.0.0.0:67").unwrap_err();
+        assert_eq!(
+            error.cause().to_string(),
+            "port 67 is in use: a socket of this process is bound to 0.0.0.0 on eth0 only"
+        );
+        // A socket on another interface is not in its way.
+        on("eth1").bind_udp("0.0.0.0:67").unwrap();
+    });
+}
+
+/// moby/moby 32545: systemd-resolved has 127.0.0.53:53.
+#[test]
+fn wildcard_beside_a_specific_address_is_advised_an_interface() {
+    in_namespace(|| {
+        host();
+        let _held = TcpListener::bind("127.0.0.53:5353").unwrap();
+        for (wildcard, instead) in [
+            ("0.0.0.0:5353", "ipv4@eth0:5353"),
+            ("*:5353", "eth0:5353"),
+            ("-0.0.0.0:5353", "-ipv4@eth0:5353"),
+        ] {
+            let (_, hints) = failure(wildcard);
+            let hint = hints.iter().find(|hint| hint.kind() == HintKind::Replace);
+            let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
+            assert_eq!(
+                hint.text(),
+                format!(
+                    "`{instead}` listens on the addresses of eth0 only, which does not conflict"
+                )
+            );
+            bindaddr::bind(hint.replacement().unwrap()).unwrap();
+        }
+        // Not where the interface is taken as well.
+        let _eth0 = TcpListener::bind("10.0.0.1:5353").unwrap();
+        let (_, hints) = failure("0.0.0.0:5353");
+        assert!(
+            hints.iter().all(|hint| hint.replacement().is_none()),
+            "{hints:?}"
+        );
+    });
+}
+
+/// cloudfoundry/routing-release 206: an outgoing connection was given the port.
+#[test]
+fn port_of_an_outgoing_connection_can_be_reserved() {
+    in_namespace(|| {
+        let server = TcpListener::bind("127.0.0.1:80").unwrap();
+        let outgoing = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let addr: SocketAddr = "127.0.0.1:43110".parse().unwrap();
+        outgoing.bind(&addr.into()).unwrap();
+        outgoing
+            .connect(&server.local_addr().unwrap().into())
+            .unwrap();
+        set("net/ipv4/ip_local_reserved_ports", "50000");
+        let (cause, hints) = failure("0.0.0.0:43110");
+        assert_eq!(
+            cause,
+            "port 43110 is in use: a connection of this process uses 127.0.0.1, which 0.0.0.0 includes"
+        );
+        let hint = hints.iter().find(|hint| hint.kind() == HintKind::Configure);
+        let text = hint.unwrap_or_else(|| panic!("{hints:?}")).text();
+        let (_, command) = text.split_once('`').unwrap();
+        let (command, _) = command.split_once('`').unwrap();
+        assert_eq!(
+            command,
+            "sysctl net.ipv4.ip_local_reserved_ports=50000,43110"
+        );
+        // A port that is reserved already needs no such hint.
+        for reserved in ["43110", "50,43000-43200"] {
+            set("net/ipv4/ip_local_reserved_ports", reserved);
+            let (_, hints) = failure("0.0.0.0:43110");
+            let is_configure = |hint: &Hint| hint.kind() == HintKind::Configure;
+            assert!(!hints.iter().any(is_configure), "{hints:?}");
+        }
+        // It keeps later ones off the port.
+        drop(outgoing);
+        let value = command.rsplit_once('=').unwrap().1;
+        set("net/ipv4/ip_local_reserved_ports", value);
+        set("net/ipv4/ip_local_port_range", "43110 43112");
+        for _ in 0..20 {
+            let client =
+                TcpStream::connect("127.0.0.1:80").map(|one| one.local_addr().unwrap().port());
+            assert_ne!(client.ok(), Some(43110));
+        }
+    });
+}
+
+/// tryretool/retool-helm 335: `0.0.0.0` on a host that others reach over IPv6.
+#[test]
+fn wildcard_of_the_other_family_is_warned_about() {
+    in_namespace(|| {
+        ip("link add name eth0 type veth peer name far0");
+        ip("link set eth0 up");
+        ip("link set far0 up");
+        let warning = |addr: &str, own: &str, other: &str| {
+            format!(
+                "{addr}:8080: no interface has an {own} address that other networks can reach, and this host has {other} \
+                 ones; listen on `*` to let other hosts connect"
+            )
+        };
+        assert_eq!(
+            warnings("0.0.0.0:8080"),
+            [""; 0],
+            "no address can be reached"
+        );
+        ip("addr add fd00::1/64 dev eth0 nodad");
+        assert_eq!(
+            warnings("0.0.0.0:8080"),
+            [warning("0.0.0.0", "IPv4", "IPv6")]
+        );
+        assert_eq!(warnings("*:8080"), [""; 0]);
+        ip("addr del fd00::1/64 dev eth0");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        assert_eq!(warnings("0.0.0.0:8080"), [""; 0]);
+        assert_eq!(warnings("ipv6@*:8080"), [warning("[::]", "IPv6", "IPv4")]);
+    });
+}
+
+/// kamp-us/phoenix 8593: two servers, each on one of the addresses that `localhost` is.
+#[test]
+fn server_on_the_other_loopback_address_is_named() {
+    in_namespace(|| {
+        for (own, other) in [
+            ("127.0.0.1", "[::1]"),
+            ("[::1]", "127.0.0.1"),
+            ("127.0.0.1", "[::]"),
+        ] {
+            let only_v6 = BindOptions::new().only_v6(true);
+            let socket = only_v6
+                .bind(format!("{other}:5173"))
+                .unwrap()
+                .into_std()
+                .remove(0);
+            let server = Forked::start(socket.into(), 0);
+            let pid = server.0.id();
+            let found = warnings(&format!("{own}:5173"));
+            let message = format!("(pid {pid}, uid ");
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(
+                found[0].starts_with(&format!("{own}:5173: `sh` {message}")),
+                "{found:?}"
+            );
+            let end = format!(
+                " listens on {other}, so clients that connect to `localhost` may reach it instead of this server"
+            );
+            assert!(found[0].ends_with(&end), "{found:?}");
+            drop(server);
+            // Not of the server itself.
+            assert_eq!(warnings("localhost:5174"), [""; 0]);
+        }
+    });
+}
+
+/// Snapchat/KeyDB 88: a second instance that shares the port.
+#[test]
+fn process_that_shares_the_port_is_named() {
+    in_namespace(|| {
+        let sharing = BindOptions::new().reuse_port(true);
+        let both = sharing.bind("127.0.0.2:5000").unwrap();
+        let again = sharing.bind("127.0.0.2:5000").unwrap();
+        let host = Interfaces::system().unwrap();
+        assert_eq!(both.warnings(&host), [], "they are of this process");
+        let server = Forked::start(again.into_std().remove(0).into(), 0);
+        let found = both.warnings(&host);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let text = found[0].to_string();
+        assert_eq!(found[0].name(), "shared-port");
+        assert!(
+            text.starts_with(&format!(
+                "127.0.0.2:5000: `sh` (pid {}, uid ",
+                server.0.id()
+            )) && text.ends_with(
+                " listens on 127.0.0.2 as well, by SO_REUSEPORT, and gets some of the clients"
+            ),
+            "{text}"
+        );
+    });
+}
+
+/// A child of a fork has the socket as well, and no other server.
+#[test]
+fn own_socket_in_a_child_is_not_another_server() {
+    in_namespace(|| {
+        let listeners = bindaddr::bind("127.0.0.1:5000").unwrap();
+        let copy = listeners[0].as_std().try_clone().unwrap();
+        let _child = Forked::start(copy.into(), 1);
+        let host = Interfaces::system().unwrap();
+        assert_eq!(listeners.warnings(&host), []);
+        // Those with the fewest descriptors are looked at first.
+        let _files: Vec<_> = (0..500)
+            .map(|_| std::fs::File::open("/dev/null").unwrap())
+            .collect();
+        assert_eq!(listeners.warnings(&host), []);
+    });
+}
+
+/// A UDP socket is bound, and does not listen.
+#[test]
+fn own_udp_socket_is_named() {
+    let held = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let error = bindaddr::bind_udp(held.local_addr().unwrap()).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("a socket of this process is bound to 127.0.0.1")
+    );
+}
