@@ -9,6 +9,16 @@
 //! }
 //! ```
 //!
+//! If binding fails, the error names the cause. For `192.168.158.94:5000`, an address of another
+//! host, this program prints:
+//!
+//! ```text
+//! Error: cannot listen on 192.168.158.94:5000: no interface of this host has 192.168.158.94; it is in
+//! eth0's subnet (192.168.71.67/16) but not assigned to this host; closest local address: 192.168.71.67
+//! hint: `192.168.71.67:5000` is the closest local address
+//! hint: `0.0.0.0:5000` listens on every IPv4 address of this host, reachable from private networks
+//! ```
+//!
 //! # The four targets
 //!
 //! On a given host, a listen address falls into one of four classes:

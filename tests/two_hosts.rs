@@ -149,6 +149,12 @@ fn foreign_bind_names_subnet() {
             if text.starts_with("192") {
                 let readme = include_str!("../README.md");
                 assert!(readme.contains(&format!("| bindaddr | `{sentence}` |")));
+                // The crate page has what a `main` that returns the error prints, in several lines.
+                let page = include_str!("../src/lib.rs").replace("//!", " ");
+                let page = page.split_whitespace().collect::<Vec<_>>().join(" ");
+                let printed = format!("Error: {err:?}");
+                let printed = printed.split_whitespace().collect::<Vec<_>>().join(" ");
+                assert!(page.contains(&printed), "{printed}");
             }
             let Cause::NotOnThisHost(foreign) = err.cause() else {
                 panic!("{err:?}")
@@ -157,7 +163,7 @@ fn foreign_bind_names_subnet() {
                 panic!("{foreign:?}")
             };
             assert_eq!(interface.name(), "eth0");
-            // EADDRNOTAVAIL: what is all that std says.
+            // EADDRNOTAVAIL: std's whole message.
             assert_eq!(err.raw_os_error(), Some(99));
             let source = err.source().unwrap().to_string();
             let std = std::io::Error::from_raw_os_error(99).to_string();
