@@ -383,8 +383,9 @@ fn ipv4_not_bound(local: LocalAddr, attempt: &Attempt<'_>, evidence: &Evidence) 
     let is_known =
         |index: Option<u32>| index.is_some_and(|index| evidence.links.contains_key(&index));
     let are_known = local.interfaces().map(Interface::index).all(is_known);
+    let is_unrouted = evidence.without_local_route.contains(&local.ip());
     // The interfaces are in no VRF, if known, and the address is looked up in none.
-    if are_known && evidence.is_without_device(attempt) {
+    if is_unrouted && are_known && evidence.is_without_device(attempt) {
         Cause::LocalRouteMissing(local)
     } else {
         Cause::NotTreatedAsLocal(local)
@@ -426,10 +427,11 @@ fn no_loopback(ip: IpAddr, host: &Interfaces, evidence: &Evidence) -> Cause {
     let addrs = lo.iter().flat_map(|lo| lo.addrs());
     let is_alike =
         |addr: &&InterfaceAddr| addr.ip().is_loopback() && addr.ip().is_ipv4() == ip.is_ipv4();
-    Cause::LoopbackMissing {
-        ip,
-        has: addrs.filter(is_alike).cloned().collect(),
+    let has: Vec<InterfaceAddr> = addrs.filter(is_alike).cloned().collect();
+    if is_listed(ip, &has) && !evidence.without_local_route.contains(&ip) {
+        return Cause::Other { step: Step::Bind };
     }
+    Cause::LoopbackMissing { ip, has }
 }
 
 fn switched_off(interface: &'static str) -> Cause {
@@ -475,6 +477,9 @@ fn family_unsupported(addr: SocketAddr, evidence: &Evidence) -> Cause {
 
 fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
     let port = attempt.addr.port();
+    if evidence.verdicts.get(&attempt.addr) == Some(&Errno::InUse) {
+        return Cause::Other { step: Step::Bind };
+    }
     if port == 0 {
         return Cause::EphemeralPortsExhausted {
             range: evidence.ephemeral_ports.clone(),

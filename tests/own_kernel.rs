@@ -1,4 +1,4 @@
-//! Situations of a whole kernel, which no namespace contains: `.ci/kernel` boots one for them.
+//! Situations of a whole kernel, which no namespace contains: `ci/debian/kernel` boots one for them.
 //! Elsewhere they are skipped.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used)] // what fails in a helper fails its test

@@ -14,7 +14,7 @@ use super::hints;
 use super::sockets::Sockets;
 use super::{Attempt, Errno, System};
 use crate::diagnosis::Step;
-use crate::interfaces::{AddrState, Interface, Interfaces};
+use crate::interfaces::{AddrState, Interface, Interfaces, is_routed};
 use crate::sys::{
     self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, LinkKind, SocketFilter,
     SocketRow,
@@ -45,6 +45,8 @@ pub(crate) struct Evidence {
     pub(crate) links: HashMap<u32, Link>,
     /// The addresses in question that a route makes local.
     pub(crate) local_by_route: HashSet<IpAddr>,
+    /// The addresses of this host for which the table `local` has no local route.
+    pub(crate) without_local_route: HashSet<IpAddr>,
     /// The verdicts of the kernel on the addresses that the failed attempt did not reach.
     pub(crate) verdicts: HashMap<SocketAddr, Errno>,
     /// The addresses in question that can be bound by now.
@@ -216,7 +218,16 @@ impl Evidence {
     fn ask_for_verdicts(&mut self, attempts: &[Attempt<'_>]) {
         for attempt in attempts {
             let refused = attempt.errno();
-            if let Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) = refused {
+            // A filter can fail with any error. The address is probed by UDP, whose ports are others.
+            let may_be_filtered = self.has_seccomp_filter != Some(false)
+                && attempt.protocol == Protocol::Tcp
+                && attempt.addr.port() == 0;
+            let is_asked = match refused {
+                Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) => true,
+                Some((Step::Bind, Errno::InUse)) => may_be_filtered,
+                _ => false,
+            };
+            if is_asked {
                 if let Err((Step::Bind, error)) = attempt.kernel.probe_addr(attempt.addr) {
                     self.verdicts.insert(attempt.addr, Errno::of(&error));
                 }
@@ -282,7 +293,13 @@ impl Evidence {
                 self.available_now.insert(addr);
                 continue;
             }
-            match BindTarget::classify_socket(addr, &host) {
+            let target = BindTarget::classify_socket(addr, &host);
+            // bind(2) looks IPv4 addresses up in the table `local`.
+            let is_own = matches!(target, BindTarget::Local(_) | BindTarget::Loopback(_));
+            if is_own && addr.is_ipv4() && is_routed(addr.ip()) == Some(false) {
+                self.without_local_route.insert(addr.ip());
+            }
+            match target {
                 BindTarget::Local(local) => {
                     for index in local.interfaces().filter_map(Interface::index) {
                         self.read_link(index);

@@ -5,7 +5,7 @@ mod causes;
 // The evidence that is read for each attempt.
 mod reading;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::evidence::CgroupDevice;
@@ -139,15 +139,25 @@ fn address_in_vrf_names_the_vrf() {
         [Cause::NotTreatedAsLocal(_)]
     ));
     // A bridge is not a VRF.
+    let in_none = attempt("192.168.71.67:80", Step::Bind, &error);
     let bridge = Evidence {
         links: [(2, link(2, "eth0", 3)), (3, link(3, "br0", 0))].into(),
         cgroup_device: CgroupDevice::None,
+        without_local_route: [in_none.addr.ip()].into(),
         ..evidence
     };
-    let in_none = attempt("192.168.71.67:80", Step::Bind, &error);
     assert!(matches!(
         causes(&in_none, &bridge)[..],
         [Cause::LocalRouteMissing(_)]
+    ));
+    // The route may be there, or unreadable.
+    let unknown = Evidence {
+        without_local_route: HashSet::new(),
+        ..bridge.clone()
+    };
+    assert!(matches!(
+        causes(&in_none, &unknown)[..],
+        [Cause::NotTreatedAsLocal(_)]
     ));
     // A cgroup may bind sockets to the VRF, as long as that is unknown.
     let unknown = Evidence {
@@ -224,7 +234,7 @@ fn port_without_visible_holder_is_in_use_by_unknown() {
         Step::Bind,
         EADDRINUSE,
         &evidence,
-        "port 80 is in use, but no socket is listed for it (bound without listening, or closed since)",
+        "bind(2) reports port 80 in use, but its socket is not listed (bound without listening, or closed since)",
     );
     assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
@@ -301,7 +311,7 @@ fn vrf_device_lacks_addresses_outside_the_vrf() {
         links: [(2, link(2, "eth0", 3))].into(),
         ..evidence
     };
-    assert!(said("192.168.71.67:80", &inside).ends_with("the kernel does not treat it as local"));
+    assert!(said("192.168.71.67:80", &inside).ends_with("but bind(2) does not accept it"));
 }
 
 #[test]
@@ -467,7 +477,7 @@ fn holder_in_unknown_vrf_is_uncertain() {
     );
     assert_eq!(
         says(Some(true)),
-        "port 80 is in use, but no socket is listed for it (bound without listening, or closed since)"
+        "bind(2) reports port 80 in use, but its socket is not listed (bound without listening, or closed since)"
     );
 }
 

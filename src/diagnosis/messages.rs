@@ -34,7 +34,7 @@ impl fmt::Display for Cause {
             }
             Self::RoutedNotAssigned(foreign) if foreign.ip().is_ipv4() => write!(
                 f,
-                "{} has a local route in another table than `local`, the only one that bind(2) consults; add the route to `local`, or assign the address to an interface",
+                "{} has a local route in a table other than `local`, the only one that bind(2) consults; add the route to `local`, or assign the address to an interface",
                 foreign.ip()
             ),
             Self::RoutedNotAssigned(foreign) => write!(
@@ -105,7 +105,7 @@ impl fmt::Display for Cause {
                 Owners(local)
             ),
             Self::NotTreatedAsLocal(local) => {
-                write!(f, "{} is on {}, but the kernel does not treat it as local", local.ip(), Owners(local))
+                write!(f, "{} is on {}, but bind(2) does not accept it", local.ip(), Owners(local))
             }
             Self::LoopbackMissing { ip, has } if is_listed(*ip, has) => write!(
                 f,
@@ -167,7 +167,7 @@ impl fmt::Display for Cause {
             }
             Self::InUseByUnknown { port } => write!(
                 f,
-                "port {port} is in use, but no socket is listed for it (bound without listening, or closed since)"
+                "bind(2) reports port {port} in use, but its socket is not listed (bound without listening, or closed since)"
             ),
             Self::TimeWait { port } => write!(
                 f,

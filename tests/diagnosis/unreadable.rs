@@ -87,7 +87,7 @@ fn unreadable_evidence_is_left_out() {
             assert!(!std::fs::exists("/proc/sys").unwrap());
             let held = bind("127.0.0.1:80").unwrap();
             let err = bind("127.0.0.1:80").unwrap_err();
-            assert!(holder_of(&err).expect("it is message").is_this_process());
+            assert!(holder_of(&err).expect("it is reported").is_this_process());
             drop(held);
             rerun::done();
         }

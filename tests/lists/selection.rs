@@ -92,6 +92,9 @@ fn first_selection_prefers_ipv4() {
 
 #[test]
 fn name_lookup_is_opt_in() {
+    if !util::is_like_linux("selection::name_lookup_is_opt_in") {
+        return;
+    }
     let resolver = |name: &str| match name {
         "db.internal" => Ok(vec![
             "::1".parse().expect("an address"),

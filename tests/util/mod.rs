@@ -17,6 +17,22 @@ use bindaddr::Interfaces;
 use bindaddr::interfaces::Interface;
 use proptest::prelude::*;
 
+/// Returns `true` unless the kernel only resembles Linux; prints that `test` is skipped if so.
+///
+/// gVisor binds a wildcard beside an address that it includes, and has no `sock_diag`, no
+/// `IP_FREEBIND` and no FIFOs.
+#[track_caller]
+pub(crate) fn is_like_linux(test: &str) -> bool {
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = held.local_addr().expect("it is bound").port();
+    let is_it = !cfg!(target_os = "linux")
+        || std::net::TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_err();
+    if !is_it {
+        rerun::skip(test, "the kernel is not Linux", "BINDADDR_REQUIRE_NETNS");
+    }
+    is_it
+}
+
 #[track_caller]
 pub(crate) fn ip(text: &str) -> IpAddr {
     text.parse().unwrap_or_else(|err| panic!("{text:?}: {err}"))

@@ -14,7 +14,7 @@ pub(crate) fn is_there_for(test: &str) -> bool {
     if !there {
         rerun::skip(test, "strace cannot trace here", REQUIRED);
     }
-    there
+    there && super::is_like_linux(test)
 }
 
 fn is_there() -> bool {

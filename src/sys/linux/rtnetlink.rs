@@ -31,6 +31,7 @@ const RTM_F_LOOKUP_TABLE: u32 = 0x1000;
 const RTM_F_FIB_MATCH: u32 = 0x2000;
 const RTA_DST: u16 = 1;
 const RTN_LOCAL: u8 = 2;
+const RT_TABLE_LOCAL: u8 = 255;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_MASTER: u16 = 10;
@@ -356,8 +357,6 @@ pub(super) fn local_route(kind: u16, body: &[u8]) -> Option<u8> {
 /// Reads a route that makes its destination local from a message of a response; `None` for any
 /// other route.
 pub(super) fn parse_local_route(kind: u16, body: &[u8]) -> Option<LocalRoute> {
-    /// `RT_TABLE_LOCAL` of linux/rtnetlink.h.
-    const LOCAL: u8 = 255;
     let [family, prefix_len, ..] = *body.first_chunk::<12>()?;
     let table = local_route(kind, body)?;
     let mut attributes = attributes(body.get(12..)?);
@@ -371,6 +370,6 @@ pub(super) fn parse_local_route(kind: u16, body: &[u8]) -> Option<LocalRoute> {
     Some(LocalRoute {
         ip,
         prefix_len,
-        is_in_local: table == LOCAL,
+        is_in_local: table == RT_TABLE_LOCAL,
     })
 }
