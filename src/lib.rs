@@ -28,7 +28,7 @@
 //! - [`Any`](BindTarget::Any): every address of the host.
 //! - [`Loopback`](BindTarget::Loopback): only this host can connect.
 //! - [`Local`](BindTarget::Local): one of the host's own addresses, which may change.
-//! - [`Foreign`](BindTarget::Foreign): an address of no interface of this host. bind(2) usually
+//! - [`Foreign`](BindTarget::Foreign): an address not assigned to this host. bind(2) usually
 //!   fails with "Cannot assign requested address", and the error explains why.
 //!
 //! ```
@@ -47,8 +47,8 @@
 //!
 #![doc = include_str!("../docs/way.svg")]
 //!
-//! A setting is parsed into a [`ListenAddr`], which represents it as written. It resolves to
-//! [`BindTarget`]s against a host's [`Interfaces`]. A [`Plan`] lists the sockets that the settings
+//! A setting is parsed into a [`ListenAddr`], which represents it as written. Given a host's
+//! [`Interfaces`], it resolves to [`BindTarget`]s. A [`Plan`] lists the sockets that the settings
 //! need on that host. It can be bound, checked, and compared with the open [`Listeners`].
 //!
 //! | function | does |
@@ -59,10 +59,10 @@
 //! | [`Plan::exposure`], [`Listeners::exposure`] | returns an [`Exposure`]: how far away clients can be |
 //! | [`Plan::replan`], [`Plan::diff`], [`Plan::apply`] | recompute the plan, diff it with the open sockets, and apply the difference |
 //!
-//! [`Interfaces::system`] and its `with_system_*` methods, [`BindTarget::parse`],
+//! These read the system: [`Interfaces::system`], `with_system_*`, [`BindTarget::parse`],
 //! [`BindOptions::plan`], the functions that bind, check or apply, the `warnings` methods, the
 //! accessors of open sockets (such as [`Listener::reach`]), `Activation`, `Watch` and the module
-//! `host` read the system. Parsing, and everything that takes a snapshot, is pure.
+//! `host`. Parsing, and everything that takes a snapshot, is pure.
 //!
 //! The most used types are here; the others are in the modules. [`docs`] has the guide.
 //!
@@ -71,7 +71,7 @@
 //! No feature is on by default.
 //!
 //! - `serde`: deserializes listen addresses and serializes reports.
-//! - `tokio`: tokio's listeners and sockets, an acceptor over all of them, and waiting without
+//! - `tokio`: tokio listeners and sockets, an acceptor for all listeners, and waiting without
 //!   blocking a thread.
 //! - `axum`: the acceptor implements `axum::serve::Listener`.
 //! - `socket-activation`: uses sockets that a service manager passes.

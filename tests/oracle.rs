@@ -227,7 +227,7 @@ fn known_difference(plan: &Plan, target: &BindTarget, bound: bool) -> Option<&'s
                 .iter()
                 .any(|(ip, len)| Network::containing(*ip, *len).contains(foreign.ip())) =>
             {
-                Some("a prefix on lo is local as a whole")
+                Some("a prefix on lo is entirely local")
             }
             _ => None,
         },

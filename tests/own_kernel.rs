@@ -83,11 +83,11 @@ fn cgroup_bpf_denial_is_reported() {
     fs::write(cgroup.join("cgroup.procs"), "0").unwrap();
     let situations = [
         (
-            "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv4",
+            "a cgroup BPF program (`SocketBindDeny=`), IPv4",
             "127.0.0.1:8080",
         ),
         (
-            "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv6",
+            "a cgroup BPF program (`SocketBindDeny=`), IPv6",
             "[::1]:8080",
         ),
     ];
@@ -167,7 +167,7 @@ fn system_file_limit_is_reported() {
             open.push(file);
         }
         row(
-            "a system with as many files open as it may have",
+            "a system at its limit on open files",
             "127.0.0.1:8080",
             "cannot listen on 127.0.0.1:8080: the system-wide limit on open files is reached",
             &[],

@@ -481,7 +481,7 @@ fn beside_specific(holders: &[Holder], attempt: &Attempt<'_>, evidence: &Evidenc
         let is_name = *setting.host() == Host::Name(interface.name().to_owned());
         is_free(&setting).filter(|()| is_name)?;
         let hint = format!(
-            "`{text}` listens on the addresses of {} only, which does not conflict",
+            "`{text}` listens only on the addresses of {}, without a conflict",
             shown(interface.name())
         );
         Some(Hint::replacing(HintKind::Replace, hint, text))
@@ -505,7 +505,7 @@ fn reserve(port: u16, evidence: &Evidence) -> Option<Hint> {
     (range.contains(&port) && !is_reserved).then(|| {
         configure(format!(
             "`sysctl net.ipv4.ip_local_reserved_ports={all}` excludes the port from the ephemeral range \
-             ({first}-{last}), so that outgoing connections do not use it"
+             ({first}-{last}) for new outgoing connections"
         ))
     })
 }

@@ -214,7 +214,7 @@ fn denial_without_seccomp_suggests_cgroup_bpf() {
         ..Evidence::default()
     };
     let cause = row(
-        "a BPF program of the cgroup, as by `SocketBindDeny=`, IPv4",
+        "a cgroup BPF program (`SocketBindDeny=`), IPv4",
         "127.0.0.1:8080",
         Step::Bind,
         EPERM,
@@ -244,7 +244,7 @@ fn port_without_visible_holder_is_in_use_by_unknown() {
 fn system_limits_differ_from_process_limits() {
     let none = Evidence::default();
     row(
-        "a system with as many files open as it may have",
+        "a system at its limit on open files",
         "127.0.0.1:8080",
         Step::Socket,
         ENFILE,

@@ -39,7 +39,7 @@ impl fmt::Display for Cause {
             ),
             Self::RoutedNotAssigned(foreign) => write!(
                 f,
-                "{} has a local route but no interface has it, which bind(2) requires for IPv6; assign it to one",
+                "{} has a local route, but bind(2) requires an IPv6 address to be on an interface; assign it to one",
                 foreign.ip()
             ),
             Self::OtherZone { ip, zones } => {

@@ -124,10 +124,7 @@ fn zone_errors_are_distinguished() {
             panic!("{err:?}")
         };
         assert_eq!(candidates.as_deref(), Some(&["far0".to_owned()][..]));
-        let err = row(
-            "a zone that is the index of no interface",
-            "[fe80::78%9999]:80",
-        );
+        let err = row("a zone index that no interface has", "[fe80::78%9999]:80");
         assert!(matches!(err.cause(), Cause::NoSuchZone { index: 9999, .. }));
         let err = row(
             "the zone of another interface",
@@ -343,7 +340,7 @@ fn mismatched_device_is_reported() {
         let on_lo = BindOptions::new().device("lo");
         let err = row_with(
             &on_lo,
-            "a zone that is another interface than the `device`",
+            "a zone that differs from the `device`",
             "[fe80::78%2]:80",
         );
         assert_eq!((err.step(), err.raw_os_error()), (Step::Validate, None));

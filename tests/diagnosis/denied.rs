@@ -138,7 +138,7 @@ fn policy_denial_is_reported() {
         let namespace = std::fs::read_link("/proc/self/ns/user").unwrap();
         if namespace.as_os_str() == "user:[4026531837]" {
             row(
-                "a port below 1024 that Landlock does not allow, of a process with the capability",
+                "a port below 1024 that Landlock does not allow, even with the capability",
                 "127.0.0.1:80",
             );
         } else {

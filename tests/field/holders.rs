@@ -64,9 +64,7 @@ fn wildcard_beside_a_specific_address_is_advised_an_interface() {
             let hint = hint.unwrap_or_else(|| panic!("{wildcard}: {hints:?}"));
             assert_eq!(
                 hint.text(),
-                format!(
-                    "`{instead}` listens on the addresses of eth0 only, which does not conflict"
-                )
+                format!("`{instead}` listens only on the addresses of eth0, without a conflict")
             );
             bindaddr::bind(hint.replacement().unwrap()).unwrap();
         }

@@ -606,7 +606,7 @@ fn ephemeral_port_hint_reserves_the_port() {
     let hint = |all: &str| {
         format!(
             "`sysctl net.ipv4.ip_local_reserved_ports={all}` excludes the port from the ephemeral range \
-             (32768-60999), so that outgoing connections do not use it"
+             (32768-60999) for new outgoing connections"
         )
     };
     assert_eq!(held(43110, ""), [hint("43110")]);
