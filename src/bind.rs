@@ -42,6 +42,7 @@ use socket2::Socket;
 use crate::addr::Host;
 use crate::diagnose::Errno;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
+use crate::order::sort_by;
 use crate::plan::{
     Draft, Entry, Options, Plan, PlannedSocket, Setting, Settings, ToSettings, entry_at,
 };
@@ -525,7 +526,7 @@ impl Verdict {
         if errors.is_empty() && !are_open {
             errors.push(SettingError::of_setting(Step::Validate, Cause::EmptyList));
         }
-        skipped.sort_by_key(SettingError::position);
+        sort_by(&mut skipped, |a, b| a.position().cmp(&b.position()));
         let errors = errors
             .into_iter()
             .map(|error| with_probed_hints(plan, error));

@@ -17,6 +17,7 @@ use std::sync::{Arc, LazyLock};
 
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
+use crate::order::sort_by;
 use crate::sys::{self, Link, LinkKind, Protocol};
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
@@ -574,9 +575,14 @@ impl Interfaces {
 
     /// Returns the names of the interfaces, the one that `name` is likely a slip for first.
     pub(crate) fn names_by_likeness(&self, name: &str) -> Vec<String> {
-        let mut names: Vec<&str> = self.iter().map(Interface::name).collect();
-        names.sort_by_cached_key(|known| edit_distance(known.as_bytes(), name.as_bytes()));
-        names.into_iter().map(str::to_owned).collect()
+        let distance = |known: &str| edit_distance(known.as_bytes(), name.as_bytes());
+        let names = self.iter().map(Interface::name);
+        let mut names: Vec<(usize, &str)> = names.map(|known| (distance(known), known)).collect();
+        sort_by(&mut names, |(a, _), (b, _)| a.cmp(b));
+        names
+            .into_iter()
+            .map(|(_, known)| known.to_owned())
+            .collect()
     }
 
     /// Returns the interface that a cgroup binds the sockets of this process to.
@@ -672,12 +678,13 @@ impl FromIterator<Interface> for Interfaces {
             }
         }
         for interface in &mut interfaces {
-            interface
-                .addrs
-                .sort_by_key(|addr| (addr.ip, addr.prefix_len));
+            let key = |addr: &InterfaceAddr| (addr.ip, addr.prefix_len);
+            sort_by(&mut interface.addrs, |a, b| key(a).cmp(&key(b)));
             interface.addrs.dedup();
         }
-        interfaces.sort_by(|a, b| (a.index, &a.name).cmp(&(b.index, &b.name)));
+        sort_by(&mut interfaces, |a, b| {
+            (a.index, &a.name).cmp(&(b.index, &b.name))
+        });
         Self {
             snapshot: Arc::new(Snapshot::new(interfaces)),
         }

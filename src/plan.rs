@@ -23,6 +23,7 @@ use crate::diagnosis::{
     BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved,
 };
 use crate::interfaces::Interfaces;
+use crate::order::sort_by;
 use crate::target::{Claim, DeviceIndex, Endpoint, Overlap, ResolveErrorKind, SnapshotCache};
 pub(crate) use claims::Claims;
 pub(crate) use options::{BeforeBind, OnWait, Options};
@@ -201,7 +202,9 @@ pub(crate) fn in_opening_order(sockets: &[PlannedSocket]) -> Vec<Cow<'_, [Planne
     let (sharing, mut order): (Vec<&[PlannedSocket]>, Vec<&[PlannedSocket]>) = sockets
         .chunk_by(is_alike)
         .partition(|sockets| sockets[0].is_on_shared_free_port());
-    order.sort_by_key(|sockets| (sockets[0].fixed_port().is_none(), !sockets[0].is_range()));
+    let key =
+        |sockets: &[PlannedSocket]| (sockets[0].fixed_port().is_none(), !sockets[0].is_range());
+    sort_by(&mut order, |a, b| key(a).cmp(&key(b)));
     let order = order.into_iter().map(Cow::Borrowed);
     let sharing = (!sharing.is_empty()).then(|| Cow::Owned(sharing.concat()));
     order.chain(sharing).collect()

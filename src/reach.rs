@@ -18,6 +18,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::order::sort_by;
 use crate::sys::Namespace;
 use crate::target::{BindTarget, ForeignAddr, Protocol};
 pub use banner::Banner;
@@ -97,8 +98,8 @@ impl Reach {
             all.is_any |= reach.is_any;
             all.namespace = all.namespace.max(reach.namespace);
         }
-        all.addrs
-            .sort_by_cached_key(|dial| dial.rank(host.default_sources()));
+        let rank = |addr: &ReachableAddr| addr.rank(host.default_sources());
+        sort_by(&mut all.addrs, |a, b| rank(a).cmp(&rank(b)));
         let mut seen = HashSet::new();
         all.addrs.retain(|dial| seen.insert(dial.addr()));
         all

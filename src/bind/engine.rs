@@ -18,6 +18,7 @@ use super::socket::{
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, HandedOver, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::interfaces::Interfaces;
+use crate::order::sort;
 use crate::plan::{
     Claims, Duplicate, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict,
     in_opening_order,
@@ -249,13 +250,13 @@ impl<'p> Opener<'p> {
             self.open.claims.set_apart(apart.iter().copied());
             self.opened.claims.set_apart(apart);
         }
-        let mut order = in_opening_order(sockets);
+        let order = in_opening_order(sockets);
         // An open socket stops once all that can be opened beside it are.
-        order.sort_by_key(|sockets| {
+        let (stopping, beside): (Vec<_>, Vec<_>) = order.into_iter().partition(|sockets| {
             let mut sockets = sockets.iter();
             sockets.any(|socket| self.outgoing.way_for(socket) == Way::Stop)
         });
-        for sockets in order {
+        for sockets in beside.into_iter().chain(stopping) {
             let mut tried = self.try_entry(&sockets, goal);
             let has_failed = !tried.failed.iter().all(FailedSocket::is_skipped);
             if has_failed && goal == Goal::Listen {
@@ -430,7 +431,12 @@ impl Opener<'_> {
         if self.options.random_ports {
             // Its keys are random.
             let state = RandomState::new();
-            ports.sort_by_cached_key(|port| state.hash_one(port));
+            let mut hashed: Vec<(u64, u16)> = ports
+                .into_iter()
+                .map(|port| (state.hash_one(port), port))
+                .collect();
+            sort(&mut hashed);
+            ports = hashed.into_iter().map(|(_, port)| port).collect();
         }
         for port in ports {
             let conflict = |neighbours: &Neighbours| neighbours.conflict(sockets, port);

@@ -16,6 +16,7 @@ use crate::addr::shown;
 use crate::diagnose;
 use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
+use crate::order::sort_by;
 use crate::plan::{Duplicate, Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
 
@@ -98,7 +99,7 @@ impl Rest {
                 .into_iter()
                 .filter(|served| !served.is_of_one_entry()),
         );
-        skipped.sort_by_key(SettingError::position);
+        sort_by(&mut skipped, |a, b| a.position().cmp(&b.position()));
         let has_any = !skipped.is_empty() || !duplicates.is_empty() || !left_out.is_empty();
         has_any.then(|| {
             Box::new(Self {
@@ -224,7 +225,8 @@ impl<S> Listeners<S> {
 
 /// Sorts sockets by the setting that they are of.
 fn in_order<S>(mut listeners: Vec<Listener<S>>) -> Vec<Listener<S>> {
-    listeners.sort_by_key(|listener| (listener.state.position, listener.state.place));
+    let key = |listener: &Listener<S>| (listener.state.position, listener.state.place);
+    sort_by(&mut listeners, |a, b| key(a).cmp(&key(b)));
     listeners
 }
 

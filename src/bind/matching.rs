@@ -9,6 +9,7 @@ use super::prospects::Prospects;
 use super::{Listener, Listeners};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
+use crate::order::sort_by;
 use crate::plan::{Claims, Duplicate, IfAbsent, Plan, PlannedSocket};
 use crate::target::{DeviceIndex, zone};
 
@@ -124,7 +125,7 @@ pub(crate) fn match_sockets<S>(
         0 => u16::MAX,
         end => end,
     };
-    entries.sort_by_key(|(_, sockets)| end(sockets));
+    sort_by(&mut entries, |(_, a), (_, b)| end(a).cmp(&end(b)));
     // The port of the kernel's choice that all such entries share.
     let mut shared_port = None;
     for wanted in [Wanted::SameEntry, Wanted::SameText, Wanted::Any] {

@@ -15,6 +15,7 @@ use super::sockets::Sockets;
 use super::{Attempt, Errno, System};
 use crate::diagnosis::Step;
 use crate::interfaces::{AddrState, Interface, Interfaces, is_routed};
+use crate::order::sort;
 use crate::sys::{
     self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, LinkKind, SocketFilter,
     SocketRow,
@@ -281,7 +282,7 @@ impl Evidence {
                 link.up && link.kind != LinkKind::Loopback && (1..1280).contains(&link.mtu)
             });
             self.below_ipv6_mtu = small.map(|link| (link.name, link.mtu)).collect();
-            self.below_ipv6_mtu.sort_unstable();
+            sort(&mut self.below_ipv6_mtu);
         }
         let Some(host) = self.interfaces.clone() else {
             return;
@@ -529,7 +530,7 @@ impl Evidence {
 
 /// Joins the ranges that have a port in common, in ascending order.
 fn without_overlap(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
-    ranges.sort_unstable();
+    sort(&mut ranges);
     let mut joined: Vec<(u16, u16)> = Vec::new();
     for (first, last) in ranges {
         match joined.last_mut() {

@@ -1,6 +1,5 @@
 //! Why a socket could not be opened: [`Cause`].
 
-use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -9,6 +8,7 @@ use std::ops::RangeInclusive;
 use super::{Holder, SocketState, Step};
 use crate::addr::{Family, ParseError};
 use crate::interfaces::InterfaceAddr;
+use crate::order::sort_by;
 use crate::target::ResolveErrorKind;
 use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
 
@@ -605,7 +605,7 @@ impl RangeHolders {
             });
             counts[place].1 += 1;
         }
-        counts.sort_by_key(|(_, count)| Reverse(*count));
+        sort_by(&mut counts, |(_, a), (_, b)| b.cmp(a));
         let more = counts.len().saturating_sub(Self::SHOWN);
         counts.truncate(Self::SHOWN);
         Self { counts, more }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::{Cause, Diagnosis, Hint, HintKind, Step, without_repetition};
 use crate::addr::shown;
+use crate::order::sort_by;
 use crate::target::Protocol;
 
 /// The position of an entry: the index of its setting, and its index within that setting's list.
@@ -85,7 +86,7 @@ struct Details {
 impl BindError {
     /// `errors` must not be empty.
     pub(crate) fn new(protocol: Protocol, entries: usize, mut errors: Vec<SettingError>) -> Self {
-        errors.sort_by_key(|error| error.position);
+        sort_by(&mut errors, |a, b| a.position.cmp(&b.position));
         Self(Box::new(Details {
             protocol,
             entries,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::addr::{Family, Host, ListenAddr};
 use crate::interfaces::Interfaces;
+use crate::order::sort;
 use crate::target::Endpoint;
 use crate::target::{ResolveErrorKind, SnapshotCache, alternative_name};
 
@@ -149,7 +150,7 @@ fn looked_up(
         .filter(|ip| !ip.is_unspecified() && addr.admits(Family::of(*ip)) && seen.insert(*ip))
         .collect();
     // IPv4 first, and whatever the order in which a server rotates them.
-    ips.sort();
+    sort(&mut ips);
     if ips.is_empty() {
         return Err(ResolveErrorKind::NameWithoutAddress {
             name: name.to_owned(),

@@ -12,6 +12,7 @@ use crate::addr::network::{
 };
 use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, is_unset, shown};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listed, Listing};
+use crate::order::sort_by;
 use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
 
@@ -462,7 +463,10 @@ fn selected<'h>(
         .map(|(interface, entry)| (interface, entry.ip()))
         .filter(|(_, ip)| addr.admits(Family::of(*ip)) && !is_group_addr(*ip))
         .collect();
-    found.sort_by_key(|(interface, ip)| (ip.is_ipv6(), interface.index(), interface.name(), *ip));
+    sort_by(&mut found, |(a, a_ip), (b, b_ip)| {
+        let a = (a_ip.is_ipv6(), a.index(), a.name(), a_ip);
+        a.cmp(&(b_ip.is_ipv6(), b.index(), b.name(), b_ip))
+    });
     let mut endpoints: Vec<Endpoint> = found
         .into_iter()
         .map(|(interface, ip)| on_interface(ip, interface))

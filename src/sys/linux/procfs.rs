@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process;
 
 use super::sock_diag::has_owner;
+use crate::order::sort_by;
 use crate::sys::{AddrFlags, Process, Protocol, Searched, SocketRow, SocketState};
 
 /// An IPv6 address with the index of its interface, and its flags.
@@ -337,10 +338,11 @@ pub(super) fn in_order(
     // If the kernel counts descriptors, zombies have none.
     let counts = processes.iter().any(|(count, _)| *count > 0);
     processes.retain(|(count, _)| *count > 0 || !counts);
-    processes.sort_by_key(|(count, name)| match *count {
+    let key = |(count, name): &(u64, String)| match *count {
         0..=FEW_DESCRIPTORS if *name == this => 0,
         count => count,
-    });
+    };
+    sort_by(&mut processes, |a, b| key(a).cmp(&key(b)));
     processes.into_iter().map(|(_, name)| name)
 }
 

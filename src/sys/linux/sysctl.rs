@@ -6,6 +6,7 @@ use std::io;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::order::sort;
 use crate::sys::{Protocol, System};
 
 /// The path of the sysctl that [`first_unprivileged_port`] reads.
@@ -173,7 +174,7 @@ pub(crate) fn interfaces_without_ipv6() -> Vec<String> {
         is_interface && is_set(&directory.join(name).join("disable_ipv6")).unwrap_or(false)
     };
     let mut off: Vec<String> = names.filter(is_off).collect();
-    off.sort_unstable();
+    sort(&mut off);
     off
 }
 
