@@ -113,7 +113,11 @@ fn run_command(hint: &bindaddr::diagnosis::Hint) {
     if hint.kind() != HintKind::Inspect {
         return;
     }
-    let command = hint.text().split('`').nth(1).expect("a command");
+    // A hint about a security module names tools that need not be installed.
+    let Some(command) = hint.text().strip_prefix('`') else {
+        return;
+    };
+    let command = command.split('`').next().expect("a command");
     let output = Command::new("sh").args(["-c", command]).output();
     assert!(output.is_ok_and(|output| output.status.success()), "{hint}");
 }

@@ -267,12 +267,11 @@ fn kernel_socket_has_no_ss_hint() {
             let mut links = descriptors.map(|one| std::fs::read_link(one?.path()));
             links.all(|link| link.is_ok())
         });
-        assert_eq!(
-            texts_of_hints(&err).is_empty(),
-            sees_all,
-            "{:?}",
-            err.hints()
-        );
+        // A process that ends meanwhile, as of another test, leaves it open who has the port.
+        eventually("the hint depends on what can be seen", || {
+            let err = bind_udp("127.0.0.1:4789").unwrap_err();
+            texts_of_hints(&err).is_empty() == sees_all
+        });
     });
 }
 
