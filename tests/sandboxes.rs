@@ -41,7 +41,8 @@ struct Sandbox {
     mount: &'static str,
     /// The words that start a process in it, after the mount.
     wrapper: &'static [&'static str],
-    enter: fn(),
+    /// Returns `false` if the kernel cannot.
+    enter: fn() -> bool,
 }
 
 const UNPRIVILEGED: [&str; 6] = [
@@ -57,7 +58,7 @@ const NOTHING: Sandbox = Sandbox {
     name: "none",
     mount: "",
     wrapper: &[],
-    enter: || {},
+    enter: || true,
 };
 
 const fn mounted(name: &'static str, mount: &'static str) -> Sandbox {
@@ -68,7 +69,7 @@ const fn mounted(name: &'static str, mount: &'static str) -> Sandbox {
     }
 }
 
-const fn entered(name: &'static str, enter: fn()) -> Sandbox {
+const fn entered(name: &'static str, enter: fn() -> bool) -> Sandbox {
     Sandbox {
         name,
         enter,
@@ -100,6 +101,7 @@ const SLIRP: Sandbox = Sandbox {
         // It would be tentative for a second.
         ip("addr flush dev eth0 scope link");
         std::mem::forget(bind("127.0.0.1:8080").expect("the namespace is new"));
+        true
     },
 };
 
@@ -110,22 +112,22 @@ const SANDBOXES: [Sandbox; 19] = [
         name: "`hidepid=2`, unprivileged",
         mount: "mount -t proc -o hidepid=2 proc /proc",
         wrapper: &UNPRIVILEGED,
-        enter: || {},
+        enter: || true,
     },
     mounted("`ProcSubset=pid`", "mount -t proc -o subset=pid proc /proc"),
     mounted("`/proc/sys` masked", "mount -t tmpfs none /proc/sys"),
     mounted("no `/proc`", "mount -t tmpfs none /proc"),
     entered("`RestrictAddressFamilies=` without netlink", || {
-        sandbox::refuse_family(16, EAFNOSUPPORT);
+        without_family(16)
     }),
     Sandbox {
         name: "no `/proc` and no netlink",
         mount: "mount -t tmpfs none /proc",
         wrapper: &[],
-        enter: || sandbox::refuse_family(16, EAFNOSUPPORT),
+        enter: || without_family(16),
     },
     entered("`RestrictAddressFamilies=` without IPv6", || {
-        sandbox::refuse_family(10, EAFNOSUPPORT);
+        without_family(10)
     }),
     wrapped(
         "rootless user namespace",
@@ -143,19 +145,25 @@ const SANDBOXES: [Sandbox; 19] = [
             "--inh-caps=-all",
         ],
     ),
-    entered("Landlock", || assert!(sandbox::refuse_tcp_ports())),
-    entered("seccomp: bind(2) fails with EPERM", || {
-        sandbox::refuse_bind(EPERM);
-    }),
-    entered("seccomp: EACCES", || sandbox::refuse_bind(EACCES)),
-    entered("seccomp: ENOSYS", || sandbox::refuse_bind(ENOSYS)),
-    entered("seccomp: EINVAL", || sandbox::refuse_bind(EINVAL)),
-    entered("seccomp: EADDRINUSE", || sandbox::refuse_bind(EADDRINUSE)),
-    entered("seccomp: EADDRNOTAVAIL", || {
-        sandbox::refuse_bind(EADDRNOTAVAIL);
-    }),
+    entered("Landlock", sandbox::refuse_tcp_ports),
+    entered("seccomp: bind(2) fails with EPERM", || bind_fails(EPERM)),
+    entered("seccomp: EACCES", || bind_fails(EACCES)),
+    entered("seccomp: ENOSYS", || bind_fails(ENOSYS)),
+    entered("seccomp: EINVAL", || bind_fails(EINVAL)),
+    entered("seccomp: EADDRINUSE", || bind_fails(EADDRINUSE)),
+    entered("seccomp: EADDRNOTAVAIL", || bind_fails(EADDRNOTAVAIL)),
     SLIRP,
 ];
+
+fn without_family(family: u64) -> bool {
+    sandbox::refuse_family(family, EAFNOSUPPORT);
+    true
+}
+
+fn bind_fails(errno: u32) -> bool {
+    sandbox::refuse_bind(errno);
+    true
+}
 
 impl Sandbox {
     /// The words that start a process in it.
@@ -191,9 +199,9 @@ fn sandboxes_report_no_false_cause() {
         .iter()
         .find(|sandbox| role.as_deref() == Some(sandbox.name));
     if let Some(sandbox) = entered {
-        (sandbox.enter)();
-        let row = outcomes(sandbox.name);
-        println!("row {row}");
+        if (sandbox.enter)() {
+            println!("row {}", outcomes(sandbox.name));
+        }
         return rerun::done();
     }
     in_namespace_of(TEST, || {
@@ -231,9 +239,13 @@ fn sandboxes_report_no_false_cause() {
             let row = stdout
                 .lines()
                 .find_map(|line| line.split_once("row ").map(|(_, row)| row));
-            let row = row.expect("it prints its row");
-            if !PAGE.contains(row) {
-                wrong.push(row.to_owned());
+            match row {
+                Some(row) if PAGE.contains(row) => {}
+                Some(row) => wrong.push(row.to_owned()),
+                None => {
+                    let reason = format!("the kernel lacks the sandbox {}", sandbox.name);
+                    rerun::skip(TEST, &reason, "BINDADDR_REQUIRE_LANDLOCK");
+                }
             }
         }
         assert!(

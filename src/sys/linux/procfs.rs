@@ -188,7 +188,11 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
     }
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
     let counted: Vec<(u64, String)> = counted.collect();
-    let empty = counted.iter().filter(|(count, _)| *count == 0);
+    let counts = counted.iter().any(|(count, _)| *count > 0);
+    let is_empty = |count: u64, name: &str| count == 0 && (counts || has_no_descriptors(name));
+    let empty = counted
+        .iter()
+        .filter(|(count, name)| is_empty(*count, name));
     let empty: Vec<String> = empty.map(|(_, name)| name.clone()).collect();
     for name in in_order(counted, &this) {
         let sockets = match sockets_of(&name) {
@@ -220,6 +224,13 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
     // The descriptors of a process whose first thread has ended are those of the others.
     is_all = is_all && !empty.iter().any(|name| has_other_threads(name));
     (found, searched(is_all))
+}
+
+/// Returns `true` if a process lists no descriptor, where the kernel does not count them (Linux before
+/// 6.2).
+fn has_no_descriptors(process: &str) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd"));
+    descriptors.is_ok_and(|mut descriptors| descriptors.next().is_none())
 }
 
 /// Returns `true` if a process has several threads: its directory of them has a link for each, and
