@@ -59,7 +59,7 @@ pub(crate) struct Attempt<'a> {
     pub(crate) written: Option<&'a ListenAddr>,
     /// The first and the last port that it may have.
     pub(crate) ports: (u16, u16),
-    /// Whether the system refused all of them as it did this one.
+    /// Whether it is of a range whose ports are all in use; no holder is named then.
     pub(crate) no_port_left: bool,
     /// The snapshot in which the address was found.
     pub(crate) before: Option<&'a Interfaces>,
@@ -98,12 +98,6 @@ impl Attempt<'_> {
 
     fn is_in_use(&self) -> bool {
         matches!(self.errno(), Some((_, Errno::InUse)))
-    }
-
-    /// Returns `true` if it belongs to a range whose ports are all in use; no holder is named then.
-    fn leaves_no_port_of_a_range(&self) -> bool {
-        let (first, last) = self.ports;
-        first < last && self.no_port_left
     }
 }
 
@@ -485,7 +479,7 @@ fn in_use(attempt: &Attempt<'_>, evidence: &Evidence) -> Cause {
             range: evidence.ephemeral_ports.clone(),
         };
     }
-    if attempt.leaves_no_port_of_a_range() {
+    if attempt.no_port_left {
         return range_in_use(attempt, evidence);
     }
     if let Some(handed) = attempt.handed_over {

@@ -452,7 +452,7 @@ impl Evidence {
 
         let unexplained: HashSet<u16> = attempts
             .clone()
-            .filter(|attempt| attempt.is_in_use() && !attempt.leaves_no_port_of_a_range())
+            .filter(|attempt| attempt.is_in_use() && !attempt.no_port_left)
             .map(|attempt| (attempt.addr.port(), self.claim(attempt)))
             .filter(|(port, claim)| sockets.in_the_way(*claim, *port).next().is_none())
             .map(|(port, _)| port)
