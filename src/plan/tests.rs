@@ -41,7 +41,12 @@ fn broadcast_is_rejected_only_if_known() {
         24,
         [172, 20, 0, 200].into(),
     );
-    let host: Interfaces = host(&["10.0.0.1"]).iter().cloned().chain([odd]).collect();
+    let tunnel = Interface::new("tun0", 4).with_peer(
+        "fd00::1".parse().expect("an address"),
+        "fd00::2".parse().expect("an address"),
+    );
+    let others = [odd, tunnel];
+    let host: Interfaces = host(&["10.0.0.1"]).iter().cloned().chain(others).collect();
     let of_literal =
         |text: &str| plan(&BindOptions::new(), &[&format!("{text}:80")], &host).sockets()[0].group;
     let of_target = |text: &str| {
@@ -82,6 +87,8 @@ fn broadcast_is_rejected_only_if_known() {
     assert_eq!(of_target("10.0.0.255"), broadcast);
     assert_eq!(of_target("172.20.0.200"), GroupCheck::MayBeBroadcast);
     assert_eq!(of_target("10.0.0.1"), GroupCheck::Host);
+    // IPv6 has no broadcast addresses, so none is probed.
+    assert_eq!(of_target("fd00::2"), GroupCheck::Host);
 }
 
 #[test]
