@@ -217,7 +217,12 @@ fn sandboxes_report_no_false_cause() {
             let is_slirp = sandbox.name == SLIRP.name;
             if !can_enter(&words) || is_slirp && !has_slirp() {
                 let reason = format!("the sandbox {} cannot be made here", sandbox.name);
-                rerun::skip(TEST, &reason, "BINDADDR_REQUIRE_USERS");
+                let required = if is_slirp {
+                    "BINDADDR_REQUIRE_SLIRP4NETNS"
+                } else {
+                    "BINDADDR_REQUIRE_USERS"
+                };
+                rerun::skip(TEST, &reason, required);
                 continue;
             }
             let mut command = rerun::command(TEST, sandbox.name, &words);
