@@ -92,9 +92,10 @@ const SLIRP: Sandbox = Sandbox {
     mount: "",
     wrapper: &["unshare", "--net"],
     enter: || {
-        wait_until("slirp4netns brings its interface up", || {
-            let state = std::fs::read_to_string("/sys/class/net/eth0/operstate");
-            state.is_ok_and(|state| state.trim() != "down")
+        // Not in /sys, which shows the namespace that it was mounted in.
+        wait_until("slirp4netns adds its route", || {
+            let routes = std::fs::read_to_string("/proc/thread-self/net/route");
+            routes.is_ok_and(|routes| routes.lines().any(|line| line.starts_with("eth0\t")))
         });
         ip("link set lo up");
         ip("addr add 192.168.71.67/16 dev eth0");
