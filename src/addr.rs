@@ -1,4 +1,4 @@
-//! Parses what was written: [`ListenAddr`], its parts, and the error of an invalid text.
+//! Parses settings: [`ListenAddr`], its parts, and the error of an invalid text.
 
 // The grammar: text to ListenAddr.
 mod parse;

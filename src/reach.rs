@@ -1,4 +1,4 @@
-//! Computes who can connect, and by which addresses: [`Reach`].
+//! Computes who can connect, and to which addresses: [`Reach`].
 
 // An address by which clients connect.
 mod reachable_addr;

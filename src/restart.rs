@@ -1,4 +1,4 @@
-//! Hands sockets over to the process that replaces this one: [`Handover`] (feature `restart`).
+//! Passes sockets to the process that replaces this one: [`Handover`] (feature `restart`).
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};

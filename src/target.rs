@@ -1,4 +1,4 @@
-//! The classification: [`BindTarget`].
+//! Classifies an address on a host: [`BindTarget`].
 
 // Why an address is not the host's.
 mod foreign;

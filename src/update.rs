@@ -1,5 +1,5 @@
-//! Computes and makes the changes after which the open sockets are those of a plan: [`Plan::diff`]
-//! and [`Plan::apply`], and `Watch`, which reports when to look (feature `watch`).
+//! Computes and applies the changes that make the open sockets those of a plan: [`Plan::diff`] and
+//! [`Plan::apply`]; `Watch` reports when the host has changed (feature `watch`).
 
 // Opens what is missing and closes what is gone.
 mod apply;
