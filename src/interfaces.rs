@@ -18,7 +18,7 @@ use std::sync::{Arc, LazyLock};
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
 use crate::order::sort_by;
-use crate::sys::{self, Link, LinkKind, Protocol};
+use crate::sys::{self, InterfaceRow, Link, LinkKind, Protocol};
 use hasher::{Map, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 use names::edit_distance;
@@ -124,18 +124,26 @@ impl Interfaces {
     /// # Ok::<(), bindaddr::interfaces::InterfacesError>(())
     /// ```
     pub fn system() -> Result<Self, InterfacesError> {
-        Ok(Self::system_without_routes()?.with_system_routes())
+        let read = sys::interfaces_with_ports();
+        let (rows, links) = read.map_err(|source| InterfacesError { source })?;
+        Ok(Self::of_rows(rows)
+            .with_system_local_routes()
+            .with_links(links))
     }
 
     /// Reads the interfaces of this host, as far as binding needs them.
     pub(crate) fn system_without_routes() -> Result<Self, InterfacesError> {
         let rows = sys::interfaces().map_err(|source| InterfacesError { source })?;
+        Ok(Self::of_rows(rows))
+    }
+
+    fn of_rows(rows: Vec<InterfaceRow>) -> Self {
         let mut host: Self = rows.into_iter().map(Interface::from).collect();
         let snapshot = Arc::make_mut(&mut host.snapshot);
         // Without it a target counts as more exposed.
         snapshot.device = sys::device_of_new_sockets().ok().flatten();
         snapshot.lowest_is_broadcast = sys::lowest_is_broadcast().unwrap_or(false);
-        Ok(host)
+        host
     }
 
     /// Adds an address that the host would use to reach the outside.
@@ -248,16 +256,20 @@ impl Interfaces {
     /// Adds what decides who can connect, as it is now: the local routes of this host, its VRFs,
     /// bridges, bonds and teams.
     pub(crate) fn with_system_routes(self) -> Self {
-        let mut host = self.with_system_local_routes();
         // If they cannot be read, more addresses are listed than clients can connect to.
         let links = sys::links_with_ports().unwrap_or_default();
+        self.with_system_local_routes().with_links(links)
+    }
+
+    /// Adds the VRFs, bridges, bonds and teams of this host, with their ports.
+    fn with_links(mut self, links: HashMap<u32, Link>) -> Self {
         if !links.is_empty() {
-            let snapshot = Arc::make_mut(&mut host.snapshot);
+            let snapshot = Arc::make_mut(&mut self.snapshot);
             snapshot.links = links;
             snapshot.accepts_from_vrfs = [Protocol::Tcp, Protocol::Udp]
                 .map(|one| sys::accepts_from_vrfs(one).unwrap_or(true));
         }
-        host
+        self
     }
 
     /// Returns the VRF that an interface is, or is a port of; `None` for any other interface.

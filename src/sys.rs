@@ -53,6 +53,7 @@ mod socket;
 // The systems whose rules differ.
 mod system;
 
+use std::collections::HashMap;
 use std::io;
 
 #[cfg(feature = "socket-activation")]
@@ -133,5 +134,15 @@ pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
         linux::interfaces()
     } else {
         other::interfaces()
+    }
+}
+
+/// Reads the same, and the links of the host if one of them can have ports: a VRF, a bridge, a bond
+/// or a team.
+pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, HashMap<u32, Link>)> {
+    if cfg!(target_os = "linux") {
+        linux::interfaces_with_ports()
+    } else {
+        Ok((other::interfaces()?, HashMap::new()))
     }
 }

@@ -44,7 +44,8 @@ pub(crate) use procfs::{
 pub(crate) use properties::parsers_accept_any_bytes;
 pub(super) use rtnetlink::interfaces;
 pub(crate) use rtnetlink::{
-    LocalRoute, device, link, links, links_with_ports, local_routes, local_table,
+    LocalRoute, device, interfaces_with_ports, link, links, links_with_ports, local_routes,
+    local_table,
 };
 pub(crate) use sysctl::{
     DEFAULT_PORT_START, Ipv6Switch, accepts_from_vrfs, allows_nonlocal_bind, ephemeral_ports,

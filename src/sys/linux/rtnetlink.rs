@@ -78,6 +78,15 @@ pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
     Netlink::query(ROUTE, interfaces_by)
 }
 
+/// Reads the same, and the interfaces of [`links_with_ports`], from one dump of all.
+pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, HashMap<u32, Link>)> {
+    Netlink::query(ROUTE, |netlink| {
+        let addrs = netlink.all(&addr_dump_request(), addr)?;
+        let links = links_by(netlink, 0)?;
+        Ok((rows_of(netlink, &addrs, &links)?, with_ports(links)))
+    })
+}
+
 fn interfaces_by(netlink: &mut Netlink) -> io::Result<Vec<InterfaceRow>> {
     let addrs = netlink.all(&addr_dump_request(), addr)?;
     let mut links = links_by(netlink, AF_INET6)?;
@@ -85,14 +94,22 @@ fn interfaces_by(netlink: &mut Netlink) -> io::Result<Vec<InterfaceRow>> {
         // IPv6 is switched off on an interface.
         links = links_by(netlink, 0)?;
     }
+    rows_of(netlink, &addrs, &links)
+}
+
+fn rows_of(
+    netlink: &mut Netlink,
+    addrs: &[Addr],
+    links: &HashMap<u32, Link>,
+) -> io::Result<Vec<InterfaceRow>> {
     let mut interfaces: Vec<InterfaceRow> = Vec::new();
     let mut places: HashMap<u32, Option<usize>> = HashMap::new();
-    for addr in &addrs {
+    for addr in addrs {
         let place = places.entry(addr.index).or_insert_with(|| {
             // An interface that is gone by now takes its addresses with it.
-            let link = links.remove(&addr.index)?;
+            let link = links.get(&addr.index)?;
             interfaces.push(InterfaceRow {
-                name: link.name,
+                name: link.name.clone(),
                 index: link.index,
                 up: Some(link.up),
                 running: link.running,
@@ -153,12 +170,16 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
 /// and one whose driver is not loaded selects all interfaces (`link_kind_filtered` in
 /// net/core/rtnetlink.c).
 pub(crate) fn links_with_ports() -> io::Result<HashMap<u32, Link>> {
+    links().map(with_ports)
+}
+
+fn with_ports(links: HashMap<u32, Link>) -> HashMap<u32, Link> {
     let has_ports = |link: &Link| [LinkKind::Vrf, LinkKind::Switch].contains(&link.kind);
-    let mut links = links()?;
-    if !links.values().any(has_ports) {
-        links.clear();
+    if links.values().any(has_ports) {
+        links
+    } else {
+        HashMap::new()
     }
-    Ok(links)
 }
 
 /// Reads the table of the route that makes `ip` local; `None` if no route does.
