@@ -1,6 +1,5 @@
 //! Sockets that a service manager has opened: [`Activation`] (feature `socket-activation`).
 
-use crate::order::sort_by;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -396,7 +395,7 @@ impl Activation {
         *others = left;
         let wanted = wanted.into_iter();
         taken.extend(wanted.filter_map(|other| Some((other.place, other.fd.ok()?))));
-        sort_by(&mut taken, |(a, _), (b, _)| a.cmp(b));
+        crate::order::sort_by(&mut taken, |(a, _), (b, _)| a.cmp(b));
         Ok(taken.into_iter().map(|(_, fd)| fd).collect())
     }
 
