@@ -347,7 +347,8 @@ fn connections_and_time_wait_are_distinguished() {
         // process, and may list neither.
         eventually("the close is confirmed", || {
             let err = bind("127.0.0.1:80").unwrap_err();
-            matches!(err.cause(), Cause::InUse { .. })
+            // Only the socket that replaces it has no user.
+            matches!(err.cause(), Cause::InUse { holders, .. } if holders[0].uid().is_none())
         });
         let err = row(
             "a port of a connection that was closed on this side only",
