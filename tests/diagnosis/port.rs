@@ -343,12 +343,18 @@ fn connections_and_time_wait_are_distinguished() {
         // The side that closes first has the port in TIME_WAIT once the other side closes too;
         // until then the connection is orphaned.
         drop(accepted);
-        // While the other side confirms it, the kernel replaces the socket by one without a
-        // process, and may list neither.
+        // Once the other side confirms it, the state is FIN_WAIT2 (5 of net/tcp_states.h), and the
+        // kernel replaces the socket by one without a process. For a moment it lists neither.
+        let is_confirmed = || {
+            let table = std::fs::read_to_string("/proc/thread-self/net/tcp").unwrap();
+            table.lines().any(|line| {
+                let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+                fields.get(1) == Some(&"0100007F:0050") && fields.get(3) == Some(&"05")
+            })
+        };
         eventually("the close is confirmed", || {
-            let err = bind("127.0.0.1:80").unwrap_err();
-            // Only the socket that replaces it has no user.
-            matches!(err.cause(), Cause::InUse { holders, .. } if holders[0].uid().is_none())
+            let err = is_confirmed().then(|| bind("127.0.0.1:80").unwrap_err());
+            err.is_some_and(|err| matches!(err.cause(), Cause::InUse { .. })) && is_confirmed()
         });
         let err = row(
             "a port of a connection that was closed on this side only",
