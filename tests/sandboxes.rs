@@ -1,4 +1,4 @@
-//! What `bind` and `check` report in sandboxes: the table of docs/platforms.md, row by row.
+//! Compares what `bind` and `check` report in sandboxes with the table of docs/platforms.md.
 //!
 //! In each, std's bind(2) is the truth about whether a socket opens and with which error, and the
 //! test process is the only holder of the port in use.
@@ -85,8 +85,8 @@ const fn wrapped(name: &'static str, wrapper: &'static [&'static str]) -> Sandbo
     }
 }
 
-/// A network namespace whose only way out is slirp4netns, as of a rootless container. The test starts
-/// slirp4netns, which names its interface eth0.
+/// A network namespace whose only way out is slirp4netns, as of a rootless container. The test
+/// starts slirp4netns, which names its interface eth0.
 const SLIRP: Sandbox = Sandbox {
     name: "slirp4netns",
     mount: "",
@@ -184,7 +184,7 @@ impl Sandbox {
     }
 }
 
-// Of asm-generic/errno.h.
+// From asm-generic/errno.h.
 const EPERM: u32 = 1;
 const EACCES: u32 = 13;
 const EINVAL: u32 = 22;

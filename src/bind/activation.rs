@@ -92,7 +92,7 @@ fn listeners_of<S: From<Socket>>(
 pub(crate) struct Inherited<'p> {
     options: &'p Options,
     sockets: Vec<&'p Arc<InheritedSocket>>,
-    /// What is known of each.
+    /// The properties of each.
     states: Vec<OpenState>,
 }
 

@@ -31,7 +31,7 @@ use crate::target::{DeviceIndex, GroupAddr, Overlap, Protocol, is_scoped};
 pub(crate) struct Opening {
     pub(crate) opened: Vec<OpenedSocket>,
     pub(crate) failed: Vec<FailedSocket>,
-    /// What the host lacks, and the setting or the list does without.
+    /// The parts that the host lacks, and that the setting or the list does without.
     pub(crate) left_out: Vec<PlannedSocket>,
     /// The outgoing sockets that have stopped for new ones and cannot listen again.
     pub(crate) lost: Vec<(SocketAddr, io::Error)>,
@@ -71,7 +71,7 @@ pub(crate) struct OpenedSocket {
     pub(crate) device: Option<String>,
     /// The interface that is set as an option.
     pub(crate) device_index: DeviceIndex,
-    /// What it is a copy of, if it was handed over.
+    /// The inherited socket that it is a copy of.
     pub(crate) inherited: Option<Arc<InheritedSocket>>,
     /// Whether one that was handed over is not to block.
     pub(crate) is_nonblocking: bool,

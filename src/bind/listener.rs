@@ -65,7 +65,7 @@ pub(crate) struct OpenState {
     /// Whether another process has it as well: the service manager that opened it, or one that it
     /// was passed to.
     pub(crate) is_shared: AtomicBool,
-    /// What it is a copy of, if it was handed over.
+    /// The inherited socket that it is a copy of.
     pub(crate) inherited: Option<Arc<InheritedSocket>>,
     /// Whether it is made to block once it is used as a std socket. `O_NONBLOCK` is that of every
     /// process that has the socket, so it is not cleared for one that never blocks on it.
@@ -559,7 +559,7 @@ impl KeepAccepted for TcpListener {}
 
 impl KeepAccepted for UdpSocket {}
 
-/// What a [`Listener`] of this crate's own opening holds.
+/// The socket of a [`Listener`] that this crate has opened.
 pub(crate) trait OwnSocket: KeepAccepted + Sized {
     /// Whether [`from_socket`](Self::from_socket) sets whether it blocks.
     const SETS_BLOCKING: bool = false;

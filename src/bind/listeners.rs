@@ -52,12 +52,12 @@ pub struct Listeners<S = TcpListener> {
     rest: Option<Box<Rest>>,
 }
 
-/// What became of the entries that have no socket of their own.
+/// The entries that have no socket of their own.
 #[derive(Debug)]
 pub(crate) struct Rest {
     skipped: Vec<SettingError>,
     duplicates: Vec<Duplicate>,
-    /// What the host lacks, and the setting or the list does without.
+    /// The parts that the host lacks, and that the setting or the list does without.
     left_out: Vec<PlannedSocket>,
 }
 
@@ -70,7 +70,7 @@ impl Rest {
         left_out: Vec<PlannedSocket>,
         served: Vec<Duplicate>,
     ) -> Option<Box<Self>> {
-        // What a socket on another address serves counts as open.
+        // An address that another socket serves counts as open.
         let open: HashSet<(Position, SocketAddr)> = open
             .into_iter()
             .map(|planned| (planned.position(), planned.addr()))

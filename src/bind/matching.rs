@@ -257,7 +257,7 @@ enum Wanted {
 struct Matcher<'o> {
     pool: Pool<'o>,
     prospects: &'o Prospects<'o>,
-    /// Of the sockets whose port is known, by the place of the first socket of their entry.
+    /// The sockets whose port is known, by the place of the first socket of their entry.
     claims: Claims,
     matched: Vec<Matched>,
     served: Vec<Duplicate>,

@@ -36,7 +36,7 @@ impl<'l> Missing<'l> {
             let matching = match_sockets(plan, listeners, inherited.states(), &released);
             let outgoing = outgoing(protocol, listeners, &matching);
             let taken = inherited.take(&matching, goal);
-            // What cannot be taken fails all.
+            // A socket that cannot be taken fails all.
             let goal_of_new = if taken.failed.is_empty() {
                 goal
             } else {

@@ -38,7 +38,7 @@ pub(crate) struct Outgoing<'l> {
     of_others: HashSet<u64>,
     /// The listeners on a port; `None` if they cannot be read.
     listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
-    /// What was accepted of sockets that listen again, and these could not keep.
+    /// The accepted connections of sockets that listen again and could not keep them.
     drained: RefCell<Accepted>,
     /// The ports that were shared, each with the device of the new socket.
     shared: RefCell<HashSet<(u16, Option<String>)>>,

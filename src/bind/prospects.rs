@@ -15,7 +15,7 @@ pub(super) struct Prospects<'a> {
     left_out: HashSet<AskedFor<'a>>,
 }
 
-/// What a setting asks for, whatever the port: its text, the device, and one of its addresses.
+/// A request of a setting, without the port: its text, the device, and one of its addresses.
 type AskedFor<'a> = (&'a str, Option<&'a str>, IpAddr);
 
 fn asked_for(socket: &PlannedSocket) -> AskedFor<'_> {

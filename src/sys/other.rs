@@ -173,7 +173,7 @@ mod tests {
             (addr.broadcast, addr.peer)
         };
         assert_eq!(read(24, None), (None, None));
-        // The address itself means that there is no peer.
+        // The address itself as the peer means that it has none.
         assert_eq!(read(24, Some(ip)), (None, None));
         assert_eq!(read(24, Some(other)), (Some(other), None));
         assert_eq!(read(32, Some(other)), (None, Some(other.into())));

@@ -1,4 +1,4 @@
-//! What holds for any text on any host.
+//! Properties of any text on any host.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which addresses an entry selects.
+//! The addresses that an entry selects.
 
 use super::*;
 

@@ -379,9 +379,8 @@ mod watch {
 
     const NONE: Option<Duration> = Some(Duration::ZERO);
 
-    /// A watch that has seen what follows from new interfaces: the kernel tells of a carrier up to
-    /// a second late (`net/core/link_watch.c`), and a second after it that nobody else has an
-    /// address.
+    /// A watch that has seen what follows from new interfaces: the kernel reports a carrier up to a
+    /// second late (`net/core/link_watch.c`), and a second later that no other host has an address.
     fn quiet_watch() -> Watch {
         let mut watch = Watch::new().expect("netlink is there");
         let mut is_changed = || watch.wait(Some(Duration::from_secs(2)));
