@@ -234,7 +234,7 @@ fn port_without_visible_holder_is_in_use_by_unknown() {
         Step::Bind,
         EADDRINUSE,
         &evidence,
-        "bind(2) reports port 80 in use, but its socket is not listed (bound without listening, or closed since)",
+        "the kernel reports port 80 in use, but its socket is not listed (bound without listening, or closed since)",
     );
     assert!(matches!(cause, Cause::InUseByUnknown { port: 80, .. }));
     assert!(cause.is_transient());
@@ -477,7 +477,7 @@ fn holder_in_unknown_vrf_is_uncertain() {
     );
     assert_eq!(
         says(Some(true)),
-        "bind(2) reports port 80 in use, but its socket is not listed (bound without listening, or closed since)"
+        "the kernel reports port 80 in use, but its socket is not listed (bound without listening, or closed since)"
     );
 }
 

@@ -66,8 +66,8 @@ pub enum Cause {
     },
     /// The address is that of another interface than the [`device`](crate::BindOptions::device)
     /// (`EADDRNOTAVAIL`), which matters to `::1`, to link-local addresses, and where the device is
-    /// a VRF. With a zone the system is not asked, for it would bind the socket to the zone and to
-    /// the device no more.
+    /// a VRF. With a zone bind(2) is not called, because it would bind the socket to the zone
+    /// instead of the device.
     #[non_exhaustive]
     OnAnotherDevice {
         /// The address.

@@ -167,7 +167,7 @@ impl fmt::Display for Cause {
             }
             Self::InUseByUnknown { port } => write!(
                 f,
-                "bind(2) reports port {port} in use, but its socket is not listed (bound without listening, or closed since)"
+                "the kernel reports port {port} in use, but its socket is not listed (bound without listening, or closed since)"
             ),
             Self::TimeWait { port } => write!(
                 f,
@@ -349,7 +349,7 @@ fn write_unavailable(
         }
         FamilyUnavailableReason::Sysctl { interface } => write!(
             f,
-            "{family} is disabled (`net.ipv6.conf.{interface}.disable_ipv6` is 1)"
+            "{family} is disabled (`net.ipv6.conf.{interface}.disable_ipv6` is set)"
         ),
         FamilyUnavailableReason::LoopbackDown => f.write_str("the loopback interface is down"),
         FamilyUnavailableReason::Sandbox => {

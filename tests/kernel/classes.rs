@@ -308,7 +308,7 @@ fn localhost_works_without_ipv6_loopback() {
         assert_fails(
             "[::1]:80",
             Some(EADDRNOTAVAIL),
-            "IPv6 is disabled (`net.ipv6.conf.all.disable_ipv6` is 1)",
+            "IPv6 is disabled (`net.ipv6.conf.all.disable_ipv6` is set)",
         );
         // The dual-stack wildcard serves IPv4 there.
         let any = bind("*:80").unwrap();

@@ -189,10 +189,7 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
     let counted = names.into_iter().map(|name| (descriptors_of(&name), name));
     let counted: Vec<(u64, String)> = counted.collect();
     let counts = counted.iter().any(|(count, _)| *count > 0);
-    let is_empty = |count: u64, name: &str| count == 0 && (counts || has_no_descriptors(name));
-    let empty = counted
-        .iter()
-        .filter(|(count, name)| is_empty(*count, name));
+    let empty = counted.iter().filter(|(count, _)| *count == 0);
     let empty: Vec<String> = empty.map(|(_, name)| name.clone()).collect();
     for name in in_order(counted, &this) {
         let sockets = match sockets_of(&name) {
@@ -222,7 +219,8 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
         }
     }
     // The descriptors of a process whose first thread has ended are those of the others.
-    is_all = is_all && !empty.iter().any(|name| has_other_threads(name));
+    let is_hidden = |name: &String| has_other_threads(name) && (counts || has_no_descriptors(name));
+    is_all = is_all && !empty.iter().any(is_hidden);
     (found, searched(is_all))
 }
 
