@@ -32,6 +32,7 @@ use crate::plan::Claims;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
+use evidence::Budget;
 pub(crate) use evidence::{AddrProbe, Evidence};
 pub(crate) use socket_warnings::{warnings_about_others, warnings_of, warnings_of_socket};
 pub(crate) use sockets::Sockets;
@@ -110,13 +111,21 @@ impl Evidence {
         aside: &HashSet<u64>,
     ) -> Self {
         let mut evidence = Self::read_once(attempts, host, aside);
-        let is_contradicted = |attempt: &&Attempt<'_>| {
-            matches!(attempt.errno(), Some((_, Errno::NotAvailable)))
-                && is_contradictory(&not_available(attempt, &evidence))
-        };
-        let contradicted: Vec<&Attempt<'_>> = attempts.iter().filter(is_contradicted).collect();
-        evidence.look_again(contradicted);
-        evidence
+        let mut budget = Budget::default();
+        loop {
+            let is_contradicted = |attempt: &&Attempt<'_>| {
+                let refused = attempt.errno().map(|(_, errno)| errno);
+                let verdict = evidence.verdict_on(attempt.addr);
+                [refused, verdict].contains(&Some(Errno::NotAvailable))
+                    && is_contradictory(&not_available(attempt, &evidence))
+            };
+            let contradicted: Vec<&Attempt<'_>> = attempts.iter().filter(is_contradicted).collect();
+            let are_interfaces_newer = evidence.look_again(contradicted, &mut budget);
+            if !are_interfaces_newer {
+                return evidence;
+            }
+            evidence.read_addresses_again(attempts);
+        }
     }
 }
 

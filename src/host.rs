@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::addr::is_link_scoped;
 use crate::interfaces::Interfaces;
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
-use crate::sys::{self, Namespace, Process, Protocol, Searched, SocketFilter, SocketRow};
+use crate::sys::{self, Namespace, Owners, Process, Protocol, Searched, SocketFilter, SocketRow};
 use crate::target::socket_addr;
 
 /// A socket of this host that clients can send to: a TCP socket that listens, or a UDP socket that
@@ -54,8 +54,9 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         rows.extend(sys::sockets(protocol, SocketFilter::Listening, 0)?);
     }
+    let owners = Owners::of(&rows.iter().collect::<Vec<_>>());
+    rows.retain(|row| !owners.closed.contains(&row.inode));
     let inodes: HashSet<u64> = rows.iter().map(|row| row.inode).collect();
-    let (processes, searched) = sys::processes_with(&inodes);
     let (mut holders, _) = sys::holders_of(&inodes);
     let units = sys::units();
     let mut names: HashMap<u32, String> = HashMap::new();
@@ -66,7 +67,7 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
     };
     let sockets = rows.into_iter().map(|row| {
         let pids = holders.remove(&row.inode).unwrap_or_default();
-        let opener = processes.get(&row.inode).cloned();
+        let opener = owners.processes.get(&row.inode).cloned();
         // systemd has the sockets of its units open; the server is another process.
         let server = || pids.iter().rev().find_map(|pid| sys::process(*pid));
         let is_of_systemd = opener
@@ -80,7 +81,7 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
         ListeningSocket {
             unit,
             device: row.device.filter(|index| *index != 0).map(&mut name_of),
-            is_of_kernel: searched == Searched::Host && process.is_none(),
+            is_of_kernel: owners.searched == Searched::Host && process.is_none(),
             process,
             pids,
             row,

@@ -14,7 +14,7 @@
 //! | [`is_broadcast`], [`lowest_is_broadcast`] | whether the kernel takes an address for a broadcast | connect(2) | the same | `None` |
 //! | [`device_of`], [`device_of_new_sockets`] | the interface that a socket is bound to | `SO_BINDTODEVICE` | the same | none |
 //! | [`sockets`] | the sockets on a port | `sock_diag`, else procfs | the same, unless denied | error |
-//! | [`processes_with`], [`open_files`] | which processes have sockets open; own descriptors | procfs | the same | unknown |
+//! | [`Owners`], [`open_files`] | which processes have sockets open; own descriptors | procfs | the same | unknown |
 //! | [`Namespace::of`](Namespace) | whether a socket belongs to this network namespace | `sock_diag`, else procfs | the same | it does |
 //! | [`Status`] | capability, seccomp filter, `no_new_privs` | procfs | the same | error |
 //! | [`ipv6_addrs`], [`has_ipv6`], [`has_ipv4_routes`], [`has_local_ipv6`] | addresses and routes | procfs | the same | error, `None` |
@@ -44,6 +44,7 @@ mod hosts;
 mod interface;
 // Linux and Android.
 mod linux;
+mod owners;
 // The systems without netlink.
 mod other;
 // Facts about the kernel that a socket shows.
@@ -75,12 +76,13 @@ pub(crate) use linux::{
     accepts_from_vrfs, allows_nonlocal_bind, device, ephemeral_ports, first_unprivileged_port,
     has_ipv4_routes, has_ipv6, has_local_ipv6, holders_of, host_name, interfaces_without_ipv6,
     ipv6_addrs, ipv6_switch, link, links, links_with_ports, local_routes, local_table, open_files,
-    processes_with, reserved_ports, routed_loopback, security_modules, sockets, sockets_of_process,
+    reserved_ports, routed_loopback, security_modules, sockets, sockets_of_process,
 };
 #[cfg(feature = "cli")]
 pub(crate) use linux::{process, unit_of, units};
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};
+pub(crate) use owners::Owners;
 pub(crate) use probe::{
     default_sources, device_of, device_of_new_sockets, is_broadcast, lowest_is_broadcast,
 };

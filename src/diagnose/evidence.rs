@@ -87,12 +87,23 @@ pub(crate) enum CgroupDevice {
     Bound(String),
 }
 
-/// How often addresses that contradict what was read are looked at again before they are taken for
-/// how the host is.
-pub(super) const LOOKS: usize = 64;
-/// How many addresses are probed and listed in all of these looks, short of finishing the last one:
-/// some microseconds each.
-pub(super) const BUDGET: usize = 4096;
+/// How often, and for how many addresses, what contradicts itself is read again before it is taken
+/// for how the host is.
+pub(super) struct Budget {
+    pub(super) looks: usize,
+    /// How many addresses are probed and listed in all of these looks, short of finishing the last
+    /// one: some microseconds each.
+    pub(super) addrs: usize,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            looks: 64,
+            addrs: 4096,
+        }
+    }
+}
 
 impl Evidence {
     /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
@@ -288,36 +299,41 @@ impl Evidence {
             return;
         };
         for attempt in unavailable {
-            let addr = attempt.addr;
-            // The host may have changed since the refusal.
-            if attempt.kernel.probe_addr(addr).is_ok() {
-                self.available_now.insert(addr);
-                continue;
-            }
-            let target = BindTarget::classify_socket(addr, &host);
-            // bind(2) looks IPv4 addresses up in the table `local`.
-            let is_own = matches!(target, BindTarget::Local(_) | BindTarget::Loopback(_));
-            if is_own && addr.is_ipv4() && is_routed(addr.ip()) == Some(false) {
-                self.without_local_route.insert(addr.ip());
-            }
-            match target {
-                BindTarget::Local(local) => {
-                    for index in local.interfaces().filter_map(Interface::index) {
-                        self.read_link(index);
-                        let master = self.links.get(&index).map_or(0, |link| link.master);
-                        self.read_link(master);
-                    }
+            self.read_unavailable(attempt, &host);
+        }
+    }
+
+    /// Reads what is in the way of an address that the kernel does not have.
+    fn read_unavailable(&mut self, attempt: &Attempt<'_>, host: &Interfaces) {
+        let addr = attempt.addr;
+        // The host may have changed since the refusal.
+        if attempt.kernel.probe_addr(addr).is_ok() {
+            self.available_now.insert(addr);
+            return;
+        }
+        let target = BindTarget::classify_socket(addr, host);
+        // bind(2) looks IPv4 addresses up in the table `local`.
+        let is_own = matches!(target, BindTarget::Local(_) | BindTarget::Loopback(_));
+        if is_own && addr.is_ipv4() && is_routed(addr.ip()) == Some(false) {
+            self.without_local_route.insert(addr.ip());
+        }
+        match target {
+            BindTarget::Local(local) => {
+                for index in local.interfaces().filter_map(Interface::index) {
+                    self.read_link(index);
+                    let master = self.links.get(&index).map_or(0, |link| link.master);
+                    self.read_link(master);
                 }
-                // It may have no address, and be missing among the interfaces.
-                BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
-                BindTarget::Foreign(foreign)
-                    if foreign.scope_id().is_none()
-                        && sys::local_table(foreign.ip()).is_ok_and(|table| table.is_some()) =>
-                {
-                    self.local_by_route.insert(foreign.ip());
-                }
-                _ => {}
             }
+            // It may have no address, and be missing among the interfaces.
+            BindTarget::Loopback(_) => self.read_link(LOOPBACK_INDEX),
+            BindTarget::Foreign(foreign)
+                if foreign.scope_id().is_none()
+                    && sys::local_table(foreign.ip()).is_ok_and(|table| table.is_some()) =>
+            {
+                self.local_by_route.insert(foreign.ip());
+            }
+            _ => {}
         }
     }
 
@@ -340,9 +356,13 @@ impl Evidence {
     /// Probes again the addresses of which one thing was read that another contradicts: each may be
     /// of another moment, where addresses come and go.
     ///
-    /// All of them share one budget, and nothing sleeps, because an async caller has no thread to
-    /// spare.
-    pub(super) fn look_again(&mut self, mut attempts: Vec<&Attempt<'_>>) {
+    /// Returns `true` if the interfaces were read anew: the other addresses may contradict them
+    /// then. Nothing sleeps, because an async caller has no thread to spare.
+    pub(super) fn look_again(
+        &mut self,
+        mut attempts: Vec<&Attempt<'_>>,
+        budget: &mut Budget,
+    ) -> bool {
         let was_listed: HashSet<IpAddr> = match &self.interfaces {
             Some(host) => attempts
                 .iter()
@@ -351,11 +371,11 @@ impl Evidence {
                 .collect(),
             None => HashSet::new(),
         };
-        let mut budget = BUDGET;
-        for _ in 0..LOOKS {
-            attempts.truncate(budget);
+        while budget.looks > 0 {
+            budget.looks -= 1;
+            attempts.truncate(budget.addrs);
             if attempts.is_empty() {
-                return;
+                return false;
             }
             // The process that is changing the addresses may be about to finish.
             thread::yield_now();
@@ -364,10 +384,10 @@ impl Evidence {
                 .map(|attempt| attempt.kernel.probe_addr(attempt.addr).is_ok())
                 .collect();
             let Ok(host) = Interfaces::system() else {
-                return;
+                return false;
             };
             let listed: usize = host.iter().map(|interface| interface.addrs().len()).sum();
-            budget = budget.saturating_sub(attempts.len() + listed);
+            budget.addrs = budget.addrs.saturating_sub(attempts.len() + listed);
             let mut is_newer = false;
             let mut probed = is_bound.into_iter();
             attempts.retain(|attempt| {
@@ -391,8 +411,20 @@ impl Evidence {
             });
             if is_newer {
                 self.interfaces = Some(host);
+                return true;
             }
         }
+        false
+    }
+
+    /// Reads everything about the addresses again, beside interfaces that were read anew.
+    pub(super) fn read_addresses_again(&mut self, attempts: &[Attempt<'_>]) {
+        self.local_by_route.clear();
+        self.without_local_route.clear();
+        self.devices.clear();
+        self.links.clear();
+        self.read_devices(attempts);
+        self.read_addresses(attempts);
     }
 
     fn read_link(&mut self, index: u32) {
@@ -472,16 +504,14 @@ impl Evidence {
             let claims = claims.iter();
             claims.flat_map(|(claim, (first, last))| (*first..=*last).map(|port| (*claim, port)))
         };
-        let inodes = on_ports().flat_map(|(claim, port)| sockets.inodes(claim, port));
         let devices = on_ports().flat_map(|(claim, port)| sockets.devices_of(claim, port));
         let devices: HashSet<u32> = devices.collect();
         let names = devices.into_iter().filter_map(|index| {
             let link = sys::link(index).ok().flatten()?;
             Some((index, link.name))
         });
-        let names = names.collect();
-        (sockets.processes, sockets.searched) = sys::processes_with(&inodes.collect());
-        sockets.devices = names;
+        sockets.devices = names.collect();
+        sockets.find_owners(on_ports());
         sockets
     }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
-use crate::sys::{self, Process, Protocol, Searched, SocketFilter, SocketRow, SocketState};
+use crate::sys::{self, Owners, Process, Protocol, Searched, SocketFilter, SocketRow, SocketState};
 use crate::target::{Claim, DeviceIndex, Overlap, socket_addr};
 
 /// Returns the canonical address of a socket. The interface it is bound to is its zone.
@@ -86,9 +86,7 @@ impl Sockets {
         let mut new = Self::default();
         let rows = sys::sockets(Protocol::Tcp, SocketFilter::AcceptClients, port)?;
         new.add(rows.into_iter().filter(|row| !aside.contains(&row.inode)));
-        let inodes = claims.iter().flat_map(|claim| new.inodes(*claim, port));
-        let inodes: HashSet<u64> = inodes.collect();
-        (new.processes, new.searched) = sys::processes_with(&inodes);
+        new.find_owners(claims.iter().map(|claim| (*claim, port)));
         Ok(new)
     }
 
@@ -117,6 +115,23 @@ impl Sockets {
             let on_port = self.rows.entry(row.port).or_default();
             on_port.entry(row.ip.to_canonical()).or_default().push(row);
         }
+    }
+
+    /// Finds the processes that have the sockets in the way of claims on ports, and removes those
+    /// that are closed by now.
+    pub(crate) fn find_owners(&mut self, wanted: impl Iterator<Item = (Claim, u16)>) {
+        let rows = wanted.flat_map(|(claim, port)| self.in_the_way(claim, port));
+        let rows: Vec<&SocketRow> = rows.map(|(row, _)| row).collect();
+        let Owners {
+            processes,
+            searched,
+            closed,
+        } = Owners::of(&rows);
+        for rows in self.rows.values_mut().flat_map(BTreeMap::values_mut) {
+            rows.retain(|row| !closed.contains(&row.inode));
+        }
+        self.processes = processes;
+        self.searched = searched;
     }
 
     /// Returns what has `port` against `claim`, which the kernel has refused.

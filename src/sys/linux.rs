@@ -59,7 +59,8 @@ use crate::sys::{Protocol, SocketFilter, SocketRow};
 /// net/flow.h).
 pub(crate) const LOOPBACK_INDEX: u32 = 1;
 
-/// Reads all sockets of a protocol that a filter selects, those on `port` if it is not 0.
+/// Reads all sockets of a protocol that a filter selects, those on `port` if it is not 0, without
+/// those that are being closed.
 ///
 /// Without netlink, procfs has those that accept clients.
 pub(crate) fn sockets(
@@ -67,12 +68,15 @@ pub(crate) fn sockets(
     filter: SocketFilter,
     port: u16,
 ) -> io::Result<Vec<SocketRow>> {
-    sock_diag::sockets(protocol, filter, port).or_else(|error| {
+    let rows = sock_diag::sockets(protocol, filter, port).or_else(|error| {
         if filter != SocketFilter::AcceptClients {
             return Err(error);
         }
         let mut rows = procfs::sockets(protocol)?;
         rows.retain(|row| row.accepts_clients() && (port == 0 || row.port == port));
         Ok(rows)
-    })
+    });
+    let mut rows = rows?;
+    rows.retain(|row| !row.is_being_closed());
+    Ok(rows)
 }

@@ -91,6 +91,12 @@ impl SocketRow {
             Protocol::Udp => true,
         }
     }
+
+    /// Returns `true` if no process has the socket open any more, and no connection keeps it: close(2)
+    /// has taken its inode, and not yet its port.
+    pub(crate) fn is_being_closed(&self) -> bool {
+        self.inode == 0 && matches!(self.state, SocketState::Listening | SocketState::Bound)
+    }
 }
 
 /// Selects the sockets of a protocol to read.

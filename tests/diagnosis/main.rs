@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 
 use bindaddr::addr::Family;
 use bindaddr::diagnosis::{
-    BindableReason, FamilyUnavailableReason, HintKind, Policy, Privilege, SettingError,
+    BindableReason, FamilyUnavailableReason, HintKind, Holder, Policy, Privilege, SettingError,
     SocketState, Step, WarningKind,
 };
 use bindaddr::plan::ToSettings;

@@ -1,5 +1,9 @@
 //! Ports that are in use, and their holders.
 
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
 use super::*;
 
 #[test]
@@ -406,5 +410,39 @@ fn exhausted_ephemeral_range_is_reported() {
         assert_eq!(range.clone(), Some(40000..=40003));
         bind("127.0.0.1:40004").expect("as the sentence says");
         drop(held);
+    });
+}
+
+/// A socket that is closed while its owner is looked for has none: it is neither the kernel's nor
+/// that of a hidden process.
+#[test]
+fn closing_socket_is_ascribed_to_nobody_else() {
+    in_namespace(|| {
+        let over = &AtomicBool::new(false);
+        thread::scope(|scope| {
+            for open in [
+                || drop(TcpListener::bind("127.0.0.1:80")),
+                || drop(UdpSocket::bind("127.0.0.1:80")),
+            ] {
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        open();
+                    }
+                });
+            }
+            let mut failed = Vec::new();
+            while failed.len() < 400 {
+                failed.extend(bind("127.0.0.1:80").err());
+                failed.extend(bind_udp("127.0.0.1:80").err());
+            }
+            over.store(true, Ordering::Relaxed);
+            for err in failed {
+                let is_right = match err.cause() {
+                    Cause::InUse { holders, .. } => holders.iter().all(Holder::is_this_process),
+                    cause => matches!(cause, Cause::InUseByUnknown { .. }),
+                };
+                assert!(is_right, "{err:?}");
+            }
+        });
     });
 }

@@ -1,11 +1,11 @@
 //! Reads the evidence for an attempt, with synthetic interfaces and a synthetic kernel.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::super::evidence::{AddrProbe, BUDGET, Evidence, LOOKS};
+use super::super::evidence::{AddrProbe, Budget, Evidence};
 use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
 use super::super::{Attempt, causes};
@@ -136,7 +136,7 @@ fn contradiction_is_read_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let again = |addr: &str, mut evidence: Evidence, kernel: &dyn AddrProbe| {
         let attempt = attempt(addr, Step::Bind, &error);
-        evidence.look_again(vec![&Attempt { kernel, ..attempt }]);
+        evidence.look_again(vec![&Attempt { kernel, ..attempt }], &mut Budget::default());
         evidence
     };
     let listed = Evidence {
@@ -183,6 +183,51 @@ fn contradiction_is_read_again() {
     assert!(host.by_index(7).is_some() && !appeared(&as_it_is));
 }
 
+/// A kernel that has an address from the second time it is asked.
+#[derive(Default)]
+struct Late(RefCell<HashSet<SocketAddr>>);
+
+impl AddrProbe for Late {
+    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+        if self.0.borrow_mut().insert(addr) {
+            return Nobody.probe_addr(addr);
+        }
+        Ok(())
+    }
+
+    fn device_of_new_sockets(&self) -> io::Result<Option<String>> {
+        Ok(None)
+    }
+}
+
+/// One address is listed and missing by now, so that the interfaces are read anew; another was not
+/// listed, and is.
+#[test]
+fn newer_interfaces_contradict_no_other_address() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let gone = attempt("198.51.100.7:0", Step::Bind, &error);
+    let host = host_with(ON_NO_HOST);
+    for comes_first in [false, true] {
+        let kernel = Late::default();
+        let came = Attempt {
+            kernel: &kernel,
+            ..attempt("127.0.0.1:0", Step::Bind, &error)
+        };
+        let attempts = if comes_first {
+            [came, gone]
+        } else {
+            [gone, came]
+        };
+        let evidence = Evidence::read(&attempts, Some(&host), &HashSet::new());
+        let [gone, came] = [gone, came].map(|attempt| causes(&attempt, &evidence));
+        assert!(matches!(gone[..], [Cause::NotOnThisHost(_)]), "{gone:?}");
+        assert!(
+            matches!(came[..], [Cause::BecameAvailable { .. }]),
+            "{came:?}"
+        );
+    }
+}
+
 /// A kernel that refuses and counts.
 #[derive(Default)]
 struct Counting(Cell<usize>);
@@ -201,7 +246,8 @@ impl AddrProbe for Counting {
 #[test]
 fn repeated_reading_has_one_budget() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
-    for (count, least, most) in [(1, 1, LOOKS), (500, 500, BUDGET), (10_000, BUDGET, BUDGET)] {
+    let Budget { looks, addrs: all } = Budget::default();
+    for (count, least, most) in [(1, 1, looks), (500, 500, all), (10_000, all, all)] {
         // Addresses by their route alone, which none of the looks changes.
         let addrs: Vec<SocketAddr> = (2..count + 2)
             .map(|n: u32| SocketAddr::new(Ipv4Addr::from_bits((127 << 24) | n).into(), 0))
@@ -220,7 +266,7 @@ fn repeated_reading_has_one_budget() {
                 ..attempt("127.0.0.2:0", Step::Bind, &error)
             })
             .collect();
-        evidence.look_again(attempts.iter().collect());
+        evidence.look_again(attempts.iter().collect(), &mut Budget::default());
         let asked = kernel.0.get();
         assert!((least..=most).contains(&asked), "{count}: {asked}");
         assert_eq!(evidence.local_by_route.len(), addrs.len());
