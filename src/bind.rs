@@ -32,7 +32,6 @@ mod served;
 #[cfg(feature = "tokio")]
 mod tokio;
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
@@ -42,6 +41,7 @@ use socket2::Socket;
 use crate::addr::Host;
 use crate::diagnose::Errno;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::plan::{
     Draft, Entry, Options, Plan, PlannedSocket, Setting, Settings, ToSettings, entry_at,
@@ -305,7 +305,7 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
     loop {
         // First, because it has no connections that would be reset if TCP fails.
         let udp = bind_plan(&left, Protocol::Udp)?;
-        let ports: HashMap<usize, u16> = udp
+        let ports: Map<usize, u16> = udp
             .sockets
             .iter()
             .map(|opened| (opened.planned.entry.number, opened.local_addr.port()))
@@ -320,7 +320,7 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
         };
         // The kernel chooses another port the next time, and a range goes on after the one that
         // failed.
-        let failed: HashSet<Position> = unopened
+        let failed: Set<Position> = unopened
             .error
             .errors()
             .map(SettingError::position)
@@ -469,7 +469,7 @@ fn opened_of(
     } = opening;
     let are_open = !opened.is_empty() && opened.iter().all(|opened| opened.socket.is_some());
     // An entry that is wrong by itself has its error already.
-    let wrong: HashSet<Position> = errors.iter().map(SettingError::position).collect();
+    let wrong: Set<Position> = errors.iter().map(SettingError::position).collect();
     failed.retain(|failed| !wrong.contains(&failed.planned.position()));
     let verdict = Verdict::of(
         plan,

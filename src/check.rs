@@ -1,6 +1,5 @@
 //! Reports what binding would run into, before a restart: [`check`].
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -14,6 +13,7 @@ use crate::diagnosis::{
     Cause, Hint, Position, SettingError, Warning, WarningKind, without_repetition,
 };
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::plan::{Draft, Plan, Settings, ToSettings};
 use crate::reach::OpenSocket;
 use crate::sys;
@@ -132,7 +132,7 @@ impl BindOptions {
 /// ```
 #[derive(Clone, Debug)]
 pub struct RunningServer {
-    inodes: HashSet<u64>,
+    inodes: Set<u64>,
     may_share: bool,
 }
 
@@ -147,9 +147,9 @@ impl RunningServer {
     /// The sockets of a process cannot be read: it has exited, or belongs to another user. An
     /// incomplete set is not returned.
     pub fn of_processes(pids: impl IntoIterator<Item = u32>) -> io::Result<Self> {
-        let pids: HashSet<u32> = pids.into_iter().collect();
-        let mut inodes = HashSet::new();
-        for pid in &pids {
+        let pids: Set<u32> = pids.into_iter().collect();
+        let mut inodes = Set::new();
+        for pid in pids.iter() {
             inodes.extend(sys::sockets_of_process(*pid)?);
         }
         let (holders, are_all) = sys::holders_of(&inodes);
@@ -264,7 +264,7 @@ fn warnings_of(
     opened: &[OpenedSocket],
     host: Option<&Interfaces>,
     outgoing: &Outgoing<'_>,
-) -> HashMap<SocketAddr, Vec<WarningKind>> {
+) -> Map<SocketAddr, Vec<WarningKind>> {
     let sockets: Vec<OpenSocket> = opened.iter().map(would_be_open).collect();
     let warnings = if let Some(host) = host {
         let mut warnings = diagnose::warnings_of(&sockets, host);
@@ -281,9 +281,9 @@ fn warnings_of(
         };
         sockets.iter().flat_map(of_socket).collect()
     };
-    let mut by_addr: HashMap<SocketAddr, Vec<WarningKind>> = HashMap::new();
+    let mut by_addr: Map<SocketAddr, Vec<WarningKind>> = Map::new();
     for warning in warnings {
-        let kinds = by_addr.entry(warning.addr()).or_default();
+        let kinds = by_addr.get_or_default(warning.addr());
         let kind = warning.into_kind();
         // Several sockets can have one address and port 0. A warning about it is about each of
         // them.
@@ -344,7 +344,7 @@ impl Check {
         // A socket of a range failed on another port than the planned one.
         let sockets = plan.sockets.iter();
         let sockets = sockets.chain(failed.iter().map(|failed| &failed.planned));
-        let places: HashMap<(Position, SocketAddr), usize> = sockets
+        let places: Map<(Position, SocketAddr), usize> = sockets
             .map(|socket| ((socket.position(), socket.addr), socket.place))
             .collect();
         let failed = explain(plan, protocol, failed, host, outgoing);

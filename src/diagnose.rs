@@ -18,7 +18,6 @@ mod systems;
 #[cfg(all(test, target_os = "linux"))]
 mod tests;
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
@@ -28,6 +27,7 @@ use crate::diagnosis::{
     is_listed,
 };
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
+use crate::map::Set;
 use crate::plan::Claims;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
@@ -108,7 +108,7 @@ impl Evidence {
     pub(crate) fn read(
         attempts: &[Attempt<'_>],
         host: Option<&Interfaces>,
-        aside: &HashSet<u64>,
+        aside: &Set<u64>,
     ) -> Self {
         let mut evidence = Self::read_once(attempts, host, aside);
         let mut budget = Budget::default();

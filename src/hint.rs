@@ -1,7 +1,8 @@
 //! Advice about a problem: [`Hint`].
 
-use std::collections::HashSet;
 use std::fmt;
+
+use crate::map::Set;
 
 /// Advice about a problem, from [`BindError::hints`](crate::BindError::hints) and
 /// [`CheckedSetting::hints`](crate::check::CheckedSetting::hints).
@@ -104,7 +105,7 @@ impl fmt::Display for Hint {
 
 /// Leaves out the hints that are among those before them.
 pub(crate) fn without_repetition<'a>(hints: impl IntoIterator<Item = &'a Hint>) -> Vec<Hint> {
-    let mut seen = HashSet::new();
+    let mut seen = Set::new();
     let hints = hints.into_iter();
     hints.filter(|hint| seen.insert(*hint)).cloned().collect()
 }

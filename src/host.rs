@@ -1,11 +1,11 @@
 //! The listening sockets and the interfaces of a host, as the command shows them (feature `cli`).
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::sys::{self, Namespace, Owners, Process, Protocol, Searched, SocketFilter, SocketRow};
 use crate::target::socket_addr;
@@ -56,17 +56,17 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
     }
     let owners = Owners::of(&rows.iter().collect::<Vec<_>>());
     rows.retain(|row| !owners.closed.contains(&row.inode));
-    let inodes: HashSet<u64> = rows.iter().map(|row| row.inode).collect();
-    let (mut holders, _) = sys::holders_of(&inodes);
+    let inodes: Set<u64> = rows.iter().map(|row| row.inode).collect();
+    let (holders, _) = sys::holders_of(&inodes);
     let units = sys::units();
-    let mut names: HashMap<u32, String> = HashMap::new();
+    let mut names: Map<u32, String> = Map::new();
     let mut name_of = |index: u32| {
         let name = || sys::link(index).ok().flatten().map(|link| link.name);
         let name = || name().unwrap_or_else(|| index.to_string());
-        names.entry(index).or_insert_with(name).clone()
+        names.get_or_insert_with(index, name).clone()
     };
     let sockets = rows.into_iter().map(|row| {
-        let pids = holders.remove(&row.inode).unwrap_or_default();
+        let pids = holders.get(&row.inode).cloned().unwrap_or_default();
         let opener = owners.processes.get(&row.inode).cloned();
         // systemd has the sockets of its units open; the server is another process.
         let server = || pids.iter().rev().find_map(|pid| sys::process(*pid));

@@ -9,7 +9,6 @@ mod hasher;
 // The rows of the system as these types.
 mod rows;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,9 +16,10 @@ use std::sync::{Arc, LazyLock};
 
 use crate::addr::Family;
 use crate::addr::network::{Network, addr_bits, common_prefix_len};
+use crate::map::Map;
 use crate::order::sort_by;
 use crate::sys::{self, InterfaceRow, Link, LinkKind, Protocol};
-use hasher::{Map, key};
+use hasher::{FoldMap, key};
 pub use interface::{AddrState, Interface, InterfaceAddr};
 use names::edit_distance;
 pub(crate) use names::{Listed, Listing};
@@ -63,15 +63,15 @@ struct Snapshot {
     /// Every address, by [`addr_key`], then by interface.
     places: Vec<AddrIndex>,
     /// The index in `places` at which the run of an address begins.
-    by_ip: Map<u128, usize>,
-    by_name: HashMap<String, usize>,
-    by_index: Map<u32, usize>,
+    by_ip: FoldMap<u128, usize>,
+    by_name: Map<String, usize>,
+    by_index: FoldMap<u32, usize>,
     /// An address of each subnet.
-    by_subnet: Map<(u128, u8), AddrIndex>,
+    by_subnet: FoldMap<(u128, u8), AddrIndex>,
     /// The prefix lengths in `by_subnet`, longest first.
     prefix_lens: Vec<u8>,
-    by_broadcast: Map<Ipv4Addr, AddrIndex>,
-    by_peer: Map<u128, AddrIndex>,
+    by_broadcast: FoldMap<u128, AddrIndex>,
+    by_peer: FoldMap<u128, AddrIndex>,
     /// `None` where they were not asked about.
     default_sources: Option<Vec<IpAddr>>,
     /// The networks that local routes bring to this host, without the addresses of interfaces.
@@ -82,7 +82,7 @@ struct Snapshot {
     /// Whether there may be more of them.
     may_have_more_routes: bool,
     /// All interfaces, with an address or without, if one of them can have ports; by their index.
-    links: HashMap<u32, Link>,
+    links: Map<u32, Link>,
     /// Whether sockets on no interface accept the clients of VRFs, over TCP and over UDP.
     accepts_from_vrfs: [bool; 2],
     /// The interface that a cgroup binds the sockets of this process to.
@@ -262,7 +262,7 @@ impl Interfaces {
     }
 
     /// Adds the VRFs, bridges, bonds and teams of this host, with their ports.
-    fn with_links(mut self, links: HashMap<u32, Link>) -> Self {
+    fn with_links(mut self, links: Map<u32, Link>) -> Self {
         if !links.is_empty() {
             let snapshot = Arc::make_mut(&mut self.snapshot);
             snapshot.links = links;
@@ -443,14 +443,18 @@ impl Interfaces {
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     pub fn by_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
-        let ip = ip.to_canonical();
-        let start = self.snapshot.by_ip.get(&key(ip)).copied();
-        start
-            .into_iter()
-            .flat_map(|start| &self.snapshot.places[start..])
-            .map(|place| self.at(*place))
-            .take_while(move |(_, addr)| addr.ip == ip)
-            .map(|(interface, _)| interface)
+        let owners = self.places_of(ip.to_canonical()).iter();
+        owners.map(|place| &self.snapshot.interfaces[place.interface])
+    }
+
+    /// Returns the places of a canonical address.
+    fn places_of(&self, ip: IpAddr) -> &[AddrIndex] {
+        let Some(start) = self.snapshot.by_ip.get(&key(ip)) else {
+            return &[];
+        };
+        let from = &self.snapshot.places[*start..];
+        let is_other = |place: &AddrIndex| self.at(*place).1.ip != ip;
+        &from[..from.iter().position(is_other).unwrap_or(from.len())]
     }
 
     /// Returns `true` if an interface has exactly the address `ip`.
@@ -484,21 +488,21 @@ impl Interfaces {
 
     /// Iterates over the addresses inside `network`, each with its interface, without a scan
     /// of all.
-    pub(crate) fn inside(
-        &self,
-        network: Network,
-    ) -> impl Iterator<Item = (&Interface, &InterfaceAddr)> {
+    pub(crate) fn inside(&self, networks: &[Network]) -> Vec<(&Interface, &InterfaceAddr)> {
         let places = &self.snapshot.places;
-        let key = move |place: &AddrIndex| addr_key(self.at(*place).1.ip);
-        let family = Family::of(network.first());
-        Scope::ALL.into_iter().flat_map(move |scope| {
-            let [first, last] = [network.first(), network.last()].map(|ip| (family, scope, ip));
-            let start = places.partition_point(|place| key(place) < first);
-            let inside = places[start..].iter();
-            inside
-                .take_while(move |place| key(place) <= last)
-                .map(|place| self.at(*place))
-        })
+        let key = |place: &AddrIndex| addr_key(self.at(*place).1.ip);
+        let mut inside = Vec::new();
+        for network in networks {
+            let family = Family::of(network.first());
+            for scope in Scope::ALL {
+                let [first, last] = [network.first(), network.last()].map(|ip| (family, scope, ip));
+                let start = places.partition_point(|place| key(place) < first);
+                let from = places[start..].iter();
+                let run = from.take_while(|place| key(place) <= last);
+                inside.extend(run.map(|place| self.at(*place)));
+            }
+        }
+        inside
     }
 
     /// Finds the address whose directed broadcast `ip` is: all ones, configured, or to an old
@@ -510,7 +514,12 @@ impl Interfaces {
         };
         let mut subnets = self.subnets_of(IpAddr::V4(ip));
         let of_subnet = subnets.find(|(_, addr)| is_broadcast(addr.subnet()));
-        of_subnet.or_else(|| self.snapshot.by_broadcast.get(&ip).map(|at| self.at(*at)))
+        of_subnet.or_else(|| {
+            self.snapshot
+                .by_broadcast
+                .get(&key(ip.into()))
+                .map(|at| self.at(*at))
+        })
     }
 
     /// Finds the address to whose subnet `ip` is the network address, or in
@@ -670,7 +679,7 @@ impl FromIterator<Interface> for Interfaces {
     fn from_iter<I: IntoIterator<Item = Interface>>(entries: I) -> Self {
         let mut interfaces: Vec<Interface> = Vec::new();
         let mut by_index: Map<u32, usize> = Map::default();
-        let mut by_name: HashMap<String, usize> = HashMap::new();
+        let mut by_name: Map<String, usize> = Map::new();
         for entry in entries {
             let named = by_name
                 .get(&entry.name)
@@ -683,7 +692,7 @@ impl FromIterator<Interface> for Interfaces {
             if let Some(index) = entry.index() {
                 by_index.insert(index, at);
             }
-            by_name.entry(entry.name.clone()).or_insert(at);
+            by_name.get_or_insert_with(entry.name.clone(), || at);
             match interfaces.get_mut(at) {
                 Some(interface) => interface.join(entry),
                 None => interfaces.push(entry),
@@ -716,7 +725,8 @@ impl Snapshot {
             if let Some(index) = interface.index() {
                 new.by_index.insert(index, at);
             }
-            new.by_name.entry(interface.name.clone()).or_insert(at);
+            new.by_name
+                .get_or_insert_with(interface.name.clone(), || at);
             let mut last_subnet = None;
             for (n, addr) in interface.addrs.iter().enumerate() {
                 let place = AddrIndex {
@@ -732,7 +742,9 @@ impl Snapshot {
                     last_subnet = Some(subnet);
                 }
                 if let Some(broadcast) = addr.broadcast {
-                    new.by_broadcast.entry(broadcast).or_insert(place);
+                    new.by_broadcast
+                        .entry(key(broadcast.into()))
+                        .or_insert(place);
                 }
                 if let Some(peer) = addr.peer {
                     new.by_peer.entry(key(peer)).or_insert(place);

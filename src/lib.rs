@@ -99,6 +99,7 @@ mod hint;
 #[cfg(feature = "cli")]
 pub mod host;
 pub mod interfaces;
+mod map;
 mod order;
 pub mod plan;
 pub mod reach;

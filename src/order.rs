@@ -7,24 +7,8 @@ use std::cmp::Ordering;
 
 /// Sorts like [`slice::sort_by`].
 pub(crate) fn sort_by<T>(items: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
-    // As the kernel lists addresses, mostly.
-    if items.is_sorted_by(|a, b| compare(a, b).is_le()) {
-        return;
-    }
-    let mut order: Vec<usize> = (0..items.len()).collect();
-    sort_positions(&mut order, &|a, b| compare(&items[a], &items[b]));
-    // Each cycle of the permutation moves one item after the other to its place.
-    for start in 0..order.len() {
-        let mut at = start;
-        loop {
-            let next = std::mem::replace(&mut order[at], at);
-            if next == start {
-                break;
-            }
-            items.swap(at, next);
-            at = next;
-        }
-    }
+    let order = positions(items.len(), &|a, b| compare(&items[a], &items[b]));
+    arrange(order, &mut |a, b| items.swap(a, b));
 }
 
 /// Sorts like [`slice::sort`].
@@ -32,9 +16,30 @@ pub(crate) fn sort<T: Ord>(items: &mut [T]) {
     sort_by(items, Ord::cmp);
 }
 
-#[inline(never)]
-fn sort_positions(order: &mut [usize], compare: &dyn Fn(usize, usize) -> Ordering) {
+/// Returns the positions of `len` items in their order, and none if they are in order.
+fn positions(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<usize> {
+    // As the kernel lists addresses, mostly.
+    if (1..len).all(|at| compare(at - 1, at).is_le()) {
+        return Vec::new();
+    }
+    let mut order: Vec<usize> = (0..len).collect();
     order.sort_by(|a, b| compare(*a, *b));
+    order
+}
+
+/// Moves each item to its place. Each cycle of the permutation moves one after the other.
+fn arrange(mut order: Vec<usize>, swap: &mut dyn FnMut(usize, usize)) {
+    for start in 0..order.len() {
+        let mut at = start;
+        loop {
+            let next = std::mem::replace(&mut order[at], at);
+            if next == start {
+                break;
+            }
+            swap(at, next);
+            at = next;
+        }
+    }
 }
 
 #[cfg(test)]

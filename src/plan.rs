@@ -14,7 +14,6 @@ mod options;
 mod tests;
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -23,6 +22,7 @@ use crate::diagnosis::{
     BindError, Cause, Diagnosis, Position, SettingError, Step, hints_of_unresolved,
 };
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::target::{Claim, DeviceIndex, Endpoint, Overlap, ResolveErrorKind, SnapshotCache};
 pub(crate) use claims::Claims;
@@ -80,7 +80,7 @@ pub(crate) struct Draft {
     /// The entries of the settings, those that are wrong included.
     pub(crate) texts: Vec<(Position, Arc<str>)>,
     /// The names of devices that have no index, each with its number.
-    unread_devices: HashMap<String, usize>,
+    unread_devices: Map<String, usize>,
 }
 
 impl Plan {
@@ -223,7 +223,7 @@ impl Draft {
             },
             errors: Vec::new(),
             texts: Vec::new(),
-            unread_devices: HashMap::new(),
+            unread_devices: Map::new(),
         }
     }
 
@@ -352,7 +352,9 @@ impl Draft {
         if let Some(name) = &entry.device {
             let number = self.unread_devices.len();
             let mut number = || {
-                let number = self.unread_devices.entry(name.clone()).or_insert(number);
+                let number = self
+                    .unread_devices
+                    .get_or_insert_with(name.clone(), || number);
                 *number
             };
             entry.device_index = match (cache.index_of(name), entry.device_index) {
@@ -392,20 +394,20 @@ impl Draft {
     /// Merges duplicates and finds conflicts.
     fn fit_together(&mut self, cache: &SnapshotCache) {
         self.plan.duplicates = merge_sockets(&mut self.plan.sockets);
-        let mut found = conflicts(&self.plan.sockets, HashSet::new());
+        let mut found = conflicts(&self.plan.sockets, Set::new());
         if !found.is_empty() {
             let claims = self
                 .plan
                 .sockets
                 .iter()
                 .filter_map(PlannedSocket::exclusive_claim);
-            let devices: HashSet<DeviceIndex> = claims.map(Claim::device).collect();
+            let devices: Set<DeviceIndex> = claims.map(Claim::device).collect();
             let is_apart = |device: &DeviceIndex| {
                 device
                     .known()
                     .is_some_and(|index| cache.may_be_apart(index))
             };
-            let apart: HashSet<DeviceIndex> = devices.into_iter().filter(is_apart).collect();
+            let apart: Set<DeviceIndex> = devices.into_iter().filter(is_apart).collect();
             if !apart.is_empty() {
                 found = conflicts(&self.plan.sockets, apart);
             }
@@ -426,7 +428,7 @@ impl Draft {
 
 /// Finds the sockets that cannot be open beside others of the plan. Those on a device that is
 /// `apart` can be beside those on none; of UDP the kernel refuses them.
-fn conflicts(sockets: &[PlannedSocket], apart: HashSet<DeviceIndex>) -> Vec<SettingError> {
+fn conflicts(sockets: &[PlannedSocket], apart: Set<DeviceIndex>) -> Vec<SettingError> {
     let mut errors = Vec::new();
     let mut claims = Claims::default();
     claims.set_apart(apart);

@@ -11,13 +11,13 @@ mod tests;
 // Reach that an operator may not expect.
 mod warnings;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::map::Set;
 use crate::order::sort_by;
 use crate::sys::Namespace;
 use crate::target::{BindTarget, ForeignAddr, Protocol};
@@ -100,7 +100,7 @@ impl Reach {
         }
         let rank = |addr: &ReachableAddr| addr.rank(host.default_sources());
         sort_by(&mut all.addrs, |a, b| rank(a).cmp(&rank(b)));
-        let mut seen = HashSet::new();
+        let mut seen = Set::new();
         all.addrs.retain(|dial| seen.insert(dial.addr()));
         all
     }

@@ -54,8 +54,9 @@ mod socket;
 // The systems whose rules differ.
 mod system;
 
-use std::collections::HashMap;
 use std::io;
+
+use crate::map::Map;
 
 #[cfg(feature = "socket-activation")]
 pub use activation::Activation;
@@ -141,10 +142,10 @@ pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
 
 /// Reads the same, and the links of the host if one of them can have ports: a VRF, a bridge, a bond
 /// or a team.
-pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, HashMap<u32, Link>)> {
+pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, Map<u32, Link>)> {
     if cfg!(target_os = "linux") {
         linux::interfaces_with_ports()
     } else {
-        Ok((other::interfaces()?, HashMap::new()))
+        Ok((other::interfaces()?, Map::new()))
     }
 }

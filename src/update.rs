@@ -15,7 +15,6 @@ mod follow;
 #[cfg(any(feature = "tokio", feature = "watch"))]
 mod handle_error;
 
-use std::collections::HashSet;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -25,6 +24,7 @@ use crate::bind::{Found, Listener, Listeners, Matched, Matching, is_reachable, m
 use crate::diagnose::Namespace;
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
+use crate::map::Set;
 use crate::plan::{Plan, PlannedSocket};
 use crate::target::{BindTarget, zone};
 #[cfg(feature = "tokio")]
@@ -170,7 +170,7 @@ impl Diff {
     /// ```
     #[must_use]
     pub fn since<'d>(&'d self, before: &Self) -> Vec<&'d Change> {
-        let known: HashSet<_> = before.changes.iter().map(Change::identity).collect();
+        let known: Set<_> = before.changes.iter().map(Change::identity).collect();
         let changes = self.changes.iter();
         changes
             .filter(|change| !known.contains(&change.identity()))
@@ -270,7 +270,7 @@ impl Plan {
     /// that needed none, or a socket of another network namespace, counts as reachable.
     #[must_use]
     pub fn diff<S>(&self, open: &Listeners<S>) -> Diff {
-        let matching = match_sockets(self, open, &[], &HashSet::new());
+        let matching = match_sockets(self, open, &[], &Set::new());
         Diff::of(&matching, open, self.host.as_ref())
     }
 }

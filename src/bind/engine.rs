@@ -1,7 +1,6 @@
 //! Opens the sockets of a plan, for [`bind`](crate::bind()) and for [`check`](crate::check())
 //! alike.
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -18,6 +17,7 @@ use super::socket::{
 use crate::diagnose::{self, AddrProbe, Attempt, Errno, Evidence, HandedOver, Namespace};
 use crate::diagnosis::{Diagnosis, SettingError, Step};
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::order::sort;
 use crate::plan::{
     Claims, Duplicate, Entry, IfAbsent, Options, Plan, PlannedSocket, diagnosis_of_conflict,
@@ -243,7 +243,7 @@ impl<'p> Opener<'p> {
         self.is_single = self.listens && sockets.len() == 1;
         self.opened = Neighbours::default();
         if has_ranges {
-            let apart: HashSet<DeviceIndex> = sockets
+            let apart: Set<DeviceIndex> = sockets
                 .iter()
                 .filter_map(|socket| self.apart_device(socket))
                 .collect();
@@ -355,14 +355,12 @@ impl Neighbours {
 /// Reads the index of each device again, because the interface may have been created again since
 /// the sockets were planned.
 fn read_device_indexes(opened: &mut [OpenedSocket]) {
-    let mut links: HashMap<String, Option<Link>> = HashMap::new();
+    let mut links: Map<String, Option<Link>> = Map::new();
     for opened in opened {
         let (Some(name), Some(socket)) = (&opened.planned.entry.device, &opened.socket) else {
             continue;
         };
-        let link = links
-            .entry(name.clone())
-            .or_insert_with(|| sys::device(name).ok().flatten());
+        let link = links.get_or_insert_with(name.clone(), || sys::device(name).ok().flatten());
         let Some(link) = link
             .as_ref()
             .filter(|link| opened.device_index != DeviceIndex::Known(link.index))

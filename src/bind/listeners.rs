@@ -1,6 +1,5 @@
 //! All open sockets of a server: [`Listeners`]. They are the actual state beside the desired one.
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 #[cfg(any(feature = "tokio", feature = "watch"))]
 use std::io;
@@ -16,6 +15,7 @@ use crate::addr::shown;
 use crate::diagnose;
 use crate::diagnosis::{Position, SettingError, Warning};
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::plan::{Duplicate, Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach, SHOWN};
@@ -71,14 +71,14 @@ impl Rest {
         served: Vec<Duplicate>,
     ) -> Option<Box<Self>> {
         // An address that another socket serves counts as open.
-        let open: HashSet<(Position, SocketAddr)> = open
+        let open: Set<(Position, SocketAddr)> = open
             .into_iter()
             .map(|planned| (planned.position(), planned.addr()))
             .chain(served.iter().map(|served| (served.position, served.addr)))
             .collect();
         // A duplicate of a skipped entry is not open. It is skipped as well if it is optional, and
         // `localhost` does without it.
-        let kept: HashMap<(Position, Option<SocketAddr>), SettingError> = skipped
+        let kept: Map<(Position, Option<SocketAddr>), SettingError> = skipped
             .iter()
             .map(|error| ((error.position(), error.addr()), error.clone()))
             .collect();
@@ -203,7 +203,7 @@ impl<S> Listeners<S> {
     }
 
     /// Takes out the sockets at some indices.
-    pub(crate) fn extract(&mut self, indices: &HashSet<usize>) -> Vec<Listener<S>> {
+    pub(crate) fn extract(&mut self, indices: &Set<usize>) -> Vec<Listener<S>> {
         let all = mem::take(&mut self.listeners).into_iter().enumerate();
         let (out, rest): (Vec<_>, Vec<_>) = all.partition(|(index, _)| indices.contains(index));
         self.listeners = rest.into_iter().map(|(_, listener)| listener).collect();
@@ -314,7 +314,7 @@ impl<S: StdSocket> Listeners<S> {
     pub fn warnings(&self, host: &Interfaces) -> Vec<Warning> {
         let sockets: Vec<OpenSocket> = self.iter().map(Listener::open_socket).collect();
         let mut warnings = diagnose::warnings_of(&sockets, host);
-        warnings.extend(diagnose::warnings_about_others(&sockets, &HashSet::new()));
+        warnings.extend(diagnose::warnings_about_others(&sockets, &Set::new()));
         warnings
     }
 }

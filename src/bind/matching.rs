@@ -1,7 +1,7 @@
 //! Matches open sockets with the sockets of a plan: [`match_sockets`].
 
 use std::borrow::Cow;
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::listener::OpenState;
@@ -9,6 +9,7 @@ use super::prospects::Prospects;
 use super::{Listener, Listeners};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::plan::{Claims, Duplicate, IfAbsent, Plan, PlannedSocket};
 use crate::target::{DeviceIndex, zone};
@@ -89,7 +90,7 @@ pub(crate) fn match_sockets<S>(
     plan: &Plan,
     open: &Listeners<S>,
     inherited: &[OpenState],
-    released: &HashSet<usize>,
+    released: &Set<usize>,
 ) -> Matching {
     let own = open.iter().map(Listener::state);
     let states: Vec<&OpenState> = own.chain(inherited).collect();
@@ -176,15 +177,15 @@ fn without_served<'p>(
 ) -> (Cow<'p, [PlannedSocket]>, Vec<Duplicate>) {
     let mut sockets = Cow::Borrowed(&plan.sockets[..]);
     let mut served = Vec::new();
-    let mut seen = HashSet::new();
+    let mut seen = Set::new();
     // The sockets of an entry that has both families itself are on one port that may be another.
-    let mut families: HashMap<usize, usize> = HashMap::new();
+    let mut families: Map<usize, usize> = Map::new();
     for socket in plan
         .sockets
         .iter()
         .filter(|socket| socket.addr.ip().is_unspecified())
     {
-        *families.entry(socket.entry.number).or_default() += 1;
+        *families.get_or_default(socket.entry.number) += 1;
     }
     for (at, state) in states.iter().enumerate() {
         let port = state.local_addr.port();
@@ -434,12 +435,12 @@ struct Pool<'o> {
     /// How many of them are the server's; the others were handed over.
     own: usize,
     is_taken: Vec<bool>,
-    by_port: HashMap<(Key<'o>, u16), Vec<usize>>,
-    ports: HashMap<Key<'o>, BTreeSet<u16>>,
+    by_port: Map<(Key<'o>, u16), Vec<usize>>,
+    ports: Map<Key<'o>, BTreeSet<u16>>,
     /// Those in a zone or on a device, by what does not change with the interface.
-    on_interfaces: HashMap<(IpAddr, u16, Option<&'o str>), Vec<usize>>,
-    by_entry: HashMap<(Position, &'o str), u16>,
-    by_text: HashMap<&'o str, VecDeque<u16>>,
+    on_interfaces: Map<(IpAddr, u16, Option<&'o str>), Vec<usize>>,
+    by_entry: Map<(Position, &'o str), u16>,
+    by_text: Map<&'o str, VecDeque<u16>>,
 }
 
 impl<'o> Pool<'o> {
@@ -448,29 +449,30 @@ impl<'o> Pool<'o> {
             open,
             own,
             is_taken: vec![false; open.len()],
-            by_port: HashMap::new(),
-            ports: HashMap::new(),
-            on_interfaces: HashMap::new(),
-            by_entry: HashMap::new(),
-            by_text: HashMap::new(),
+            by_port: Map::new(),
+            ports: Map::new(),
+            on_interfaces: Map::new(),
+            by_entry: Map::new(),
+            by_text: Map::new(),
         };
         for (at, state) in open.iter().enumerate() {
             let addr = state.local_addr;
             let (ip, port, device) = (addr.ip(), addr.port(), state.device.as_deref());
             for key in keys_of(state) {
-                pool.by_port.entry((key, port)).or_default().push(at);
+                pool.by_port.get_or_default((key, port)).push(at);
                 // One that is served is only for the setting that names its port.
                 if !is_named_only(at, own, state) {
-                    pool.ports.entry(key).or_default().insert(port);
+                    pool.ports.get_or_default(key).insert(port);
                 }
             }
             if at < own && (device.is_some() || zone(addr) != 0) {
-                let alike = pool.on_interfaces.entry((ip, port, device));
-                alike.or_default().push(at);
+                let alike = pool.on_interfaces.get_or_default((ip, port, device));
+                alike.push(at);
             }
             if let Some(text) = state.text.as_deref() {
-                pool.by_entry.entry((state.position, text)).or_insert(port);
-                pool.by_text.entry(text).or_default().push_back(port);
+                pool.by_entry
+                    .get_or_insert_with((state.position, text), || port);
+                pool.by_text.get_or_default(text).push_back(port);
             }
         }
         pool
@@ -495,10 +497,10 @@ impl<'o> Pool<'o> {
         let state = self.open[at];
         let port = state.local_addr.port();
         for key in keys_of(state) {
-            let alike = self.by_port.entry((key, port)).or_default();
+            let alike = self.by_port.get_or_default((key, port));
             alike.retain(|other| *other != at);
             if alike.is_empty() {
-                self.ports.entry(key).or_default().remove(&port);
+                self.ports.get_or_default(key).remove(&port);
             }
         }
     }

@@ -1,7 +1,5 @@
 //! Opens the sockets of a plan that are not open: [`Missing`].
 
-use std::collections::HashSet;
-
 use super::Listeners;
 use super::activation::Inherited;
 use super::engine::{FailedSocket, Opener, Opening};
@@ -9,6 +7,7 @@ use super::listener::OwnSocket;
 use super::matching::{Matching, match_sockets};
 use super::outgoing::Outgoing;
 use super::socket::Goal;
+use crate::map::Set;
 use crate::plan::{Claims, Plan, PlannedSocket};
 use crate::target::Protocol;
 
@@ -30,7 +29,7 @@ impl<'l> Missing<'l> {
         listens: bool,
     ) -> Self {
         let inherited = Inherited::of(plan, protocol, listeners);
-        let mut released = HashSet::new();
+        let mut released = Set::new();
         let mut rounds = 0;
         loop {
             let matching = match_sockets(plan, listeners, inherited.states(), &released);
@@ -64,7 +63,7 @@ impl<'l> Missing<'l> {
             rounds += 1;
             let is_shared = |socket: &&PlannedSocket| socket.entry.shares_free_port();
             let shared = flexible(&matching).filter(is_shared);
-            let shared: HashSet<usize> = shared.map(|socket| socket.entry.number).collect();
+            let shared: Set<usize> = shared.map(|socket| socket.entry.number).collect();
             // Entries that share a port give it up together.
             if in_the_way.iter().any(|number| shared.contains(number)) {
                 released.extend(shared);
@@ -119,7 +118,7 @@ pub(crate) fn outgoing<'l, S: OwnSocket>(
 /// Returns the entries that kept a port although they may use another one, and whose port is in the
 /// way of a socket that failed; if a range failed and none is, all that kept one, because they may
 /// be in the way of those.
-fn entries_to_release(failed: &[FailedSocket], matching: &Matching) -> HashSet<usize> {
+fn entries_to_release(failed: &[FailedSocket], matching: &Matching) -> Set<usize> {
     let flexible: Vec<&PlannedSocket> = flexible(matching).collect();
     let mut claims = Claims::default();
     for socket in &flexible {
@@ -127,9 +126,9 @@ fn entries_to_release(failed: &[FailedSocket], matching: &Matching) -> HashSet<u
             claims.add(socket.entry.number, claim, socket.addr.port());
         }
     }
-    let kept: HashSet<usize> = flexible.iter().map(|socket| socket.entry.number).collect();
+    let kept: Set<usize> = flexible.iter().map(|socket| socket.entry.number).collect();
     let failed = failed.iter().filter(|failed| !failed.is_skipped());
-    let mut released = HashSet::new();
+    let mut released = Set::new();
     let mut has_range = false;
     for failed in failed {
         let socket = &failed.planned;

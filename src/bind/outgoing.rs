@@ -1,7 +1,6 @@
 //! Own sockets that are to be closed, beside which new ones are opened: [`Outgoing`].
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::mem;
 use std::net::{Shutdown, SocketAddr};
@@ -12,6 +11,7 @@ use super::Listener;
 use super::listener::{Accepted, KeepAccepted, OwnSocket, accept_waiting};
 use super::socket::{Identity, SocketSpec, has_reuse_port, listen, set_reuse_port};
 use crate::diagnose::Sockets;
+use crate::map::{Map, Set};
 use crate::plan::{Claims, PlannedSocket};
 use crate::sys::{self, SocketFilter, SocketRow};
 use crate::target::{Claim, DeviceIndex, Protocol};
@@ -31,17 +31,17 @@ pub(crate) struct Outgoing<'l> {
     sockets: Vec<OutgoingSocket<'l>>,
     /// By the index in `sockets`.
     claims: Claims,
-    by_port: HashMap<u16, Vec<usize>>,
+    by_port: Map<u16, Vec<usize>>,
     /// The owner of new sockets; `None` if it cannot be read.
     new_owner: OnceCell<Option<u32>>,
     /// The sockets of another process that will have ended.
-    of_others: HashSet<u64>,
+    of_others: Set<u64>,
     /// The listeners on a port; `None` if they cannot be read.
-    listening: RefCell<HashMap<u16, Option<Vec<SocketRow>>>>,
+    listening: RefCell<Map<u16, Option<Vec<SocketRow>>>>,
     /// The accepted connections of sockets that listen again and could not keep them.
     drained: RefCell<Accepted>,
     /// The ports that were shared, each with the device of the new socket.
-    shared: RefCell<HashSet<(u16, Option<String>)>>,
+    shared: RefCell<Set<(u16, Option<String>)>>,
 }
 
 struct OutgoingSocket<'l> {
@@ -96,9 +96,9 @@ impl<'l> Outgoing<'l> {
             protocol,
             sockets: Vec::new(),
             claims: Claims::default(),
-            by_port: HashMap::new(),
+            by_port: Map::new(),
             new_owner: OnceCell::new(),
-            of_others: HashSet::new(),
+            of_others: Set::new(),
             listening: RefCell::default(),
             drained: RefCell::default(),
             shared: RefCell::default(),
@@ -106,7 +106,7 @@ impl<'l> Outgoing<'l> {
     }
 
     /// Takes the sockets of another process, by their inodes, for closed.
-    pub(crate) fn set_closed(&mut self, inodes: HashSet<u64>) {
+    pub(crate) fn set_closed(&mut self, inodes: Set<u64>) {
         self.of_others = inodes;
     }
 
@@ -136,7 +136,7 @@ impl<'l> Outgoing<'l> {
         let port = listener.local_addr().port();
         let at = self.sockets.len();
         self.claims.add(at, claim, port);
-        self.by_port.entry(port).or_default().push(at);
+        self.by_port.get_or_default(port).push(at);
         self.sockets.push(OutgoingSocket {
             index,
             identity: OnceCell::new(),
@@ -156,32 +156,37 @@ impl<'l> Outgoing<'l> {
     }
 
     /// Returns the sockets that are in the way of a planned one.
-    fn in_the_way(&self, planned: &PlannedSocket) -> impl Iterator<Item = &OutgoingSocket<'l>> {
+    fn in_the_way(&self, planned: &PlannedSocket) -> Vec<&OutgoingSocket<'l>> {
         let claim = comparable(planned.claim());
         let port = planned.addr.port();
-        let has_any = self.claims.conflict(claim, port).is_some();
-        let on_port = self.by_port.get(&port).filter(|_| has_any);
-        let on_port = on_port.into_iter().flatten().map(|at| &self.sockets[*at]);
-        on_port.filter(move |old| claim.overlap(old.claim).is_some())
+        if self.claims.conflict(claim, port).is_none() {
+            return Vec::new();
+        }
+        let on_port = self.by_port.get(&port).into_iter().flatten();
+        let on_port = on_port.map(|at| &self.sockets[*at]);
+        on_port
+            .filter(|old| claim.overlap(old.claim).is_some())
+            .collect()
     }
 
     /// Returns the sockets that are in the way of a planned one, by their index among the open
     /// ones.
     pub(crate) fn in_the_way_of(&self, planned: &PlannedSocket) -> Vec<usize> {
-        self.in_the_way(planned).map(|old| old.index).collect()
+        let in_the_way = self.in_the_way(planned).into_iter();
+        in_the_way.map(|old| old.index).collect()
     }
 
     /// Decides how the planned socket can be opened.
     pub(super) fn way_for(&self, planned: &PlannedSocket) -> Way {
-        let mut in_the_way = self.in_the_way(planned).peekable();
-        if in_the_way.peek().is_none() {
+        let in_the_way = self.in_the_way(planned);
+        if in_the_way.is_empty() {
             return Way::Free;
         }
         if !Self::is_supported(self.protocol) {
             return Way::InUse;
         }
         let owner = self.owner_of_new_sockets();
-        let may_share = in_the_way.all(|old| {
+        let may_share = in_the_way.iter().all(|old| {
             let old = old.identity();
             old.map(|old| old.owner)
                 .zip(owner)
@@ -199,12 +204,12 @@ impl<'l> Outgoing<'l> {
     fn is_only_outgoing(&self, planned: &PlannedSocket) -> Option<bool> {
         let port = planned.addr.port();
         let mut listening = self.listening.borrow_mut();
-        let rows = listening.entry(port).or_insert_with(|| {
+        let rows = listening.get_or_insert_with(port, || {
             let filter = SocketFilter::AcceptClients;
             sys::sockets(Protocol::Tcp, filter, port).ok()
         });
         let own = self.by_port.get(&port).into_iter().flatten();
-        let own: Option<HashSet<u64>> = own
+        let own: Option<Set<u64>> = own
             .map(|at| Some(self.sockets[*at].identity()?.inode))
             .collect();
         let own = own?;
@@ -299,11 +304,11 @@ impl<'l> Outgoing<'l> {
             }
         }
         // The new ones listen as well now.
-        self.listening.borrow_mut().clear();
+        self.listening.replace(Map::new());
     }
 
     /// Returns the inodes of the sockets that were in no new one's way.
-    pub(crate) fn inodes(&self) -> HashSet<u64> {
+    pub(crate) fn inodes(&self) -> Set<u64> {
         let aside = self.sockets.iter().filter(|old| old.has_made_way.get());
         let identities = aside.filter_map(OutgoingSocket::identity);
         let own = identities.map(|identity| identity.inode);
@@ -345,14 +350,14 @@ fn is_blocking(_: &Socket) -> bool {
 /// The state of outgoing sockets after new ones were opened.
 pub(crate) struct Finished {
     /// Those that have stopped listening, by their index among the open sockets.
-    pub(crate) stopped: HashSet<usize>,
+    pub(crate) stopped: Set<usize>,
     /// The connections accepted from them.
     pub(crate) drained: Accepted,
     pub(crate) shared: SharedPorts,
 }
 
 /// The ports that were shared, each with the device of the new socket.
-pub(crate) struct SharedPorts(HashSet<(u16, Option<String>)>);
+pub(crate) struct SharedPorts(Set<(u16, Option<String>)>);
 
 impl SharedPorts {
     /// Clears the kernel's mark that sockets share a port, once those are closed that were to be.
@@ -364,7 +369,7 @@ impl SharedPorts {
     /// documentation (RFC 5737, RFC 3849) overlap with wildcards alone; where wildcards of both
     /// families are open, the mark stays.
     pub(crate) fn clear_marks(&self) {
-        for (port, device) in &self.0 {
+        for (port, device) in self.0.iter() {
             let is_cleared = |ip: &str| {
                 let addr = SocketAddr::new(ip.parse().expect("an address"), *port);
                 let spec = SocketSpec::plain(Protocol::Tcp, addr, true, device.as_deref());

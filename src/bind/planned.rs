@@ -1,11 +1,11 @@
 //! Computes who could connect to a plan, before any socket is open.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 
 use crate::diagnose::{self, Namespace};
 use crate::diagnosis::{Warning, WarningKind};
 use crate::interfaces::{Interface, Interfaces};
+use crate::map::Set;
 use crate::plan::{Plan, PlannedSocket};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
 use crate::target::{DeviceIndex, Protocol, is_scoped};
@@ -53,7 +53,7 @@ impl Plan {
         let mut warnings = diagnose::warnings_of(&sockets, host);
         // Whether an address that the host lacks can be bound is for the kernel to say.
         let free = self.sockets.iter().filter(|socket| socket.entry.freebind);
-        let free: HashSet<SocketAddr> = free.map(|socket| socket.addr).collect();
+        let free: Set<SocketAddr> = free.map(|socket| socket.addr).collect();
         warnings.retain(|warning| {
             let is_listed = !matches!(warning.kind(), WarningKind::NotListed { .. });
             is_listed || free.contains(&warning.addr())

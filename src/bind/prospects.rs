@@ -1,9 +1,9 @@
 //! Whether sockets can be opened on the host of a snapshot: [`Prospects`], [`is_reachable`].
 
-use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::interfaces::{Interface, Interfaces};
+use crate::map::Set;
 use crate::plan::{IfAbsent, Plan, PlannedSocket};
 use crate::target::{BindTarget, DeviceIndex, Protocol, zone};
 
@@ -12,7 +12,7 @@ pub(super) struct Prospects<'a> {
     pub(super) host: Option<&'a Interfaces>,
     lacks_ipv6: bool,
     /// The sockets that were left out when the others were opened.
-    left_out: HashSet<AskedFor<'a>>,
+    left_out: Set<AskedFor<'a>>,
 }
 
 /// A request of a setting, without the port: its text, the device, and one of its addresses.

@@ -4,7 +4,6 @@
 //! namespace: `/proc/self` would be that of the process's first thread. What
 //! cannot be read is left out, and no cause rests on it.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -15,6 +14,7 @@ use super::sockets::Sockets;
 use super::{Attempt, Errno, System};
 use crate::diagnosis::Step;
 use crate::interfaces::{AddrState, Interface, Interfaces, is_routed};
+use crate::map::{Map, Set};
 use crate::order::sort;
 use crate::sys::{
     self, Capability, DEFAULT_PORT_START, Ipv6Switch, LOOPBACK_INDEX, Link, LinkKind, SocketFilter,
@@ -37,26 +37,26 @@ pub(crate) struct Evidence {
     pub(crate) system: System,
     pub(crate) interfaces: Option<Interfaces>,
     /// The state of each IPv6 address, by interface.
-    pub(crate) ipv6_addrs: Option<HashMap<(Ipv6Addr, u32), AddrState>>,
+    pub(crate) ipv6_addrs: Option<Map<(Ipv6Addr, u32), AddrState>>,
     /// Whether the kernel has IPv6.
     pub(crate) has_ipv6: Option<bool>,
     /// The switch that disables IPv6, if one does.
     pub(crate) ipv6_switch: Ipv6Switch,
     /// The interfaces that have the addresses in question, and those they are part of, by index.
-    pub(crate) links: HashMap<u32, Link>,
+    pub(crate) links: Map<u32, Link>,
     /// The addresses in question that a route makes local.
-    pub(crate) local_by_route: HashSet<IpAddr>,
+    pub(crate) local_by_route: Set<IpAddr>,
     /// The addresses of this host for which the table `local` has no local route.
-    pub(crate) without_local_route: HashSet<IpAddr>,
+    pub(crate) without_local_route: Set<IpAddr>,
     /// The verdicts of the kernel on the addresses that the failed attempt did not reach.
-    pub(crate) verdicts: HashMap<SocketAddr, Errno>,
+    pub(crate) verdicts: Map<SocketAddr, Errno>,
     /// The addresses in question that can be bound by now.
-    pub(crate) available_now: HashSet<SocketAddr>,
+    pub(crate) available_now: Set<SocketAddr>,
     /// The interfaces that sockets are to be bound to, by the names that were set.
-    pub(crate) devices: HashMap<String, Link>,
+    pub(crate) devices: Map<String, Link>,
     pub(crate) cgroup_device: CgroupDevice,
     /// The addresses to write instead that the kernel binds, with port 0.
-    pub(crate) bindable: HashSet<SocketAddr>,
+    pub(crate) bindable: Set<SocketAddr>,
     pub(crate) tcp: Sockets,
     pub(crate) udp: Sockets,
     pub(crate) first_unprivileged_port: Option<u16>,
@@ -111,7 +111,7 @@ impl Evidence {
     pub(super) fn read_once(
         attempts: &[Attempt<'_>],
         host: Option<&Interfaces>,
-        aside: &HashSet<u64>,
+        aside: &Set<u64>,
     ) -> Self {
         let mut evidence = Self {
             interfaces: host.cloned(),
@@ -342,7 +342,7 @@ impl Evidence {
         let Some(host) = self.interfaces.clone() else {
             return;
         };
-        let mut probed = HashSet::new();
+        let mut probed = Set::new();
         for attempt in attempts {
             for mut candidate in hints::candidates(attempt, self.verdict_on(attempt.addr), &host) {
                 candidate.set_port(0);
@@ -363,13 +363,13 @@ impl Evidence {
         mut attempts: Vec<&Attempt<'_>>,
         budget: &mut Budget,
     ) -> bool {
-        let was_listed: HashSet<IpAddr> = match &self.interfaces {
+        let was_listed: Set<IpAddr> = match &self.interfaces {
             Some(host) => attempts
                 .iter()
                 .map(|attempt| attempt.addr.ip().to_canonical())
                 .filter(|ip| host.has(*ip))
                 .collect(),
-            None => HashSet::new(),
+            None => Set::new(),
         };
         while budget.looks > 0 {
             budget.looks -= 1;
@@ -404,7 +404,7 @@ impl Evidence {
                 // A route that cannot be read may still be there.
                 let is_unrouted = || sys::local_table(ip).is_ok_and(|table| table.is_none());
                 if !is_listed && is_unrouted() {
-                    self.local_by_route.remove(&ip);
+                    self.local_by_route.retain(|other| *other != ip);
                     return false;
                 }
                 true
@@ -419,10 +419,10 @@ impl Evidence {
 
     /// Reads everything about the addresses again, beside interfaces that were read anew.
     pub(super) fn read_addresses_again(&mut self, attempts: &[Attempt<'_>]) {
-        self.local_by_route.clear();
-        self.without_local_route.clear();
-        self.devices.clear();
-        self.links.clear();
+        self.local_by_route = Set::new();
+        self.without_local_route = Set::new();
+        self.devices = Map::new();
+        self.links = Map::new();
         self.read_devices(attempts);
         self.read_addresses(attempts);
     }
@@ -441,7 +441,7 @@ impl Evidence {
         &self,
         protocol: Protocol,
         attempts: &[Attempt<'_>],
-        aside: &HashSet<u64>,
+        aside: &Set<u64>,
     ) -> Sockets {
         // Whom the kernel does not let share a port, or who does not want to.
         let attempts = attempts.iter().filter(|attempt| {
@@ -472,7 +472,7 @@ impl Evidence {
             let of_rows = of_rows.filter_map(|row| row.device);
             let claims = attempts.clone().map(|attempt| self.claim(attempt).device());
             let of_claims = claims.filter_map(DeviceIndex::known);
-            let indices: HashSet<u32> = of_rows
+            let indices: Set<u32> = of_rows
                 .chain(of_claims)
                 .filter(|index| *index != 0)
                 .collect();
@@ -482,11 +482,11 @@ impl Evidence {
         sockets.are_all = protocol == Protocol::Udp;
         sockets.add(rows.into_iter().filter(is_in_question));
 
-        let unexplained: HashSet<u16> = attempts
+        let unexplained: Set<u16> = attempts
             .clone()
             .filter(|attempt| attempt.is_in_use() && !attempt.no_port_left)
             .map(|attempt| (attempt.addr.port(), self.claim(attempt)))
-            .filter(|(port, claim)| sockets.in_the_way(*claim, *port).next().is_none())
+            .filter(|(port, claim)| sockets.in_the_way(*claim, *port).is_empty())
             .map(|(port, _)| port)
             .collect();
         if !sockets.are_all && !unexplained.is_empty() {
@@ -497,7 +497,7 @@ impl Evidence {
             sockets.add(others.filter(|row| !aside.contains(&row.inode)));
         }
 
-        let claims: HashSet<(Claim, (u16, u16))> = attempts
+        let claims: Set<(Claim, (u16, u16))> = attempts
             .map(|attempt| (self.claim(attempt), attempt.ports))
             .collect();
         let on_ports = || {
@@ -505,7 +505,7 @@ impl Evidence {
             claims.flat_map(|(claim, (first, last))| (*first..=*last).map(|port| (*claim, port)))
         };
         let devices = on_ports().flat_map(|(claim, port)| sockets.devices_of(claim, port));
-        let devices: HashSet<u32> = devices.collect();
+        let devices: Set<u32> = devices.collect();
         let names = devices.into_iter().filter_map(|index| {
             let link = sys::link(index).ok().flatten()?;
             Some((index, link.name))
@@ -537,7 +537,7 @@ impl Evidence {
     }
 
     pub(crate) fn has_no_ipv6_address(&self) -> bool {
-        self.ipv6_addrs.as_ref().is_some_and(HashMap::is_empty)
+        self.ipv6_addrs.as_ref().is_some_and(Map::is_empty)
     }
 
     pub(crate) fn sockets(&self, protocol: Protocol) -> &Sockets {

@@ -375,11 +375,14 @@ fn the_holders(addr: SocketAddr, (step, code): (Step, i32), evidence: &Evidence)
         assert_eq!(port, addr.port());
         for holder in holders {
             let claim = evidence.claim(&attempt);
-            let mut rows = evidence.tcp.in_the_way(claim, port);
-            let is_it = |(row, _): (&SocketRow, crate::target::Overlap)| {
+            let rows = evidence.tcp.in_the_way(claim, port);
+            let is_it = |(row, _): &(&SocketRow, crate::target::Overlap)| {
                 row.ip.to_canonical() == holder.addr().ip()
             };
-            assert!(rows.any(is_it), "{holder:?} is not one of the sockets");
+            assert!(
+                rows.iter().any(is_it),
+                "{holder:?} is not one of the sockets"
+            );
             let wildcards = [addr.ip(), holder.addr().ip()]
                 .iter()
                 .any(IpAddr::is_unspecified);

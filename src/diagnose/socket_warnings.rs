@@ -1,6 +1,5 @@
 //! Decides which warnings apply to a socket by itself.
 
-use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::sockets::Sockets;
@@ -9,6 +8,7 @@ use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::diagnosis::{BindableReason, Holder, Warning, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, is_routed};
+use crate::map::Set;
 use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
 use crate::target::{BindTarget, Claim, DeviceIndex, Overlap, Protocol};
@@ -85,7 +85,7 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
 /// Returns the warnings about other servers on the ports of open sockets: on the other loopback
 /// address, which `localhost` also is, and on the same address by `SO_REUSEPORT`. Those with the
 /// inodes of `aside` are left out.
-pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &HashSet<u64>) -> Vec<Warning> {
+pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &Set<u64>) -> Vec<Warning> {
     // Warnings about more ports than this would not be read.
     const MOST: usize = 64;
     if System::HERE != System::Linux {

@@ -1,11 +1,12 @@
 //! Finds the sockets that have a port, by the kernel's tables.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::addr::is_link_scoped;
 use crate::diagnosis::Holder;
+use crate::map::{Map, Set};
+use crate::order::sort_by;
 use crate::sys::{self, Owners, Process, Protocol, Searched, SocketFilter, SocketRow, SocketState};
 use crate::target::{Claim, DeviceIndex, Overlap, socket_addr};
 
@@ -32,23 +33,30 @@ fn overlap_of(row: &SocketRow, claim: Claim) -> Option<Overlap> {
 /// The sockets of one protocol that have one of the ports in question, as far as they were read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sockets {
-    rows: HashMap<u16, OnPort>,
+    rows: Map<u16, OnPort>,
     /// Whether sockets that do not listen would be among them.
     pub(crate) are_all: bool,
     /// The processes that have the sockets open, by inode.
-    pub(crate) processes: HashMap<u64, Process>,
+    pub(crate) processes: Map<u64, Process>,
     /// The names of the interfaces that sockets are bound to, by index.
-    pub(crate) devices: HashMap<u32, String>,
+    pub(crate) devices: Map<u32, String>,
     /// For each interface, whether its sockets can have a port beside one on no interface; `None`
     /// where it is unknown.
-    pub(crate) apart: HashMap<u32, Option<bool>>,
+    pub(crate) apart: Map<u32, Option<bool>>,
     /// How far the processes were looked through for them.
     pub(crate) searched: Searched,
 }
 
 /// The sockets on one port, by their canonical address, so that a specific one is looked up without
 /// a scan.
-type OnPort = BTreeMap<IpAddr, Vec<SocketRow>>;
+type OnPort = Vec<SocketRow>;
+
+/// Returns the sockets on an address.
+fn run_of(on_port: &OnPort, ip: IpAddr) -> &[SocketRow] {
+    let start = on_port.partition_point(|row| row.ip.to_canonical() < ip);
+    let from = &on_port[start..];
+    &from[..from.partition_point(|row| row.ip.to_canonical() == ip)]
+}
 
 /// The sockets that have a wanted port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,7 +90,7 @@ impl Holders {
 
 impl Sockets {
     /// Reads the TCP sockets that listen on a port, and who has those in the way of some claims.
-    pub(crate) fn listening(port: u16, claims: &[Claim], aside: &HashSet<u64>) -> io::Result<Self> {
+    pub(crate) fn listening(port: u16, claims: &[Claim], aside: &Set<u64>) -> io::Result<Self> {
         let mut new = Self::default();
         let rows = sys::sockets(Protocol::Tcp, SocketFilter::AcceptClients, port)?;
         new.add(rows.into_iter().filter(|row| !aside.contains(&row.inode)));
@@ -96,7 +104,7 @@ impl Sockets {
     /// Connections that no process has open any more do not count: they make bind(2) fail only if
     /// their server did not set `SO_REUSEADDR`.
     pub(crate) fn are_only(
-        inodes: &HashSet<u64>,
+        inodes: &Set<u64>,
         protocol: Protocol,
         claim: Claim,
         port: u16,
@@ -112,8 +120,12 @@ impl Sockets {
 
     pub(crate) fn add(&mut self, rows: impl IntoIterator<Item = SocketRow>) {
         for row in rows {
-            let on_port = self.rows.entry(row.port).or_default();
-            on_port.entry(row.ip.to_canonical()).or_default().push(row);
+            self.rows.get_or_default(row.port).push(row);
+        }
+        for on_port in self.rows.values_mut() {
+            sort_by(on_port, |a, b| {
+                a.ip.to_canonical().cmp(&b.ip.to_canonical())
+            });
         }
     }
 
@@ -127,8 +139,8 @@ impl Sockets {
             searched,
             closed,
         } = Owners::of(&rows);
-        for rows in self.rows.values_mut().flat_map(BTreeMap::values_mut) {
-            rows.retain(|row| !closed.contains(&row.inode));
+        for on_port in self.rows.values_mut() {
+            on_port.retain(|row| !closed.contains(&row.inode));
         }
         self.processes = processes;
         self.searched = searched;
@@ -163,7 +175,7 @@ impl Sockets {
                 return Held::By(holders);
             }
         }
-        match self.in_the_way(claim, port).next() {
+        match self.in_the_way(claim, port).first() {
             _ if !may_hold.first.is_empty() => Held::By(may_hold),
             _ if !self.are_all => Held::Unknown,
             Some(_) => Held::ByTimeWait,
@@ -186,7 +198,7 @@ impl Sockets {
 
     /// Returns `true` if a socket is in the way of a claim on `port`, or may be.
     pub(crate) fn may_hold(&self, claim: Claim, port: u16) -> bool {
-        let mut rows = self.in_the_way(claim, port);
+        let mut rows = self.in_the_way(claim, port).into_iter();
         rows.any(|(row, _)| row.accepts_clients())
     }
 
@@ -210,22 +222,27 @@ impl Sockets {
 
     /// Returns the sockets that are in the way of a claim, or may be. For a specific address these
     /// are on the same address or on a wildcard.
-    pub(super) fn in_the_way(
-        &self,
-        claim: Claim,
-        port: u16,
-    ) -> impl Iterator<Item = (&SocketRow, Overlap)> {
-        let wildcards = [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()];
-        let on_port = self.rows.get(&port).into_iter().flat_map(move |on_port| {
-            let is_wildcard = claim.ip().is_unspecified();
-            let all = is_wildcard.then(|| on_port.values()).into_iter().flatten();
-            let keys = (!is_wildcard).then_some([claim.ip(), wildcards[0], wildcards[1]]);
-            let some = keys.into_iter().flatten().filter_map(|ip| on_port.get(&ip));
-            all.chain(some).flatten()
-        });
-        on_port
-            .filter(move |row| self.is_apart(row, claim) != Some(true))
-            .filter_map(move |row| Some((row, overlap_of(row, claim)?)))
+    pub(super) fn in_the_way(&self, claim: Claim, port: u16) -> Vec<(&SocketRow, Overlap)> {
+        let Some(on_port) = self.rows.get(&port) else {
+            return Vec::new();
+        };
+        let ips = [
+            claim.ip(),
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv6Addr::UNSPECIFIED.into(),
+        ];
+        let runs = if claim.ip().is_unspecified() {
+            [&on_port[..], &[], &[]]
+        } else {
+            ips.map(|ip| run_of(on_port, ip))
+        };
+        let mut found = Vec::new();
+        for row in runs.into_iter().flatten() {
+            if self.is_apart(row, claim) != Some(true) {
+                found.extend(overlap_of(row, claim).map(|overlap| (row, overlap)));
+            }
+        }
+        found
     }
 
     /// Returns `true` if a socket and one with `claim` are apart, one of them on an interface and
@@ -248,16 +265,14 @@ impl Sockets {
 
     /// Returns the interfaces that sockets in the way of `claim` on `port` are bound to.
     pub(crate) fn devices_of(&self, claim: Claim, port: u16) -> impl Iterator<Item = u32> {
-        let devices = self
-            .in_the_way(claim, port)
-            .filter_map(|(row, _)| row.device);
+        let rows = self.in_the_way(claim, port).into_iter();
+        let devices = rows.filter_map(|(row, _)| row.device);
         devices.filter(|index| *index != 0)
     }
 
     /// Returns the inodes of the sockets that are in the way of `claim` on `port`.
     pub(crate) fn inodes(&self, claim: Claim, port: u16) -> impl Iterator<Item = u64> {
-        self.in_the_way(claim, port)
-            .map(|(row, _)| row.inode)
-            .filter(|inode| *inode != 0)
+        let rows = self.in_the_way(claim, port).into_iter();
+        rows.map(|(row, _)| row.inode).filter(|inode| *inode != 0)
     }
 }

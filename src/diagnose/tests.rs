@@ -5,7 +5,6 @@ mod causes;
 // The evidence that is read for each attempt.
 mod reading;
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::evidence::CgroupDevice;
@@ -14,6 +13,7 @@ use super::socket_warnings::{AddrFacts, warnings_on};
 use super::sockets::{Held, Sockets};
 use super::*;
 use crate::diagnosis::*;
+use crate::map::{Map, Set};
 use crate::reach::OpenSocket;
 use crate::sys::{Ipv6Switch, Link, Process, SocketRow};
 use crate::target::Claim;
@@ -127,7 +127,10 @@ fn address_in_vrf_names_the_vrf() {
     // For a socket that is bound to it, this cannot be the cause.
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let bound = Evidence {
-        devices: HashMap::from([("vrf0".to_owned(), evidence.links[&3].clone())]),
+        devices: Map::from([(
+            "vrf0".to_owned(),
+            evidence.links.get(&3).expect("it is known").clone(),
+        )]),
         ..evidence.clone()
     };
     let in_it = Attempt {
@@ -152,7 +155,7 @@ fn address_in_vrf_names_the_vrf() {
     ));
     // The route may be there, or unreadable.
     let unknown = Evidence {
-        without_local_route: HashSet::new(),
+        without_local_route: Set::new(),
         ..bridge.clone()
     };
     assert!(matches!(
@@ -288,7 +291,7 @@ fn vrf_device_lacks_addresses_outside_the_vrf() {
     let evidence = Evidence {
         interfaces: Some(host()),
         links: [(2, link(2, "eth0", 0))].into(),
-        devices: HashMap::from([("vrf0".to_owned(), vrf)]),
+        devices: Map::from([("vrf0".to_owned(), vrf)]),
         ..Evidence::default()
     };
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
@@ -325,7 +328,7 @@ fn device_is_no_cause_for_zones_and_foreign_addresses() {
         let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
         let evidence = Evidence {
             interfaces: Some(host()),
-            devices: HashMap::from([("vrf0".to_owned(), device.clone())]),
+            devices: Map::from([("vrf0".to_owned(), device.clone())]),
             ..Evidence::default()
         };
         let attempt = Attempt {
@@ -624,7 +627,7 @@ fn process_name_is_escaped() {
     };
     let mut evidence = Evidence::default();
     evidence.tcp.add([row]);
-    evidence.tcp.processes = HashMap::from([(7, process)]);
+    evidence.tcp.processes = Map::from([(7, process)]);
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
     assert_eq!(

@@ -1,6 +1,5 @@
 //! Why a socket could not be opened: [`Cause`].
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -8,6 +7,7 @@ use std::ops::RangeInclusive;
 use super::{Holder, SocketState, Step};
 use crate::addr::{Family, ParseError};
 use crate::interfaces::InterfaceAddr;
+use crate::map::Map;
 use crate::order::sort_by;
 use crate::target::ResolveErrorKind;
 use crate::target::{ForeignAddr, GroupAddr, LocalAddr, Overlap};
@@ -596,10 +596,10 @@ impl RangeHolders {
     /// Counts the holders of ports by process, or by user where the process is not known.
     pub(crate) fn count(holders: impl Iterator<Item = Holder>) -> Self {
         let mut counts: Vec<(Holder, usize)> = Vec::new();
-        let mut places: HashMap<(Option<u32>, Option<u32>), usize> = HashMap::new();
+        let mut places: Map<(Option<u32>, Option<u32>), usize> = Map::new();
         for holder in holders {
             let user = holder.uid().filter(|_| holder.pid().is_none());
-            let place = *places.entry((holder.pid(), user)).or_insert_with(|| {
+            let place = *places.get_or_insert_with((holder.pid(), user), || {
                 counts.push((holder, 0));
                 counts.len() - 1
             });

@@ -1,6 +1,5 @@
 //! [`BindError`], and the [`SettingError`]s it contains.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 
 use super::{Cause, Diagnosis, Hint, HintKind, Step, without_repetition};
 use crate::addr::shown;
+use crate::map::Map;
 use crate::order::sort_by;
 use crate::target::Protocol;
 
@@ -246,12 +246,12 @@ impl BindError {
     /// Writes a line for each cause, followed by its hints.
     fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut groups: Vec<(String, Vec<String>, Vec<&SettingError>)> = Vec::new();
-        let mut places: HashMap<String, usize> = HashMap::new();
+        let mut places: Map<String, usize> = Map::new();
         for error in self.errors() {
             let causes = error.sentence();
             let subject = self.subject(error);
             let subject = subject.trim_end_matches(": ").to_owned();
-            let place = *places.entry(causes.clone()).or_insert(groups.len());
+            let place = *places.get_or_insert_with(causes.clone(), || groups.len());
             match groups.get_mut(place) {
                 Some((_, subjects, errors)) => {
                     subjects.push(subject);

@@ -7,7 +7,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::net::IpAddr;
 
 /// A map of a snapshot.
-pub(super) type Map<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Fold>>;
+pub(super) type FoldMap<K, V> = std::collections::HashMap<K, V, BuildHasherDefault<Fold>>;
 
 /// An address as a number: that of its IPv4-mapped form, if it is one of IPv4.
 pub(super) fn key(ip: IpAddr) -> u128 {

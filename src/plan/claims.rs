@@ -1,9 +1,9 @@
 //! The claims that the sockets of a plan have on their ports: [`Claims`].
 
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use crate::map::{Map, Set};
 use crate::target::{Claim, DeviceIndex, Overlap};
 
 /// The claims of a list of sockets on their ports, in its order.
@@ -12,16 +12,16 @@ use crate::target::{Claim, DeviceIndex, Overlap};
 #[derive(Default)]
 pub(crate) struct Claims {
     /// Those of sockets on any device, or on none.
-    all: HashMap<u16, OnPort>,
-    by_device: HashMap<(u16, DeviceIndex), OnPort>,
+    all: Map<u16, OnPort>,
+    by_device: Map<(u16, DeviceIndex), OnPort>,
     /// The devices whose sockets can have a port beside one on no device.
-    apart: HashSet<DeviceIndex>,
+    apart: Set<DeviceIndex>,
 }
 
 /// The claims on one port, each with the number of its socket.
 #[derive(Default)]
 struct OnPort {
-    by_ip: HashMap<IpAddr, Firsts>,
+    by_ip: Map<IpAddr, Firsts>,
     ipv4: Firsts,
     ipv6: Firsts,
     dual_stack: Firsts,
@@ -53,7 +53,7 @@ impl Firsts {
 
 impl OnPort {
     fn add(&mut self, number: usize, claim: Claim) {
-        let by_ip = self.by_ip.entry(claim.ip()).or_default();
+        let by_ip = self.by_ip.get_or_default(claim.ip());
         by_ip.add(number, claim);
         let of_family = if claim.ip().is_ipv4() {
             &mut self.ipv4
@@ -102,10 +102,12 @@ impl Claims {
     }
 
     pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
-        let on_device = self.by_device.entry((port, claim.device())).or_default();
+        let on_device = self
+            .by_device
+            .get_or_insert_with((port, claim.device()), OnPort::default);
         on_device.add(number, claim);
         if !self.apart.contains(&claim.device()) {
-            self.all.entry(port).or_default().add(number, claim);
+            self.all.get_or_default(port).add(number, claim);
         }
     }
 

@@ -1,6 +1,5 @@
 //! Selects which of the addresses of a setting are bound: [`AddrSelection`], and names in DNS.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, ToSocketAddrs};
@@ -8,6 +7,7 @@ use std::sync::Arc;
 
 use crate::addr::{Family, Host, ListenAddr};
 use crate::interfaces::Interfaces;
+use crate::map::Set;
 use crate::order::sort;
 use crate::target::Endpoint;
 use crate::target::{ResolveErrorKind, SnapshotCache, alternative_name};
@@ -142,7 +142,7 @@ fn looked_up(
         known,
         source,
     })?;
-    let mut seen = HashSet::new();
+    let mut seen = Set::new();
     let mut ips: Vec<IpAddr> = found
         .into_iter()
         .map(|ip| ip.to_canonical())

@@ -1,6 +1,5 @@
 //! The sockets of a plan: [`PlannedSocket`].
 
-use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use crate::addr::{Host, ListenAddr};
 use crate::diagnosis::Position;
 use crate::interfaces::Interfaces;
+use crate::map::{Map, Set};
 use crate::target::{BindTarget, Claim, DeviceIndex, Endpoint, GroupCheck, Wildcard, socket_addr};
 
 /// One entry of the settings: what its sockets have in common.
@@ -396,7 +396,7 @@ impl fmt::Display for Duplicate {
 /// each socket is kept by one entry, the first or the first that needs it.
 pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> {
     leave_ipv4_to_ipv4_wildcards(sockets);
-    let mut owners = HashMap::new();
+    let mut owners = Map::new();
     for socket in sockets
         .iter()
         .filter(|socket| socket.common_port().is_some())
@@ -411,7 +411,7 @@ pub(super) fn merge_sockets(sockets: &mut Vec<PlannedSocket>) -> Vec<Duplicate> 
             (IfAbsent::Skip, _) => 4,
         };
         let rank = (need, socket.entry.number, socket.entry.position);
-        let owner = owners.entry(socket.identity()).or_insert(rank);
+        let owner = owners.get_or_insert_with(socket.identity(), || rank);
         *owner = rank.min(*owner);
     }
     let mut duplicates = Vec::new();
@@ -441,7 +441,7 @@ fn leave_ipv4_to_ipv4_wildcards(sockets: &mut [PlannedSocket]) {
         is_wildcard.then_some((port, socket.entry.device_index))
     };
     let ipv4 = sockets.iter().filter(|socket| socket.addr.is_ipv4());
-    let taken: HashSet<_> = ipv4.filter_map(place).collect();
+    let taken: Set<_> = ipv4.filter_map(place).collect();
     for socket in sockets.iter_mut().filter(|socket| socket.addr.is_ipv6()) {
         if place(socket).is_some_and(|place| taken.contains(&place)) {
             socket.only_v6 = true;

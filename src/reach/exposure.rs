@@ -1,6 +1,5 @@
 //! How far an address reaches: [`Exposure`].
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -8,6 +7,7 @@ use super::OpenSocket;
 use crate::addr::network::{is_group_addr, private_networks};
 use crate::addr::{Family, Network};
 use crate::interfaces::{Interface, Interfaces};
+use crate::map::Map;
 use crate::sys::Namespace;
 use crate::target::{BindTarget, Wildcard};
 
@@ -175,14 +175,14 @@ impl BindTarget {
 /// The exposure of sockets on one host, which looks through the addresses once for each wildcard.
 pub(crate) struct Exposures<'h> {
     host: &'h Interfaces,
-    of_wildcards: HashMap<Wildcard, Exposure>,
+    of_wildcards: Map<Wildcard, Exposure>,
 }
 
 impl<'h> Exposures<'h> {
     pub(crate) fn on(host: &'h Interfaces) -> Self {
         Self {
             host,
-            of_wildcards: HashMap::new(),
+            of_wildcards: Map::new(),
         }
     }
 
@@ -208,8 +208,8 @@ impl<'h> Exposures<'h> {
         }
         match target {
             BindTarget::Any(wildcard) => {
-                let known = self.of_wildcards.entry(*wildcard);
-                *known.or_insert_with(|| of_wildcard(*wildcard, host))
+                let known = &mut self.of_wildcards;
+                *known.get_or_insert_with(*wildcard, || of_wildcard(*wildcard, host))
             }
             BindTarget::Loopback(_) => Exposure::ThisHost,
             BindTarget::Local(local) => {

@@ -1,11 +1,10 @@
 //! The warnings on synthetic hosts, and what a device changes.
 
-use std::collections::HashMap;
-
 use super::warnings::container;
 use super::*;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::InterfaceAddr;
+use crate::map::Map;
 use crate::sys::{Link, LinkKind};
 use crate::target::Wildcard;
 
@@ -30,7 +29,7 @@ fn host() -> Interfaces {
     .collect()
 }
 
-fn links(of_eth0: Link) -> HashMap<u32, Link> {
+fn links(of_eth0: Link) -> Map<u32, Link> {
     let of_veth0 = Link {
         index: 3,
         ends_elsewhere: true,
@@ -110,7 +109,7 @@ fn container_is_detected_by_links_and_marker() {
     let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
     let alone: Interfaces = [lo].into_iter().collect();
     assert_eq!(container(&alone, &links(elsewhere), marker, false), None);
-    assert_eq!(container(&host(), &HashMap::new(), marker, false), None);
+    assert_eq!(container(&host(), &Map::new(), marker, false), None);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! Decides which warnings apply to the exposure of sockets.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Exposure, Exposures, OpenSocket};
@@ -8,6 +7,7 @@ use crate::addr::Family;
 use crate::addr::network::is_global;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces};
+use crate::map::Map;
 use crate::sys::{self, Link, LinkKind};
 use crate::target::{BindTarget, LocalAddr, Wildcard};
 
@@ -71,7 +71,7 @@ fn routed_loopback(host: &Interfaces) -> Option<String> {
 /// Decides whether this network namespace is like that of a container.
 pub(super) fn container(
     host: &Interfaces,
-    links: &HashMap<u32, Link>,
+    links: &Map<u32, Link>,
     marker: Option<&'static str>,
     pod: bool,
 ) -> Option<Container> {
@@ -110,7 +110,7 @@ pub(crate) fn warnings_of_exposure(
     let are_only_here = exposures.iter().all(|one| *one == Exposure::ThisHost);
     let mut container = around.container.clone();
     let mut is_wsl = around.is_wsl;
-    let mut global_addrs: HashMap<Wildcard, Option<WarningKind>> = HashMap::new();
+    let mut global_addrs: Map<Wildcard, Option<WarningKind>> = Map::new();
     for (socket, exposure) in sockets.iter().zip(exposures) {
         let mut add = |kind| warnings.push(Warning::new(socket.addr, kind));
         // It is the same for all sockets. A pod publishes by Services, to which other rules apply,
@@ -148,8 +148,8 @@ pub(crate) fn warnings_of_exposure(
         }
         match target {
             BindTarget::Any(wildcard) if exposure == Exposure::Global => {
-                let known = global_addrs.entry(wildcard);
-                let warning = known.or_insert_with(|| global_addr(wildcard, host));
+                let warning =
+                    global_addrs.get_or_insert_with(wildcard, || global_addr(wildcard, host));
                 warning.clone().into_iter().for_each(add);
             }
             BindTarget::Local(local) => of_local(&local).into_iter().for_each(add),

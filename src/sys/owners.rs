@@ -1,20 +1,20 @@
 //! Finds who has sockets open, and which of them nobody has any more.
 
-use std::collections::{HashMap, HashSet};
 use std::io;
 
 use super::linux::processes_with;
 use super::{Process, Protocol, Searched, SocketFilter, SocketRow, sockets};
+use crate::map::{Map, Set};
 
 /// The processes that have some sockets open.
 #[derive(Debug, Default)]
 pub(crate) struct Owners {
     /// By the inode of the socket.
-    pub(crate) processes: HashMap<u64, Process>,
+    pub(crate) processes: Map<u64, Process>,
     /// How far the processes were searched.
     pub(crate) searched: Searched,
     /// The sockets that were closed during the search.
-    pub(crate) closed: HashSet<u64>,
+    pub(crate) closed: Set<u64>,
 }
 
 impl Owners {
@@ -30,7 +30,7 @@ impl Owners {
         let mut owners = Self {
             processes,
             searched,
-            closed: HashSet::new(),
+            closed: Set::new(),
         };
         let mut ownerless = rows.to_vec();
         ownerless.retain(|row| row.inode != 0 && !owners.processes.contains_key(&row.inode));
@@ -38,7 +38,7 @@ impl Owners {
             owners.searched = Searched::Some;
             return owners;
         };
-        let (ownerless, closed): (HashSet<u64>, HashSet<u64>) = ownerless
+        let (ownerless, closed): (Set<u64>, Set<u64>) = ownerless
             .iter()
             .map(|row| row.inode)
             .partition(|inode| open.contains(inode));
@@ -53,8 +53,8 @@ impl Owners {
 }
 
 /// Returns the inodes of the sockets that are open now, on the ports of `rows` and maybe on others.
-fn open_of(rows: &[&SocketRow]) -> io::Result<HashSet<u64>> {
-    let mut open = HashSet::new();
+fn open_of(rows: &[&SocketRow]) -> io::Result<Set<u64>> {
+    let mut open = Set::new();
     for protocol in [Protocol::Tcp, Protocol::Udp] {
         for (filter, accept_clients) in [
             (SocketFilter::AcceptClients, true),
@@ -63,7 +63,7 @@ fn open_of(rows: &[&SocketRow]) -> io::Result<HashSet<u64>> {
             let rows = rows
                 .iter()
                 .filter(|row| row.protocol == protocol && row.accepts_clients() == accept_clients);
-            let ports: HashSet<u16> = rows.map(|row| row.port).collect();
+            let ports: Set<u16> = rows.map(|row| row.port).collect();
             let port = match ports.len() {
                 0 => continue,
                 1 => ports.into_iter().next().unwrap_or_default(),

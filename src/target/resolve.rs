@@ -1,7 +1,6 @@
 //! Resolves what a text names on one host: [`ListenAddr::resolve`] and [`BindTarget::parse`].
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -12,6 +11,7 @@ use crate::addr::network::{
 };
 use crate::addr::{Family, Host, Keyword, ListenAddr, ParseError, Zone, is_unset, shown};
 use crate::interfaces::{Interface, InterfaceAddr, Interfaces, InterfacesError, Listed, Listing};
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::sys::{self, Link};
 use crate::target::{BindTarget, Endpoint, GroupCheck, Wildcard};
@@ -190,7 +190,7 @@ pub(crate) struct SnapshotCache {
     is_given: bool,
     plain: OnceCell<Interfaces>,
     with_sources: OnceCell<Interfaces>,
-    indexes: RefCell<HashMap<String, Option<u32>>>,
+    indexes: RefCell<Map<String, Option<u32>>>,
 }
 
 impl SnapshotCache {
@@ -309,38 +309,26 @@ fn endpoints(addr: &ListenAddr, host: &Interfaces) -> Result<Vec<Endpoint>, Reso
         },
         Host::Ip { ip, zone } => literal(addr, *ip, zone.as_ref(), host)?,
         Host::Name(name) => return of_interface(addr, named(host, name)?),
-        Host::Network(network) => return select(addr, host, host.inside(*network)),
+        Host::Network(network) => return select(addr, host, host.inside(&[*network])),
         Host::Keyword(Keyword::Local) => {
-            return select(
-                addr,
-                host,
-                loopback_networks()
-                    .into_iter()
-                    .flat_map(|one| host.inside(one)),
-            );
+            return select(addr, host, host.inside(&loopback_networks()));
         }
         Host::Keyword(Keyword::Private) => {
-            return select(
-                addr,
-                host,
-                private_networks()
-                    .into_iter()
-                    .flat_map(|one| host.inside(one)),
-            );
+            return select(addr, host, host.inside(&private_networks()));
         }
         Host::Keyword(Keyword::Public) => {
             let global = host.addrs().filter(|(_, addr)| is_global(addr.ip()));
-            return select(addr, host, global);
+            return select(addr, host, global.collect());
         }
         Host::Keyword(Keyword::Default) if !host.knows_default_sources() => {
             return Err(ResolveErrorKind::DefaultSourcesUnknown);
         }
         Host::Keyword(Keyword::Default) => {
-            let sources = host
-                .default_sources()
-                .iter()
-                .map(|ip| Network::containing(*ip, u8::MAX));
-            return select(addr, host, sources.flat_map(|one| host.inside(one)));
+            let sources = host.default_sources().iter();
+            let sources: Vec<Network> = sources
+                .map(|ip| Network::containing(*ip, u8::MAX))
+                .collect();
+            return select(addr, host, host.inside(&sources));
         }
     };
     Ok(vec![endpoint])
@@ -384,10 +372,8 @@ fn of_interface(
     addr: &ListenAddr,
     interface: &Interface,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
-    let endpoints = selected(
-        addr,
-        interface.addrs().iter().map(|entry| (interface, entry)),
-    );
+    let entries = interface.addrs().iter().map(|entry| (interface, entry));
+    let endpoints = selected(addr, entries.collect());
     if endpoints.is_empty() {
         let addrs = interface.addrs().iter();
         return Err(ResolveErrorKind::NoAddress {
@@ -403,7 +389,7 @@ fn of_interface(
 fn select<'h>(
     addr: &ListenAddr,
     host: &'h Interfaces,
-    entries: impl Iterator<Item = (&'h Interface, &'h InterfaceAddr)>,
+    entries: Vec<(&'h Interface, &'h InterfaceAddr)>,
 ) -> Result<Vec<Endpoint>, ResolveErrorKind> {
     let endpoints = selected(addr, entries);
     if endpoints.is_empty() {
@@ -457,9 +443,10 @@ fn what_there_is(addr: &ListenAddr, host: &Interfaces) -> (Vec<String>, usize) {
 /// address.
 fn selected<'h>(
     addr: &ListenAddr,
-    entries: impl Iterator<Item = (&'h Interface, &'h InterfaceAddr)>,
+    entries: Vec<(&'h Interface, &'h InterfaceAddr)>,
 ) -> Vec<Endpoint> {
     let mut found: Vec<(&Interface, IpAddr)> = entries
+        .into_iter()
         .map(|(interface, entry)| (interface, entry.ip()))
         .filter(|(_, ip)| addr.admits(Family::of(*ip)) && !is_group_addr(*ip))
         .collect();
@@ -472,7 +459,7 @@ fn selected<'h>(
         .map(|(interface, ip)| on_interface(ip, interface))
         .collect();
     // An address that two interfaces have is one address, except where a zone distinguishes them.
-    let mut seen = HashSet::new();
+    let mut seen = Set::new();
     endpoints.retain(|endpoint| match endpoint {
         Endpoint::Ip { ip, scope_id, .. } => seen.insert((*ip, *scope_id)),
         _ => true,

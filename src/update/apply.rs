@@ -1,6 +1,5 @@
 //! Makes the open sockets those of a plan: [`Plan::apply`].
 
-use std::collections::HashSet;
 use std::fmt;
 use std::io;
 use std::mem;
@@ -12,6 +11,7 @@ use crate::bind::{
     opener_beside, outgoing,
 };
 use crate::diagnosis::{BindError, Diagnosis, Position, SettingError, Step};
+use crate::map::Set;
 use crate::plan::{Duplicate, Plan, PlannedSocket, in_opening_order};
 use crate::target::Protocol;
 
@@ -305,7 +305,7 @@ impl Update {
             return;
         }
         let inherited = Inherited::of(plan, protocol, listeners);
-        let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
+        let matching = match_sockets(plan, listeners, inherited.states(), &Set::new());
         let overlapping = overlapping(protocol, listeners, &matching);
         for old in listeners.extract(&overlapping) {
             self.close(&old);
@@ -373,7 +373,7 @@ impl<S: OwnSocket> Preparation<S> {
 
     fn of_what_can_be(plan: &Plan, protocol: Protocol, listeners: &Listeners<S>) -> Self {
         let inherited = Inherited::of(plan, protocol, listeners);
-        let matching = match_sockets(plan, listeners, inherited.states(), &HashSet::new());
+        let matching = match_sockets(plan, listeners, inherited.states(), &Set::new());
         let (pending, missing): (Vec<&Matched>, Vec<&Matched>) = matching
             .sockets
             .iter()
@@ -413,7 +413,7 @@ impl<S: OwnSocket> Preparation<S> {
         let failed = explain(plan, protocol, failed, None, &outgoing);
         // Whatever failed, the others are open.
         let verdict = Verdict::of(plan, Vec::new(), failed, true);
-        let pending: HashSet<_> = pending
+        let pending: Set<_> = pending
             .into_iter()
             .map(|socket| (socket.position(), socket.addr))
             .collect();
@@ -515,7 +515,7 @@ fn open_what_can_be(opener: &mut Opener<'_>, sockets: &[PlannedSocket]) -> Openi
         let mut opening = opener.open(&sockets);
         let are_open = opening.opened.iter().all(|opened| opened.socket.is_some());
         let places = opening.failed.iter().filter(|failed| !failed.is_in_use());
-        let places: HashSet<usize> = places.map(|failed| failed.planned.place).collect();
+        let places: Set<usize> = places.map(|failed| failed.planned.place).collect();
         if are_open || places.is_empty() {
             opening.opened.retain(|opened| opened.socket.is_some());
             opening.failed.append(&mut failed);
@@ -531,7 +531,7 @@ fn overlapping<S: OwnSocket>(
     protocol: Protocol,
     listeners: &Listeners<S>,
     matching: &Matching,
-) -> HashSet<usize> {
+) -> Set<usize> {
     let outgoing = outgoing(protocol, listeners, matching);
     let missing = matching
         .sockets

@@ -1,9 +1,9 @@
 //! Hints and properties of each cause.
 
-use std::collections::HashSet;
 use std::slice;
 
 use super::*;
+use crate::map::Set;
 use crate::sys::Searched;
 use crate::target::Overlap;
 use crate::target::ResolveErrorKind;
@@ -305,7 +305,7 @@ fn each() -> Vec<(&'static str, Cause, Told)> {
 
 #[test]
 fn each_cause_has_name_and_persistence() {
-    let mut kinds = HashSet::new();
+    let mut kinds = Set::new();
     for (name, cause, told) in each() {
         assert_eq!(cause.name(), name);
         let is_told = Told {

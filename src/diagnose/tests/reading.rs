@@ -1,7 +1,6 @@
 //! Reads the evidence for an attempt, with synthetic interfaces and a synthetic kernel.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
@@ -12,6 +11,7 @@ use super::super::{Attempt, causes};
 use super::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
 use crate::diagnosis::{Cause, Step};
 use crate::interfaces::{Interface, Interfaces};
+use crate::map::Set;
 use crate::target::Protocol;
 
 /// RFC 5737, section 3: an address for documents, which no host has.
@@ -42,10 +42,10 @@ fn given_interfaces_are_not_read_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let host = host_with(ON_NO_HOST);
     let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
-    let evidence = Evidence::read_once(&[attempt], Some(&host), &HashSet::new());
+    let evidence = Evidence::read_once(&[attempt], Some(&host), &Set::new());
     let interfaces = evidence.interfaces.expect("they are known");
     assert!(interfaces.has(ON_NO_HOST) && interfaces.iter().count() == 1);
-    let evidence = Evidence::read_once(&[attempt], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[attempt], None, &Set::new());
     let interfaces = evidence.interfaces.expect("they are read");
     assert!(!interfaces.has(ON_NO_HOST) && interfaces.has([127, 0, 0, 1].into()));
     // Without an address in question, nothing is searched.
@@ -54,7 +54,7 @@ fn given_interfaces_are_not_read_again() {
         refused: Some((Step::Bind, &error)),
         ..attempt
     };
-    let evidence = Evidence::read_once(&[attempt], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[attempt], None, &Set::new());
     assert!(evidence.interfaces.is_none());
 }
 
@@ -76,14 +76,14 @@ fn socket_search_stops_when_explained() {
 
     // A listener says it all, and the tables of the other protocol nothing.
     let tcp = on(addr, &in_use);
-    let evidence = Evidence::read_once(&[tcp], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[tcp], None, &Set::new());
     assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
     assert!(!evidence.udp.are_all);
     let udp = Attempt {
         protocol: Protocol::Udp,
         ..on(udp_addr, &in_use)
     };
-    let evidence = Evidence::read_once(&[udp], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[udp], None, &Set::new());
     assert!(has(&evidence, udp) && evidence.udp.are_all);
     let tcp_there = Attempt {
         protocol: Protocol::Tcp,
@@ -94,9 +94,9 @@ fn socket_search_stops_when_explained() {
     // Those that do not listen are looked for if the port was refused, and not for what comes next.
     let client = TcpStream::connect(addr).expect("it is listened to");
     let connected = client.local_addr().expect("it is connected");
-    let evidence = Evidence::read_once(&[on(connected, &in_use)], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[on(connected, &in_use)], None, &Set::new());
     assert!(has(&evidence, on(connected, &in_use)) && evidence.tcp.are_all);
-    let evidence = Evidence::read_once(&[on(connected, &unavailable)], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[on(connected, &unavailable)], None, &Set::new());
     assert!(!has(&evidence, on(connected, &in_use)) && !evidence.tcp.are_all);
 
     // A process that shares a port may share it with the listener; one that was refused may not.
@@ -104,9 +104,9 @@ fn socket_search_stops_when_explained() {
         shares_port: true,
         ..on(addr, error)
     };
-    let evidence = Evidence::read_once(&[sharing(&unavailable)], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[sharing(&unavailable)], None, &Set::new());
     assert!(!has(&evidence, tcp));
-    let evidence = Evidence::read_once(&[sharing(&in_use)], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[sharing(&in_use)], None, &Set::new());
     assert!(has(&evidence, tcp));
 
     // No holder of a full range is searched or named.
@@ -115,7 +115,7 @@ fn socket_search_stops_when_explained() {
         no_port_left: true,
         ..on(connected, &in_use)
     };
-    let evidence = Evidence::read_once(&[range], None, &HashSet::new());
+    let evidence = Evidence::read_once(&[range], None, &Set::new());
     assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
 }
 
@@ -124,7 +124,7 @@ fn limits_are_read_for_matching_errors() {
     let [in_use, denied] = [EADDRINUSE, EACCES].map(io::Error::from_raw_os_error);
     let ports = |addr: &str, error| {
         let attempt = attempt(addr, Step::Bind, error);
-        Evidence::read_once(&[attempt], None, &HashSet::new()).ephemeral_ports
+        Evidence::read_once(&[attempt], None, &Set::new()).ephemeral_ports
     };
     assert!(ports("127.0.0.1:0", &in_use).is_some());
     assert!(ports("127.0.0.1:8080", &in_use).is_some());
@@ -185,7 +185,7 @@ fn contradiction_is_read_again() {
 
 /// A kernel that has an address from the second time it is asked.
 #[derive(Default)]
-struct Late(RefCell<HashSet<SocketAddr>>);
+struct Late(RefCell<Set<SocketAddr>>);
 
 impl AddrProbe for Late {
     fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
@@ -218,7 +218,7 @@ fn newer_interfaces_contradict_no_other_address() {
         } else {
             [gone, came]
         };
-        let evidence = Evidence::read(&attempts, Some(&host), &HashSet::new());
+        let evidence = Evidence::read(&attempts, Some(&host), &Set::new());
         let [gone, came] = [gone, came].map(|attempt| causes(&attempt, &evidence));
         assert!(matches!(gone[..], [Cause::NotOnThisHost(_)]), "{gone:?}");
         assert!(
@@ -278,7 +278,7 @@ fn resolved_contradiction_is_no_cause() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
     let host = host_with(ON_NO_HOST);
-    let evidence = Evidence::read(&[attempt], Some(&host), &HashSet::new());
+    let evidence = Evidence::read(&[attempt], Some(&host), &Set::new());
     let causes = causes(&attempt, &evidence);
     assert!(
         matches!(causes[..], [Cause::NotOnThisHost(_)]),

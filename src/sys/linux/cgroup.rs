@@ -1,15 +1,16 @@
 //! The units of systemd, which are cgroups (cgroups(7), systemd.unit(5)).
 
-use std::collections::HashMap;
 use std::fs;
 #[cfg(unix)]
 use std::path::Path;
 
+use crate::map::Map;
+
 /// Returns the unit of each cgroup that is one, or is below one, by the number that the kernel has
 /// for it.
 #[cfg(unix)]
-pub(crate) fn units() -> HashMap<u64, String> {
-    let mut units = HashMap::new();
+pub(crate) fn units() -> Map<u64, String> {
+    let mut units = Map::new();
     // The second is used if cgroups of the first version are mounted as well.
     for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
         if Path::new(root).join("cgroup.controllers").exists() {
@@ -22,12 +23,12 @@ pub(crate) fn units() -> HashMap<u64, String> {
 
 /// No other system has cgroups.
 #[cfg(not(unix))]
-pub(crate) fn units() -> HashMap<u64, String> {
-    HashMap::new()
+pub(crate) fn units() -> Map<u64, String> {
+    Map::new()
 }
 
 #[cfg(unix)]
-fn add_units(directory: &Path, above: Option<&str>, units: &mut HashMap<u64, String>) {
+fn add_units(directory: &Path, above: Option<&str>, units: &mut Map<u64, String>) {
     use std::os::unix::fs::MetadataExt as _;
 
     let name = directory.file_name().unwrap_or_default().to_string_lossy();

@@ -3,7 +3,6 @@
 //! The tables of the network are read from `/proc/thread-self`, which is the calling thread's
 //! network namespace; `/proc/self` would be that of the process's first thread.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,6 +10,7 @@ use std::path::Path;
 use std::process;
 
 use super::sock_diag::has_owner;
+use crate::map::{Map, Set};
 use crate::order::sort_by;
 use crate::sys::{AddrFlags, Process, Protocol, Searched, SocketRow, SocketState};
 
@@ -167,8 +167,8 @@ const FEW_DESCRIPTORS: u64 = 1000;
 /// precedes them, unless it has very many, so that a socket which it shares is reported as its own.
 /// A socket that a process shares with its parent is reported as that of the parent, which opened
 /// it.
-pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, Searched) {
-    let mut found = HashMap::new();
+pub(crate) fn processes_with(inodes: &Set<u64>) -> (Map<u64, Process>, Searched) {
+    let mut found = Map::new();
     if inodes.is_empty() {
         return (found, Searched::Some);
     }
@@ -210,9 +210,7 @@ pub(crate) fn processes_with(inodes: &HashSet<u64>) -> (HashMap<u64, Process>, S
                     continue;
                 }
             };
-            found
-                .entry(inode)
-                .or_insert_with(|| opener_of(inode, &name, &this));
+            found.get_or_insert_with(inode, || opener_of(inode, &name, &this));
             if found.len() == inodes.len() {
                 return (found, searched(is_all));
             }
@@ -399,8 +397,8 @@ pub(crate) fn sockets_of_process(pid: u32) -> io::Result<Vec<u64>> {
 
 /// Searches for all processes that have the sockets with these inodes open. Returns their numbers,
 /// by inode, and whether every process could be looked into.
-pub(crate) fn holders_of(inodes: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool) {
-    let mut holders: HashMap<u64, Vec<u32>> = HashMap::new();
+pub(crate) fn holders_of(inodes: &Set<u64>) -> (Map<u64, Vec<u32>>, bool) {
+    let mut holders: Map<u64, Vec<u32>> = Map::new();
     let Ok(names) = all_processes() else {
         return (holders, false);
     };
@@ -414,7 +412,7 @@ pub(crate) fn holders_of(inodes: &HashSet<u64>) -> (HashMap<u64, Vec<u32>>, bool
                 for inode in sockets {
                     match inode {
                         Ok(inode) if inodes.contains(&inode) => {
-                            let pids = holders.entry(inode).or_default();
+                            let pids = holders.get_or_default(inode);
                             // It may have several descriptors of it.
                             if pids.last() != Some(&pid) {
                                 pids.push(pid);

@@ -4,13 +4,13 @@
 //! interface of each address by a scan, and has neither the state of an IPv6 address nor the
 //! interface of one with a label.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::netlink::{
     AF_INET, AF_INET6, NLM_F_DUMP, Netlink, attributes, ip, message, push_attribute, text, u32_at,
 };
+use crate::map::Map;
 use crate::sys::{AddrFlags, AddrRow, Errno, InterfaceRow, Link, LinkKind};
 
 /// `NETLINK_ROUTE` of linux/netlink.h.
@@ -79,7 +79,7 @@ pub(crate) fn interfaces() -> io::Result<Vec<InterfaceRow>> {
 }
 
 /// Reads the same, and the interfaces of [`links_with_ports`], from one dump of all.
-pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, HashMap<u32, Link>)> {
+pub(crate) fn interfaces_with_ports() -> io::Result<(Vec<InterfaceRow>, Map<u32, Link>)> {
     Netlink::query(ROUTE, |netlink| {
         let addrs = netlink.all(&addr_dump_request(), addr)?;
         let links = links_by(netlink, 0)?;
@@ -100,12 +100,12 @@ fn interfaces_by(netlink: &mut Netlink) -> io::Result<Vec<InterfaceRow>> {
 fn rows_of(
     netlink: &mut Netlink,
     addrs: &[Addr],
-    links: &HashMap<u32, Link>,
+    links: &Map<u32, Link>,
 ) -> io::Result<Vec<InterfaceRow>> {
     let mut interfaces: Vec<InterfaceRow> = Vec::new();
-    let mut places: HashMap<u32, Option<usize>> = HashMap::new();
+    let mut places: Map<u32, Option<usize>> = Map::new();
     for addr in addrs {
-        let place = places.entry(addr.index).or_insert_with(|| {
+        let place = places.get_or_insert_with(addr.index, || {
             // An interface that is gone by now takes its addresses with it.
             let link = links.get(&addr.index)?;
             interfaces.push(InterfaceRow {
@@ -159,7 +159,7 @@ pub(crate) fn link(index: u32) -> io::Result<Option<Link>> {
 }
 
 /// Reads all interfaces, by their index.
-pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
+pub(crate) fn links() -> io::Result<Map<u32, Link>> {
     Netlink::query(ROUTE, |netlink| links_by(netlink, 0))
 }
 
@@ -169,16 +169,16 @@ pub(crate) fn links() -> io::Result<HashMap<u32, Link>> {
 /// To let the kernel select them by `IFLA_INFO_KIND` takes longer: each kind is a dump of its own,
 /// and one whose driver is not loaded selects all interfaces (`link_kind_filtered` in
 /// net/core/rtnetlink.c).
-pub(crate) fn links_with_ports() -> io::Result<HashMap<u32, Link>> {
+pub(crate) fn links_with_ports() -> io::Result<Map<u32, Link>> {
     links().map(with_ports)
 }
 
-fn with_ports(links: HashMap<u32, Link>) -> HashMap<u32, Link> {
+fn with_ports(links: Map<u32, Link>) -> Map<u32, Link> {
     let has_ports = |link: &Link| [LinkKind::Vrf, LinkKind::Switch].contains(&link.kind);
     if links.values().any(has_ports) {
         links
     } else {
-        HashMap::new()
+        Map::new()
     }
 }
 
@@ -221,7 +221,7 @@ fn link_by(netlink: &mut Netlink, index: u32, name: Option<&str>) -> io::Result<
 }
 
 /// Requests the links that have a family, by their index; all links, if it is 0.
-fn links_by(netlink: &mut Netlink, family: u8) -> io::Result<HashMap<u32, Link>> {
+fn links_by(netlink: &mut Netlink, family: u8) -> io::Result<Map<u32, Link>> {
     let links = netlink.all(&link_dump_request(family), parse_link)?;
     Ok(links.into_iter().map(|link| (link.index, link)).collect())
 }

@@ -1,6 +1,5 @@
 //! The parsers of responses and of files, on hand-written bytes.
 
-use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -18,6 +17,7 @@ use super::procfs::{in_order, ipv6_addr, maps, socket, sockets_in};
 use super::rtnetlink::parse_link;
 use super::sysctl::ipv6_switch_in;
 use super::{Capability, Ipv6Switch, Status, has_ipv6, sock_diag};
+use crate::map::Set;
 use crate::sys::{AddrFlags, Protocol, SocketFilter, SocketRow, SocketState};
 
 /// Returns a netlink socket with these datagrams as responses, and the kernel's end of it.
@@ -63,7 +63,7 @@ fn dump_is_consistent() {
             .all(b"request", parse_link)
             .expect("a consistent dump");
         let indices: Vec<u32> = links.iter().map(|link| link.index).collect();
-        assert_eq!(indices.iter().collect::<HashSet<_>>().len(), 1);
+        assert_eq!(indices.iter().collect::<Set<_>>().len(), 1);
         kernel.set_nonblocking(true).expect("it can be");
         let asked = std::iter::from_fn(|| kernel.recv(&mut [0; 64]).ok());
         assert_eq!(asked.count(), questions);
