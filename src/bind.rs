@@ -39,7 +39,7 @@ use std::sync::Arc;
 use socket2::Socket;
 
 use crate::addr::Host;
-use crate::diagnose::Errno;
+use crate::diagnose::{AddrProbe as _, Errno};
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
 use crate::map::{Map, Set};
 use crate::order::sort_by;
@@ -66,7 +66,7 @@ pub(crate) use prospects::is_reachable;
 #[cfg(feature = "watch")]
 pub(crate) use served::Served;
 pub(crate) use socket::Goal;
-use socket::{group_of, probe};
+use socket::group_of;
 
 /// Binds a TCP listener for each address that `settings` resolve to, with the default
 /// [`BindOptions`].
@@ -544,7 +544,7 @@ fn with_probed_hints(plan: &Plan, error: SettingError) -> SettingError {
     };
     let ip = IpAddr::V4(*ip);
     let group = group_of(Protocol::Tcp, ip, GroupCheck::of_literal(ip));
-    if group.is_some() || probe(entry, SocketAddr::new(ip, 0)).is_err() {
+    if group.is_some() || entry.probe_addr(SocketAddr::new(ip, 0)).is_err() {
         return error;
     }
     let setting = entry

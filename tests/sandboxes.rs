@@ -11,7 +11,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use bindaddr::diagnosis::HintKind;
-use bindaddr::{Cause, bind, check};
+use bindaddr::{Cause, bind, bind_udp, check, check_udp};
 use util::netns::{in_namespace_of, ip, wait_until};
 use util::{rerun, sandbox};
 
@@ -322,6 +322,7 @@ fn outcomes(name: &str) -> String {
 
 /// Binds a setting and checks it, and returns the name of the cause, or `binds`.
 fn outcome(text: &str) -> String {
+    udp_agrees(text);
     let checked = check(text);
     // Closed again before the next bind(2).
     let std = std_of(text).map(|std| std.map(drop));
@@ -341,6 +342,20 @@ fn outcome(text: &str) -> String {
     }
     assert_true(text, &err);
     err.cause().name().to_owned()
+}
+
+/// Asserts that a check over UDP reports what a bind does, and no port that is in use where none is.
+fn udp_agrees(text: &str) {
+    let checked = check_udp(text);
+    match bind_udp(text) {
+        Ok(_) => assert!(checked.is_ok(), "{text}: {:?}", checked.settings()),
+        Err(err) => {
+            let causes: Vec<&str> = checked.settings()[0].causes().map(Cause::name).collect();
+            assert_eq!(causes.first(), Some(&err.cause().name()), "{text}: {err}");
+            let full = "ephemeral-ports-exhausted";
+            assert_ne!(err.cause().name(), full, "{text}: {err}");
+        }
+    }
 }
 
 /// Binds by std, where it reads the text.

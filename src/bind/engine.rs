@@ -550,7 +550,7 @@ impl Opener<'_> {
         if planned.entry.device.is_some() && is_scoped(planned.addr) {
             // Before the port is bound, so that a zone on another device is reported even if the
             // port is in use.
-            if let Err((Step::Validate, error)) = probe(&planned.entry, planned.addr) {
+            if let Err((Step::Validate, error)) = planned.entry.probe_addr(planned.addr) {
                 return Err(system((Step::Validate, error)));
             }
         }
@@ -622,8 +622,8 @@ impl Opener<'_> {
 }
 
 impl AddrProbe for Entry {
-    fn probe_addr(&self, addr: SocketAddr) -> Result<(), StepError> {
-        probe(self, addr)
+    fn probe(&self, protocol: Protocol, addr: SocketAddr) -> Result<(), StepError> {
+        probe(self, protocol, addr)
     }
 
     fn device_of_new_sockets(&self) -> io::Result<Option<String>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use socket2::{Domain, SockAddr, Socket, TcpKeepalive, Type};
 
 use crate::addr::is_link_scoped;
-use crate::diagnose::{Namespace, System};
+use crate::diagnose::Namespace;
 use crate::diagnosis::Step;
 use crate::plan::{BeforeBind, Entry, IfAbsent, Options, PlannedSocket, UnboundSocket};
 use crate::sys::{device_of, is_broadcast, lowest_is_broadcast};
@@ -279,12 +279,7 @@ pub(super) fn listen(
 
 /// Asks the kernel whether an address can be bound with the options of an entry, on port 0, where
 /// it conflicts with no other socket.
-pub(crate) fn probe(entry: &Entry, addr: SocketAddr) -> Result<(), StepError> {
-    // On TCP it would not listen, and Wine binds every address on UDP.
-    let protocol = match System::HERE {
-        System::Windows => Protocol::Tcp,
-        _ => Protocol::Udp,
-    };
+pub(crate) fn probe(entry: &Entry, protocol: Protocol, addr: SocketAddr) -> Result<(), StepError> {
     let mut addr = addr;
     addr.set_port(0);
     let spec = SocketSpec::plain(protocol, addr, entry.freebind, entry.device.as_deref());

@@ -3,8 +3,8 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Unopened, probe};
-use crate::diagnose::Errno;
+use super::Unopened;
+use crate::diagnose::{AddrProbe as _, Errno};
 use crate::diagnosis::{BindError, Cause, SettingError, Step};
 use crate::plan::{Options, WaitProgress};
 
@@ -165,7 +165,7 @@ fn lacks_an_address(unopened: &Unopened) -> Option<bool> {
         let (Some(entry), Some(addr)) = (entry, error.addr()) else {
             continue;
         };
-        if probe(entry, addr).is_err() {
+        if entry.probe_addr(addr).is_err() {
             return Some(true);
         }
         missing = Some(false);

@@ -24,12 +24,24 @@ use crate::target::{BindTarget, Claim, DeviceIndex, Protocol, is_scoped};
 
 /// Queries the kernel through sockets, which `bind` creates.
 pub(crate) trait AddrProbe {
-    /// Asks whether the address of `addr` can be bound, without taking its port from anyone.
-    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
+    /// Asks whether the address of `addr` can be bound to a free port of a protocol.
+    fn probe(&self, protocol: Protocol, addr: SocketAddr) -> Result<(), (Step, io::Error)>;
+
+    /// Asks whether the address of `addr` can be bound, whatever its port.
+    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+        self.probe(PROBED, addr)
+    }
 
     /// Returns the interface that a cgroup binds the sockets of this process to.
     fn device_of_new_sockets(&self) -> io::Result<Option<String>>;
 }
+
+/// The protocol to probe addresses with: a TCP socket would not listen, and Wine binds every address
+/// on UDP.
+pub(crate) const PROBED: Protocol = match System::HERE {
+    System::Windows => Protocol::Tcp,
+    _ => Protocol::Udp,
+};
 
 /// The facts about the host after a failure. What could not be read, or was not needed, is missing.
 #[derive(Clone, Debug, Default)]
@@ -230,19 +242,19 @@ impl Evidence {
     fn ask_for_verdicts(&mut self, attempts: &[Attempt<'_>]) {
         for attempt in attempts {
             let refused = attempt.errno();
-            // A filter can fail with any error. The address is probed by UDP, whose ports are others.
-            let may_be_filtered = self.has_seccomp_filter != Some(false)
-                && attempt.protocol == Protocol::Tcp
-                && attempt.addr.port() == 0;
-            let is_asked = match refused {
-                Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) => true,
-                Some((Step::Bind, Errno::InUse)) => may_be_filtered,
-                _ => false,
+            // A filter can fail with any error. The ports of the other protocol are others.
+            let may_be_filtered =
+                self.has_seccomp_filter != Some(false) && attempt.addr.port() == 0;
+            let by = match refused {
+                Some((Step::Bind, Errno::AccessDenied | Errno::NotPermitted)) => PROBED,
+                Some((Step::Bind, Errno::InUse)) if may_be_filtered => match attempt.protocol {
+                    Protocol::Tcp => Protocol::Udp,
+                    Protocol::Udp => Protocol::Tcp,
+                },
+                _ => continue,
             };
-            if is_asked {
-                if let Err((Step::Bind, error)) = attempt.kernel.probe_addr(attempt.addr) {
-                    self.verdicts.insert(attempt.addr, Errno::of(&error));
-                }
+            if let Err((Step::Bind, error)) = attempt.kernel.probe(by, attempt.addr) {
+                self.verdicts.insert(attempt.addr, Errno::of(&error));
             }
         }
     }

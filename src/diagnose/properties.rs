@@ -19,7 +19,7 @@ const ODD_NAME: &str = "\u{1b}[2J\n\u{202e}";
 pub(super) struct Nobody;
 
 impl AddrProbe for Nobody {
-    fn probe_addr(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+    fn probe(&self, _: Protocol, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Err((Step::Bind, io::ErrorKind::Unsupported.into()))
     }
 

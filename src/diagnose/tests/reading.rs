@@ -28,7 +28,7 @@ fn host_with(ip: IpAddr) -> Interfaces {
 struct Willing;
 
 impl AddrProbe for Willing {
-    fn probe_addr(&self, _: SocketAddr) -> Result<(), (Step, io::Error)> {
+    fn probe(&self, _: Protocol, _: SocketAddr) -> Result<(), (Step, io::Error)> {
         Ok(())
     }
 
@@ -188,7 +188,7 @@ fn contradiction_is_read_again() {
 struct Late(RefCell<Set<SocketAddr>>);
 
 impl AddrProbe for Late {
-    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+    fn probe(&self, _: Protocol, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
         if self.0.borrow_mut().insert(addr) {
             return Nobody.probe_addr(addr);
         }
@@ -233,7 +233,7 @@ fn newer_interfaces_contradict_no_other_address() {
 struct Counting(Cell<usize>);
 
 impl AddrProbe for Counting {
-    fn probe_addr(&self, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
+    fn probe(&self, _: Protocol, addr: SocketAddr) -> Result<(), (Step, io::Error)> {
         self.0.set(self.0.get() + 1);
         Nobody.probe_addr(addr)
     }
