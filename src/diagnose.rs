@@ -27,12 +27,10 @@ use crate::diagnosis::{
     is_listed,
 };
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces};
-use crate::map::Set;
 use crate::plan::Claims;
 use crate::sys::{Capability, DEFAULT_PORT_START, LOOPBACK_INDEX, LinkKind};
 pub(crate) use crate::sys::{Errno, Namespace, System};
 use crate::target::{BindTarget, ForeignReason, GroupAddr, LocalAddr, Protocol, zone};
-use evidence::Budget;
 pub(crate) use evidence::{AddrProbe, Evidence};
 pub(crate) use socket_warnings::{warnings_about_others, warnings_of, warnings_of_socket};
 pub(crate) use sockets::Sockets;
@@ -102,31 +100,12 @@ impl Attempt<'_> {
     }
 }
 
-impl Evidence {
-    /// Reads what the attempts call for, and again what contradicts itself.
-    /// Sockets with the inodes of `aside` are left out.
-    pub(crate) fn read(
-        attempts: &[Attempt<'_>],
-        host: Option<&Interfaces>,
-        aside: &Set<u64>,
-    ) -> Self {
-        let mut evidence = Self::read_once(attempts, host, aside);
-        let mut budget = Budget::default();
-        loop {
-            let is_contradicted = |attempt: &&Attempt<'_>| {
-                let refused = attempt.errno().map(|(_, errno)| errno);
-                let verdict = evidence.verdict_on(attempt.addr);
-                [refused, verdict].contains(&Some(Errno::NotAvailable))
-                    && is_contradictory(&not_available(attempt, &evidence))
-            };
-            let contradicted: Vec<&Attempt<'_>> = attempts.iter().filter(is_contradicted).collect();
-            let are_interfaces_newer = evidence.look_again(contradicted, &mut budget);
-            if !are_interfaces_newer {
-                return evidence;
-            }
-            evidence.read_addresses_again(attempts);
-        }
-    }
+/// Returns `true` if the cause that an address cannot be bound rests on contradictory facts.
+fn is_contradicted(attempt: &Attempt<'_>, evidence: &Evidence) -> bool {
+    let refused = attempt.errno().map(|(_, errno)| errno);
+    let verdict = evidence.verdict_on(attempt.addr);
+    [refused, verdict].contains(&Some(Errno::NotAvailable))
+        && is_contradictory(&not_available(attempt, evidence))
 }
 
 /// Returns `true` if a cause rests on two facts that exclude each other on an ordinary host.

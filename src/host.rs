@@ -81,7 +81,9 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
         ListeningSocket {
             unit,
             device: row.device.filter(|index| *index != 0).map(&mut name_of),
-            is_of_kernel: owners.searched == Searched::Host && process.is_none(),
+            is_of_kernel: owners.searched == Searched::Host
+                && !owners.processes.contains_key(&row.inode)
+                && pids.is_empty(),
             process,
             pids,
             row,

@@ -443,18 +443,15 @@ impl Interfaces {
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
     pub fn by_ip(&self, ip: IpAddr) -> impl Iterator<Item = &Interface> {
-        let owners = self.places_of(ip.to_canonical()).iter();
-        owners.map(|place| &self.snapshot.interfaces[place.interface])
-    }
-
-    /// Returns the places of a canonical address.
-    fn places_of(&self, ip: IpAddr) -> &[AddrIndex] {
-        let Some(start) = self.snapshot.by_ip.get(&key(ip)) else {
-            return &[];
+        let ip = ip.to_canonical();
+        let places = match self.snapshot.by_ip.get(&key(ip)) {
+            Some(start) => &self.snapshot.places[*start..],
+            None => &[],
         };
-        let from = &self.snapshot.places[*start..];
-        let is_other = |place: &AddrIndex| self.at(*place).1.ip != ip;
-        &from[..from.iter().position(is_other).unwrap_or(from.len())]
+        let owners = places.iter().map(|place| self.at(*place));
+        owners
+            .take_while(move |(_, addr)| addr.ip == ip)
+            .map(|(interface, _)| interface)
     }
 
     /// Returns `true` if an interface has exactly the address `ip`.
@@ -486,8 +483,8 @@ impl Interfaces {
         self.snapshot.by_ip.contains_key(&key(ip))
     }
 
-    /// Iterates over the addresses inside `network`, each with its interface, without a scan
-    /// of all.
+    /// Returns the addresses inside `networks`, one network after the other, each with its
+    /// interface, without a scan of all.
     pub(crate) fn inside(&self, networks: &[Network]) -> Vec<(&Interface, &InterfaceAddr)> {
         let places = &self.snapshot.places;
         let key = |place: &AddrIndex| addr_key(self.at(*place).1.ip);
@@ -678,7 +675,7 @@ impl FromIterator<Interface> for Interfaces {
     /// name where one of them lacks an index.
     fn from_iter<I: IntoIterator<Item = Interface>>(entries: I) -> Self {
         let mut interfaces: Vec<Interface> = Vec::new();
-        let mut by_index: Map<u32, usize> = Map::default();
+        let mut by_index: FoldMap<u32, usize> = FoldMap::default();
         let mut by_name: Map<String, usize> = Map::new();
         for entry in entries {
             let named = by_name

@@ -1,7 +1,7 @@
 //! Maps and sets, by one instance of the standard library's hash table.
 //!
 //! An instance for another type of key or value adds about 2.5 kB to a program. This one has the
-//! numbers of entries by their hash, and compares keys through a pointer. As a side effect, the
+//! indices of entries by their hash, and compares keys through a pointer. As a side effect, the
 //! order of a map is that of insertion.
 
 use std::borrow::Borrow;
@@ -15,12 +15,12 @@ pub(crate) struct Map<K, V> {
     places: Places,
 }
 
-/// Where the keys of a map are.
+/// The indices of the entries of a map, by the hash of their key.
 #[derive(Clone, Debug, Default)]
 struct Places {
-    /// The last key that was added with a hash.
+    /// For each hash, the index of the entry that was added last.
     by_hash: HashMap<u64, usize>,
-    /// For each key, the one before it that has the same hash.
+    /// For each entry, the index of the one before it that has the same hash.
     previous: Vec<Option<usize>>,
 }
 

@@ -11,7 +11,7 @@ use std::thread;
 
 use super::hints;
 use super::sockets::Sockets;
-use super::{Attempt, Errno, System};
+use super::{Attempt, Errno, System, is_contradicted};
 use crate::diagnosis::Step;
 use crate::interfaces::{AddrState, Interface, Interfaces, is_routed};
 use crate::map::{Map, Set};
@@ -36,8 +36,7 @@ pub(crate) trait AddrProbe {
     fn device_of_new_sockets(&self) -> io::Result<Option<String>>;
 }
 
-/// The protocol to probe addresses with: a TCP socket would not listen, and Wine binds every address
-/// on UDP.
+/// The protocol to probe addresses with. Wine binds every address over UDP.
 pub(crate) const PROBED: Protocol = match System::HERE {
     System::Windows => Protocol::Tcp,
     _ => Protocol::Udp,
@@ -62,7 +61,7 @@ pub(crate) struct Evidence {
     pub(crate) without_local_route: Set<IpAddr>,
     /// The verdicts of the kernel on the addresses that the failed attempt did not reach.
     pub(crate) verdicts: Map<SocketAddr, Errno>,
-    /// The addresses in question that can be bound by now.
+    /// The addresses in question that could be bound by a later probe.
     pub(crate) available_now: Set<SocketAddr>,
     /// The interfaces that sockets are to be bound to, by the names that were set.
     pub(crate) devices: Map<String, Link>,
@@ -118,9 +117,11 @@ impl Default for Budget {
 }
 
 impl Evidence {
-    /// Reads what the attempts call for, each thing once, and nothing else; the interfaces
-    /// only if `host` is not known.
-    pub(super) fn read_once(
+    /// Reads what the attempts call for, and nothing else: each thing once, but again what
+    /// contradicts itself, and the interfaces only if `host` is not known.
+    ///
+    /// Sockets with the inodes of `aside` are left out.
+    pub(crate) fn read(
         attempts: &[Attempt<'_>],
         host: Option<&Interfaces>,
         aside: &Set<u64>,
@@ -136,6 +137,17 @@ impl Evidence {
         evidence.read_limits(attempts);
         evidence.ask_for_verdicts(attempts);
         evidence.read_addresses(attempts);
+        let mut budget = Budget::default();
+        let contradicted = |evidence: &Self| -> Vec<&Attempt<'_>> {
+            let attempts = attempts.iter();
+            attempts
+                .filter(|attempt| is_contradicted(attempt, evidence))
+                .collect()
+        };
+        while evidence.look_again(contradicted(&evidence), &mut budget) {
+            evidence.read_addresses_again(attempts);
+            budget.addrs = budget.addrs.saturating_sub(attempts.len());
+        }
         evidence.probe_candidates(attempts);
         evidence.tcp = evidence.sockets_in_the_way(Protocol::Tcp, attempts, aside);
         evidence.udp = evidence.sockets_in_the_way(Protocol::Udp, attempts, aside);
@@ -368,7 +380,7 @@ impl Evidence {
     /// Probes again the addresses of which one thing was read that another contradicts: each may be
     /// of another moment, where addresses come and go.
     ///
-    /// Returns `true` if the interfaces were read anew: the other addresses may contradict them
+    /// Returns `true` if the interfaces were read again: the other addresses may contradict them
     /// then. Nothing sleeps, because an async caller has no thread to spare.
     pub(super) fn look_again(
         &mut self,
@@ -401,6 +413,7 @@ impl Evidence {
             let listed: usize = host.iter().map(|interface| interface.addrs().len()).sum();
             budget.addrs = budget.addrs.saturating_sub(attempts.len() + listed);
             let mut is_newer = false;
+            let mut unrouted = Set::new();
             let mut probed = is_bound.into_iter();
             attempts.retain(|attempt| {
                 let ip = attempt.addr.ip().to_canonical();
@@ -416,11 +429,14 @@ impl Evidence {
                 // A route that cannot be read may still be there.
                 let is_unrouted = || sys::local_table(ip).is_ok_and(|table| table.is_none());
                 if !is_listed && is_unrouted() {
-                    self.local_by_route.retain(|other| *other != ip);
+                    unrouted.insert(ip);
                     return false;
                 }
                 true
             });
+            if !unrouted.is_empty() {
+                self.local_by_route.retain(|ip| !unrouted.contains(ip));
+            }
             if is_newer {
                 self.interfaces = Some(host);
                 return true;
@@ -429,7 +445,7 @@ impl Evidence {
         false
     }
 
-    /// Reads everything about the addresses again, beside interfaces that were read anew.
+    /// Reads the rest about the addresses again, after the interfaces.
     pub(super) fn read_addresses_again(&mut self, attempts: &[Attempt<'_>]) {
         self.local_by_route = Set::new();
         self.without_local_route = Set::new();
@@ -494,8 +510,17 @@ impl Evidence {
         sockets.are_all = protocol == Protocol::Udp;
         sockets.add(rows.into_iter().filter(is_in_question));
 
-        let unexplained: Set<u16> = attempts
+        let claims: Set<(Claim, (u16, u16))> = attempts
             .clone()
+            .map(|attempt| (self.claim(attempt), attempt.ports))
+            .collect();
+        let on_ports = || {
+            let claims = claims.iter();
+            claims.flat_map(|(claim, (first, last))| (*first..=*last).map(|port| (*claim, port)))
+        };
+        sockets.find_owners(on_ports());
+
+        let unexplained: Set<u16> = attempts
             .filter(|attempt| attempt.is_in_use() && !attempt.no_port_left)
             .map(|attempt| (attempt.addr.port(), self.claim(attempt)))
             .filter(|(port, claim)| sockets.in_the_way(*claim, *port).is_empty())
@@ -507,15 +532,9 @@ impl Evidence {
             sockets.are_all = others.is_ok();
             let others = others.unwrap_or_default().into_iter().flatten();
             sockets.add(others.filter(|row| !aside.contains(&row.inode)));
+            sockets.find_owners(on_ports());
         }
 
-        let claims: Set<(Claim, (u16, u16))> = attempts
-            .map(|attempt| (self.claim(attempt), attempt.ports))
-            .collect();
-        let on_ports = || {
-            let claims = claims.iter();
-            claims.flat_map(|(claim, (first, last))| (*first..=*last).map(|port| (*claim, port)))
-        };
         let devices = on_ports().flat_map(|(claim, port)| sockets.devices_of(claim, port));
         let devices: Set<u32> = devices.collect();
         let names = devices.into_iter().filter_map(|index| {
@@ -523,7 +542,6 @@ impl Evidence {
             Some((index, link.name))
         });
         sockets.devices = names.collect();
-        sockets.find_owners(on_ports());
         sockets
     }
 

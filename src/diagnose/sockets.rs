@@ -129,18 +129,29 @@ impl Sockets {
         }
     }
 
-    /// Finds the processes that have the sockets in the way of claims on ports, and removes those
-    /// that are closed by now.
+    /// Finds the processes that have the sockets in the way of claims on ports, and removes the
+    /// sockets that are closed by now.
     pub(crate) fn find_owners(&mut self, wanted: impl Iterator<Item = (Claim, u16)>) {
+        let mut seen = Set::new();
         let rows = wanted.flat_map(|(claim, port)| self.in_the_way(claim, port));
-        let rows: Vec<&SocketRow> = rows.map(|(row, _)| row).collect();
+        let rows: Vec<&SocketRow> = rows
+            .map(|(row, _)| row)
+            .filter(|row| row.inode != 0 && seen.insert(row.inode))
+            .collect();
         let Owners {
             processes,
             searched,
             closed,
         } = Owners::of(&rows);
         for on_port in self.rows.values_mut() {
-            on_port.retain(|row| !closed.contains(&row.inode));
+            on_port.retain_mut(|row| {
+                let is_closed = closed.contains(&row.inode);
+                if is_closed && row.state == SocketState::Connected {
+                    // The connection may keep the port for a while.
+                    (row.inode, row.uid) = (0, None);
+                }
+                row.inode == 0 || !is_closed
+            });
         }
         self.processes = processes;
         self.searched = searched;

@@ -102,9 +102,7 @@ impl Claims {
     }
 
     pub(crate) fn add(&mut self, number: usize, claim: Claim, port: u16) {
-        let on_device = self
-            .by_device
-            .get_or_insert_with((port, claim.device()), OnPort::default);
+        let on_device = self.by_device.get_or_default((port, claim.device()));
         on_device.add(number, claim);
         if !self.apart.contains(&claim.device()) {
             self.all.get_or_default(port).add(number, claim);

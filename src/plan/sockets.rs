@@ -184,7 +184,7 @@ impl PlannedSocket {
     pub(crate) fn after_port(&self, port: u16) -> Option<Self> {
         let next = port.checked_add(1)?;
         let ports = next..=*self.ports.end();
-        (self.is_range() && !ports.is_empty()).then(|| Self {
+        (!ports.is_empty()).then(|| Self {
             ports,
             ..self.on_port(next)
         })

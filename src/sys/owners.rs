@@ -1,4 +1,4 @@
-//! Finds who has sockets open, and which of them nobody has any more.
+//! Finds the processes that have sockets open, and the sockets that were closed meanwhile.
 
 use std::io;
 
@@ -18,60 +18,111 @@ pub(crate) struct Owners {
 }
 
 impl Owners {
-    /// Searches for the owners of the sockets in `rows`.
+    /// Searches for the owners of the sockets in `rows`, which have inodes.
     ///
-    /// The tables of sockets and the descriptors of processes are read one after the other. Only a
-    /// socket that is still open after the search, and that a second one does not find either, has
-    /// no process: until then it may have been closed, or passed on to a process that was already
-    /// looked at.
+    /// The tables of sockets and the descriptors of processes are read one after the other. A
+    /// socket that no process has may have been closed in between, or passed on to a process that
+    /// had been looked at already. It has no process if it is still open after a second search.
     pub(crate) fn of(rows: &[&SocketRow]) -> Self {
-        let inodes = rows.iter().map(|row| row.inode).filter(|inode| *inode != 0);
-        let (processes, searched) = processes_with(&inodes.collect());
-        let mut owners = Self {
-            processes,
-            searched,
-            closed: Set::new(),
-        };
+        let mut owners = Self::default();
         let mut ownerless = rows.to_vec();
-        ownerless.retain(|row| row.inode != 0 && !owners.processes.contains_key(&row.inode));
-        let Ok(open) = open_of(&ownerless) else {
-            owners.searched = Searched::Some;
-            return owners;
-        };
-        let (ownerless, closed): (Set<u64>, Set<u64>) = ownerless
-            .iter()
-            .map(|row| row.inode)
-            .partition(|inode| open.contains(inode));
-        owners.closed = closed;
-        if owners.searched == Searched::Host && !ownerless.is_empty() {
-            let (processes, searched) = processes_with(&ownerless);
+        for _ in 0..2 {
+            let inodes = ownerless.iter().map(|row| row.inode).collect();
+            let (processes, searched) = processes_with(&inodes);
             owners.processes.extend(processes);
             owners.searched = searched;
+            ownerless.retain(|row| !owners.processes.contains_key(&row.inode));
+            let Ok(open) = open_of(&ownerless) else {
+                owners.searched = Searched::Some;
+                return owners;
+            };
+            ownerless.retain(|row| {
+                let is_open = open.contains(&row.inode);
+                if !is_open {
+                    owners.closed.insert(row.inode);
+                }
+                is_open
+            });
+            // A process that could not be looked at may have the others.
+            if ownerless.is_empty() || searched == Searched::Some {
+                break;
+            }
         }
         owners
     }
 }
 
-/// Returns the inodes of the sockets that are open now, on the ports of `rows` and maybe on others.
+/// Returns the inodes of the sockets that are open now: those of `rows`, and maybe others.
 fn open_of(rows: &[&SocketRow]) -> io::Result<Set<u64>> {
     let mut open = Set::new();
-    for protocol in [Protocol::Tcp, Protocol::Udp] {
-        for (filter, accept_clients) in [
-            (SocketFilter::AcceptClients, true),
-            (SocketFilter::Others, false),
-        ] {
-            let rows = rows
-                .iter()
-                .filter(|row| row.protocol == protocol && row.accepts_clients() == accept_clients);
-            let ports: Set<u16> = rows.map(|row| row.port).collect();
-            let port = match ports.len() {
-                0 => continue,
-                1 => ports.into_iter().next().unwrap_or_default(),
-                _ => 0,
-            };
-            let rows = sockets(protocol, filter, port)?;
-            open.extend(rows.iter().map(|row| row.inode));
-        }
+    // A socket may have begun to listen since, or may no longer listen.
+    for (protocol, filter) in [
+        (Protocol::Udp, SocketFilter::AcceptClients),
+        (Protocol::Tcp, SocketFilter::AcceptClients),
+        (Protocol::Tcp, SocketFilter::Others),
+    ] {
+        let missing = rows
+            .iter()
+            .filter(|row| row.protocol == protocol && !open.contains(&row.inode));
+        let ports: Set<u16> = missing.map(|row| row.port).collect();
+        let port = match ports.len() {
+            0 => continue,
+            1 => ports.into_iter().next().unwrap_or_default(),
+            _ => 0,
+        };
+        let rows = sockets(protocol, filter, port)?;
+        open.extend(rows.iter().map(|row| row.inode));
     }
     Ok(open)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::{TcpListener, TcpStream, UdpSocket};
+
+    use super::*;
+    use crate::sys::SocketState;
+
+    #[test]
+    fn closed_socket_has_no_owner() {
+        let tcp = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        let udp = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let client = TcpStream::connect(tcp.local_addr().expect("it is bound"));
+        let client = client.expect("it is listened to");
+        let ports = [tcp.local_addr(), udp.local_addr(), client.local_addr()];
+        let [tcp_port, udp_port, client_port] = ports.map(|addr| addr.expect("it is bound").port());
+        let row = |protocol, filter, port| {
+            let mut rows = sockets(protocol, filter, port).expect("they can be read");
+            rows.retain(|row| row.port == port && row.inode != 0);
+            rows.pop().expect("it is open")
+        };
+        let rows = [
+            row(Protocol::Tcp, SocketFilter::AcceptClients, tcp_port),
+            row(Protocol::Udp, SocketFilter::AcceptClients, udp_port),
+            row(Protocol::Tcp, SocketFilter::Others, client_port),
+        ];
+        let all = rows.each_ref();
+        let owners = Owners::of(&all);
+        assert!(owners.closed.is_empty());
+        for row in all {
+            assert!(
+                owners
+                    .processes
+                    .get(&row.inode)
+                    .is_some_and(|one| one.is_this)
+            );
+        }
+        // It listened only after its row was read.
+        let bound = SocketRow {
+            state: SocketState::Bound,
+            ..rows[0].clone()
+        };
+        assert!(open_of(&[&bound]).is_ok_and(|open| open.contains(&bound.inode)));
+        drop((tcp, udp, client));
+        let owners = Owners::of(&all);
+        for row in all {
+            assert!(owners.closed.contains(&row.inode));
+            assert!(!owners.processes.contains_key(&row.inode));
+        }
+    }
 }

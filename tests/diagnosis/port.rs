@@ -413,10 +413,10 @@ fn exhausted_ephemeral_range_is_reported() {
     });
 }
 
-/// A socket that is closed while its owner is looked for has none: it is neither the kernel's nor
-/// that of a hidden process.
+/// A socket that is closed during the search for its owner is neither the kernel's nor that of a
+/// hidden process.
 #[test]
-fn closing_socket_is_ascribed_to_nobody_else() {
+fn closing_socket_has_no_other_holder() {
     in_namespace(|| {
         let over = &AtomicBool::new(false);
         thread::scope(|scope| {

@@ -41,11 +41,12 @@ impl AddrProbe for Willing {
 fn given_interfaces_are_not_read_again() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let host = host_with(ON_NO_HOST);
-    let attempt = attempt("198.51.100.7:0", Step::Bind, &error);
-    let evidence = Evidence::read_once(&[attempt], Some(&host), &Set::new());
+    // Neither host has it, so that nothing contradicts itself.
+    let attempt = attempt("198.51.100.8:0", Step::Bind, &error);
+    let evidence = Evidence::read(&[attempt], Some(&host), &Set::new());
     let interfaces = evidence.interfaces.expect("they are known");
     assert!(interfaces.has(ON_NO_HOST) && interfaces.iter().count() == 1);
-    let evidence = Evidence::read_once(&[attempt], None, &Set::new());
+    let evidence = Evidence::read(&[attempt], None, &Set::new());
     let interfaces = evidence.interfaces.expect("they are read");
     assert!(!interfaces.has(ON_NO_HOST) && interfaces.has([127, 0, 0, 1].into()));
     // Without an address in question, nothing is searched.
@@ -54,7 +55,7 @@ fn given_interfaces_are_not_read_again() {
         refused: Some((Step::Bind, &error)),
         ..attempt
     };
-    let evidence = Evidence::read_once(&[attempt], None, &Set::new());
+    let evidence = Evidence::read(&[attempt], None, &Set::new());
     assert!(evidence.interfaces.is_none());
 }
 
@@ -76,14 +77,14 @@ fn socket_search_stops_when_explained() {
 
     // A listener says it all, and the tables of the other protocol nothing.
     let tcp = on(addr, &in_use);
-    let evidence = Evidence::read_once(&[tcp], None, &Set::new());
+    let evidence = Evidence::read(&[tcp], None, &Set::new());
     assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
     assert!(!evidence.udp.are_all);
     let udp = Attempt {
         protocol: Protocol::Udp,
         ..on(udp_addr, &in_use)
     };
-    let evidence = Evidence::read_once(&[udp], None, &Set::new());
+    let evidence = Evidence::read(&[udp], None, &Set::new());
     assert!(has(&evidence, udp) && evidence.udp.are_all);
     let tcp_there = Attempt {
         protocol: Protocol::Tcp,
@@ -94,9 +95,9 @@ fn socket_search_stops_when_explained() {
     // Those that do not listen are looked for if the port was refused, and not for what comes next.
     let client = TcpStream::connect(addr).expect("it is listened to");
     let connected = client.local_addr().expect("it is connected");
-    let evidence = Evidence::read_once(&[on(connected, &in_use)], None, &Set::new());
+    let evidence = Evidence::read(&[on(connected, &in_use)], None, &Set::new());
     assert!(has(&evidence, on(connected, &in_use)) && evidence.tcp.are_all);
-    let evidence = Evidence::read_once(&[on(connected, &unavailable)], None, &Set::new());
+    let evidence = Evidence::read(&[on(connected, &unavailable)], None, &Set::new());
     assert!(!has(&evidence, on(connected, &in_use)) && !evidence.tcp.are_all);
 
     // A process that shares a port may share it with the listener; one that was refused may not.
@@ -104,9 +105,9 @@ fn socket_search_stops_when_explained() {
         shares_port: true,
         ..on(addr, error)
     };
-    let evidence = Evidence::read_once(&[sharing(&unavailable)], None, &Set::new());
+    let evidence = Evidence::read(&[sharing(&unavailable)], None, &Set::new());
     assert!(!has(&evidence, tcp));
-    let evidence = Evidence::read_once(&[sharing(&in_use)], None, &Set::new());
+    let evidence = Evidence::read(&[sharing(&in_use)], None, &Set::new());
     assert!(has(&evidence, tcp));
 
     // No holder of a full range is searched or named.
@@ -115,7 +116,7 @@ fn socket_search_stops_when_explained() {
         no_port_left: true,
         ..on(connected, &in_use)
     };
-    let evidence = Evidence::read_once(&[range], None, &Set::new());
+    let evidence = Evidence::read(&[range], None, &Set::new());
     assert!(has(&evidence, tcp) && !evidence.tcp.are_all);
 }
 
@@ -124,7 +125,7 @@ fn limits_are_read_for_matching_errors() {
     let [in_use, denied] = [EADDRINUSE, EACCES].map(io::Error::from_raw_os_error);
     let ports = |addr: &str, error| {
         let attempt = attempt(addr, Step::Bind, error);
-        Evidence::read_once(&[attempt], None, &Set::new()).ephemeral_ports
+        Evidence::read(&[attempt], None, &Set::new()).ephemeral_ports
     };
     assert!(ports("127.0.0.1:0", &in_use).is_some());
     assert!(ports("127.0.0.1:8080", &in_use).is_some());
@@ -200,8 +201,7 @@ impl AddrProbe for Late {
     }
 }
 
-/// One address is listed and missing by now, so that the interfaces are read anew; another was not
-/// listed, and is.
+/// The interfaces are read again because one address is no longer listed; another one is by then.
 #[test]
 fn newer_interfaces_contradict_no_other_address() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
