@@ -238,3 +238,73 @@ proptest! {
         prop_assert_eq!(again.duplicates(), plan.duplicates());
     }
 }
+
+#[test]
+fn each_kind_of_setting_is_planned() {
+    use std::borrow::Cow;
+    use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
+
+    fn planned(settings: impl ToSettings) -> Vec<String> {
+        let plan = BindOptions::new().plan_on(settings, &host(&[]));
+        let plan = plan.unwrap_or_else(|err| panic!("{err}"));
+        plan.sockets().iter().map(ToString::to_string).collect()
+    }
+    let v4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 80);
+    let v6 = SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, 0);
+    let addr: ListenAddr = "127.0.0.1:80".parse().expect("it is valid");
+    let list: crate::ListenAddrs = "127.0.0.1:80".parse().expect("it is valid");
+    let target = BindTarget::classify(Ipv4Addr::LOCALHOST.into(), &host(&[]));
+    for found in [
+        planned("127.0.0.1:80"),
+        planned("127.0.0.1:80".to_owned()),
+        planned(Cow::Borrowed("127.0.0.1:80")),
+        planned(Setting::from("127.0.0.1:80")),
+        planned(&addr),
+        planned(&list),
+        planned(v4),
+        planned(SocketAddr::V4(v4)),
+        planned([v4]),
+        planned(vec![v4]),
+        planned(&[v4][..]),
+        planned(("127.0.0.1", 80)),
+        planned(("127.0.0.1".to_owned(), 80)),
+        planned((Ipv4Addr::LOCALHOST, 80)),
+        planned((IpAddr::V4(Ipv4Addr::LOCALHOST), 80)),
+        planned((&target, 80)),
+        planned(([Ipv4Addr::LOCALHOST], 80)),
+        planned((vec![Ipv4Addr::LOCALHOST], 80)),
+        planned((&[Ipv4Addr::LOCALHOST][..], 80)),
+    ] {
+        assert_eq!(found, ["127.0.0.1:80"]);
+    }
+    for found in [planned(v6), planned((Ipv6Addr::LOCALHOST, 80))] {
+        assert_eq!(found, ["[::1]:80"]);
+    }
+}
+
+#[test]
+fn split_wildcard_may_lack_ipv6() {
+    let split = BindOptions::new().split_families(true);
+    let ipv4 = ("0.0.0.0:80".to_owned(), false, IfAbsent::Fail);
+    for (text, if_absent) in [("*:80", IfAbsent::Skip), ("[::]:80", IfAbsent::Fail)] {
+        let ipv6 = ("[::]:80".to_owned(), true, if_absent);
+        assert_eq!(
+            sockets(&plan(&split, &[text], &host(&[]))),
+            [ipv4.clone(), ipv6]
+        );
+    }
+}
+
+#[test]
+fn socket_does_not_conflict_with_its_own_claims() {
+    let claim =
+        |ip: &str| Claim::of_socket(SocketAddr::new(ip.parse().expect("it is valid"), 0), false);
+    let mut claims = Claims::default();
+    claims.add(0, claim("10.0.0.1"), 80);
+    claims.add(0, claim("10.0.0.2"), 80);
+    assert!(!claims.has_conflict_beside(0, claim("0.0.0.0"), 80));
+    assert!(claims.has_conflict_beside(1, claim("0.0.0.0"), 80));
+    claims.add(1, claim("10.0.0.3"), 80);
+    assert!(claims.has_conflict_beside(0, claim("0.0.0.0"), 80));
+    assert!(!claims.has_conflict_beside(0, claim("10.0.0.1"), 80));
+}
