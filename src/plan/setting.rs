@@ -229,10 +229,8 @@ impl Setting<'_> {
             return None;
         };
         let ports = addr.ports();
-        let is_plain = ip.to_canonical() == ip
-            && !ip.is_unspecified()
-            && ports.start() == ports.end()
-            && !addr.is_optional();
+        let is_plain =
+            ip.to_canonical() == ip && !ip.is_unspecified() && ports.start() == ports.end();
         is_plain.then(|| SocketAddr::new(ip, *ports.start()))
     }
 

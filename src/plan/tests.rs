@@ -1,6 +1,7 @@
 //! Plans of synthetic hosts.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::ControlFlow;
 
 use proptest::prelude::*;
 
@@ -307,4 +308,16 @@ fn socket_does_not_conflict_with_its_own_claims() {
     claims.add(1, claim("10.0.0.3"), 80);
     assert!(claims.has_conflict_beside(0, claim("0.0.0.0"), 80));
     assert!(!claims.has_conflict_beside(0, claim("10.0.0.1"), 80));
+}
+
+#[test]
+fn debug_form_names_callbacks() {
+    let options = BindOptions::new()
+        .before_bind(|_| Ok(()))
+        .on_wait(|_| ControlFlow::Continue(()))
+        .lookup();
+    let text = format!("{options:?}");
+    for name in ["BeforeBind", "OnWait", "Resolver"] {
+        assert!(text.contains(name), "{text}");
+    }
 }

@@ -150,6 +150,10 @@ fn altname_is_reported_with_interface_name() {
             err.to_string(),
             format!("cannot resolve [fe80::77%enp7s0]: {message}")
         );
+        // It is up, and has no carrier.
+        ip("link set eth0 down");
+        ip("link set far0 up");
+        assert_fails("far0:80", None, none);
     });
 }
 
