@@ -42,10 +42,12 @@ fn broadcast_is_rejected_only_if_known() {
         24,
         [172, 20, 0, 200].into(),
     );
-    let tunnel = Interface::new("tun0", 4).with_peer(
-        "fd00::1".parse().expect("an address"),
-        "fd00::2".parse().expect("an address"),
-    );
+    let tunnel = Interface::new("tun0", 4)
+        .with_peer(
+            "fd00::1".parse().expect("an address"),
+            "fd00::2".parse().expect("an address"),
+        )
+        .with_peer([10, 9, 0, 1].into(), [10, 9, 0, 2].into());
     let others = [odd, tunnel];
     let host: Interfaces = host(&["10.0.0.1"]).iter().cloned().chain(others).collect();
     let of_literal =
@@ -87,6 +89,7 @@ fn broadcast_is_rejected_only_if_known() {
     // A snapshot knows more, and may have the other end of a tunnel for a broadcast address.
     assert_eq!(of_target("10.0.0.255"), broadcast);
     assert_eq!(of_target("172.20.0.200"), GroupCheck::MayBeBroadcast);
+    assert_eq!(of_target("10.9.0.2"), GroupCheck::MayBeBroadcast);
     assert_eq!(of_target("10.0.0.1"), GroupCheck::Host);
     // IPv6 has no broadcast addresses, so none is probed.
     assert_eq!(of_target("fd00::2"), GroupCheck::Host);
