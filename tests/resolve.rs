@@ -23,6 +23,8 @@ fn resolve_err(text: &str, host: &Interfaces) -> String {
     let addr: ListenAddr = text.parse().expect(text);
     let err = addr.resolve(host).expect_err(text);
     assert!(err.source().is_none());
+    // A `main` that returns the error prints its debug form.
+    assert_eq!(format!("{err:?}"), err.to_string());
     err.to_string()
 }
 
@@ -211,6 +213,11 @@ fn each_resolve_error_has_a_sentence() {
     assert_eq!(
         resolve_err("eth0:80", &Interfaces::default()),
         "cannot resolve eth0:80: no interface named `eth0` has an address; none is available",
+    );
+    // A VLAN's name has a dot.
+    assert_eq!(
+        resolve_err("eth0.100:80", &Interfaces::default()),
+        "cannot resolve eth0.100:80: no interface named `eth0.100` has an address; none is available",
     );
     let many: Interfaces = (1..=20)
         .map(|n| Interface::new(format!("veth{n:02}"), n))
