@@ -324,3 +324,20 @@ fn debug_form_names_callbacks() {
         assert!(text.contains(name), "{text}");
     }
 }
+
+#[test]
+fn device_that_is_apart_meets_its_own_sockets() {
+    let any: SocketAddr = "0.0.0.0:0".parse().expect("it is valid");
+    let claim = Claim::of_socket(any, false);
+    let vrf = claim.on_device(DeviceIndex::Known(5));
+    let eth0 = claim.on_device(DeviceIndex::Known(2));
+    let mut claims = Claims::default();
+    claims.set_apart([DeviceIndex::Known(5)]);
+    claims.add(0, claim, 80);
+    assert_eq!(claims.conflict(vrf, 80), None);
+    assert_eq!(claims.conflict(eth0, 80), Some((0, Overlap::SameAddress)));
+    claims.add(1, vrf, 80);
+    assert_eq!(claims.conflict(vrf, 80), Some((1, Overlap::SameAddress)));
+    // The one without a device is not in the way of those apart, and they are not in its way.
+    assert_eq!(claims.conflict(claim, 80), Some((0, Overlap::SameAddress)));
+}
