@@ -104,6 +104,20 @@ fn filter_hints_are_linux_only() {
 }
 
 #[test]
+fn denied_socket_is_a_missing_family_on_linux_only() {
+    let error = io::Error::from(ErrorKind::PermissionDenied);
+    for system in ALL {
+        let evidence = Evidence {
+            system,
+            ..Evidence::default()
+        };
+        let causes = causes(&attempt("[::1]:8080", Step::Socket, &error), &evidence);
+        let is_family = matches!(causes[..], [Cause::FamilyUnavailable { .. }]);
+        assert_eq!(is_family, system == System::Linux, "{causes:?}");
+    }
+}
+
+#[test]
 fn ephemeral_exhaustion_differs_from_missing_address() {
     let is_exhausted = |system, addr| {
         let cause = cause_on(system, addr, ErrorKind::AddrNotAvailable);

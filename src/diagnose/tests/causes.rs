@@ -583,6 +583,40 @@ fn filter_denial_of_port_has_a_hint() {
 }
 
 #[test]
+fn each_security_module_has_its_own_hint() {
+    for (module, told) in [
+        (
+            "selinux",
+            "SELinux is active: `ausearch -m avc -ts recent` shows what it has denied, and `semanage port -l` its ports",
+        ),
+        (
+            "apparmor",
+            "AppArmor is active: `journalctl -k -g apparmor` shows what it has denied, and `aa-status` its profiles",
+        ),
+        (
+            "landlock",
+            "Landlock is active: a program restricts itself and its children by it",
+        ),
+        (
+            "smack",
+            "Smack is active: `journalctl -k -g smack` shows what it has denied",
+        ),
+        (
+            "tomoyo",
+            "TOMOYO is active: `/var/log/tomoyo` has what it has denied",
+        ),
+    ] {
+        let evidence = Evidence {
+            security_modules: vec!["capability".to_owned(), module.to_owned()],
+            ..Evidence::default()
+        };
+        let hints = hints_of(&[Cause::RefusedByPolicy(Policy::SecurityModule)], &evidence);
+        let texts: Vec<String> = hints.iter().map(ToString::to_string).collect();
+        assert_eq!(texts, [told]);
+    }
+}
+
+#[test]
 fn ephemeral_port_hint_reserves_the_port() {
     let held = |port, reserved: &str| {
         let mut connection = Holder::synthetic(0, port, None);
