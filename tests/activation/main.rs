@@ -17,7 +17,7 @@ use std::process::Stdio;
 
 use bindaddr::diagnosis::HintKind;
 use bindaddr::update::Apply;
-use bindaddr::{Activation, BindOptions, Cause, Listener, Listeners};
+use bindaddr::{Activation, BindOptions, Cause, Interfaces, Listener, Listeners};
 use util::rerun;
 
 /// Runs `inside` in a process that was handed over `sockets`, one or two. It gets the address of
@@ -78,6 +78,9 @@ fn activation_takes_matching_listener() {
 
         let listeners = options.bind(addr).unwrap();
         assert_eq!(activation.unused().count(), 0);
+        // The process that opened it has it as well, which is no second server.
+        let host = Interfaces::system().unwrap();
+        assert!(listeners.warnings(&host).is_empty());
         let listener = listeners.into_iter().next().unwrap();
         assert_eq!(listener.local_addr(), addr);
         let mut client = TcpStream::connect(addr).unwrap();
