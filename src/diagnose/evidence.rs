@@ -589,7 +589,7 @@ impl Evidence {
 }
 
 /// Joins the ranges that have a port in common, in ascending order.
-fn without_overlap(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
+pub(super) fn without_overlap(mut ranges: Vec<(u16, u16)>) -> Vec<(u16, u16)> {
     sort(&mut ranges);
     let mut joined: Vec<(u16, u16)> = Vec::new();
     for (first, last) in ranges {

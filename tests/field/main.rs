@@ -117,12 +117,12 @@ fn public_address_may_be_translated() {
         let listeners = bindaddr::bind(hints[0].replacement().unwrap()).unwrap();
         assert!(connects(listeners[0].local_addr()));
         drop(listeners);
-        // An address outside the private networks is not translated.
-        let (_, hints) = failure("10.0.0.77:1234");
-        assert_eq!(
-            texts(&hints)[0],
-            "`10.0.0.1:1234` is the closest local address"
-        );
+        // A private address is not translated, nor is one of a reserved network.
+        for setting in ["10.0.0.77:1234", "203.0.113.9:1234", "198.18.0.9:1234"] {
+            let (_, hints) = failure(setting);
+            let closest = "`10.0.0.1:1234` is the closest local address";
+            assert_eq!(texts(&hints)[0], closest, "{setting}");
+        }
         // Nor where this host has a public one itself.
         ip("addr add 8.8.4.4/24 dev eth0");
         let (_, hints) = failure("34.71.149.24:1234");

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
-use super::super::evidence::{AddrProbe, Budget, Evidence};
+use super::super::evidence::{AddrProbe, Budget, Evidence, without_overlap};
 use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
 use super::super::{Attempt, causes};
@@ -283,5 +283,21 @@ fn resolved_contradiction_is_no_cause() {
     assert!(
         matches!(causes[..], [Cause::NotOnThisHost(_)]),
         "{causes:?}"
+    );
+}
+
+#[test]
+fn overlapping_ranges_are_joined() {
+    let ranges = vec![
+        (80, 90),
+        (8080, 8080),
+        (82, 84),
+        (90, 95),
+        (97, 97),
+        (96, 96),
+    ];
+    assert_eq!(
+        without_overlap(ranges),
+        [(80, 95), (96, 96), (97, 97), (8080, 8080)]
     );
 }
