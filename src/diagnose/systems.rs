@@ -6,6 +6,7 @@ use super::properties::{attempt, host};
 use super::{Attempt, Evidence, System, causes, hints};
 use crate::addr::ListenAddr;
 use crate::diagnosis::{Cause, Holder, Policy, RangeHolders, Step};
+use crate::sys::Process;
 
 const ALL: [System; 4] = [System::Linux, System::Darwin, System::Unix, System::Windows];
 
@@ -20,6 +21,17 @@ fn cause_on(system: System, addr: &str, kind: ErrorKind) -> Cause {
     let error = io::Error::from(kind);
     let mut causes = causes(&attempt(addr, Step::Bind, &error), &evidence);
     causes.remove(0)
+}
+
+fn process(pid: u32) -> Process {
+    Process {
+        is_this: false,
+        pid,
+        uid: None,
+        command: Some("System".to_owned()),
+        children: 0,
+        is_of_unit: false,
+    }
 }
 
 /// The hints of a cause on a system.
@@ -191,6 +203,21 @@ fn holder_hint_uses_command_of_platform() {
     }
     assert!(hints_on(System::Unix, in_use()).is_empty());
     assert!(hints_on(System::Unix, range()).is_empty());
+}
+
+/// The process with the number 4 is the kernel of Windows, whose http.sys has ports for others.
+#[test]
+fn port_of_http_sys_has_a_hint() {
+    let held_by = |pid| Cause::InUse {
+        ip: [127, 0, 0, 1].into(),
+        port: 80,
+        holders: vec![Holder::synthetic(33, 80, Some(process(pid)))],
+        more: 0,
+    };
+    let told = "`netsh http show servicestate` shows which program http.sys holds the port for";
+    assert_eq!(hints_on(System::Windows, held_by(4)), [told]);
+    assert_eq!(hints_on(System::Windows, held_by(5)), [""; 0]);
+    assert_eq!(hints_on(System::Linux, held_by(4)), [""; 0]);
 }
 
 #[test]

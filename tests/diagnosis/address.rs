@@ -419,3 +419,36 @@ fn interface_name_can_be_any_bytes() {
         assert!(!err.to_string().contains(char::is_control), "{err}");
     });
 }
+
+#[test]
+fn wildcard_advice_names_the_families() {
+    in_namespace(|| {
+        cable();
+        ip("addr add 2001:db8:1::10/64 dev eth0 nodad");
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let last = |only_v6, setting: &str| {
+            let options = BindOptions::new().only_v6(only_v6);
+            let err = options.bind(setting).unwrap_err();
+            texts_of_hints(&err).pop().expect("it has advice")
+        };
+        for (only_v6, setting, told) in [
+            (
+                false,
+                "[2001:db8:9::1]:8080",
+                "`[::]:8080` listens on every address of this host, reachable from the internet",
+            ),
+            (
+                true,
+                "[2001:db8:9::1]:8080",
+                "`[::]:8080` listens on every IPv6 address of this host, reachable from the internet",
+            ),
+            (
+                false,
+                "10.0.0.77:8080",
+                "`0.0.0.0:8080` listens on every IPv4 address of this host, reachable from private networks",
+            ),
+        ] {
+            assert_eq!(last(only_v6, setting), told);
+        }
+    });
+}
