@@ -78,7 +78,7 @@ fn activation_takes_matching_listener() {
 
         let listeners = options.bind(addr).unwrap();
         assert_eq!(activation.unused().count(), 0);
-        // The process that opened it has it as well, which is no second server.
+        // The process that opened it still has it, and is not a second server.
         let host = Interfaces::system().unwrap();
         assert!(listeners.warnings(&host).is_empty());
         let listener = listeners.into_iter().next().unwrap();
