@@ -153,8 +153,8 @@ impl ListeningSocket {
         &self.pids
     }
 
-    /// Returns `true` if all processes were read and none has it open, so the socket belongs to the
-    /// kernel.
+    /// Returns `true` if all processes were searched, and none has it open, so the socket is probably
+    /// the kernel's own.
     #[must_use]
     pub fn is_of_kernel(&self) -> bool {
         self.is_of_kernel
