@@ -160,18 +160,27 @@ fn explain(c: &mut Criterion, name: &str) {
         });
     });
     drop(held);
-    // Held by another process, which has few descriptors however many this one has.
-    let mut holder = Command::new(std::env::current_exe().expect("a benchmark has a file"))
-        .env(HOLD, "127.0.0.1:1113")
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("it runs");
-    while std::net::TcpStream::connect("127.0.0.1:1113").is_err() {}
-    group.bench_function("ours/in-use-by-another-process", |b| {
-        b.iter(|| bindaddr::bind(black_box("127.0.0.1:1113")).expect_err("it fails"));
-    });
-    drop(holder.stdin.take());
-    holder.wait().expect("it ends");
+    // Held by another process, which has few descriptors however many this one has. Its parent may
+    // share the socket, so it is searched as well: this process, or one with few descriptors.
+    for (situation, starter) in [
+        ("in-use-by-a-child", &["env"][..]),
+        ("in-use-by-another-process", &["setsid", "--fork"]),
+    ] {
+        let mut holder = Command::new(starter[0])
+            .args(&starter[1..])
+            .arg(std::env::current_exe().expect("a benchmark has a file"))
+            .env(HOLD, "127.0.0.1:1113")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        while std::net::TcpStream::connect("127.0.0.1:1113").is_err() {}
+        group.bench_function(format!("ours/{situation}"), |b| {
+            b.iter(|| bindaddr::bind(black_box("127.0.0.1:1113")).expect_err("it fails"));
+        });
+        drop(holder.stdin.take());
+        holder.wait().expect("it ends");
+        while std::net::TcpStream::connect("127.0.0.1:1113").is_ok() {}
+    }
     // The owner of the port is found among all states of sockets.
     let server = TcpListener::bind("127.0.0.1:1112").expect("it is free");
     let client = std::net::TcpStream::connect("127.0.0.1:1112").expect("it listens");

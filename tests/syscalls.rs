@@ -5,7 +5,9 @@ mod util;
 
 use std::error::Error;
 use std::io;
+use std::iter;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 
 use bindaddr::addr::Family;
 use bindaddr::diagnosis::{Policy, SocketState, Step};
@@ -207,6 +209,54 @@ fn check_binds_each_socket_once_and_listens_on_none() {
         .partition(|call| call.contains("_port=htons(0)"));
     assert_eq!(checked.len(), 5, "{checked:?}");
     assert!((1..=5).contains(&probes.len()), "{probes:?}");
+}
+
+#[test]
+fn socket_among_many_is_found_in_few_steps() {
+    const TEST: &str = "socket_among_many_is_found_in_few_steps";
+    const MANY: usize = 400;
+    let is_own = |held: &TcpListener| {
+        let error = bind(held.local_addr().unwrap().to_string()).unwrap_err();
+        let Cause::InUse { holders, .. } = error.cause() else {
+            panic!("{error}");
+        };
+        assert!(holders[0].is_this_process(), "{error}");
+    };
+    if rerun::role().is_some() {
+        let listen = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let inode = |socket: &TcpListener| {
+            let link = std::fs::read_link(format!("/proc/self/fd/{}", socket.as_raw_fd())).unwrap();
+            let link = link
+                .to_str()
+                .unwrap()
+                .trim_matches(|c: char| !c.is_ascii_digit());
+            link.parse::<u64>().unwrap()
+        };
+        // Each processor has its own inodes, and the scheduler may have moved this thread.
+        let mut opened =
+            iter::repeat_with(|| -> Vec<TcpListener> { (0..MANY).map(|_| listen()).collect() });
+        let mut held = opened.find(|held| held.is_sorted_by_key(inode)).unwrap();
+        part("first", || is_own(&held[0]));
+        part("middle", || is_own(&held[MANY / 2]));
+        part("last", || is_own(&held[MANY - 1]));
+        // The lowest descriptor has the highest inode now.
+        drop(held.remove(0));
+        let newest = listen();
+        part("newest", || is_own(&newest));
+        return;
+    }
+    let Some(traces) = calls(TEST, &["first", "middle", "last", "newest"]) else {
+        return;
+    };
+    // Linux counts the descriptors of a process since 6.2.
+    let most = match std::fs::metadata("/proc/self/fd").unwrap().len() {
+        0 => MANY + 100,
+        _ => 40,
+    };
+    for trace in traces {
+        let links = trace.iter().filter(|call| call.contains("/fd/")).count();
+        assert!((1..most).contains(&links), "{links}");
+    }
 }
 
 #[test]

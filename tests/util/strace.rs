@@ -65,7 +65,7 @@ pub(crate) fn calls(test: &str, roles: &[&str]) -> Option<Vec<Vec<String>>> {
             "-o",
             path,
             "-e",
-            "trace=%network,close,?open,openat",
+            "trace=%network,close,?open,openat,?readlink,readlinkat",
             "--",
         ];
         rerun::run(test, role, &wrapper);

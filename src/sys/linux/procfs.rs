@@ -192,7 +192,7 @@ pub(crate) fn processes_with(inodes: &Set<u64>) -> (Map<u64, Process>, Searched)
     let empty = counted.iter().filter(|(count, _)| *count == 0);
     let empty: Vec<String> = empty.map(|(_, name)| name.clone()).collect();
     for name in in_order(counted, &this) {
-        let sockets = match sockets_of(&name) {
+        let sockets = match sockets_with(&name, inodes) {
             Ok(sockets) => sockets,
             // It has exited.
             Err(error) if is_gone(&error) => continue,
@@ -269,8 +269,13 @@ fn is_gone(error: &io::Error) -> bool {
 fn opener_of(inode: u64, name: &str, this: &str) -> Process {
     // Deeper than any server forks.
     const DEEPEST: usize = 16;
+    let wanted = Set::from_iter([inode]);
     let has_it = |name: &str| {
-        let mut sockets = sockets_of(name).ok().into_iter().flatten().flatten();
+        let mut sockets = sockets_with(name, &wanted)
+            .ok()
+            .into_iter()
+            .flatten()
+            .flatten();
         sockets.any(|own| own == inode)
     };
     let is_systemd = |name: &str| command_of(name).as_deref() == Some("systemd");
@@ -388,6 +393,42 @@ fn sockets_of(process: &str) -> io::Result<impl Iterator<Item = io::Result<u64>>
             Err(error) => Some(Err(error)),
         }),
     )
+}
+
+/// Returns the sockets of a process like [`sockets_of`], after those of `wanted` that can be found
+/// without reading all descriptors.
+fn sockets_with(
+    process: &str,
+    wanted: &Set<u64>,
+) -> io::Result<impl Iterator<Item = io::Result<u64>>> {
+    let sockets = sockets_of(process)?;
+    let count = descriptors_of(process);
+    let are_few = (wanted.len() as u64) < count / 64;
+    let found = wanted
+        .iter()
+        .filter(move |inode| are_few && is_in_order(process, **inode, count));
+    Ok(found.copied().map(Ok).chain(sockets))
+}
+
+/// Searches for a socket as if the inodes of a process with `count` descriptors were sorted, which
+/// those of sockets that it opened one after the other usually are.
+fn is_in_order(process: &str, inode: u64, count: u64) -> bool {
+    // Files between the sockets are passed over.
+    const FEW: usize = 8;
+    let socket = |number| {
+        let link = fs::read_link(format!("/proc/{process}/fd/{number}")).ok()?;
+        Some((number, socket_inode(link.to_str()?)?))
+    };
+    let mut range = 0..count;
+    while !range.is_empty() {
+        let middle = range.start.midpoint(range.end);
+        match (range.start..=middle).rev().take(FEW).find_map(socket) {
+            Some((_, found)) if found == inode => return true,
+            Some((number, found)) if found > inode => range.end = number,
+            _ => range.start = middle + 1,
+        }
+    }
+    false
 }
 
 /// Reads the inodes of the sockets that a process has open, all of them or none.
