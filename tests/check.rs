@@ -132,6 +132,10 @@ fn check_reports_conflict_at_both_settings() {
         // It is there already.
         assert_eq!(problems(&list, 4), [""; 0]);
         assert!(list.settings()[4].sockets().is_empty());
+        let duplicates = list.settings().iter().map(|one| one.duplicates().len());
+        assert_eq!(duplicates.collect::<Vec<_>>(), [0, 0, 0, 0, 1, 0, 0]);
+        let addr = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(list.settings()[4].duplicates(), [addr]);
         // Each takes a port of its own.
         assert_eq!((problems(&list, 5), problems(&list, 6)), (vec![], vec![]));
 

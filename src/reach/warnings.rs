@@ -147,7 +147,7 @@ pub(crate) fn warnings_of_exposure(
             other_family(*wildcard, host).into_iter().for_each(&mut add);
         }
         match target {
-            BindTarget::Any(wildcard) if exposure == Exposure::Global => {
+            BindTarget::Any(wildcard) => {
                 let warning =
                     global_addrs.get_or_insert_with(wildcard, || global_addr(wildcard, host));
                 warning.clone().into_iter().for_each(add);
@@ -165,7 +165,7 @@ pub(crate) fn warnings_of_exposure(
                 let warning = routed.map(|interface| WarningKind::RoutedLoopback { interface });
                 warning.into_iter().for_each(add);
             }
-            BindTarget::Any(_) | BindTarget::Loopback(_) | BindTarget::Foreign(_) => {}
+            BindTarget::Loopback(_) | BindTarget::Foreign(_) => {}
         }
     }
     warnings

@@ -143,12 +143,15 @@ fn handed_over_socket_of_another_device_is_named() {
             hints,
             ["`BindToDevice=eth0` in the socket unit opens what the setting names"]
         );
-        // The hint works.
-        let activation = activation_of(vec![on(Some("eth0")).into()]);
-        let options = BindOptions::new()
-            .device("eth0")
-            .activation(activation.clone());
-        options.bind(addr).unwrap();
-        assert_eq!(activation.unused().count(), 0);
+        // The hint works, also with another name of the interface.
+        ip("link property add dev eth0 altname uplink0");
+        for name in ["eth0", "uplink0"] {
+            let activation = activation_of(vec![on(Some("eth0")).into()]);
+            let options = BindOptions::new()
+                .device(name)
+                .activation(activation.clone());
+            options.bind(addr).unwrap();
+            assert_eq!(activation.unused().count(), 0);
+        }
     });
 }

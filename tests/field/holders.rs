@@ -182,6 +182,19 @@ fn server_on_the_other_loopback_address_is_named() {
                 " listens on {other}, so clients that connect to `localhost` may reach it instead of this server"
             );
             assert!(found[0].ends_with(&end), "{found:?}");
+            // What this process has on another port does not matter.
+            assert_eq!(
+                warnings(&format!("{own}:5173, localhost:5174")),
+                found,
+                "{own}"
+            );
+            // Clients connect by TCP, and a device has one of the addresses.
+            let host = Interfaces::system().unwrap();
+            let udp = bindaddr::bind_udp(format!("{own}:5173")).unwrap();
+            assert_eq!(udp.warnings(&host), []);
+            let on_device = BindOptions::new().device("lo");
+            let on_device = on_device.bind(format!("{own}:5173")).unwrap();
+            assert_eq!(on_device.warnings(&host), []);
             drop(server);
             // Not of the server itself.
             assert_eq!(warnings("localhost:5174"), [""; 0]);

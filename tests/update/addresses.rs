@@ -220,6 +220,7 @@ fn tentative_address_is_pending_until_it_can_be_bound() {
             (changes[0].kind(), changes[0].position().index()),
             (ChangeKind::Added, 1)
         );
+        assert_eq!(changes[0].interface(), Some("eth0"));
         server.follow();
         assert!(connects(addr("[fd00::1]:5000")));
     });

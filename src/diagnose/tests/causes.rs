@@ -825,6 +825,22 @@ fn each_hint_fits_its_causes() {
             .collect();
         assert_eq!(found, expected, "{name}");
     }
+    for system in [System::Darwin, System::Unix, System::Windows] {
+        let evidence = Evidence {
+            system,
+            ..Evidence::default()
+        };
+        for (name, cause, _) in each() {
+            for hint in hints_of(&[cause], &evidence) {
+                let text = hint.text();
+                let is_of_linux = [
+                    "`ip ", "`ss ", "sysctl", "net.ipv4", "freebind", "VRF", "CAP_",
+                ];
+                let found = is_of_linux.iter().find(|word| text.contains(*word));
+                assert_eq!(found, None, "{name} on {system:?}: {text}");
+            }
+        }
+    }
     // No host is given these.
     for never in [
         "224.0.0.1",

@@ -7,11 +7,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use super::super::evidence::{AddrProbe, Budget, Evidence, without_overlap};
 use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
-use super::super::{Attempt, causes};
+use super::super::{Attempt, HandedOver, causes};
 use super::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
-use crate::diagnosis::{Cause, Step};
+use crate::diagnosis::{Cause, Mismatch, Step};
 use crate::interfaces::{Interface, Interfaces};
 use crate::map::Set;
+use crate::sys::Capability;
 use crate::target::Protocol;
 
 /// RFC 5737, section 3: an address for documents, which no host has.
@@ -130,6 +131,54 @@ fn limits_are_read_for_matching_errors() {
     assert!(ports("127.0.0.1:0", &in_use).is_some());
     assert!(ports("127.0.0.1:8080", &in_use).is_some());
     assert_eq!(ports("127.0.0.1:0", &denied), None);
+}
+
+#[test]
+fn interfaces_are_read_for_zones_and_handed_over_sockets() {
+    let zone = io::Error::from(io::ErrorKind::InvalidInput);
+    let denied = io::Error::from_raw_os_error(EACCES);
+    let reads = |attempt| {
+        Evidence::read(&[attempt], None, &Set::new())
+            .interfaces
+            .is_some()
+    };
+    assert!(reads(attempt("[fe80::1%1]:0", Step::Validate, &zone)));
+    let by_step = attempt("127.0.0.1:0", Step::Bind, &denied);
+    assert!(!reads(by_step));
+    let handed_over = HandedOver {
+        addr: by_step.addr,
+        only_v6: false,
+        mismatch: Mismatch::Device(None),
+        is_allowed: false,
+    };
+    assert!(reads(Attempt {
+        handed_over: Some(&handed_over),
+        ..by_step
+    }));
+}
+
+#[test]
+fn default_limit_needs_a_certain_privilege() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let attempt = attempt("127.0.0.1:80", Step::Bind, &error);
+    let is_unprivileged = |capability, limit| {
+        let evidence = Evidence {
+            capability,
+            first_unprivileged_port: limit,
+            ..Evidence::default()
+        };
+        evidence.is_port_unprivileged(&attempt)
+    };
+    for limit in [Some(1024), None] {
+        assert!(is_unprivileged(Some(Capability::Effective), limit));
+        assert!(!is_unprivileged(Some(Capability::Missing), limit));
+        assert!(!is_unprivileged(None, limit));
+        // In a user namespace that has a sysctl, it most likely owns it.
+        let is_uncertain = is_unprivileged(Some(Capability::Uncertain), limit);
+        assert_eq!(is_uncertain, limit.is_some());
+    }
+    assert!(is_unprivileged(Some(Capability::Missing), Some(80)));
+    assert!(!is_unprivileged(Some(Capability::Missing), Some(81)));
 }
 
 #[test]
