@@ -27,6 +27,7 @@ pub(crate) use error::without_credentials;
 pub use error::{ParseError, ParseErrorKind};
 pub use list::{EntryError, ListenAddrs, ParseListError};
 pub(crate) use list::{ListEntry, parse_entries, parse_hosts};
+pub(crate) use literal::literal;
 pub use network::Network;
 use parse::PortRule;
 pub(crate) use template::is_unset;
@@ -177,6 +178,17 @@ impl ListenAddr {
     #[must_use]
     pub fn ports(&self) -> RangeInclusive<u16> {
         self.first_port..=self.last_port
+    }
+
+    /// Returns the address and port if the host is an IP address without a zone, and the port not a
+    /// range.
+    pub(crate) fn as_literal(&self) -> Option<(IpAddr, u16)> {
+        match self.host {
+            Host::Ip { ip, zone: None } if self.first_port == self.last_port => {
+                Some((ip, self.first_port))
+            }
+            _ => None,
+        }
     }
 
     /// Returns the family that `ipv4@` or `ipv6@` restricts the host to.

@@ -34,7 +34,7 @@ mod tokio;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use socket2::Socket;
 
@@ -124,8 +124,11 @@ use socket::group_of;
 /// );
 /// ```
 pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {
-    BindOptions::new().bind(settings)
+    DEFAULT.bind(settings)
 }
+
+/// The options of who sets none, made once.
+static DEFAULT: LazyLock<BindOptions> = LazyLock::new(BindOptions::new);
 
 /// Binds a UDP socket for each address that `settings` resolve to, with the default
 /// [`BindOptions`].
@@ -145,7 +148,7 @@ pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {
 /// # Ok::<(), bindaddr::BindError>(())
 /// ```
 pub fn bind_udp(settings: impl ToSettings) -> Result<Listeners<UdpSocket>, BindError> {
-    BindOptions::new().bind_udp(settings)
+    DEFAULT.bind_udp(settings)
 }
 
 impl Plan {

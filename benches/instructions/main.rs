@@ -3,13 +3,14 @@
 //! `benches/instructions/run` compares the counts.
 
 use std::hint::black_box;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 
 use bindaddr::interfaces::Interface;
 use bindaddr::{BindOptions, Interfaces, ListenAddr};
 
 const IPV4: &str = "127.0.0.1:8080";
 const IPV6: &str = "[2001:db8::1]:8080";
+const FREE: &str = "127.0.0.2:4712";
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
@@ -24,6 +25,13 @@ fn main() {
         "std-parse-ipv4" => repeat(times, || black_box(IPV4).parse::<SocketAddr>()),
         "parse-ipv6" => repeat(times, || black_box(IPV6).parse::<ListenAddr>()),
         "std-parse-ipv6" => repeat(times, || black_box(IPV6).parse::<SocketAddr>()),
+        "bind" => repeat(times, || {
+            bindaddr::bind(black_box(FREE)).expect("a free port")
+        }),
+        "std-bind" => repeat(times, || {
+            let addr: SocketAddr = black_box(FREE).parse().expect("an address");
+            TcpListener::bind(addr).expect("a free port")
+        }),
         "refuse-10k" => {
             let garbage = garbage(10_000);
             repeat(times, || black_box(&garbage).parse::<ListenAddr>());

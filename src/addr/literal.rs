@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Reads an address and a port, both as the grammar reads them.
-pub(super) fn literal(text: &str) -> Option<(IpAddr, u16)> {
+pub(crate) fn literal(text: &str) -> Option<(IpAddr, u16)> {
     let text = text.as_bytes();
     let (ip, rest) = if let Some(inside) = text.strip_prefix(b"[") {
         let (ip, rest) = ipv6(inside)?;

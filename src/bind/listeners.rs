@@ -114,7 +114,10 @@ impl Rest {
 impl<S> Listeners<S> {
     /// Creates a list of one socket.
     pub(super) fn of_one(socket: S, state: OpenState) -> Self {
-        Self::from_iter([Listener { socket, state }])
+        Self {
+            listeners: vec![Listener { socket, state }],
+            rest: None,
+        }
     }
 
     /// Borrows the sockets.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::addr::{
-    Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, parse_entries, parse_hosts,
+    Family, Host, ListEntry, ListenAddr, ListenAddrs, ParseError, literal, parse_entries,
+    parse_hosts,
 };
 use crate::target::{BindTarget, Endpoint, Wildcard, socket_addr};
 
@@ -216,22 +217,13 @@ impl Setting<'_> {
         if self.freebind.is_some() || self.device.is_some() {
             return None;
         }
-        let parsed;
         let addr = match &self.source {
-            Source::Text(text) => {
-                parsed = text.parse().ok()?;
-                &parsed
-            }
-            Source::Addr(addr) => &**addr,
-            Source::Hosts(..) | Source::Target(..) => return None,
+            Source::Text(text) => literal(text),
+            Source::Addr(addr) => addr.as_literal(),
+            Source::Hosts(..) | Source::Target(..) => None,
         };
-        let &Host::Ip { ip, zone: None } = addr.host() else {
-            return None;
-        };
-        let ports = addr.ports();
-        let is_plain =
-            ip.to_canonical() == ip && !ip.is_unspecified() && ports.start() == ports.end();
-        is_plain.then(|| SocketAddr::new(ip, *ports.start()))
+        let is_plain = |(ip, _): &(IpAddr, u16)| ip.to_canonical() == *ip && !ip.is_unspecified();
+        addr.filter(is_plain).map(SocketAddr::from)
     }
 
     /// Returns its entries: several if its text is a list, at least one.
