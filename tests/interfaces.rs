@@ -228,8 +228,11 @@ fn address_has_state_and_peer() {
         let on_eth0 = BindOptions::new().device("eth0");
         let exposure = on_eth0.bind("0.0.0.0:0").unwrap().exposure(&host);
         assert_eq!(exposure, Exposure::Private, "by 10.8.0.1");
-        let on_lo = BindOptions::new().device("lo").plan("0.0.0.0:0").unwrap();
-        assert_eq!(on_lo.exposure(&host), Exposure::ThisHost);
+        run_ip("link property add dev lo altname loop0");
+        for name in ["lo", "loop0"] {
+            let on_lo = BindOptions::new().device(name).plan("0.0.0.0:0").unwrap();
+            assert_eq!(on_lo.exposure(&host), Exposure::ThisHost, "{name}");
+        }
         run_ip("addr add 2001:db8:9::1/64 dev far0 nodad"); // its neighbour has it, too
         let begun = std::time::Instant::now();
         while find("2001:db8:9::1").state() != AddrState::Duplicate {

@@ -299,6 +299,11 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
         let _udp = std::net::UdpSocket::bind("127.0.0.1:5001").unwrap();
         let (tcp, udp) = bind("127.0.0.1:5000-5002").unwrap();
         assert_eq!((tcp.port(), udp.port()), (Some(5002), Some(5002)));
+        // Only that one.
+        drop((tcp, udp));
+        let (tcp, udp) = bind("127.0.0.1:5000-5002, 127.0.0.4:6000-6002").unwrap();
+        assert_eq!(tcp[1].local_addr().port(), 6000);
+        drop((tcp, udp));
         let err = bind("127.0.0.1:5000-5001").unwrap_err();
         assert!(err.to_string().contains("127.0.0.1:5000"), "{err}");
         assert_eq!(bind("127.0.0.1:5000").unwrap_err().cause().name(), "in-use");
@@ -316,6 +321,16 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
             .filter_map(|_| Some(bind("127.0.0.1:0").ok()?.0.port()))
             .collect();
         assert!(!found.is_empty() && found.iter().all(|port| *port == Some(40003)));
+        // Where none is free for both, that is an error, and nothing stays open.
+        let _last = TcpListener::bind(("127.0.0.1", 40003)).unwrap();
+        assert_eq!(bind("127.0.0.1:0").unwrap_err().cause().name(), "in-use");
+        let err = bind("127.0.0.2:80, 127.0.0.1:40000-40003").unwrap_err();
+        assert!(
+            err.errors()
+                .all(|error| error.text() == "127.0.0.1:40000-40003"),
+            "{err}"
+        );
+        bind("127.0.0.2:80").unwrap();
     });
 }
 

@@ -32,13 +32,8 @@ pub(super) fn candidates(
         IpAddr::V4(_) => on_port(Ipv4Addr::UNSPECIFIED.into()),
         IpAddr::V6(_) => on_port(Ipv6Addr::UNSPECIFIED.into()),
     };
-    let is_host_only = match (ip, attempt.addr) {
-        (ip, _) if ip.is_loopback() => true,
-        (IpAddr::V6(v6), SocketAddr::V6(addr)) if is_link_scoped(v6) => host
-            .by_index(addr.scope_id())
-            .is_some_and(Interface::is_host_only),
-        _ => false,
-    };
+    let of_zone = host.by_index(zone(attempt.addr));
+    let is_host_only = ip.is_loopback() || of_zone.is_some_and(Interface::is_host_only);
     let is_of_socket = matches!(attempt.errno(), Some((Step::Socket, _)));
     match errno {
         errno if is_of_socket && errno.is_about_family() && ip.is_ipv6() => match ip {

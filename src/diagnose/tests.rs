@@ -597,6 +597,12 @@ fn denied_port_is_explained_by_known_limits() {
         "port 80 is probably privileged (below 1024 by default) and this process lacks CAP_NET_BIND_SERVICE; use port 1024 or higher"
     );
     assert!(matches!(because(None, None), Cause::Denied { .. }));
+    let above = Evidence {
+        capability: Some(lacking),
+        ..Evidence::default()
+    };
+    let above = causes(&attempt("127.0.0.1:1024", Step::Bind, &error), &above);
+    assert!(matches!(above[..], [Cause::Denied { .. }]));
     assert!(is_policy(because(None, Some(Capability::Effective))));
     let filtered = Evidence {
         has_seccomp_filter: Some(true),

@@ -302,6 +302,9 @@ fn handed_over_std_socket_is_blocking() {
     drop(options.bind(addr).unwrap());
     let taken: TcpListener = first(options.bind(addr).unwrap()).into();
     assert!(is_blocking(taken.into()));
+    let (socket, _) = listener("127.0.0.1:0");
+    let all = activation_of(vec![socket]).listeners().unwrap();
+    assert!(is_blocking(first(all).into()));
 }
 
 /// `O_NONBLOCK` is one for both, and a runtime may rely on it by then.

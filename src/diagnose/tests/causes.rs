@@ -921,7 +921,14 @@ fn hint_requires_its_condition() {
 
 #[test]
 fn closest_address_precedes_wildcard() {
-    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let [error, without_zone] = [EADDRNOTAVAIL, EINVAL].map(io::Error::from_raw_os_error);
+    let error_of = |text: &str| {
+        if text.contains("[fe80::77]") {
+            &without_zone
+        } else {
+            &error
+        }
+    };
     let hints_beside =
         |text: &str, bindable: &[&str], rows: Vec<SocketRow>| -> Vec<(HintKind, String)> {
             let written: ListenAddr = text.parse().expect("an address");
@@ -938,7 +945,7 @@ fn closest_address_precedes_wildcard() {
             };
             let attempt = Attempt {
                 written: Some(&written),
-                ..attempt(text, Step::Bind, &error)
+                ..attempt(text, Step::Bind, error_of(text))
             };
             let all = diagnose(&attempt, &evidence).hints.into_iter();
             let others = all.filter(|hint| hint.kind() != HintKind::Program);
@@ -974,6 +981,15 @@ fn closest_address_precedes_wildcard() {
     // An address that the kernel does not bind is not advised.
     assert_eq!(hints("192.168.158.94:5000", &["0.0.0.0:0"]).len(), 1);
     assert_eq!(hints("192.168.158.94:5000", &[]), []);
+    let zone = |text: &str| hints(text, &["[fe80::77%2]:0"])[0].1.clone();
+    assert_eq!(
+        zone("[fe80::77]:5000"),
+        "`[fe80::77%eth0]:5000` adds the zone"
+    );
+    assert_eq!(
+        zone("[fe80::77%3]:5000"),
+        "`[fe80::77%eth0]:5000` has the zone of the interface that has the address"
+    );
     // The host's only address of the family is more exposed than what was written.
     assert_eq!(
         hints("[fd00::1]:8080", &["[2001:db8:1::10]:0"]),
@@ -982,6 +998,55 @@ fn closest_address_precedes_wildcard() {
             "`[2001:db8:1::10]:8080` is the closest local address, reachable from the internet"
                 .to_owned()
         )]
+    );
+}
+
+#[test]
+fn unusable_address_is_no_candidate() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let addr = |text: &str, state| InterfaceAddr::new(ip(text), 64).with_state(state);
+    let eth0 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]
+        .into_iter()
+        .fold(Interface::new("eth0", 2), |eth0, text| {
+            eth0.with_interface_addr(addr(text, AddrState::Tentative))
+        })
+        .with_interface_addr(addr("2001:db8::4", AddrState::Preferred));
+    let host: Interfaces = [eth0].into_iter().collect();
+    let attempt = attempt("[2001:db8::9]:80", Step::Bind, &error);
+    let candidates = hints::candidates(&attempt, None, &host);
+    let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();
+    assert_eq!(candidates, ["[2001:db8::4]:80", "[::]:80"]);
+}
+
+#[test]
+fn exposure_of_ipv6_wildcard_is_without_ipv4() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let eth0 = Interface::new("eth0", 2)
+        .with_addr(ip("9.9.9.9"), 24)
+        .with_addr(ip("fd00::1"), 64);
+    let hints = |only_v6| {
+        let written: ListenAddr = "[fd00::9]:5000".parse().expect("an address");
+        let evidence = Evidence {
+            interfaces: Some([eth0.clone()].into_iter().collect()),
+            bindable: ["[::]:0".parse().expect("an address")].into(),
+            ..Evidence::default()
+        };
+        let attempt = Attempt {
+            written: Some(&written),
+            only_v6,
+            only_v6_option: only_v6,
+            ..attempt("[fd00::9]:5000", Step::Bind, &error)
+        };
+        let hints = diagnose(&attempt, &evidence).hints;
+        hints[0].to_string()
+    };
+    assert_eq!(
+        hints(true),
+        "`[::]:5000` listens on every IPv6 address of this host, reachable from private networks"
+    );
+    assert_eq!(
+        hints(false),
+        "`[::]:5000` listens on every address of this host, reachable from the internet"
     );
 }
 
