@@ -144,10 +144,10 @@ fn by_hand(text: &str) -> std::io::Result<Socket> {
 }
 
 fn pair(name: &str, times: u32, ours: impl Fn(), peer: impl Fn()) {
-    let time = |run: &dyn Fn()| -> Duration {
+    let time = |run: &dyn Fn()| -> f64 {
         let begun = Instant::now();
         (0..times).for_each(|_| run());
-        begun.elapsed() / times
+        nanoseconds(begun.elapsed()) / f64::from(times)
     };
     let rounds = (0..ROUNDS).map(|_| (time(&ours), time(&peer)));
     report(name, &rounds.collect::<Vec<_>>());
@@ -161,13 +161,13 @@ fn pair_index(addresses: u32, rounds: usize) {
         let entries = vec![eth0.clone()];
         let begun = Instant::now();
         let host: Interfaces = black_box(entries).into_iter().collect();
-        (begun.elapsed(), host).0
+        (nanoseconds(begun.elapsed()), host).0
     };
     let peer = || {
         let ips = ips.clone();
         let begun = Instant::now();
         let set: HashSet<IpAddr> = black_box(ips).into_iter().collect();
-        (begun.elapsed(), set).0
+        (nanoseconds(begun.elapsed()), set).0
     };
     let rounds = (0..rounds).map(|_| (ours(), peer()));
     let name = format!("index of {addresses}, a std `HashSet`");
@@ -185,17 +185,21 @@ fn eth0(ips: &[IpAddr]) -> Interface {
     ips.iter().fold(eth0, |eth0, ip| eth0.with_addr(*ip, 8))
 }
 
-fn report(name: &str, rounds: &[(Duration, Duration)]) {
-    let median = |of: &dyn Fn(&(Duration, Duration)) -> f64| {
+fn nanoseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e9
+}
+
+/// Prints the medians of rounds, each with our time and the peer's, in nanoseconds.
+fn report(name: &str, rounds: &[(f64, f64)]) {
+    let median = |of: &dyn Fn(&(f64, f64)) -> f64| {
         let mut all: Vec<f64> = rounds.iter().map(of).collect();
         all.sort_by(f64::total_cmp);
         all[all.len() / 2]
     };
-    let nanoseconds = |time: Duration| time.as_secs_f64() * 1e9;
     println!(
-        "| {name} | {:.0} ns | {:.0} ns | {:.2} |",
-        median(&|(ours, _)| nanoseconds(*ours)),
-        median(&|(_, peer)| nanoseconds(*peer)),
-        median(&|(ours, peer)| nanoseconds(*ours) / nanoseconds(*peer)),
+        "| {name} | {:.1} ns | {:.1} ns | {:.3} |",
+        median(&|(ours, _)| *ours),
+        median(&|(_, peer)| *peer),
+        median(&|(ours, peer)| ours / peer),
     );
 }
