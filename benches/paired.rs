@@ -45,6 +45,16 @@ fn main() {
             },
         );
         pair(
+            &format!("`Interfaces::contains` among {addresses}, a probe with foldhash"),
+            500,
+            || {
+                black_box(black_box(&host).contains(*black_box(&own)));
+            },
+            || {
+                black_box(set.contains(black_box(&own)));
+            },
+        );
+        pair(
             &format!("`Class::of` among {addresses}, a probe with foldhash"),
             500,
             || {

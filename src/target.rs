@@ -293,6 +293,7 @@ impl Class {
     /// assert_eq!(Class::of("::".parse()?, &host), Class::Any);
     /// # Ok::<(), std::net::AddrParseError>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn of(ip: IpAddr, host: &Interfaces) -> Self {
         let ip = ip.to_canonical();
