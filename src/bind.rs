@@ -346,10 +346,8 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
             |socket: &PlannedSocket| failed.contains(&socket.position()) && socket.is_range();
         tries_left -= u32::from(!left.sockets.iter().any(is_range));
         let is_exhausted = others.len() < left.sockets.len() || tries_left == 0;
-        let is_in_use = |error: &SettingError| {
-            let errno = error.io_error().map(Errno::of);
-            error.step() == Step::Bind && errno == Some(Errno::InUse)
-        };
+        let is_in_use =
+            |error: &SettingError| error.io_error().map(Errno::of) == Some(Errno::InUse);
         if is_exhausted
             || !unopened.error.errors().all(is_in_use)
             || !left.sockets.iter().all(may_have_another)

@@ -310,6 +310,22 @@ fn localhost_without_ipv6_is_ipv4() {
 }
 
 #[test]
+fn family_that_exists_is_not_left_out() {
+    // The wildcard of IPv6 clients cannot be opened for another reason.
+    under_strace(
+        "family_that_exists_is_not_left_out",
+        &["-e", "inject=socket:error=EMFILE:when=1"],
+        || {
+            let err = bind("*:0").unwrap_err();
+            assert!(
+                matches!(err.cause(), Cause::TooManyOpenFiles { .. }),
+                "{err:?}"
+            );
+        },
+    );
+}
+
+#[test]
 fn missing_family_is_reported() {
     under_strace(
         "missing_family_is_reported",

@@ -13,6 +13,7 @@ use super::socket_warnings::{AddrFacts, warnings_on};
 use super::sockets::{Held, Sockets};
 use super::*;
 use crate::diagnosis::*;
+use crate::interfaces::AddrState;
 use crate::map::{Map, Set};
 use crate::reach::OpenSocket;
 use crate::sys::{Ipv6Switch, Link, Process, SocketRow};
@@ -389,6 +390,26 @@ fn ipv6_loopback_is_down_with_its_interface() {
     assert_eq!(name(&[true, false], None), "loopback-missing");
     assert_eq!(name(&[false, false], None), "family-unavailable");
     assert_eq!(name(&[], None), "loopback-missing");
+}
+
+#[test]
+fn address_that_the_kernel_does_not_list_is_not_tentative() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let may_be_tentative = |addr: &str, listed: Option<&str>| {
+        let listed = listed.map(|ip| ((ip.parse().expect("an address"), 2), AddrState::Preferred));
+        let evidence = Evidence {
+            ipv6_addrs: listed.map(|one| [one].into()),
+            ..Evidence::default()
+        };
+        match causes(&attempt(addr, Step::Bind, &error), &evidence)[..] {
+            [Cause::AddressUnavailable { may_be_tentative }] => may_be_tentative,
+            ref causes => panic!("{causes:?}"),
+        }
+    };
+    assert!(may_be_tentative("[fd00::1]:80", Some("fd00::1")));
+    assert!(!may_be_tentative("[fd00::1]:80", Some("fd00::2")));
+    assert!(may_be_tentative("[fd00::1]:80", None), "it is not known");
+    assert!(!may_be_tentative("10.0.0.1:80", None));
 }
 
 #[test]
