@@ -686,9 +686,12 @@ fn of_cause(cause: &Cause, attempt: &Attempt<'_>, evidence: &Evidence) -> Vec<Hi
         } => vec![configure(
             "check `RestrictAddressFamilies=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile",
         )],
-        Cause::TooManyOpenFiles { .. } if system != System::Windows => vec![configure(
+        Cause::TooManyOpenFiles { .. } if linux => vec![configure(
             "raise the limit with `LimitNOFILE=` in a systemd unit, or with `ulimit -n`",
         )],
+        Cause::TooManyOpenFiles { .. } if system != System::Windows => {
+            vec![configure("raise the limit with `ulimit -n`")]
+        }
         // `default` is for interfaces that come later.
         Cause::FamilyUnavailable {
             family,

@@ -528,6 +528,30 @@ fn port_held_by_connections_is_temporary() {
 }
 
 #[test]
+fn next_conflict_of_a_range_needs_all_its_ports() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let next = |ports: &[u16]| {
+        let mut evidence = Evidence {
+            interfaces: Some(host()),
+            ..Evidence::default()
+        };
+        evidence.tcp.add(ports.iter().map(|port| SocketRow {
+            port: *port,
+            device: Some(0),
+            ..listener_on([0, 0, 0, 0])
+        }));
+        let range = Attempt {
+            ports: (80, 81),
+            ..attempt("198.51.100.1:80", Step::Bind, &error)
+        };
+        let causes = causes(&range, &evidence).into_iter();
+        causes.map(|cause| cause.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(next(&[80]), ["not-on-this-host"]);
+    assert_eq!(next(&[80, 81]), ["not-on-this-host", "range-in-use"]);
+}
+
+#[test]
 fn forecast_contains_only_certain_conflicts() {
     let row = |ip: [u8; 4], state, device| SocketRow {
         state,

@@ -833,10 +833,18 @@ fn each_hint_fits_its_causes() {
         for (name, cause, _) in each() {
             for hint in hints_of(&[cause], &evidence) {
                 let text = hint.text();
-                let is_of_linux = [
+                let mut of_others = vec![
                     "`ip ", "`ss ", "sysctl", "net.ipv4", "freebind", "VRF", "CAP_",
                 ];
-                let found = is_of_linux.iter().find(|word| text.contains(*word));
+                // A socket is handed over as by systemd.
+                if name != "handed-over" && name != "refused-by-policy" {
+                    of_others.push("systemd");
+                }
+                of_others.extend(match system {
+                    System::Windows => &["ulimit", "lsof"][..],
+                    _ => &["netsh", "netstat"],
+                });
+                let found = of_others.iter().find(|word| text.contains(**word));
                 assert_eq!(found, None, "{name} on {system:?}: {text}");
             }
         }
@@ -867,6 +875,18 @@ fn each_hint_fits_its_causes() {
         ]
     );
     assert_eq!(texts_of(Cause::RefusedByPolicy(Policy::Filter)).len(), 1);
+    for why in [
+        FamilyUnavailableReason::Sandbox,
+        FamilyUnavailableReason::Refused(Policy::Filter),
+    ] {
+        let family = Family::Ipv6;
+        assert_eq!(
+            texts_of(Cause::FamilyUnavailable { family, why }),
+            [
+                "check `RestrictAddressFamilies=` and `SystemCallFilter=` in the systemd unit, or the container's seccomp profile"
+            ]
+        );
+    }
     assert!(texts_of(Cause::RefusedByPolicy(Policy::SecurityModule)).is_empty());
     let twice = [
         Cause::TooManyOpenFiles { open: None },
