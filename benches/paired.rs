@@ -65,6 +65,10 @@ fn main() {
             },
         );
     }
+    pair_threads("`Class::of`", |ip, host| {
+        black_box(Class::of(ip, host));
+    });
+    pair_threads("classify", |ip, host| drop(BindTarget::classify(ip, host)));
     pair_accept();
     pair_index(100, ROUNDS);
     pair_index(10_000, 301);
@@ -108,6 +112,25 @@ fn main() {
         || drop(bindaddr::bind(black_box("[::1]:4712"))),
         || drop(by_hand(black_box("[::1]:4712"))),
     );
+}
+
+/// Looks up an address in each of two threads at once, and in one.
+fn pair_threads(name: &str, look_up: fn(IpAddr, &Interfaces)) {
+    const TIMES: u32 = 100_000;
+    let ips = ips(100);
+    let host: Interfaces = [eth0(&ips)].into_iter().collect();
+    let time = |threads: u32| {
+        let run = || (0..TIMES).for_each(|_| look_up(black_box(ips[50]), black_box(&host)));
+        let begun = Instant::now();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(run);
+            }
+        });
+        nanoseconds(begun.elapsed()) / f64::from(TIMES)
+    };
+    let rounds: Vec<(f64, f64)> = (0..201).map(|_| (time(2), time(1))).collect();
+    report(&format!("{name} in each of two threads, in one"), &rounds);
 }
 
 /// Accepts connections of a client on loopback, by the acceptor and by tokio's listener.

@@ -39,7 +39,7 @@ use std::sync::{Arc, LazyLock};
 use socket2::Socket;
 
 use crate::addr::Host;
-use crate::diagnose::{AddrProbe as _, Errno};
+use crate::diagnose::AddrProbe as _;
 use crate::diagnosis::{BindError, Cause, Hint, HintKind, Position, SettingError, Step};
 use crate::map::{Map, Set};
 use crate::order::sort_by;
@@ -50,7 +50,7 @@ use crate::target::SnapshotCache;
 use crate::target::{GroupCheck, Protocol};
 pub(crate) use activation::Inherited;
 pub(crate) use engine::{FailedSocket, OpenedSocket, Opener, Opening, explain};
-use engine::{listen_all, open_plain};
+use engine::{is_port_in_use, listen_all, open_plain};
 use listener::OpenState;
 pub(crate) use listener::OwnSocket;
 #[cfg(any(feature = "tokio", feature = "watch"))]
@@ -127,7 +127,7 @@ pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {
     DEFAULT.bind(settings)
 }
 
-/// The options of who sets none, made once.
+/// The default options, made once: it would take a tenth of what a bind does outside the kernel.
 static DEFAULT: LazyLock<BindOptions> = LazyLock::new(BindOptions::new);
 
 /// Binds a UDP socket for each address that `settings` resolve to, with the default
@@ -346,8 +346,10 @@ fn bind_both(plan: &Plan) -> Result<(Listeners, Listeners<UdpSocket>), Unopened>
             |socket: &PlannedSocket| failed.contains(&socket.position()) && socket.is_range();
         tries_left -= u32::from(!left.sockets.iter().any(is_range));
         let is_exhausted = others.len() < left.sockets.len() || tries_left == 0;
-        let is_in_use =
-            |error: &SettingError| error.io_error().map(Errno::of) == Some(Errno::InUse);
+        let is_in_use = |error: &SettingError| {
+            let source = error.io_error();
+            source.is_some_and(|source| is_port_in_use(error.step(), source))
+        };
         if is_exhausted
             || !unopened.error.errors().all(is_in_use)
             || !left.sockets.iter().all(may_have_another)

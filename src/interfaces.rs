@@ -480,8 +480,8 @@ impl Interfaces {
     }
 
     /// Returns `true` if an interface has exactly the address `ip`, which must not be IPv4-mapped.
-    // Servers ask for each request. Where this is a call, the address goes through memory, which
-    // takes as long as half the probe.
+    // A server may check an address for each request. Where this is a call, the address goes through
+    // memory, which takes as long as half the probe.
     #[inline]
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.snapshot.by_ip.contains_key(&key(ip))

@@ -317,7 +317,8 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
         let _busy: Vec<TcpListener> = [40000, 40001, 40002]
             .map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap())
             .into();
-        // One of four is drawn, 16 times; another entry may have one port only.
+        // The kernel draws one of four for UDP, and again where TCP cannot have it: up to 16 times,
+        // so that a call fails once in a hundred. The other entry has one port only.
         let found: Vec<u16> = (0..40)
             .filter_map(|_| {
                 Some(

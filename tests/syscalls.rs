@@ -5,13 +5,13 @@ mod util;
 
 use std::error::Error;
 use std::io;
-use std::iter;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 
 use bindaddr::addr::Family;
 use bindaddr::diagnosis::{Policy, SocketState, Step};
 use bindaddr::target::ResolveErrorKind;
+use bindaddr::update::Apply;
 use bindaddr::{BindOptions, BindTarget, Cause, bind, bind_udp};
 use socket2::{Domain, Socket, Type};
 use util::features;
@@ -232,10 +232,13 @@ fn socket_among_many_is_found_in_few_steps() {
                 .trim_matches(|c: char| !c.is_ascii_digit());
             link.parse::<u64>().unwrap()
         };
-        // Each processor has its own inodes, and the scheduler may have moved this thread.
-        let mut opened =
-            iter::repeat_with(|| -> Vec<TcpListener> { (0..MANY).map(|_| listen()).collect() });
-        let mut held = opened.find(|held| held.is_sorted_by_key(inode)).unwrap();
+        // Each processor has its own inodes, and the scheduler may move this thread. Copies in the
+        // order of the inodes have ascending descriptors, once the lowest ones are free.
+        let mut held: Vec<TcpListener> = (0..MANY).map(|_| listen()).collect();
+        held.sort_by_key(inode);
+        for _ in 0..2 {
+            held = held.iter().map(|one| one.try_clone().unwrap()).collect();
+        }
         part("first", || is_own(&held[0]));
         part("middle", || is_own(&held[MANY / 2]));
         part("last", || is_own(&held[MANY - 1]));
@@ -321,6 +324,23 @@ fn family_that_exists_is_not_left_out() {
                 matches!(err.cause(), Cause::TooManyOpenFiles { .. }),
                 "{err:?}"
             );
+        },
+    );
+}
+
+#[test]
+fn aborted_connection_hides_no_other() {
+    // accept(2): an error of a connection that was still waiting.
+    under_strace(
+        "aborted_connection_hides_no_other",
+        &["-e", "inject=accept4:error=ECONNABORTED:when=1"],
+        || {
+            let mut listeners = bind("127.0.0.1:0").unwrap();
+            let client = TcpStream::connect(listeners[0].local_addr()).unwrap();
+            let plan = BindOptions::new().plan("127.0.0.2:0").unwrap();
+            let mut update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+            let peers: Vec<SocketAddr> = update.drained().iter().map(|(_, peer)| *peer).collect();
+            assert_eq!(peers, [client.local_addr().unwrap()]);
         },
     );
 }

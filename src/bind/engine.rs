@@ -100,6 +100,12 @@ pub(crate) enum Failure {
     Conflict(Box<PlannedSocket>, Overlap),
 }
 
+/// Returns `true` if a step failed because of another socket: the one that listens, if two are
+/// bound to a port.
+pub(super) fn is_port_in_use(step: Step, error: &io::Error) -> bool {
+    matches!(step, Step::Bind | Step::Listen) && Errno::of(error) == Errno::InUse
+}
+
 impl FailedSocket {
     pub(super) fn new(planned: PlannedSocket, reason: Failure) -> Self {
         Self {
@@ -117,7 +123,7 @@ impl FailedSocket {
 
     pub(crate) fn is_in_use(&self) -> bool {
         match &self.reason {
-            Failure::System(Step::Bind | Step::Listen, error) => Errno::of(error) == Errno::InUse,
+            Failure::System(step, error) => is_port_in_use(*step, error),
             _ => false,
         }
     }

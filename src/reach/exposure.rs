@@ -236,7 +236,7 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
 
 /// Returns how far the addresses of a network reach at most: one that is larger than any block of
 /// private addresses has others as well.
-fn of_network(network: Network) -> Exposure {
+pub(super) fn of_network(network: Network) -> Exposure {
     let [first, last] = [network.first(), network.last()].map(Exposure::of);
     match network.prefix_len() {
         ..7 => Exposure::Global,

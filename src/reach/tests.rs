@@ -2,6 +2,7 @@
 
 use super::warnings::container;
 use super::*;
+use crate::addr::Network;
 use crate::diagnosis::{Container, Warning, WarningKind};
 use crate::interfaces::InterfaceAddr;
 use crate::map::Map;
@@ -322,4 +323,19 @@ fn loopback_device_wildcard_accepts_no_new_addresses() {
     let later = "exposed to private networks now, and on every address that this host gets later";
     assert_eq!(end(Some("eth0")).as_deref(), Some(later));
     assert_eq!(end(None).as_deref(), Some(later));
+}
+
+#[test]
+fn large_network_reaches_everywhere() {
+    for (first, prefix_len, exposure) in [
+        ("0.0.0.0", 0, Exposure::Global),
+        ("::", 0, Exposure::Global),
+        ("fc00::", 6, Exposure::Global),
+        ("fc00::", 7, Exposure::Private),
+        ("10.0.0.0", 8, Exposure::Private),
+        ("9.0.0.0", 8, Exposure::Global),
+    ] {
+        let network = Network::containing(ip(first), prefix_len);
+        assert_eq!(super::exposure::of_network(network), exposure, "{network}");
+    }
 }

@@ -254,6 +254,14 @@ fn dual_stack_socket_serves_a_pair_on_one_port_only() {
             }
         }
     }
+    // One that was handed over for the same address on another port changes nothing.
+    let (socket, port) = dual_stack();
+    let (other, _) = listener("0.0.0.0:0");
+    let options = BindOptions::new().activation(activation_of(vec![socket, other]));
+    let listeners = options
+        .bind(format!("0.0.0.0:{port}, [::]:{port}"))
+        .unwrap();
+    assert_eq!(addrs(&listeners), [format!("[::]:{port}")]);
     // A socket that is served already is taken for a setting with its very port only.
     let (socket, port) = dual_stack();
     let options = BindOptions::new()

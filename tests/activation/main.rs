@@ -294,6 +294,9 @@ fn socket_of_another_namespace_is_exposed_globally() {
         .activation(activation)
         .bind(addr)
         .unwrap();
+    let again = activation_of(vec![listeners[0].as_std().try_clone().unwrap().into()]);
+    let taken = again.listeners().unwrap();
+    assert_eq!(taken.exposure(&host), listeners.exposure(&host));
     let listener = &listeners.as_slice()[0];
     let (exposure, reach) = (listeners.exposure(&host), listeners.reach(&host));
     assert_eq!(reach.exposure(), exposure);

@@ -863,6 +863,39 @@ fn each_hint_fits_its_causes() {
             "{never}"
         );
     }
+    for (interface, expected) in [
+        ("default", None),
+        (
+            "all",
+            Some("`sysctl net.ipv6.conf.all.disable_ipv6=0` enables IPv6 on every interface"),
+        ),
+        (
+            "lo",
+            Some("`sysctl net.ipv6.conf.lo.disable_ipv6=0` enables IPv6 on lo"),
+        ),
+    ] {
+        let family = Family::Ipv6;
+        let why = FamilyUnavailableReason::Sysctl { interface };
+        let texts = texts_of(Cause::FamilyUnavailable { family, why });
+        assert!(texts.iter().eq(&expected), "{texts:?}");
+    }
+    // The interface has it, and the kernel has no route for it.
+    let missing = |has: &[&str]| Cause::LoopbackMissing {
+        ip: ip("127.0.0.1"),
+        has: has
+            .iter()
+            .map(|one| InterfaceAddr::new(ip(one), 8))
+            .collect(),
+    };
+    assert_eq!(
+        texts_of(missing(&["127.0.0.1"])),
+        ["`ip route show table local` shows what the kernel treats as local"]
+    );
+    assert!(
+        texts_of(missing(&["127.0.0.2"]))
+            .iter()
+            .all(|text| !text.contains("table local"))
+    );
     let elsewhere = Cause::PrivilegedPort {
         port: 80,
         limit: Some(1024),

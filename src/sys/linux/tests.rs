@@ -1,5 +1,6 @@
 //! The parsers of responses and of files, on hand-written bytes.
 
+use std::cell::Cell;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 
 use super::namespace::is_of_another;
 use super::netlink::{self, Netlink};
-use super::procfs::{in_order, ipv6_addr, maps, socket, sockets_in};
+use super::procfs::{found_in_order, in_order, ipv6_addr, maps, socket, sockets_in};
 use super::rtnetlink::parse_link;
 use super::sysctl::ipv6_switch_in;
 use super::{Capability, Ipv6Switch, Status, has_ipv6, sock_diag};
@@ -42,6 +43,49 @@ fn part(flags: u16) -> Vec<u8> {
     let mut body = [0; 16];
     body[4..8].copy_from_slice(&1u32.to_ne_bytes());
     netlink::message(16, flags, &body)
+}
+
+/// Returns what is found among descriptors, each of a socket with an inode or of a file, and how
+/// many were read.
+fn found_among(descriptors: &[Option<u64>], wanted: &[u64]) -> (Vec<u64>, u64) {
+    let reads = Cell::new(0);
+    let found = found_in_order(descriptors.len() as u64, wanted.to_vec(), |number| {
+        reads.set(reads.get() + 1);
+        descriptors[usize::try_from(number).expect("an index")]
+    });
+    (found, reads.get())
+}
+
+#[test]
+fn sorted_sockets_are_found_in_few_reads() {
+    let sorted: Vec<Option<u64>> = (1000..2000).map(Some).collect();
+    for wanted in [1000, 1001, 1499, 1500, 1998, 1999] {
+        let (found, reads) = found_among(&sorted, &[wanted]);
+        assert_eq!(found, [wanted]);
+        assert!(reads <= 10, "{wanted}: {reads}");
+    }
+    assert_eq!(found_among(&sorted, &[999]).0, [0; 0]);
+    assert_eq!(found_among(&sorted, &[1999, 5, 1000]).0, [1999, 1000]);
+    // Files lie between.
+    let mixed = |files: u64| -> Vec<Option<u64>> {
+        let inode = |n| (n % (files + 1) == 0).then_some(1000 + n);
+        (0..1000).map(inode).collect()
+    };
+    assert_eq!(found_among(&mixed(7), &[1800]).0, [1800]);
+    // Fewer are all read.
+    assert_eq!(found_among(&sorted[..127], &[1050]), (vec![], 0));
+}
+
+proptest! {
+    #[test]
+    fn search_for_sockets_is_limited_and_right(
+        descriptors in prop::collection::vec(prop::option::of(0_u64..400), 0..400),
+        wanted in prop::collection::vec(0_u64..400, 0..50),
+    ) {
+        let (found, reads) = found_among(&descriptors, &wanted);
+        prop_assert!(reads <= descriptors.len() as u64 / 4);
+        prop_assert!(found.iter().all(|one| wanted.contains(one) && descriptors.contains(&Some(*one))));
+    }
 }
 
 #[test]
