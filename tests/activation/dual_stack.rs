@@ -39,7 +39,8 @@ fn dual_stack_socket_serves_both_wildcards() {
                 .split_families(split)
                 .activation(activation.clone());
             let plan = options.plan(&*setting).unwrap();
-            assert!(plan.check().is_ok(), "{setting}: {}", plan.check());
+            let check = plan.check();
+            assert!(check.is_ok(), "{setting}: {check}");
             assert_eq!(activation.unused().count(), 1, "a check takes none");
             let mut listeners = plan.bind().unwrap();
             assert_eq!(listeners.len(), 1, "{setting}: {listeners}");
@@ -47,6 +48,9 @@ fn dual_stack_socket_serves_both_wildcards() {
             let is_pair = setting.contains(',') && !split;
             let duplicates = listeners.duplicates().len();
             assert!(split || duplicates == usize::from(is_pair), "{setting}");
+            let checked = check.settings().iter();
+            let checked: usize = checked.map(|one| one.duplicates().len()).sum();
+            assert!(split || checked == usize::from(is_pair), "{setting}");
             assert_eq!(activation.unused().count(), 0, "{setting}");
             for ip in ["127.0.0.1", "[::1]"] {
                 let client = TcpStream::connect(format!("{ip}:{port}")).unwrap();

@@ -98,6 +98,40 @@ fn link() {
     ip("link set far0 up");
 }
 
+/// Each of these would do as well with the port of the other.
+#[test]
+fn entry_keeps_its_own_port() {
+    in_namespace(|| {
+        for (before, after, kept) in [
+            // By its place and text.
+            (
+                ["127.0.0.1:6000-6009", "127.0.0.1:6000-6009"],
+                &["127.0.0.3:80", "127.0.0.1:6000-6009"][..],
+                "127.0.0.1:6001",
+            ),
+            // By its text.
+            (
+                ["127.0.0.1:6000-6009", "127.0.0.1:6000-6010"],
+                &["127.0.0.1:6000-6010"],
+                "127.0.0.1:6001",
+            ),
+            // By its address.
+            (
+                ["127.0.0.1:6000-6009", "127.0.0.2:6000-6009"],
+                &["127.0.0.2:6000-6011"],
+                "127.0.0.2:6000",
+            ),
+        ] {
+            let mut listeners = bindaddr::bind(before).unwrap();
+            let plan = BindOptions::new().plan(after).unwrap();
+            let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
+            assert_eq!(update.kept(), 1);
+            let last = listeners.iter().last().unwrap();
+            assert_eq!(last.local_addr(), addr(kept), "{after:?}");
+        }
+    });
+}
+
 #[test]
 fn selection_is_kept_by_replan() {
     let host = |ips: &[&str]| -> Interfaces {
