@@ -161,7 +161,7 @@ fn explain(c: &mut Criterion, name: &str) {
     });
     drop(held);
     // Held by another process, which has few descriptors however many this one has. Its parent may
-    // share the socket, so it is searched as well: this process, or one with few descriptors.
+    // share the socket, so it is searched as well: this process, or the one that takes in orphans.
     for (situation, starter) in [
         ("in-use-by-a-child", &["env"][..]),
         ("in-use-by-another-process", &["setsid", "--fork"]),

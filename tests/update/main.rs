@@ -124,10 +124,12 @@ fn entry_keeps_its_own_port() {
         ] {
             let mut listeners = bindaddr::bind(before).unwrap();
             let plan = BindOptions::new().plan(after).unwrap();
+            assert!(!plan.diff(&listeners).is_empty());
             let update = plan.apply(&mut listeners, Apply::AllOrNone).unwrap();
             assert_eq!(update.kept(), 1);
             let last = listeners.iter().last().unwrap();
             assert_eq!(last.local_addr(), addr(kept), "{after:?}");
+            assert!(plan.diff(&listeners).is_empty());
         }
     });
 }
