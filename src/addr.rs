@@ -182,7 +182,7 @@ impl ListenAddr {
 
     /// Returns the address and port if the host is an IP address without a zone, and the port not a
     /// range.
-    pub(crate) fn as_literal(&self) -> Option<(IpAddr, u16)> {
+    pub(crate) fn literal(&self) -> Option<(IpAddr, u16)> {
         match self.host {
             Host::Ip { ip, zone: None } if self.first_port == self.last_port => {
                 Some((ip, self.first_port))

@@ -219,7 +219,7 @@ impl Setting<'_> {
         }
         let addr = match &self.source {
             Source::Text(text) => literal(text),
-            Source::Addr(addr) => addr.as_literal(),
+            Source::Addr(addr) => addr.literal(),
             Source::Hosts(..) | Source::Target(..) => None,
         };
         let is_plain = |(ip, _): &(IpAddr, u16)| ip.to_canonical() == *ip && !ip.is_unspecified();

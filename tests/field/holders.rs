@@ -182,7 +182,7 @@ fn server_on_the_other_loopback_address_is_named() {
                 " listens on {other}, so clients that connect to `localhost` may reach it instead of this server"
             );
             assert!(found[0].ends_with(&end), "{found:?}");
-            // What this process has on another port does not matter.
+            // A socket of this process on another port does not matter.
             assert_eq!(
                 warnings(&format!("{own}:5173, localhost:5174")),
                 found,

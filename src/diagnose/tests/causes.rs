@@ -1055,7 +1055,7 @@ fn closest_address_precedes_wildcard() {
 }
 
 #[test]
-fn unusable_address_is_no_candidate() {
+fn unusable_address_is_not_a_candidate() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
     let addr = |text: &str, state| InterfaceAddr::new(ip(text), 64).with_state(state);
     let eth0 = ["2001:db8::1", "2001:db8::2", "2001:db8::3"]

@@ -419,7 +419,7 @@ pub(super) fn found_in_order(
     const MANY: u64 = 128;
     // How many files between the sockets are passed over.
     const FEW: usize = 8;
-    // Where it finds nothing, it has cost a quarter of the scan that follows.
+    // A search without a result costs a quarter of the scan that follows.
     let left = Cell::new(if count < MANY { 0 } else { count / 4 });
     let socket = |number| {
         left.set(left.get().checked_sub(1)?);
