@@ -408,6 +408,10 @@ fn axum_serves_an_acceptor() {
             let std =
                 get(|ConnectInfo(peer): ConnectInfo<SocketAddr>| async move { peer.to_string() });
             let acceptor = Acceptor::new(listen("*:5000, localhost:5001")).unwrap();
+            let addrs = acceptor.local_addrs();
+            let first = axum::serve::Listener::local_addr(&acceptor).unwrap();
+            assert_eq!(first, addrs[0]);
+            assert_eq!(format!("{acceptor:?}"), format!("Acceptor({addrs:?})"));
             let handle = acceptor.handle();
             let app = Router::new().route("/", own);
             let app = app.into_make_service_with_connect_info::<Peer>();

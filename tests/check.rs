@@ -156,6 +156,22 @@ fn check_reports_conflict_at_both_settings() {
     });
 }
 
+#[test]
+fn plan_is_checked_for_udp() {
+    let held = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let addr = held.local_addr().unwrap();
+    let plan = BindOptions::new().plan(addr).unwrap();
+    let cause = |check: &Check| check.settings()[0].causes().next().map(Cause::name);
+    assert!(plan.check().is_ok(), "TCP has the port");
+    let udp = plan.check_udp();
+    assert!(!udp.is_ok());
+    if cfg!(target_os = "linux") {
+        assert_eq!(cause(&udp), Some("in-use"));
+    }
+    drop(held);
+    assert!(plan.check_udp().is_ok());
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn check_names_and_keeps_running_server() {

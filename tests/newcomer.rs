@@ -3,9 +3,10 @@
 // References to what could be passed by value are what people try.
 #![allow(clippy::needless_borrows_for_generic_args)]
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener};
 
-use bindaddr::addr::Host;
+use bindaddr::addr::{Host, ParseListError};
 use bindaddr::diagnosis::HintKind;
 use bindaddr::interfaces::Interface;
 use bindaddr::plan::Setting;
@@ -161,6 +162,19 @@ fn errors_convert_to_io_error() {
         std::io::ErrorKind::InvalidInput
     );
     assert!(listen("127.0.0.1:0").is_ok());
+    // The kind says whose fault it is, and the error is still there.
+    let err = io::Error::from("127.0.0.1:80, x".parse::<ListenAddrs>().unwrap_err());
+    assert_eq!(err.kind(), io::ErrorKind::InvalidInput);
+    assert!(err.get_ref().unwrap().is::<ParseListError>());
+    for (text, kind) in [
+        ("127.0.0.1:80", io::ErrorKind::InvalidInput),
+        ("ipv4@no-such-if0", io::ErrorKind::AddrNotAvailable),
+    ] {
+        let err = BindTarget::parse(text).unwrap_err();
+        let said = err.to_string();
+        let err = io::Error::from(err);
+        assert_eq!((err.kind(), err.to_string()), (kind, said));
+    }
     let err = bind("198.51.100.1:0").unwrap_err();
     assert_eq!(err.kind(), std::io::ErrorKind::AddrNotAvailable);
     let code = err.raw_os_error();

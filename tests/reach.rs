@@ -75,6 +75,18 @@ fn wildcard_lists_each_address() {
 }
 
 #[test]
+fn udp_and_tcp_reach_the_same_without_vrfs() {
+    for text in ["*", "0.0.0.0", "localhost"] {
+        let target = BindTarget::parse_with(text, &office()).unwrap();
+        assert_eq!(
+            target.reach_udp(53, &office()),
+            target.reach(53, &office()),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn literal_lists_itself() {
     let host = office();
     assert_eq!(

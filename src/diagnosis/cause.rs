@@ -596,10 +596,11 @@ impl RangeHolders {
     /// Counts the holders of ports by process, or by user where the process is not known.
     pub(crate) fn count(holders: impl Iterator<Item = Holder>) -> Self {
         let mut counts: Vec<(Holder, usize)> = Vec::new();
-        let mut places: Map<(Option<u32>, Option<u32>), usize> = Map::new();
+        let mut places: Map<(Option<u32>, Option<u32>, bool), usize> = Map::new();
         for holder in holders {
             let user = holder.uid().filter(|_| holder.pid().is_none());
-            let place = *places.get_or_insert_with((holder.pid(), user), || {
+            let who = (holder.pid(), user, holder.is_of_kernel);
+            let place = *places.get_or_insert_with(who, || {
                 counts.push((holder, 0));
                 counts.len() - 1
             });

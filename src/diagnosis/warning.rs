@@ -526,6 +526,8 @@ fn write_not_listed(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interfaces::Interfaces;
+    use crate::target::BindTarget;
 
     #[test]
     fn warning_names_cover_all_kinds() {
@@ -535,5 +537,46 @@ mod tests {
         let (of_kinds, _) = of_kinds.split_once("\n        }\n").expect("it ends");
         let names = of_kinds.split('"').skip(1).step_by(2);
         assert_eq!(names.collect::<Vec<_>>(), WarningKind::NAMES);
+    }
+
+    #[test]
+    fn rare_warnings_have_sentences() {
+        let ip: IpAddr = [10, 9, 9, 9].into();
+        let BindTarget::Foreign(foreign) = BindTarget::classify(ip, &Interfaces::default()) else {
+            panic!("no interface has it");
+        };
+        let not_listed = |why, is_routed| WarningKind::NotListed {
+            addr: foreign.clone(),
+            why,
+            is_routed,
+        };
+        for (kind, sentence) in [
+            (
+                not_listed(BindableReason::Unknown, None),
+                "no interface of this host has 10.9.9.9; it can be bound for an unknown reason, and whether a local route makes it reachable is unknown",
+            ),
+            (
+                not_listed(BindableReason::Freebind, Some(true)),
+                "no interface of this host has 10.9.9.9; it was bound with IP_FREEBIND, and a local route makes it reachable",
+            ),
+            (
+                not_listed(BindableReason::NonLocalBind, Some(false)),
+                "no interface of this host has 10.9.9.9; `net.ipv4.ip_nonlocal_bind` makes it bindable, and no client can connect until an interface has it or a local route covers it",
+            ),
+            (
+                WarningKind::OtherNamespace { is_certain: true },
+                "the inherited socket is in another network namespace, so only clients that reach that namespace can connect",
+            ),
+            (
+                WarningKind::OtherNamespace { is_certain: false },
+                "whether the inherited socket belongs to this network namespace is unknown",
+            ),
+            (
+                WarningKind::SharingUnknown,
+                "another socket has the port; whether it shares the port (SO_REUSEPORT) is unknown, so binding may fail",
+            ),
+        ] {
+            assert_eq!(kind.to_string(), sentence);
+        }
     }
 }

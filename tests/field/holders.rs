@@ -43,6 +43,10 @@ fn interface_of_a_holder_is_named() {
             error.cause().to_string(),
             "port 67 is in use: a socket of this process is bound to 0.0.0.0 on eth0 only"
         );
+        let Cause::InUse { holders, .. } = error.cause() else {
+            panic!("{error:?}")
+        };
+        assert_eq!(holders[0].device(), Some("eth0"));
         // A socket on another interface is not in its way.
         on("eth1").bind_udp("0.0.0.0:67").unwrap();
     });

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 use bindaddr::diagnosis::{Hint, HintKind};
 use bindaddr::plan::Setting;
 use bindaddr::reach::{Origin, ReachableAddr};
-use bindaddr::{BindOptions, Interfaces};
+use bindaddr::{BindOptions, Cause, Interfaces};
 use socket2::{Domain, Socket, Type};
 use util::netns::{Host, connects, in_namespace, ip, ip_batch, set};
 use util::rerun;

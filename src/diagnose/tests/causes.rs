@@ -349,6 +349,7 @@ fn each_step_has_a_phrase() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines)] // one cause after another
 fn rare_causes_have_sentences() {
     let conflict = |overlap| Cause::Conflict {
         ip: ip("127.0.0.1"),
@@ -361,7 +362,30 @@ fn rare_causes_have_sentences() {
         last: 84,
         holders: RangeHolders::count((0..count).map(|n| Holder::synthetic(1000 + n, 80, None))),
     };
+    let anonymous = |is_of_kernel| Holder {
+        uid: None,
+        is_of_kernel,
+        ..Holder::synthetic(0, 80, None)
+    };
     for (cause, sentence) in [
+        (
+            Cause::RangeInUse {
+                first: 80,
+                last: 82,
+                holders: RangeHolders::count([true, false, false].map(anonymous).into_iter()),
+            },
+            "all ports 80-82 are in use: unknown processes hold 2, the kernel holds 1",
+        ),
+        (
+            Cause::OnAnotherDevice {
+                ip: ip("fe80::9"),
+                device: "eth0".into(),
+                is_by_cgroup: false,
+                is_by_zone: true,
+                interfaces: Vec::new(),
+            },
+            "the server binds this socket to the interface eth0, but fe80::9 has another zone",
+        ),
         (
             Cause::ZoneRequired {
                 ip: ip("fe80::9"),
