@@ -643,3 +643,21 @@ impl OpenedSocket {
         })
     }
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_connections_differ_from_those_of_the_socket() {
+        let is_about_one = |code| is_about_one_client(&io::Error::from_raw_os_error(code));
+        // EINTR, ENETDOWN, ENETUNREACH, ECONNABORTED, ECONNRESET, ECONNREFUSED, EHOSTUNREACH
+        for code in [4, 100, 101, 103, 104, 111, 113] {
+            assert!(is_about_one(code), "{code}");
+        }
+        // EPERM, EBADF, EAGAIN, ENOMEM, EINVAL, ENFILE, EMFILE, ENOBUFS
+        for code in [1, 9, 11, 12, 22, 23, 24, 105] {
+            assert!(!is_about_one(code), "{code}");
+        }
+    }
+}

@@ -634,9 +634,15 @@ fn each_security_module_has_its_own_hint() {
             security_modules: vec!["capability".to_owned(), module.to_owned()],
             ..Evidence::default()
         };
-        let hints = hints_of(&[Cause::RefusedByPolicy(Policy::SecurityModule)], &evidence);
-        let texts: Vec<String> = hints.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, [told]);
+        let of_family = Cause::FamilyUnavailable {
+            family: Family::Ipv6,
+            why: FamilyUnavailableReason::Refused(Policy::SecurityModule),
+        };
+        for cause in [Cause::RefusedByPolicy(Policy::SecurityModule), of_family] {
+            let hints = hints_of(&[cause], &evidence);
+            let texts: Vec<String> = hints.iter().map(ToString::to_string).collect();
+            assert_eq!(texts, [told]);
+        }
     }
 }
 
