@@ -329,6 +329,8 @@ fn loopback_device_wildcard_accepts_no_new_addresses() {
 fn large_network_reaches_everywhere() {
     for (first, prefix_len, exposure) in [
         ("0.0.0.0", 0, Exposure::Global),
+        // Its first and last addresses are of this host.
+        ("0.0.0.0", 1, Exposure::Global),
         ("::", 0, Exposure::Global),
         ("fc00::", 6, Exposure::Global),
         ("fc00::", 7, Exposure::Private),
