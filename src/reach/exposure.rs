@@ -234,12 +234,9 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
     taken.map(of_network).fold(by_addrs, Ord::max)
 }
 
-/// Returns how far the addresses of a network reach at most: one that is larger than any block of
-/// private addresses has others as well.
+/// Returns how far the addresses of a network reach at most. One that is larger than any block of
+/// private addresses begins or ends with an address that others reach.
 pub(super) fn of_network(network: Network) -> Exposure {
     let [first, last] = [network.first(), network.last()].map(Exposure::of);
-    match network.prefix_len() {
-        ..7 => Exposure::Global,
-        _ => first.max(last),
-    }
+    first.max(last)
 }

@@ -329,8 +329,6 @@ fn loopback_device_wildcard_accepts_no_new_addresses() {
 fn large_network_reaches_everywhere() {
     for (first, prefix_len, exposure) in [
         ("0.0.0.0", 0, Exposure::Global),
-        // Its first and last addresses are of this host.
-        ("0.0.0.0", 1, Exposure::Global),
         ("::", 0, Exposure::Global),
         ("fc00::", 6, Exposure::Global),
         ("fc00::", 7, Exposure::Private),
@@ -339,5 +337,18 @@ fn large_network_reaches_everywhere() {
     ] {
         let network = Network::containing(ip(first), prefix_len);
         assert_eq!(super::exposure::of_network(network), exposure, "{network}");
+    }
+    // Larger than any block of private addresses.
+    for prefix_len in 0..7_u8 {
+        for n in 0..1_u32 << prefix_len {
+            let shift = |bits: u32| n.checked_shl(bits - u32::from(prefix_len)).unwrap_or(0);
+            let v4 = std::net::Ipv4Addr::from_bits(shift(32));
+            let v6 = std::net::Ipv6Addr::from_bits(u128::from(shift(32)) << 96);
+            for ip in [IpAddr::from(v4), v6.into()] {
+                let network = Network::containing(ip, prefix_len);
+                let exposure = super::exposure::of_network(network);
+                assert_eq!(exposure, Exposure::Global, "{network}");
+            }
+        }
     }
 }
