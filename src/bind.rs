@@ -127,7 +127,7 @@ pub fn bind(settings: impl ToSettings) -> Result<Listeners, BindError> {
     DEFAULT.bind(settings)
 }
 
-/// The default options, made once: it would take a tenth of what a bind does outside the kernel.
+/// The default options, made once rather than for each bind.
 static DEFAULT: LazyLock<BindOptions> = LazyLock::new(BindOptions::new);
 
 /// Binds a UDP socket for each address that `settings` resolve to, with the default

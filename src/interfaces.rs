@@ -481,7 +481,7 @@ impl Interfaces {
 
     /// Returns `true` if an interface has exactly the address `ip`, which must not be IPv4-mapped.
     // A server may check an address for each request. Where this is a call, the address goes through
-    // memory, which takes as long as half the probe.
+    // memory, which takes a third as long as the probe.
     #[inline]
     pub(crate) fn has(&self, ip: IpAddr) -> bool {
         self.snapshot.by_ip.contains_key(&key(ip))

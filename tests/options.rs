@@ -319,18 +319,14 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
             .into();
         // The kernel draws one of four for UDP, and again where TCP cannot have it: up to 16 times,
         // so that a call fails once in a hundred. The other entry has one port only.
-        let found: Vec<u16> = (0..40)
-            .filter_map(|_| {
-                Some(
-                    bind("127.0.0.2:80, 127.0.0.1:0").ok()?.0[1]
-                        .local_addr()
-                        .port(),
-                )
-            })
-            .collect();
+        let port = |_| {
+            let (tcp, _udp) = bind("127.0.0.2:80, 127.0.0.1:0").ok()?;
+            Some(tcp[1].local_addr().port())
+        };
+        let found: Vec<u16> = (0..40).filter_map(port).collect();
         assert!(found.len() >= 25, "{found:?}");
         assert!(found.iter().all(|port| *port == 40003), "{found:?}");
-        // Where none is free for both, that is an error, and nothing stays open.
+        // If no port is free for both, that is an error, and nothing stays open.
         let _last = TcpListener::bind(("127.0.0.1", 40003)).unwrap();
         assert_eq!(bind("127.0.0.1:0").unwrap_err().cause().name(), "in-use");
         let err = bind("127.0.0.2:80, 127.0.0.1:40000-40003").unwrap_err();

@@ -242,7 +242,7 @@ fn socket_among_many_is_found_in_few_steps() {
         part("first", || is_own(&held[0]));
         part("middle", || is_own(&held[MANY / 2]));
         part("last", || is_own(&held[MANY - 1]));
-        // The lowest descriptor has the highest inode now.
+        // The newest socket has one of the lowest descriptors.
         drop(held.remove(0));
         let newest = listen();
         part("newest", || is_own(&newest));

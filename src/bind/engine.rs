@@ -100,8 +100,8 @@ pub(crate) enum Failure {
     Conflict(Box<PlannedSocket>, Overlap),
 }
 
-/// Returns `true` if a step failed because of another socket: the one that listens, if two are
-/// bound to a port.
+/// Returns `true` if a step failed because another socket has the port. If several are bound to it,
+/// listen(2) says so, where one of them listens already.
 pub(super) fn is_port_in_use(step: Step, error: &io::Error) -> bool {
     matches!(step, Step::Bind | Step::Listen) && Errno::of(error) == Errno::InUse
 }

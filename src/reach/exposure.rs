@@ -235,7 +235,7 @@ fn of_wildcard(wildcard: Wildcard, host: &Interfaces) -> Exposure {
 }
 
 /// Returns how far the addresses of a network reach at most. One that is larger than any block of
-/// private addresses begins or ends with an address that others reach.
+/// private addresses begins or ends with a global one.
 pub(super) fn of_network(network: Network) -> Exposure {
     let [first, last] = [network.first(), network.last()].map(Exposure::of);
     first.max(last)

@@ -192,7 +192,7 @@ fn server_on_the_other_loopback_address_is_named() {
                 found,
                 "{own}"
             );
-            // Clients connect by TCP, and a device has one of the addresses.
+            // Neither a UDP socket nor one on a device is warned about.
             let host = Interfaces::system().unwrap();
             let udp = bindaddr::bind_udp(format!("{own}:5173")).unwrap();
             assert_eq!(udp.warnings(&host), []);
