@@ -310,7 +310,7 @@ impl BindTarget {
 
 /// Returns `true` if a local route brings clients to an address that no interface has.
 fn is_routed_to(foreign: &ForeignAddr, host: &Interfaces) -> bool {
-    let is_of_many = foreign.reason().is_group() || is_group_addr(foreign.ip());
+    let is_of_many = foreign.reason().is_group();
     host.has_local_route(foreign.ip()) && foreign.scope_id().is_none() && !is_of_many
 }
 

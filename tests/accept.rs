@@ -25,6 +25,9 @@ use tokio::time::timeout;
 use util::netns::{connects, in_namespace};
 use util::sandbox;
 
+/// The number of the error on Linux.
+const ENOSPC: u32 = 28;
+
 fn runtime() -> Runtime {
     let mut builder = Builder::new_current_thread();
     builder.enable_all().build().expect("a runtime")
@@ -220,6 +223,32 @@ fn failed_update_keeps_waiting_clients() {
             assert_eq!(accept(&mut acceptor).await, waiting.local_addr().unwrap());
             let late = client("127.0.0.1:5000");
             assert_eq!(accept(&mut acceptor).await, late.local_addr().unwrap());
+        });
+    });
+}
+
+/// The same where the new socket is open, and only the runtime does not take it.
+#[test]
+fn listener_goes_on_if_the_runtime_refuses_the_new_one() {
+    in_namespace(|| {
+        let listeners = listen("127.0.0.1:5000");
+        if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
+            let test = "listener_goes_on_if_the_runtime_refuses_the_new_one";
+            return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+        }
+        runtime().block_on(async {
+            let acceptor = Acceptor::new(listeners).unwrap();
+            sandbox::refuse_epoll(ENOSPC);
+            let new = plan("0.0.0.0:5000");
+            let failing = acceptor.handle().apply(&new, Apply::AllOrNone).await;
+            let err = failing.unwrap_err();
+            assert_eq!(
+                err.to_string(),
+                "cannot listen on 0.0.0.0:5000: registering the socket with the runtime failed: \
+                 No space left on device (os error 28)"
+            );
+            assert_eq!(acceptor.local_addrs(), [addr("127.0.0.1:5000")]);
+            assert!(connects(addr("127.0.0.1:5000")));
         });
     });
 }

@@ -305,6 +305,22 @@ fn loopback_zone_is_host_only() {
 }
 
 #[test]
+fn wildcard_has_routed_addresses_of_its_family() {
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let host: Interfaces = [lo].into_iter().collect();
+    let routed = ["203.0.113.9", "2001:db8::9"].map(ip);
+    let host = routed.into_iter().fold(host, Interfaces::with_local_route);
+    let ips = |text: &str| -> Vec<IpAddr> {
+        let reach = reach(text, &host);
+        let addrs = reach.addrs().iter().map(|dial| dial.addr().ip());
+        addrs.filter(|ip| !ip.is_loopback()).collect()
+    };
+    assert_eq!(ips("0.0.0.0"), [routed[0]]);
+    assert_eq!(ips("ipv6@*"), [routed[1]]);
+    assert_eq!(ips("*"), routed);
+}
+
+#[test]
 fn display_shows_ten_addresses() {
     let eth0 = (0..10_000u32).fold(Interface::new("eth0", 2), |eth0, n| {
         eth0.with_addr(Ipv4Addr::from_bits(0x0a00_0001 + n).into(), 8)

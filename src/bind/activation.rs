@@ -67,7 +67,7 @@ fn listeners_of<S: From<Socket>>(
         .filter(|handed| handed.protocol() == protocol && !handed.is_used() && is_ready(handed))
         .collect();
     let mut listeners = Vec::with_capacity(ready.len());
-    for (n, handed) in ready.iter().enumerate() {
+    for handed in &ready {
         let socket = handed.socket().try_clone()?;
         let state =
             state_of(handed).ok_or_else(|| io::Error::other("its options cannot be read"))?;
@@ -76,7 +76,6 @@ fn listeners_of<S: From<Socket>>(
             socket: socket.into(),
             state: OpenState {
                 namespace,
-                place: n,
                 blocks_later: true.into(),
                 ..state
             },

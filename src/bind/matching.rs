@@ -53,11 +53,6 @@ impl Matched {
         matches!(self.open, Some(Found::Same(_) | Found::Inherited(_)))
     }
 
-    /// Returns `true` if a socket is to be opened that the host can have at present.
-    pub(crate) fn is_to_open(&self) -> bool {
-        !self.is_open() && !self.is_pending
-    }
-
     /// Returns `true` if it is open, and stays so.
     pub(crate) fn is_kept(&self) -> bool {
         matches!(self.open, Some(Found::Same(_)))
@@ -144,16 +139,12 @@ pub(crate) fn match_sockets<S>(
             shared_port.is_none()
         });
     }
-    if let Some(port) = shared_port {
-        entries.retain(|(first, sockets)| {
-            let is_sharing = sockets[0].is_on_shared_free_port();
-            if is_sharing {
-                matcher.set_port(*first, sockets, port);
-            }
-            !is_sharing
-        });
-    }
     for (first, sockets) in entries {
+        let shared_port = shared_port.filter(|_| sockets[0].is_on_shared_free_port());
+        if let Some(port) = shared_port {
+            matcher.set_port(first, sockets, port);
+            continue;
+        }
         for matched in &mut matcher.matched[first..first + sockets.len()] {
             matched.is_pending = prospects.is_pending(&matched.planned);
         }

@@ -17,8 +17,10 @@ fn host() -> Interfaces {
     let temporary = InterfaceAddr::new(ip("2600:1f00::1"), 64).with_temporary(true);
     [
         Interface::new("lo", 1)
+            .with_loopback(true)
             .with_addr(ip("127.0.0.1"), 8)
-            .with_addr(ip("10.9.9.9"), 32),
+            .with_addr(ip("10.9.9.9"), 32)
+            .with_addr(ip("fe80::9"), 64),
         Interface::new("eth0", 2)
             .with_addr(ip("10.0.0.1"), 24)
             .with_addr(ip("8.8.4.4"), 24)
@@ -144,6 +146,12 @@ fn warnings_match_their_conditions() {
         let found: Vec<&str> = found.iter().map(Warning::name).collect();
         assert_eq!(found, names, "{texts:?}");
     }
+    // The link of lo is this host.
+    let on_lo = OpenSocket {
+        addr: "[fe80::9%1]:80".parse().expect("an address"),
+        ..socket("::", None)
+    };
+    assert_eq!(found_in(&[on_lo], &host, false), []);
     let on_device =
         |device: Option<&str>, in_container| found_in(&[socket("::", device)], &host, in_container);
     let findings = on_device(None, false);

@@ -179,7 +179,7 @@ fn port_of_switch(
     host: &Interfaces,
 ) -> Option<WarningKind> {
     let owner = match target {
-        BindTarget::Local(local) if device.is_none() => {
+        BindTarget::Local(local) => {
             let names = || local.interfaces().map(Interface::name);
             names()
                 .next()

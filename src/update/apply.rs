@@ -533,12 +533,11 @@ fn overlapping<S: OwnSocket>(
     matching: &Matching,
 ) -> Set<usize> {
     let outgoing = outgoing(protocol, listeners, matching);
-    let missing = matching
+    // A range can take another port.
+    let fixed = matching
         .sockets
         .iter()
-        .filter(|matched| matched.is_to_open());
-    // A range can take another port.
-    let fixed = missing.filter(|matched| matched.planned.fixed_port().is_some());
+        .filter(|matched| matched.planned.fixed_port().is_some());
     fixed
         .flat_map(|matched| outgoing.in_the_way_of(&matched.planned))
         .collect()

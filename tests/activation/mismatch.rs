@@ -100,6 +100,22 @@ fn handed_over_socket_that_does_not_fit_is_named() {
     }
 }
 
+/// No setting can take a socket that does not listen.
+#[cfg(target_os = "linux")]
+#[test]
+fn handed_over_socket_that_does_not_listen_is_not_named() {
+    use socket2::{Domain, Socket, Type};
+
+    util::netns::in_namespace(|| {
+        let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let addr: SocketAddr = "0.0.0.0:5000".parse().unwrap();
+        bound.bind(&addr.into()).unwrap();
+        let options = BindOptions::new().activation(activation_of(vec![bound.into()]));
+        let error = options.bind("127.0.0.1:5000").unwrap_err();
+        assert_eq!(error.cause().name(), "in-use");
+    });
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn handed_over_socket_of_another_device_is_named() {
@@ -150,6 +166,12 @@ fn handed_over_socket_of_another_device_is_named() {
             let options = BindOptions::new()
                 .device(name)
                 .activation(activation.clone());
+            let error = options.bind("127.0.0.1:7070").unwrap_err();
+            assert_eq!(
+                error.cause().to_string(),
+                "port 7070 was handed over to the server as 0.0.0.0:7070, which includes every IPv4 address",
+                "{name}"
+            );
             options.bind(addr).unwrap();
             assert_eq!(activation.unused().count(), 0);
         }

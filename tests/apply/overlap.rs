@@ -142,6 +142,11 @@ fn failed_apply_resumes_a_stopped_socket() {
         assert_eq!(err.cause().name(), cause);
         assert!(!SockRef::from(open[0].as_std()).nonblocking().unwrap());
         assert!(is_served("127.0.0.1:5000".parse().unwrap(), &open));
+        open[0].as_std().set_nonblocking(true).unwrap();
+        let failing = plan("0.0.0.0:5000");
+        assert!(failing.apply(&mut open, Apply::AllOrNone).is_err());
+        assert!(SockRef::from(open[0].as_std()).nonblocking().unwrap());
+        open[0].as_std().set_nonblocking(false).unwrap();
         // Another failure stops nothing.
         let client = TcpStream::connect("127.0.0.1:5000").unwrap();
         let failing = plan("0.0.0.0:5000, 198.51.100.1:80");

@@ -211,7 +211,8 @@ fn server_on_the_other_loopback_address_is_named() {
 fn process_that_shares_the_port_is_named() {
     in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
-        let both = sharing.bind("127.0.0.2:5000").unwrap();
+        let both = ["127.0.0.2:5000", "127.0.0.3:5000", "127.0.0.4:5000"];
+        let both = sharing.bind(both).unwrap();
         let again = sharing.bind("127.0.0.2:5000").unwrap();
         let host = Interfaces::system().unwrap();
         assert_eq!(both.warnings(&host), [], "they are of this process");

@@ -37,6 +37,10 @@ fn address_of_a_local_route_is_reached() {
         // A plan describes the host of its snapshot.
         let plan = BindOptions::new().plan("203.0.113.9:8080").unwrap();
         assert!(plan.reach(&host).addrs().is_empty());
+        // The kernel is queried about a newer route of an open socket.
+        ip("route add local 203.0.113.9 dev eth0");
+        assert_eq!(listeners.reach(&host).addrs().len(), 1);
+        assert!(plan.reach(&host).addrs().is_empty());
         let routed = host.with_local_route("203.0.113.9".parse().unwrap());
         assert_eq!(plan.reach(&routed).addrs().len(), 1);
     });

@@ -288,6 +288,30 @@ fn what_bind_left_out_is_pending() {
     });
 }
 
+/// bind(2) takes an address of another interface than the device, and with `freebind` one that no
+/// interface has.
+#[test]
+fn what_can_be_bound_is_not_pending() {
+    in_namespace(|| {
+        link();
+        ip("addr add 10.0.0.1/24 dev eth0");
+        let settings = [
+            Setting::from("127.0.0.1:5000"),
+            Setting::from("-10.0.0.1:5001").device("far0"),
+            Setting::from("-198.51.100.1:5002").freebind(true),
+        ];
+        let options = BindOptions::new();
+        let mut open = options.bind("127.0.0.1:5000").unwrap();
+        let plan = options.plan(settings).unwrap().replan(&now()).unwrap();
+        let diff = plan.diff(&open);
+        let added = ChangeKind::Added;
+        assert_eq!(kinds(diff.changes()), [ChangeKind::Kept, added, added]);
+        let update = plan.apply(&mut open, Apply::BestEffort).unwrap();
+        let opened = "opened 10.0.0.1:5001\nopened 198.51.100.1:5002\n";
+        assert_eq!(update.to_string(), opened);
+    });
+}
+
 #[test]
 fn sockets_of_other_settings_are_kept() {
     in_namespace(|| {

@@ -55,6 +55,12 @@ pub(crate) fn refuse_bind(errno: u32) {
     seccomp::refuse(libc::SYS_bind, None, errno);
 }
 
+/// Refuses `epoll_ctl(2)` with the error `errno`, as the kernel does with `ENOSPC` where the user has
+/// too many sockets registered (`fs.epoll.max_user_watches`).
+pub(crate) fn refuse_epoll(errno: u32) {
+    seccomp::refuse(libc::SYS_epoll_ctl, None, errno);
+}
+
 /// Refuses TCP ports to bind by Landlock; `false` where the kernel cannot.
 pub(crate) fn refuse_tcp_ports() -> bool {
     let ruleset = Ruleset::default()
