@@ -348,6 +348,7 @@ fn bound_sockets_listen_later() {
             sockets.local_addrs(),
             ["127.0.0.1:80", "[::1]:80"].map(addr)
         );
+        assert_eq!(format!("{sockets:?}"), "Bound([127.0.0.1:80, [::1]:80])");
         assert!(TcpStream::connect("127.0.0.1:80").is_err());
         let open = sockets.listen().unwrap();
         assert_eq!((open.len(), open.skipped().len()), (2, 1));

@@ -93,11 +93,41 @@ fn handed_over_socket_that_does_not_fit_is_named() {
         let line = format!("`{line}` in the socket unit opens what the setting names");
         assert_eq!(lines, [line], "{setting}");
         // A setting that replaces it takes what was handed over.
-        for other in hints.iter().filter_map(|hint| hint.replacement()) {
+        for hint in hints.iter().filter(|hint| hint.replacement().is_some()) {
+            let other = hint.replacement().unwrap();
             options.bind(other).unwrap();
             assert_eq!(activation.unused().count(), 0, "{setting} -> {other}");
+            let is_wider = other.contains("0.0.0.0") || other.contains("[::]");
+            let kind = if is_wider {
+                HintKind::Widen
+            } else {
+                HintKind::Replace
+            };
+            assert_eq!(hint.kind(), kind, "{setting} -> {other}");
         }
     }
+}
+
+/// What was handed over is no advice where another setting of the list is in its way.
+#[test]
+fn handed_over_address_that_another_setting_has_is_not_advised() {
+    if !util::is_like_linux("mismatch::handed_over_address_that_another_setting_has_is_not_advised")
+    {
+        return;
+    }
+    let handed = TcpListener::bind("0.0.0.0:0").unwrap();
+    let port = handed.local_addr().unwrap().port();
+    let options = BindOptions::new().activation(activation_of(vec![handed.into()]));
+    let advised = |list: String| -> Vec<String> {
+        let error = options.bind(list).unwrap_err();
+        let hints = error.errors().next().unwrap().hints().iter();
+        let advised = hints.filter_map(|hint| hint.replacement());
+        advised.map(str::to_owned).collect()
+    };
+    let alone = advised(format!("127.0.0.1:{port}, 127.0.0.2:0"));
+    assert_eq!(alone, [format!("0.0.0.0:{port}")]);
+    let both = advised(format!("127.0.0.1:{port}, 127.0.0.2:{port}"));
+    assert_eq!(both, [""; 0]);
 }
 
 /// No setting can take a socket that does not listen.

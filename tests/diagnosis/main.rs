@@ -25,6 +25,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bindaddr::addr::Family;
+use bindaddr::check::RunningServer;
 use bindaddr::diagnosis::{
     BindableReason, FamilyUnavailableReason, HintKind, Holder, Policy, Privilege, SettingError,
     SocketState, Step, WarningKind,

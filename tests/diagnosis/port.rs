@@ -134,6 +134,26 @@ fn udp_holder_is_named() {
     });
 }
 
+/// Another process may have a socket of a server as well, unless all can be looked into.
+#[test]
+fn unseen_processes_may_share_sockets() {
+    const TEST: &str = "port::unseen_processes_may_share_sockets";
+    let role = rerun::role();
+    if let Some(role @ ("seen" | "unseen")) = role.as_deref() {
+        let server = RunningServer::of_processes([std::process::id()]).unwrap();
+        assert_eq!(server.may_share_sockets(), role == "unseen");
+        return rerun::done();
+    }
+    in_namespace(|| {
+        let inside = ["unshare", "--pid", "--fork", "--mount-proc", "--"];
+        rerun::run(TEST, "seen", &inside);
+        // The shell keeps its capabilities, so a process without them cannot look into it.
+        let shell = ["sh", "-c", "\"$@\"; exit $?", "--"];
+        let inside = [&inside[..], &shell, &WITHOUT_CAPABILITIES].concat();
+        rerun::run(TEST, "unseen", &inside);
+    });
+}
+
 /// A server of another user, which listens on 127.0.0.1:80.
 fn server_of_another_user(user: &str) -> Option<Child> {
     // Every Debian has perl-base.

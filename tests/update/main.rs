@@ -285,6 +285,10 @@ fn what_bind_left_out_is_pending() {
         let settings = Setting::from("-localhost:5001").device("eth0");
         let server = Server::start([settings, "127.0.0.1:5002".into()]);
         assert!(server.diff.is_empty(), "{:?}", server.diff);
+        let settings = Setting::from("-127.0.0.1:5001").device("nope0");
+        let plan = BindOptions::new().plan([settings]).unwrap();
+        let diff = plan.replan(&now()).unwrap().diff(&server.listeners);
+        assert_eq!(diff.changes()[0].kind(), ChangeKind::Pending);
     });
 }
 

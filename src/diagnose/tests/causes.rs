@@ -1101,6 +1101,26 @@ fn unusable_address_is_not_a_candidate() {
     assert_eq!(candidates, ["[2001:db8::4]:80", "[::]:80"]);
 }
 
+/// On a host without IPv6, what stands for an address is no more exposed.
+#[test]
+fn ipv4_is_a_candidate_for_the_same_clients_only() {
+    let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
+    let candidates = |text: &str, only_v6| -> Vec<String> {
+        let attempt = Attempt {
+            only_v6,
+            ..attempt(text, Step::Socket, &error)
+        };
+        let candidates = hints::candidates(&attempt, None, &host());
+        candidates.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(candidates("[::1]:80", true), ["127.0.0.1:80"]);
+    assert_eq!(candidates("[::]:80", false), ["0.0.0.0:80"]);
+    assert_eq!(candidates("[::]:80", true), [""; 0]);
+    for only_v6 in [false, true] {
+        assert_eq!(candidates("[2001:db8:1::10]:80", only_v6), [""; 0]);
+    }
+}
+
 #[test]
 fn exposure_of_ipv6_wildcard_is_without_ipv4() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
