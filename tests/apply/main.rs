@@ -298,6 +298,21 @@ fn apply_moves_a_range_off_a_required_port() {
     });
 }
 
+/// An address that the snapshot lacks is no reason to move; that it can be bound shows later.
+#[test]
+fn apply_moves_a_range_off_an_address_that_has_come() {
+    in_namespace(|| {
+        let mut open = listen("0.0.0.0:7000-7002");
+        assert_eq!(addrs(&open), ["0.0.0.0:7000"]);
+        let without = Interfaces::system().unwrap();
+        let plan = plan("0.0.0.0:7000-7002, -10.0.0.1:7000");
+        let plan = plan.replan(&without).unwrap();
+        device();
+        let update = plan.apply(&mut open, Apply::AllOrNone).unwrap();
+        assert_eq!(addrs(&open), ["0.0.0.0:7001", "10.0.0.1:7000"], "{update}");
+    });
+}
+
 #[test]
 fn diff_uses_the_device_index_at_opening() {
     in_namespace(|| {
