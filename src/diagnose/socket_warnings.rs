@@ -111,10 +111,8 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &Set<u64>) ->
             continue;
         };
         let holder_of = |claim: Claim, is_wanted: fn(&Holder) -> bool| {
-            let holders = listening.foreseen(claim, port).first.into_iter();
-            holders
-                .filter(|holder| !holder.is_this_process())
-                .find(is_wanted)
+            let mut holders = listening.all_foreseen(claim, port);
+            holders.find(|holder| !holder.is_this_process() && is_wanted(holder))
         };
         if let Some(holder) = other.and_then(|other| holder_of(other, |_| true)) {
             warnings.push(Warning::new(
@@ -124,8 +122,7 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &Set<u64>) ->
         }
         let is_same = |holder: &Holder| holder.overlap() == Overlap::SameAddress;
         // One socket may be open in another process as well.
-        let rows = listening.foreseen(own, port);
-        let rows = rows.first.iter().filter(|holder| is_same(holder)).count() + rows.more;
+        let rows = listening.all_foreseen(own, port).filter(is_same).count();
         let owns = sockets
             .iter()
             .filter(|other| other.addr == socket.addr)

@@ -176,11 +176,18 @@ impl Sockets {
         // Without all of them, one that is not in the way may be taken for one that is: connections
         // of a socket with SO_REUSEADDR do not conflict.
         if self.are_all {
-            for (row, overlap) in self.in_the_way(claim, port) {
+            let mut others = self.in_the_way(claim, port);
+            others.retain(|(row, overlap)| {
                 let is_other = !row.accepts_clients() && row.state != SocketState::TimeWait;
-                if is_other && self.is_certain(row, claim, overlap) {
-                    holders.add(self.holder(row, claim, overlap));
-                }
+                is_other && self.is_certain(row, claim, *overlap)
+            });
+            // Connections last: only where nothing else has the port, it will be free by itself.
+            let is_connection = |row: &SocketRow| row.state == SocketState::Connected;
+            sort_by(&mut others, |(a, _), (b, _)| {
+                is_connection(a).cmp(&is_connection(b))
+            });
+            for (row, overlap) in others {
+                holders.add(self.holder(row, claim, overlap));
             }
             if !holders.first.is_empty() {
                 return Held::By(holders);
@@ -198,13 +205,25 @@ impl Sockets {
     /// the sockets that surely are.
     pub(crate) fn foreseen(&self, claim: Claim, port: u16) -> Holders {
         let mut holders = Holders::default();
-        for (row, overlap) in self.in_the_way(claim, port) {
-            // Others may have set SO_REUSEADDR, as the one that is wanted does.
-            if row.accepts_clients() && self.is_certain(row, claim, overlap) {
-                holders.add(self.holder(row, claim, overlap));
-            }
+        for (row, overlap) in self.foreseen_rows(claim, port) {
+            holders.add(self.holder(row, claim, overlap));
         }
         holders
+    }
+
+    /// Returns each of them.
+    pub(super) fn all_foreseen(&self, claim: Claim, port: u16) -> impl Iterator<Item = Holder> {
+        let rows = self.foreseen_rows(claim, port).into_iter();
+        rows.map(move |(row, overlap)| self.holder(row, claim, overlap)())
+    }
+
+    fn foreseen_rows(&self, claim: Claim, port: u16) -> Vec<(&SocketRow, Overlap)> {
+        let mut rows = self.in_the_way(claim, port);
+        // Others may have set SO_REUSEADDR, as the one that is wanted does.
+        rows.retain(|(row, overlap)| {
+            row.accepts_clients() && self.is_certain(row, claim, *overlap)
+        });
+        rows
     }
 
     /// Returns `true` if a socket is in the way of a claim on `port`, or may be.

@@ -217,6 +217,9 @@ fn process_that_shares_the_port_is_named() {
         let host = Interfaces::system().unwrap();
         assert_eq!(both.warnings(&host), [], "they are of this process");
         let server = Forked::start(again.into_std().remove(0).into(), 0);
+        // A server with a socket for each of its threads is not all that is found.
+        let threads = (0..20).map(|_| sharing.bind("127.0.0.2:5000").unwrap());
+        let _threads: Vec<_> = threads.collect();
         let found = both.warnings(&host);
         assert_eq!(found.len(), 1, "{found:?}");
         let text = found[0].to_string();

@@ -754,6 +754,35 @@ fn holder_is_possible_when_v6only_is_unknown() {
 }
 
 #[test]
+fn port_of_many_connections_is_not_free_by_itself_if_one_is_bound() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let socket = |n, state| SocketRow {
+        state,
+        device: Some(0),
+        ..listener_on([127, 0, 0, n])
+    };
+    let connections = (1..=20).map(|n| socket(n, SocketState::Connected));
+    let connections: Vec<SocketRow> = connections.collect();
+    let cause = |rows: &[SocketRow]| {
+        let mut evidence = Evidence::default();
+        evidence.tcp.are_all = true;
+        evidence.tcp.add(rows.iter().cloned());
+        causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence).remove(0)
+    };
+    assert!(cause(&connections).may_resolve_itself());
+    for n in [0, 10, 100] {
+        let bound = socket(n, SocketState::Bound);
+        let cause = cause(&[&connections[..], slice::from_ref(&bound)].concat());
+        assert!(!cause.may_resolve_itself(), "{cause}");
+        let text = cause.to_string();
+        assert!(
+            text.contains(" is bound to ") && text.ends_with("; and 18 more"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
 fn in_use_keeps_eight_holders() {
     let error = io::Error::from_raw_os_error(EADDRINUSE);
     let mut evidence = Evidence::default();
