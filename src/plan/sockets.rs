@@ -130,13 +130,9 @@ impl PlannedSocket {
 
     /// Returns the IPv4 wildcard that replaces a dual-stack one on a host without IPv6.
     pub(crate) fn ipv4_instead(&self) -> Self {
-        let mut addr = self.addr;
-        addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
-        Self {
-            addr,
-            only_v6: false,
-            ..self.clone()
-        }
+        let mut other = self.clone();
+        other.addr.set_ip(Ipv4Addr::UNSPECIFIED.into());
+        other
     }
 
     /// Returns the dual-stack wildcard that serves an IPv4 one as well.

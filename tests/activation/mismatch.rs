@@ -37,42 +37,55 @@ fn handed_over_socket_that_does_not_fit_is_named() {
         listeners.into_iter().next().unwrap().into_std()
     };
     let std = |addr: &str| TcpListener::bind(addr).unwrap();
-    for (handed, wanted, cause, line) in [
+    for (handed, wanted, cause, line, advised) in [
         (
             std("0.0.0.0:0"),
             "127.0.0.1",
             "0.0.0.0:PORT, which includes every IPv4 address",
             "ListenStream=127.0.0.1:PORT",
+            Some("0.0.0.0:PORT"),
         ),
         (
             std("127.0.0.1:0"),
             "0.0.0.0",
             "127.0.0.1:PORT, which 0.0.0.0 includes",
             "ListenStream=0.0.0.0:PORT",
+            Some("127.0.0.1:PORT"),
         ),
         (
             std("127.0.0.1:0"),
             "[::]",
             "127.0.0.1:PORT, which the dual-stack [::] includes",
             "ListenStream=[::]:PORT",
+            Some("127.0.0.1:PORT"),
         ),
         (
             only_v6("[::]:0"),
             "[::]",
             "[::]:PORT, which is IPv6-only",
             "BindIPv6Only=both",
+            None,
         ),
         (
             only_v6("[::]:0"),
             "[::1]",
             "[::]:PORT, which includes every IPv6 address",
             "ListenStream=[::1]:PORT",
+            None,
         ),
         (
             std("[::]:0"),
             "ipv6@*",
             "[::]:PORT, which also accepts IPv4 clients",
             "BindIPv6Only=ipv6-only",
+            None,
+        ),
+        (
+            std("[::1]:0"),
+            "[::]",
+            "[::1]:PORT, which [::] includes",
+            "ListenStream=[::]:PORT",
+            Some("[::1]:PORT"),
         ),
     ] {
         let port = handed.local_addr().unwrap().port().to_string();
@@ -93,12 +106,14 @@ fn handed_over_socket_that_does_not_fit_is_named() {
         let line = format!("`{line}` in the socket unit opens what the setting names");
         assert_eq!(lines, [line], "{setting}");
         // A setting that replaces it takes what was handed over.
-        for hint in hints.iter().filter(|hint| hint.replacement().is_some()) {
-            let other = hint.replacement().unwrap();
+        let replacing = hints.iter().find(|hint| hint.replacement().is_some());
+        let other = replacing.and_then(|hint| hint.replacement());
+        let advised = advised.map(|advised| advised.replace("PORT", &port));
+        assert_eq!(other, advised.as_deref(), "{setting}");
+        if let (Some(hint), Some(other)) = (replacing, other) {
             options.bind(other).unwrap();
             assert_eq!(activation.unused().count(), 0, "{setting} -> {other}");
-            let is_wider = other.contains("0.0.0.0") || other.contains("[::]");
-            let kind = if is_wider {
+            let kind = if other.starts_with("0.0.0.0") {
                 HintKind::Widen
             } else {
                 HintKind::Replace
@@ -115,19 +130,24 @@ fn handed_over_address_that_another_setting_has_is_not_advised() {
     {
         return;
     }
-    let handed = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = handed.local_addr().unwrap().port();
-    let options = BindOptions::new().activation(activation_of(vec![handed.into()]));
-    let advised = |list: String| -> Vec<String> {
-        let error = options.bind(list).unwrap_err();
-        let hints = error.errors().next().unwrap().hints().iter();
-        let advised = hints.filter_map(|hint| hint.replacement());
-        advised.map(str::to_owned).collect()
-    };
-    let alone = advised(format!("127.0.0.1:{port}, 127.0.0.2:0"));
-    assert_eq!(alone, [format!("0.0.0.0:{port}")]);
-    let both = advised(format!("127.0.0.1:{port}, 127.0.0.2:{port}"));
-    assert_eq!(both, [""; 0]);
+    for (handed, own, other) in [
+        ("0.0.0.0", "127.0.0.1", "127.0.0.2"),
+        ("[::]", "[::1]", "127.0.0.1"),
+    ] {
+        let socket = TcpListener::bind(format!("{handed}:0")).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let options = BindOptions::new().activation(activation_of(vec![socket.into()]));
+        let advised = |list: String| -> Vec<String> {
+            let error = options.bind(list).unwrap_err();
+            let hints = error.errors().next().unwrap().hints().iter();
+            let advised = hints.filter_map(|hint| hint.replacement());
+            advised.map(str::to_owned).collect()
+        };
+        let alone = advised(format!("{own}:{port}, {other}:0"));
+        assert_eq!(alone, [format!("{handed}:{port}")]);
+        let both = advised(format!("{own}:{port}, {other}:{port}"));
+        assert_eq!(both, [""; 0]);
+    }
 }
 
 /// No setting can take a socket that does not listen.
