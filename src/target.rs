@@ -6,6 +6,8 @@ mod foreign;
 mod claim;
 // The endpoints that a text names on a host.
 mod resolve;
+// Why it names none.
+mod error;
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -16,9 +18,9 @@ use crate::interfaces::{AddrState, Interface, Interfaces};
 pub(crate) use crate::sys::Protocol;
 pub use claim::Overlap;
 pub(crate) use claim::{Claim, DeviceIndex, is_scoped, zone};
+pub use error::{ResolveError, ResolveErrorKind};
 use foreign::reason_in;
 pub use foreign::{ForeignAddr, ForeignReason};
-pub use resolve::{ResolveError, ResolveErrorKind};
 pub(crate) use resolve::{SnapshotCache, alternative_name};
 
 /// The class of a listen address on one host.
