@@ -217,6 +217,7 @@ fn process_that_shares_the_port_is_named() {
         let host = Interfaces::system().unwrap();
         assert_eq!(both.warnings(&host), [], "they are of this process");
         let server = Forked::start(again.into_std().remove(0).into(), 0);
+        assert_eq!(both.warnings(&host).len(), 1);
         // A server with a socket for each of its threads is not all that is found.
         let threads = (0..20).map(|_| sharing.bind("127.0.0.2:5000").unwrap());
         let _threads: Vec<_> = threads.collect();
@@ -233,6 +234,26 @@ fn process_that_shares_the_port_is_named() {
             ),
             "{text}"
         );
+    });
+}
+
+/// A check beside a running server warns about the interface of the setting only.
+#[test]
+fn check_beside_a_server_knows_the_interface() {
+    in_namespace(|| {
+        host();
+        ip("addr add 8.8.4.4/24 dev eth0");
+        for (device, warnings) in [("lo", &[][..]), ("eth0", &["global-address"])] {
+            let options = BindOptions::new().device(device);
+            let socket = options.bind("0.0.0.0:8080").unwrap().into_std().remove(0);
+            let server = Forked::start(socket.into(), 0);
+            let running = RunningServer::of_processes([server.0.id()]).unwrap();
+            let check = options.check_beside("0.0.0.0:8080", &running);
+            assert!(check.is_ok(), "{check}");
+            let found = check.settings()[0].sockets()[0].warnings();
+            let found: Vec<&str> = found.iter().map(Warning::name).collect();
+            assert_eq!(found, warnings, "{device}");
+        }
     });
 }
 

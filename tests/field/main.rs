@@ -13,7 +13,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 
-use bindaddr::diagnosis::{Hint, HintKind};
+use bindaddr::check::RunningServer;
+use bindaddr::diagnosis::{Hint, HintKind, Warning};
 use bindaddr::plan::Setting;
 use bindaddr::reach::{Origin, ReachableAddr};
 use bindaddr::{BindOptions, Cause, Interfaces};
