@@ -46,10 +46,7 @@ impl<'a> Prospects<'a> {
             Some(host) if planned.entry.freebind => {
                 zone(planned.addr) != 0 && host.by_index(zone(planned.addr)).is_none()
             }
-            Some(host) => {
-                let needs_ipv6 = can_be_skipped && planned.addr.is_ipv6();
-                !is_bindable(planned, host) || needs_ipv6 && self.lacks_ipv6
-            }
+            Some(host) => !is_bindable(planned, host) || can_be_skipped && self.lacks_ipv6,
         }
     }
 }

@@ -91,6 +91,7 @@ pub struct PlannedSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfAbsent {
     Fail,
+    /// Leaves it out: an IPv6 socket beside one for IPv4.
     Skip,
     /// Opens the IPv4 wildcard instead.
     UseIpv4,

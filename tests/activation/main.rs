@@ -290,10 +290,15 @@ fn socket_of_another_namespace_is_exposed_globally() {
     if kind.ends_with("without-netlink") || kind == "unknown" {
         sandbox::refuse_family(16, 97);
     }
-    let listeners = BindOptions::new()
-        .activation(activation)
-        .bind(addr)
-        .unwrap();
+    let options = BindOptions::new().activation(activation);
+    let listeners = options.bind(addr).unwrap();
+    if kind == "elsewhere" && addr.is_ipv4() && addr.ip().is_unspecified() {
+        // Of two sockets on the port, this one is in nothing's way here.
+        ip("link set lo up");
+        let held = SocketAddr::new([127, 0, 0, 1].into(), addr.port());
+        let _held = TcpListener::bind(held).unwrap();
+        assert_eq!(options.bind(held).unwrap_err().cause().name(), "in-use");
+    }
     let again = activation_of(vec![listeners[0].as_std().try_clone().unwrap().into()]);
     let taken = again.listeners().unwrap();
     assert_eq!(taken.exposure(&host), listeners.exposure(&host));
