@@ -150,19 +150,25 @@ fn handed_over_address_that_another_setting_has_is_not_advised() {
     }
 }
 
-/// No setting can take a socket that does not listen.
+/// One does not listen, so no setting can take it; others are of UDP and on another port.
 #[cfg(target_os = "linux")]
 #[test]
-fn handed_over_socket_that_does_not_listen_is_not_named() {
+fn handed_over_socket_that_is_not_in_the_way_is_not_named() {
     use socket2::{Domain, Socket, Type};
 
     util::netns::in_namespace(|| {
         let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         let addr: SocketAddr = "0.0.0.0:5000".parse().unwrap();
         bound.bind(&addr.into()).unwrap();
-        let options = BindOptions::new().activation(activation_of(vec![bound.into()]));
-        let error = options.bind("127.0.0.1:5000").unwrap_err();
-        assert_eq!(error.cause().name(), "in-use");
+        let udp = UdpSocket::bind("0.0.0.0:5001").unwrap();
+        let tcp = TcpListener::bind("0.0.0.0:5002").unwrap();
+        let sockets = vec![bound.into(), udp.into(), tcp.into()];
+        let options = BindOptions::new().activation(activation_of(sockets));
+        let _held = TcpListener::bind("127.0.0.1:5001").unwrap();
+        for setting in ["127.0.0.1:5000", "127.0.0.1:5001"] {
+            let error = options.bind(setting).unwrap_err();
+            assert_eq!(error.cause().name(), "in-use", "{setting}");
+        }
     });
 }
 
