@@ -7,7 +7,7 @@ use crate::addr::is_link_scoped;
 use crate::interfaces::Interfaces;
 use crate::map::{Map, Set};
 use crate::reach::{Exposure, Exposures, OpenSocket, Reach};
-use crate::sys::{self, Namespace, Owners, Process, Protocol, Searched, SocketFilter, SocketRow};
+use crate::sys::{self, Namespace, Owners, Process, Protocol, SocketFilter, SocketRow};
 use crate::target::socket_addr;
 
 /// A socket of this host that clients can send to: a TCP socket that listens, or a UDP socket that
@@ -81,8 +81,7 @@ pub fn listening_sockets() -> io::Result<Vec<ListeningSocket>> {
         ListeningSocket {
             unit,
             device: row.device.filter(|index| *index != 0).map(&mut name_of),
-            is_of_kernel: owners.searched == Searched::Host
-                && !owners.processes.contains_key(&row.inode)
+            is_of_kernel: sys::is_of_kernel(row.inode, &owners.processes, owners.searched)
                 && pids.is_empty(),
             process,
             pids,

@@ -83,7 +83,7 @@ pub(crate) use linux::{
 pub(crate) use linux::{process, unit_of, units};
 #[cfg(all(feature = "watch", not(target_os = "linux")))]
 pub(crate) use other::{AddrEvents, Wakeup};
-pub(crate) use owners::Owners;
+pub(crate) use owners::{Owners, is_of_kernel};
 pub(crate) use probe::{
     default_sources, device_of, device_of_new_sockets, is_broadcast, lowest_is_broadcast,
 };

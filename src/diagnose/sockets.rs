@@ -244,9 +244,7 @@ impl Sockets {
                 let name = self.devices.get(&index).cloned();
                 name.unwrap_or_else(|| index.to_string())
             }),
-            is_of_kernel: self.searched == Searched::Host
-                && row.inode != 0
-                && !self.processes.contains_key(&row.inode),
+            is_of_kernel: sys::is_of_kernel(row.inode, &self.processes, self.searched),
         }
     }
 

@@ -52,6 +52,12 @@ impl Owners {
     }
 }
 
+/// Returns `true` if a socket with this inode is the kernel's own: it is open, and all processes of
+/// the host were searched for it. One that no process has open any more has the inode 0.
+pub(crate) fn is_of_kernel(inode: u64, processes: &Map<u64, Process>, searched: Searched) -> bool {
+    inode != 0 && searched == Searched::Host && !processes.contains_key(&inode)
+}
+
 /// Returns the inodes of the sockets that are open now: those of `rows`, and maybe others.
 fn open_of(rows: &[&SocketRow]) -> io::Result<Set<u64>> {
     let mut open = Set::new();

@@ -234,8 +234,8 @@ fn activation_matches_socket_protocol() {
 #[cfg(target_os = "linux")]
 #[test]
 fn socket_of_another_namespace_is_exposed_globally() {
+    use bindaddr::Exposure;
     use bindaddr::diagnosis::WarningKind;
-    use bindaddr::{Exposure, Interfaces};
     use util::netns::{connects, in_namespace, ip};
     use util::sandbox;
 
@@ -245,6 +245,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
         return in_namespace(|| {
             ip("link add name eth0 type veth peer name far0");
             ip("link set eth0 up");
+            ip("link set far0 up");
             ip("addr add 10.0.0.1/24 dev eth0");
             let alone = ["unshare", "--net", "--"];
             let blind = [
@@ -293,11 +294,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
     let options = BindOptions::new().activation(activation);
     let listeners = options.bind(addr).unwrap();
     if kind == "elsewhere" && addr.is_ipv4() && addr.ip().is_unspecified() {
-        // Of two sockets on the port, this one is in nothing's way here.
-        ip("link set lo up");
-        let held = SocketAddr::new([127, 0, 0, 1].into(), addr.port());
-        let _held = TcpListener::bind(held).unwrap();
-        assert_eq!(options.bind(held).unwrap_err().cause().name(), "in-use");
+        is_in_nothings_way(&options, addr.port());
     }
     let again = activation_of(vec![listeners[0].as_std().try_clone().unwrap().into()]);
     let taken = again.listeners().unwrap();
@@ -315,6 +312,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
         assert!(exposure < Exposure::Global, "{addr}");
         assert!(!reach.addrs().is_empty() && !says_elsewhere);
         assert_eq!(listener.warnings(&host), []);
+        has_no_other_server(&listeners, &host);
     } else {
         assert_eq!(exposure, Exposure::Global, "{kind} {addr}");
         assert!(reach.addrs().is_empty() && says_elsewhere);
@@ -335,6 +333,25 @@ fn socket_of_another_namespace_is_exposed_globally() {
         );
     }
     rerun::done();
+}
+
+/// Of two sockets on a port, that of another namespace is not the one that makes bind(2) fail.
+#[cfg(target_os = "linux")]
+fn is_in_nothings_way(options: &BindOptions, port: u16) {
+    util::netns::ip("link set lo up");
+    let held = SocketAddr::new([127, 0, 0, 1].into(), port);
+    let _held = TcpListener::bind(held).unwrap();
+    assert_eq!(options.bind(held).unwrap_err().cause().name(), "in-use");
+}
+
+/// The process that handed a socket over is no other server, even if it is found first, because it
+/// has fewer descriptors.
+#[cfg(target_os = "linux")]
+fn has_no_other_server(listeners: &Listeners, host: &Interfaces) {
+    util::sandbox::limit_descriptors(2000);
+    let null = || std::fs::File::open("/dev/null").unwrap();
+    let _files: Vec<_> = (0..1200).map(|_| null()).collect();
+    assert_eq!(listeners.warnings(host), []);
 }
 
 /// Hands `sockets` over within this process.

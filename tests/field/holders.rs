@@ -267,7 +267,8 @@ fn own_socket_in_a_child_is_not_another_server() {
         let host = Interfaces::system().unwrap();
         assert_eq!(listeners.warnings(&host), []);
         // Those with the fewest descriptors are looked at first.
-        let _files: Vec<_> = (0..500)
+        util::sandbox::limit_descriptors(2000);
+        let _files: Vec<_> = (0..1200)
             .map(|_| std::fs::File::open("/dev/null").unwrap())
             .collect();
         assert_eq!(listeners.warnings(&host), []);

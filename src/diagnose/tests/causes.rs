@@ -533,6 +533,32 @@ fn kernel_socket_is_reported_as_kernel_socket() {
         more: 0,
     };
     assert_eq!(texts_of(cause), [""; 0]);
+
+    let process = Process {
+        is_this: false,
+        pid: 4711,
+        uid: Some(0),
+        command: None,
+        children: 0,
+        is_of_unit: false,
+    };
+    let said = |searched, inode| {
+        let error = io::Error::from_raw_os_error(EADDRINUSE);
+        let mut evidence = Evidence::default();
+        evidence.tcp.searched = searched;
+        evidence.tcp.processes = Map::from([(7, process.clone())]);
+        evidence.tcp.add([SocketRow {
+            inode,
+            ..listener_on([127, 0, 0, 1])
+        }]);
+        causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence)[0].to_string()
+    };
+    let is_of_kernel = |searched, inode| said(searched, inode).contains("the kernel's own");
+    assert!(is_of_kernel(Searched::Host, 8));
+    // It has a process, or none any more, or one in another PID namespace.
+    assert!(!is_of_kernel(Searched::Host, 7));
+    assert!(!is_of_kernel(Searched::Host, 0));
+    assert!(!is_of_kernel(Searched::Namespace, 8));
 }
 
 #[test]
@@ -1128,6 +1154,12 @@ fn unusable_address_is_not_a_candidate() {
     let candidates = hints::candidates(&attempt, None, &host);
     let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();
     assert_eq!(candidates, ["[2001:db8::4]:80", "[::]:80"]);
+    // What was written asked for no address.
+    let wildcard = Attempt {
+        addr: "[::]:80".parse().expect("an address"),
+        ..attempt
+    };
+    assert_eq!(hints::candidates(&wildcard, None, &host), []);
 }
 
 /// On a host without IPv6, what stands for an address is no more exposed.
