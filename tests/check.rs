@@ -57,6 +57,18 @@ fn check_accepts_what_binds() {
 }
 
 #[test]
+fn error_of_the_host_comes_before_a_conflict() {
+    alone(|| {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = held.local_addr().unwrap().port();
+        let check = check([format!("127.0.0.1:{port}"), format!("0.0.0.0:{port}")]);
+        let causes = check.settings()[1].sockets()[0].causes();
+        let causes: Vec<&str> = causes.map(Cause::name).collect();
+        assert_eq!(causes, ["in-use", "conflict"], "{check}");
+    });
+}
+
+#[test]
 fn check_reports_problems_per_setting() {
     let check = check([
         "127.0.0.1",

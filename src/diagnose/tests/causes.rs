@@ -1165,20 +1165,29 @@ fn unusable_address_is_not_a_candidate() {
 /// On a host without IPv6, what stands for an address is no more exposed.
 #[test]
 fn ipv4_is_a_candidate_for_the_same_clients_only() {
-    let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
-    let candidates = |text: &str, only_v6| -> Vec<String> {
+    let candidates = |text: &str, only_v6, (step, code)| -> Vec<String> {
+        let error = io::Error::from_raw_os_error(code);
         let attempt = Attempt {
             only_v6,
-            ..attempt(text, Step::Socket, &error)
+            ..attempt(text, step, &error)
         };
         let candidates = hints::candidates(&attempt, None, &host());
         candidates.iter().map(ToString::to_string).collect()
     };
-    assert_eq!(candidates("[::1]:80", true), ["127.0.0.1:80"]);
-    assert_eq!(candidates("[::]:80", false), ["0.0.0.0:80"]);
-    assert_eq!(candidates("[::]:80", true), [""; 0]);
-    for only_v6 in [false, true] {
-        assert_eq!(candidates("[2001:db8:1::10]:80", only_v6), [""; 0]);
+    let without_ipv6 = (Step::Socket, EAFNOSUPPORT);
+    for (text, only_v6, expected) in [
+        ("[::1]:80", true, Some("127.0.0.1:80")),
+        ("[::]:80", false, Some("0.0.0.0:80")),
+        ("[::]:80", true, None),
+        ("[2001:db8:1::10]:80", false, None),
+        ("[2001:db8:1::10]:80", true, None),
+    ] {
+        let found = candidates(text, only_v6, without_ipv6);
+        assert_eq!(found, Vec::from_iter(expected), "{text} {only_v6}");
+        // Another error of socket(2), and this one of another call, say nothing about IPv6.
+        for failed in [(Step::Socket, EMFILE), (Step::Bind, EAFNOSUPPORT)] {
+            assert_eq!(candidates(text, only_v6, failed), [""; 0], "{text}");
+        }
     }
 }
 
