@@ -661,11 +661,9 @@ fn instead_key(planned: &PlannedSocket) -> Option<Key<'_>> {
         _ if planned.addr.is_ipv4() => Ipv6Addr::UNSPECIFIED.into(),
         _ => return None,
     };
-    planned.addr.ip().is_unspecified().then(|| Key {
-        ip,
-        only_v6: false,
-        ..key_on_device(planned)
-    })
+    let mut key = key_on_device(planned);
+    (key.ip, key.only_v6) = (ip, false);
+    planned.addr.ip().is_unspecified().then_some(key)
 }
 
 fn key_of<'a>(planned: &PlannedSocket, device: Device<'a>) -> Key<'a> {

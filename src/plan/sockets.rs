@@ -138,13 +138,10 @@ impl PlannedSocket {
 
     /// Returns the dual-stack wildcard that serves an IPv4 one as well.
     pub(crate) fn dual_stack_instead(&self) -> Self {
-        let mut addr = self.addr;
-        addr.set_ip(Ipv6Addr::UNSPECIFIED.into());
-        Self {
-            addr,
-            only_v6: false,
-            ..self.clone()
-        }
+        let mut other = self.clone();
+        other.addr.set_ip(Ipv6Addr::UNSPECIFIED.into());
+        other.only_v6 = false;
+        other
     }
 
     /// Returns the note that a socket of an entry serves its address.

@@ -43,9 +43,9 @@ impl Environment {
         Self {
             container: links
                 .and_then(|links| container(host, &links, sys::container_marker(), sys::is_pod()))
-                .map(|container| Container {
-                    system: sys::is_system_container(),
-                    ..container
+                .map(|mut container| {
+                    container.system = sys::is_system_container();
+                    container
                 }),
             routed_loopback: about_loopback.then(|| routed_loopback(host)).flatten(),
             is_wsl: sys::is_wsl(),

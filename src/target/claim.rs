@@ -111,11 +111,9 @@ impl Claim {
     }
 
     /// The same claim of a socket that may be bound to any device.
-    pub(crate) fn without_device(self) -> Self {
-        Self {
-            device: DeviceIndex::None,
-            ..self
-        }
+    pub(crate) fn without_device(mut self) -> Self {
+        self.device = DeviceIndex::None;
+        self
     }
 
     pub(crate) fn ip(self) -> IpAddr {
