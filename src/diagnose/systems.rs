@@ -236,3 +236,12 @@ fn windows_excluded_ports_have_a_hint() {
         ]
     );
 }
+
+#[test]
+fn limit_of_open_files_is_raised_where_there_is_one() {
+    let hints = |system| hints_on(system, Cause::TooManyOpenFiles { open: None });
+    for system in [System::Darwin, System::Unix] {
+        assert_eq!(hints(system), ["raise the limit with `ulimit -n`"]);
+    }
+    assert_eq!(hints(System::Windows), [""; 0]);
+}

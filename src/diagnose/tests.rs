@@ -705,6 +705,21 @@ fn unreadable_evidence_yields_no_warning() {
             ..
         }]
     ));
+    // A host without an IPv6 address says so of a wildcard only.
+    let without_ipv6 = AddrFacts {
+        has_no_ipv6: true,
+        ..somewhere.clone()
+    };
+    let names = |addr: &str| {
+        let only_v6 = OpenSocket {
+            only_v6: true,
+            ..socket(addr, Protocol::Tcp, None)
+        };
+        let warnings = warnings_on(&only_v6, &without_ipv6).into_iter();
+        warnings.map(|kind| kind.name()).collect::<Vec<_>>()
+    };
+    assert_eq!(names("[::]:80"), ["no-address"]);
+    assert_eq!(names("[2001:db8:9::1]:80"), ["not-listed"]);
     // To receive over UDP is what only an address of many is for.
     let udp = socket("198.51.100.1:80", Protocol::Udp, None);
     assert_eq!(warnings_on(&udp, &somewhere).len(), 1);

@@ -1191,6 +1191,33 @@ fn ipv4_is_a_candidate_for_the_same_clients_only() {
     }
 }
 
+/// The snapshot may lack the loopback interface, as in a sandbox.
+#[test]
+fn ipv4_loopback_is_advised_without_a_loopback_interface() {
+    let error = io::Error::from_raw_os_error(EAFNOSUPPORT);
+    let written: ListenAddr = "[::1]:8080".parse().expect("an address");
+    let attempt = Attempt {
+        written: Some(&written),
+        ..attempt("[::1]:8080", Step::Socket, &error)
+    };
+    let lo = Interface::new("lo", 1).with_addr(ip("127.0.0.1"), 8);
+    let down = lo.clone().with_running(false);
+    let advised = |interfaces: Vec<Interface>| -> Vec<String> {
+        let evidence = Evidence {
+            interfaces: Some(interfaces.into_iter().collect()),
+            bindable: ["127.0.0.1:0".parse().expect("an address")].into(),
+            ..Evidence::default()
+        };
+        let hints = diagnose(&attempt, &evidence).hints.into_iter();
+        let hints = hints.filter(|hint| hint.replacement().is_some());
+        hints.map(|hint| hint.to_string()).collect()
+    };
+    let hint = "`127.0.0.1:8080` listens on loopback, for this host only";
+    assert_eq!(advised(vec![]), [hint]);
+    assert_eq!(advised(vec![lo]), [hint]);
+    assert_eq!(advised(vec![down]), [""; 0]);
+}
+
 #[test]
 fn exposure_of_ipv6_wildcard_is_without_ipv4() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
