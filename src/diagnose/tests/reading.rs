@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use super::super::evidence::{AddrProbe, Budget, Evidence, without_overlap};
 use super::super::properties::{Nobody, attempt};
 use super::super::sockets::Held;
-use super::super::{Attempt, HandedOver, causes};
+use super::super::{Attempt, HandedOver, causes, is_contradicted};
 use super::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
 use crate::diagnosis::{Cause, Mismatch, Step};
 use crate::interfaces::{Interface, Interfaces};
@@ -179,6 +179,27 @@ fn default_limit_needs_a_certain_privilege() {
     }
     assert!(is_unprivileged(Some(Capability::Missing), Some(80)));
     assert!(!is_unprivileged(Some(Capability::Missing), Some(81)));
+}
+
+/// It may have been added between the two readings.
+#[test]
+fn loopback_address_without_a_route_is_a_contradiction() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let attempt = attempt("127.0.0.1:80", Step::Bind, &error);
+    let is_contradicted_with = |lo: Interface| {
+        let evidence = Evidence {
+            interfaces: Some([lo].into_iter().collect()),
+            without_local_route: [attempt.addr.ip()].into(),
+            ..Evidence::default()
+        };
+        let causes = causes(&attempt, &evidence);
+        assert!(matches!(causes[..], [Cause::LoopbackMissing { .. }]));
+        is_contradicted(&attempt, &evidence)
+    };
+    let lo = Interface::new("lo", 1).with_loopback(true);
+    let listed = lo.clone().with_addr(attempt.addr.ip(), 8);
+    assert!(is_contradicted_with(listed));
+    assert!(!is_contradicted_with(lo));
 }
 
 #[test]
