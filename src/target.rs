@@ -6,7 +6,7 @@ mod foreign;
 mod claim;
 // The endpoints that a text names on a host.
 mod resolve;
-// Why it names none.
+// The error of a text that names none.
 mod error;
 
 use std::fmt;

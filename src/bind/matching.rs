@@ -140,13 +140,15 @@ pub(crate) fn match_sockets<S>(
         });
     }
     for (first, sockets) in entries {
-        let shared_port = shared_port.filter(|_| sockets[0].is_on_shared_free_port());
-        if let Some(port) = shared_port {
-            matcher.set_port(first, sockets, port);
-            continue;
-        }
-        for matched in &mut matcher.matched[first..first + sockets.len()] {
-            matched.is_pending = prospects.is_pending(&matched.planned);
+        match shared_port {
+            Some(port) if sockets[0].is_on_shared_free_port() => {
+                matcher.set_port(first, sockets, port);
+            }
+            _ => {
+                for matched in &mut matcher.matched[first..first + sockets.len()] {
+                    matched.is_pending = prospects.is_pending(&matched.planned);
+                }
+            }
         }
     }
     matcher.find_replaced();
@@ -662,7 +664,7 @@ fn instead_key(planned: &PlannedSocket) -> Option<Key<'_>> {
         _ => return None,
     };
     let mut key = key_on_device(planned);
-    (key.ip, key.only_v6) = (ip, false);
+    key.ip = ip;
     planned.addr.ip().is_unspecified().then_some(key)
 }
 

@@ -35,6 +35,7 @@ impl<'a> Prospects<'a> {
     /// Returns `true` if a socket cannot be opened at present.
     pub(super) fn is_pending(&self, planned: &PlannedSocket) -> bool {
         let is_selected = planned.entry.written.is_selector();
+        // An IPv6 socket beside one for IPv4.
         let can_be_skipped = planned.if_absent == IfAbsent::Skip;
         // A required entry is opened at once, or is an error.
         if !is_selected && !planned.entry.is_optional() && !can_be_skipped {

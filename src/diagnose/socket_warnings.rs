@@ -8,7 +8,7 @@ use crate::addr::Family;
 use crate::addr::network::is_group_addr;
 use crate::diagnosis::{BindableReason, Holder, Warning, WarningKind};
 use crate::interfaces::{AddrState, Interface, InterfaceAddr, Interfaces, is_routed};
-use crate::map::Set;
+use crate::map::{Map, Set};
 use crate::reach::{Environment, OpenSocket, warnings_of_exposure};
 use crate::sys;
 use crate::target::{BindTarget, Claim, DeviceIndex, Overlap, Protocol};
@@ -86,7 +86,7 @@ pub(crate) fn warnings_of(sockets: &[OpenSocket], host: &Interfaces) -> Vec<Warn
 /// address, which `localhost` also is, and on the same address by `SO_REUSEPORT`. Those with the
 /// inodes of `aside` are left out.
 pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &Set<u64>) -> Vec<Warning> {
-    // Warnings about more ports than this would not be read.
+    // Warnings about more addresses than this would not be read.
     const MOST: usize = 64;
     if System::HERE != System::Linux {
         return Vec::new();
@@ -97,41 +97,49 @@ pub(crate) fn warnings_about_others(sockets: &[OpenSocket], aside: &Set<u64>) ->
             && socket.device.is_none()
     };
     let sockets: Vec<&OpenSocket> = sockets.iter().filter(is_asked_about).collect();
+    let on_port = |port| sockets.iter().filter(move |own| own.addr.port() == port);
     let claim_of = |socket: &OpenSocket| Claim::of_socket(socket.addr, socket.only_v6);
+    let other_of = |socket: &OpenSocket| {
+        let mut own = on_port(socket.addr.port());
+        let other = other_loopback(socket.addr.ip());
+        other.filter(|other| !own.any(|own| claim_of(own).overlap(*other).is_some()))
+    };
+    let mut seen = Set::new();
+    let mut read: Map<u16, Option<Sockets>> = Map::new();
     let mut warnings = Vec::new();
-    for socket in sockets.iter().take(MOST) {
-        let port = socket.addr.port();
-        let own = claim_of(socket);
-        let other = other_loopback(socket.addr.ip()).filter(|other| {
-            let mut on_port = sockets.iter().filter(|own| own.addr.port() == port);
-            !on_port.any(|own| claim_of(own).overlap(*other).is_some())
+    // A server may have several on one address, by SO_REUSEPORT.
+    let on_addrs = sockets.iter().filter(|socket| seen.insert(socket.addr));
+    for socket in on_addrs.take(MOST) {
+        let (addr, port) = (socket.addr, socket.addr.port());
+        let listening = read.get_or_insert_with(port, || {
+            let claims =
+                on_port(port).flat_map(|own| other_of(own).into_iter().chain([claim_of(own)]));
+            Sockets::listening(port, &claims.collect::<Vec<_>>(), aside).ok()
         });
-        let claims: Vec<Claim> = other.into_iter().chain([own]).collect();
-        let Ok(listening) = Sockets::listening(port, &claims, aside) else {
+        let Some(listening) = listening else {
             continue;
         };
-        let holder_of = |claim: Claim, is_wanted: fn(&Holder) -> bool| {
-            let mut holders = listening.all_foreseen(claim, port);
-            holders.find(|holder| !holder.is_this_process() && is_wanted(holder))
-        };
-        if let Some(holder) = other.and_then(|other| holder_of(other, |_| true)) {
-            warnings.push(Warning::new(
-                socket.addr,
-                WarningKind::OtherLoopback(holder),
-            ));
-        }
-        let is_same = |holder: &Holder| holder.overlap() == Overlap::SameAddress;
+        let is_of_another = |holder: &Holder| !holder.is_this_process();
+        let other = other_of(socket).and_then(|other| {
+            let mut holders = listening.all_foreseen(other, port);
+            holders.find(is_of_another)
+        });
+        warnings.extend(other.map(|holder| Warning::new(addr, WarningKind::OtherLoopback(holder))));
+        let own = claim_of(socket);
         // One socket may be open in another process as well.
-        let rows = listening.all_foreseen(own, port).filter(is_same).count();
-        let owns = sockets
-            .iter()
-            .filter(|other| other.addr == socket.addr)
-            .count();
-        // If no other process can have it, a socket without a visible process belongs to this one.
-        let shared = holder_of(own, is_same).filter(|holder| holder.pid().is_some() && rows > owns);
-        if let Some(holder) = shared {
-            warnings.push(Warning::new(socket.addr, WarningKind::SharedPort(holder)));
+        let rows = listening.foreseen_rows(own, port).into_iter();
+        let rows = rows.filter(|(_, overlap)| *overlap == Overlap::SameAddress);
+        let owns = on_port(port).filter(|own| own.addr == addr);
+        if rows.count() <= owns.count() {
+            continue;
         }
+        // If no other process can have it, a socket without a visible process belongs to this one.
+        let shares = |holder: &Holder| {
+            let is_same = holder.overlap() == Overlap::SameAddress;
+            is_same && is_of_another(holder) && holder.pid().is_some()
+        };
+        let shared = listening.all_foreseen(own, port).find(shares);
+        warnings.extend(shared.map(|holder| Warning::new(addr, WarningKind::SharedPort(holder))));
     }
     warnings
 }

@@ -51,6 +51,9 @@ pub(crate) struct Sockets {
 /// a scan.
 type OnPort = Vec<SocketRow>;
 
+/// A socket that is in the way of another, and by what.
+type RowInTheWay<'a> = (&'a SocketRow, Overlap);
+
 /// Returns the sockets on an address.
 fn run_of(on_port: &OnPort, ip: IpAddr) -> &[SocketRow] {
     let start = on_port.partition_point(|row| row.ip.to_canonical() < ip);
@@ -74,18 +77,6 @@ pub(crate) enum Held {
 pub(crate) struct Holders {
     pub(crate) first: Vec<Holder>,
     pub(crate) more: usize,
-}
-
-impl Holders {
-    const SHOWN: usize = 8;
-
-    fn add(&mut self, holder: impl FnOnce() -> Holder) {
-        if self.first.len() < Self::SHOWN {
-            self.first.push(holder());
-        } else {
-            self.more += 1;
-        }
-    }
 }
 
 impl Sockets {
@@ -132,11 +123,12 @@ impl Sockets {
     /// Finds the processes that have the sockets in the way of claims on ports, and removes the
     /// sockets that are closed by now.
     pub(crate) fn find_owners(&mut self, wanted: impl Iterator<Item = (Claim, u16)>) {
-        let mut seen = Set::new();
+        // No socket has the inode 0.
+        let mut seen: Set<u64> = [0].into();
         let rows = wanted.flat_map(|(claim, port)| self.in_the_way(claim, port));
         let rows: Vec<&SocketRow> = rows
             .map(|(row, _)| row)
-            .filter(|row| row.inode != 0 && seen.insert(row.inode))
+            .filter(|row| seen.insert(row.inode))
             .collect();
         let Owners {
             processes,
@@ -159,65 +151,67 @@ impl Sockets {
 
     /// Returns what has `port` against `claim`, which the kernel has refused.
     pub(crate) fn held(&self, claim: Claim, port: u16) -> Held {
-        let (mut holders, mut may_hold) = (Holders::default(), Holders::default());
-        for (row, overlap) in self.in_the_way(claim, port) {
-            if row.accepts_clients() {
-                let found = if self.is_certain(row, claim, overlap) {
-                    &mut holders
-                } else {
-                    &mut may_hold
-                };
-                found.add(self.holder(row, claim, overlap));
-            }
+        let in_the_way = self.in_the_way(claim, port).into_iter();
+        let (accepting, others): (Vec<_>, Vec<_>) =
+            in_the_way.partition(|(row, _)| row.accepts_clients());
+        let is_certain = |(row, overlap): &RowInTheWay<'_>| self.is_certain(row, claim, *overlap);
+        let (certain, possible): (Vec<_>, Vec<_>) = accepting.into_iter().partition(is_certain);
+        if !certain.is_empty() {
+            return Held::By(self.holders(claim, certain));
         }
-        if !holders.first.is_empty() {
-            return Held::By(holders);
-        }
+        let has_others = !others.is_empty();
         // Without all of them, one that is not in the way may be taken for one that is: connections
         // of a socket with SO_REUSEADDR do not conflict.
         if self.are_all {
-            let mut others = self.in_the_way(claim, port);
-            others.retain(|(row, overlap)| {
-                let is_other = !row.accepts_clients() && row.state != SocketState::TimeWait;
-                is_other && self.is_certain(row, claim, *overlap)
-            });
-            // Connections last: only where nothing else has the port, it will be free by itself.
-            let is_connection = |row: &SocketRow| row.state == SocketState::Connected;
-            sort_by(&mut others, |(a, _), (b, _)| {
-                is_connection(a).cmp(&is_connection(b))
-            });
-            for (row, overlap) in others {
-                holders.add(self.holder(row, claim, overlap));
-            }
-            if !holders.first.is_empty() {
-                return Held::By(holders);
+            let mut holding = others;
+            holding.retain(|found| found.0.state != SocketState::TimeWait && is_certain(found));
+            if !holding.is_empty() {
+                return Held::By(self.holders(claim, holding));
             }
         }
-        match self.in_the_way(claim, port).first() {
-            _ if !may_hold.first.is_empty() => Held::By(may_hold),
-            _ if !self.are_all => Held::Unknown,
-            Some(_) => Held::ByTimeWait,
-            None => Held::ByNobodyVisible,
+        match () {
+            () if !possible.is_empty() => Held::By(self.holders(claim, possible)),
+            () if !self.are_all => Held::Unknown,
+            () if has_others => Held::ByTimeWait,
+            () => Held::ByNobodyVisible,
+        }
+    }
+
+    /// Returns the first of some sockets.
+    ///
+    /// More is decided on these than they are: whether only connections have the port, which end,
+    /// and whether a process is known. So what keeps the port comes before connections, and what
+    /// has a known process before the rest.
+    fn holders(&self, claim: Claim, mut rows: Vec<RowInTheWay<'_>>) -> Holders {
+        const SHOWN: usize = 8;
+        let rank = |row: &SocketRow| {
+            let is_connection = row.state == SocketState::Connected;
+            (is_connection, !self.processes.contains_key(&row.inode))
+        };
+        sort_by(&mut rows, |(a, _), (b, _)| rank(a).cmp(&rank(b)));
+        let more = rows.len().saturating_sub(SHOWN);
+        rows.truncate(SHOWN);
+        let first = rows.into_iter();
+        let first = first.map(|(row, overlap)| self.holder(row, claim, overlap));
+        Holders {
+            first: first.collect(),
+            more,
         }
     }
 
     /// Returns what will be in the way of `claim` on `port`, of which the kernel has said nothing:
     /// the sockets that surely are.
     pub(crate) fn foreseen(&self, claim: Claim, port: u16) -> Holders {
-        let mut holders = Holders::default();
-        for (row, overlap) in self.foreseen_rows(claim, port) {
-            holders.add(self.holder(row, claim, overlap));
-        }
-        holders
+        self.holders(claim, self.foreseen_rows(claim, port))
     }
 
-    /// Returns each of them.
+    /// Returns every one of them, not the first only.
     pub(super) fn all_foreseen(&self, claim: Claim, port: u16) -> impl Iterator<Item = Holder> {
         let rows = self.foreseen_rows(claim, port).into_iter();
-        rows.map(move |(row, overlap)| self.holder(row, claim, overlap)())
+        rows.map(move |(row, overlap)| self.holder(row, claim, overlap))
     }
 
-    fn foreseen_rows(&self, claim: Claim, port: u16) -> Vec<(&SocketRow, Overlap)> {
+    pub(super) fn foreseen_rows(&self, claim: Claim, port: u16) -> Vec<RowInTheWay<'_>> {
         let mut rows = self.in_the_way(claim, port);
         // Others may have set SO_REUSEADDR, as the one that is wanted does.
         rows.retain(|(row, overlap)| {
@@ -232,8 +226,8 @@ impl Sockets {
         rows.any(|(row, _)| row.accepts_clients())
     }
 
-    fn holder(&self, row: &SocketRow, claim: Claim, overlap: Overlap) -> impl FnOnce() -> Holder {
-        move || Holder {
+    fn holder(&self, row: &SocketRow, claim: Claim, overlap: Overlap) -> Holder {
+        Holder {
             addr: addr_of(row),
             state: row.state,
             overlap,
@@ -250,7 +244,7 @@ impl Sockets {
 
     /// Returns the sockets that are in the way of a claim, or may be. For a specific address these
     /// are on the same address or on a wildcard.
-    pub(super) fn in_the_way(&self, claim: Claim, port: u16) -> Vec<(&SocketRow, Overlap)> {
+    pub(super) fn in_the_way(&self, claim: Claim, port: u16) -> Vec<RowInTheWay<'_>> {
         let Some(on_port) = self.rows.get(&port) else {
             return Vec::new();
         };

@@ -238,7 +238,7 @@ fn windows_excluded_ports_have_a_hint() {
 }
 
 #[test]
-fn limit_of_open_files_is_raised_where_there_is_one() {
+fn too_many_open_files_suggests_ulimit() {
     let hints = |system| hints_on(system, Cause::TooManyOpenFiles { open: None });
     for system in [System::Darwin, System::Unix] {
         assert_eq!(hints(system), ["raise the limit with `ulimit -n`"]);

@@ -705,7 +705,7 @@ fn unreadable_evidence_yields_no_warning() {
             ..
         }]
     ));
-    // A host without an IPv6 address says so of a wildcard only.
+    // The lack of IPv6 addresses is a warning about wildcards only.
     let without_ipv6 = AddrFacts {
         has_no_ipv6: true,
         ..somewhere.clone()

@@ -164,8 +164,9 @@ pub enum Cause {
         ip: IpAddr,
         /// The port.
         port: u16,
-        /// The first eight sockets that have it; none where they could not be read. If they are not
-        /// [certain](Holder::is_certain), one of them may have it, or another that is not shown.
+        /// Eight of the sockets that have it, those of known processes first and connections last;
+        /// none where they could not be read. If they are not [certain](Holder::is_certain), one
+        /// of them may have it, or another that is not shown.
         holders: Vec<Holder>,
         /// How many more have it.
         more: usize,
@@ -630,7 +631,8 @@ impl RangeHolders {
     }
 }
 
-/// Returns `true` if only connections have the port, which end some day.
+/// Returns `true` if only connections have the port, which end some day. Of many holders, those
+/// that are not come first.
 fn are_connections(holders: &[Holder]) -> bool {
     let is_connection = |holder: &Holder| holder.state() == SocketState::Connected;
     !holders.is_empty() && holders.iter().all(is_connection)

@@ -146,7 +146,7 @@ fn warnings_match_their_conditions() {
         let found: Vec<&str> = found.iter().map(Warning::name).collect();
         assert_eq!(found, names, "{texts:?}");
     }
-    // The link of lo is this host.
+    // A link-local address of lo is reachable from this host only.
     let on_lo = OpenSocket {
         addr: "[fe80::9%1]:80".parse().expect("an address"),
         ..socket("::", None)

@@ -32,7 +32,8 @@ impl ResolveError {
         }
     }
 
-    /// Returns the text as it was written; the canonical one, if a [`ListenAddr`](crate::ListenAddr) was resolved.
+    /// Returns the text as it was written; the canonical one, if a
+    /// [`ListenAddr`](crate::ListenAddr) was resolved.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -533,7 +533,8 @@ fn overlapping<S: OwnSocket>(
     matching: &Matching,
 ) -> Set<usize> {
     let outgoing = outgoing(protocol, listeners, matching);
-    // A range can take another port.
+    // A range can take another port. What a socket that is kept or pending overlaps with is closed
+    // in any case.
     let fixed = matching
         .sockets
         .iter()

@@ -206,20 +206,19 @@ fn served_socket_matches_only_its_setting() {
     assert_ne!(listeners[0].local_addr(), listeners[1].local_addr());
 }
 
-/// A port of the kernel's choice is none that another setting has for one of its addresses.
+/// Port 0 never takes a port on which another setting serves one of its addresses.
 #[test]
 fn flexible_port_takes_no_served_socket() {
-    let (ipv4, addr) = listener("127.0.0.1:0");
-    let port = addr.port();
-    let Ok(ipv6) = TcpListener::bind(("::1", port)) else {
-        // Another program has it.
-        return;
-    };
-    let activation = activation_of(vec![ipv4, ipv6.into()]);
-    let options = BindOptions::new().activation(activation);
-    let served = options.bind(format!("[::1]:{port}")).unwrap();
-    let flexible = options.bind("localhost:0").unwrap();
-    assert_ne!(flexible.port(), Some(port), "{served} {flexible}");
+    util::netns::alone(|| {
+        let (ipv4, addr) = listener("127.0.0.1:0");
+        let port = addr.port();
+        let ipv6 = TcpListener::bind(("::1", port)).unwrap();
+        let activation = activation_of(vec![ipv4, ipv6.into()]);
+        let options = BindOptions::new().activation(activation);
+        let served = options.bind(format!("[::1]:{port}")).unwrap();
+        let flexible = options.bind("localhost:0").unwrap();
+        assert_ne!(flexible.port(), Some(port), "{served} {flexible}");
+    });
 }
 
 #[test]

@@ -294,7 +294,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
     let options = BindOptions::new().activation(activation);
     let listeners = options.bind(addr).unwrap();
     if kind == "elsewhere" && addr.is_ipv4() && addr.ip().is_unspecified() {
-        is_in_nothings_way(&options, addr.port());
+        socket_elsewhere_is_not_the_holder(&options, addr.port());
     }
     let again = activation_of(vec![listeners[0].as_std().try_clone().unwrap().into()]);
     let taken = again.listeners().unwrap();
@@ -337,15 +337,15 @@ fn socket_of_another_namespace_is_exposed_globally() {
 
 /// Of two sockets on a port, that of another namespace is not the one that makes bind(2) fail.
 #[cfg(target_os = "linux")]
-fn is_in_nothings_way(options: &BindOptions, port: u16) {
+fn socket_elsewhere_is_not_the_holder(options: &BindOptions, port: u16) {
     util::netns::ip("link set lo up");
     let held = SocketAddr::new([127, 0, 0, 1].into(), port);
     let _held = TcpListener::bind(held).unwrap();
     assert_eq!(options.bind(held).unwrap_err().cause().name(), "in-use");
 }
 
-/// The process that handed a socket over is no other server, even if it is found first, because it
-/// has fewer descriptors.
+/// The process that handed a socket over is no other server, even if it is found first: this
+/// process is not the first to be searched if it has more than 1,000 descriptors.
 #[cfg(target_os = "linux")]
 fn has_no_other_server(listeners: &Listeners, host: &Interfaces) {
     util::sandbox::limit_descriptors(2000);

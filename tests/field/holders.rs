@@ -211,35 +211,41 @@ fn server_on_the_other_loopback_address_is_named() {
 fn process_that_shares_the_port_is_named() {
     in_namespace(|| {
         let sharing = BindOptions::new().reuse_port(true);
-        let both = ["127.0.0.2:5000", "127.0.0.3:5000", "127.0.0.4:5000"];
-        let both = sharing.bind(both).unwrap();
-        let again = sharing.bind("127.0.0.2:5000").unwrap();
+        let listen = |addr: &str| sharing.bind(addr).unwrap().into_iter();
+        let addrs = ["127.0.0.2:5000", "127.0.0.3:5000", "127.0.0.4:5000"];
+        let mut own: Listeners = addrs.into_iter().flat_map(listen).collect();
+        let other = listen(addrs[0]).next().unwrap();
         let host = Interfaces::system().unwrap();
-        assert_eq!(both.warnings(&host), [], "they are of this process");
-        let server = Forked::start(again.into_std().remove(0).into(), 0);
-        assert_eq!(both.warnings(&host).len(), 1);
-        // A server with a socket for each of its threads is not all that is found.
-        let threads = (0..20).map(|_| sharing.bind("127.0.0.2:5000").unwrap());
-        let _threads: Vec<_> = threads.collect();
-        let found = both.warnings(&host);
-        assert_eq!(found.len(), 1, "{found:?}");
-        let text = found[0].to_string();
-        assert_eq!(found[0].name(), "shared-port");
+        assert_eq!(own.warnings(&host), [], "it is of this process");
+        let server = Forked::start(other.into_std().into(), 0);
+        let message = format!("`sh` (pid {}, uid ", server.0.id());
+        let warning = |own: &Listeners| -> String {
+            let found = own.warnings(&host);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].name(), "shared-port");
+            found[0].to_string()
+        };
+        let text = warning(&own);
         assert!(
-            text.starts_with(&format!(
-                "127.0.0.2:5000: `sh` (pid {}, uid ",
-                server.0.id()
-            )) && text.ends_with(
-                " listens on 127.0.0.2 as well, by SO_REUSEPORT, and gets some of the clients"
-            ),
+            text.starts_with(&format!("127.0.0.2:5000: {message}"))
+                && text.ends_with(
+                    " listens on 127.0.0.2 as well, by SO_REUSEPORT, and gets some of the clients"
+                ),
             "{text}"
         );
+        // The sockets that a server has for each of its threads hide the other process neither on
+        // their port nor on others.
+        let threads = |addr| (0..70).flat_map(move |_| listen(addr));
+        own = threads(addrs[0]).chain(own).collect();
+        assert_eq!(warning(&own), text);
+        own = threads("127.0.0.2:4999").chain(own).collect();
+        assert_eq!(warning(&own), text);
     });
 }
 
 /// A check beside a running server warns about the interface of the setting only.
 #[test]
-fn check_beside_a_server_knows_the_interface() {
+fn check_beside_warns_about_its_device_only() {
     in_namespace(|| {
         host();
         ip("addr add 8.8.4.4/24 dev eth0");
@@ -266,7 +272,7 @@ fn own_socket_in_a_child_is_not_another_server() {
         let _child = Forked::start(copy.into(), 1);
         let host = Interfaces::system().unwrap();
         assert_eq!(listeners.warnings(&host), []);
-        // Those with the fewest descriptors are looked at first.
+        // This process is not the first to be searched if it has more than 1,000 descriptors.
         util::sandbox::limit_descriptors(2000);
         let _files: Vec<_> = (0..1200)
             .map(|_| std::fs::File::open("/dev/null").unwrap())

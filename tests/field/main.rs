@@ -17,7 +17,7 @@ use bindaddr::check::RunningServer;
 use bindaddr::diagnosis::{Hint, HintKind, Warning};
 use bindaddr::plan::Setting;
 use bindaddr::reach::{Origin, ReachableAddr};
-use bindaddr::{BindOptions, Cause, Interfaces};
+use bindaddr::{BindOptions, Cause, Interfaces, Listeners};
 use socket2::{Domain, Socket, Type};
 use util::netns::{Host, connects, in_namespace, ip, ip_batch, set};
 use util::rerun;

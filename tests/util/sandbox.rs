@@ -55,10 +55,10 @@ pub(crate) fn refuse_bind(errno: u32) {
     seccomp::refuse(libc::SYS_bind, None, errno);
 }
 
-/// Refuses `epoll_ctl(2)` with the error `errno`, as the kernel does with `ENOSPC` where the user has
-/// too many sockets registered (`fs.epoll.max_user_watches`).
-pub(crate) fn refuse_epoll(errno: u32) {
-    seccomp::refuse(libc::SYS_epoll_ctl, None, errno);
+/// Refuses `epoll_ctl(2)` with `ENOSPC`, as the kernel does where the user has registered too many
+/// descriptors (`fs.epoll.max_user_watches`).
+pub(crate) fn refuse_epoll() {
+    seccomp::refuse(libc::SYS_epoll_ctl, None, libc::ENOSPC.unsigned_abs());
 }
 
 /// Refuses TCP ports to bind by Landlock; `false` where the kernel cannot.

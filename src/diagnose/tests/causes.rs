@@ -515,6 +515,17 @@ fn known_holder_needs_no_lookup_command() {
     }
 }
 
+fn process() -> Process {
+    Process {
+        is_this: false,
+        pid: 4711,
+        uid: Some(0),
+        command: None,
+        children: 0,
+        is_of_unit: false,
+    }
+}
+
 /// A socket that no process has open, although all were searched: in-kernel servers have no
 /// descriptor.
 #[test]
@@ -534,26 +545,18 @@ fn kernel_socket_is_reported_as_kernel_socket() {
     };
     assert_eq!(texts_of(cause), [""; 0]);
 
-    let process = Process {
-        is_this: false,
-        pid: 4711,
-        uid: Some(0),
-        command: None,
-        children: 0,
-        is_of_unit: false,
-    };
-    let said = |searched, inode| {
+    let message = |searched, inode| {
         let error = io::Error::from_raw_os_error(EADDRINUSE);
         let mut evidence = Evidence::default();
         evidence.tcp.searched = searched;
-        evidence.tcp.processes = Map::from([(7, process.clone())]);
+        evidence.tcp.processes = Map::from([(7, process())]);
         evidence.tcp.add([SocketRow {
             inode,
             ..listener_on([127, 0, 0, 1])
         }]);
         causes(&attempt("127.0.0.1:80", Step::Bind, &error), &evidence)[0].to_string()
     };
-    let is_of_kernel = |searched, inode| said(searched, inode).contains("the kernel's own");
+    let is_of_kernel = |searched, inode| message(searched, inode).contains("the kernel's own");
     assert!(is_of_kernel(Searched::Host, 8));
     // It has a process, or none any more, or one in another PID namespace.
     assert!(!is_of_kernel(Searched::Host, 7));
@@ -806,6 +809,26 @@ fn port_of_many_connections_is_not_free_by_itself_if_one_is_bound() {
             "{text}"
         );
     }
+}
+
+#[test]
+fn known_process_is_among_the_first_holders() {
+    let error = io::Error::from_raw_os_error(EADDRINUSE);
+    let mut evidence = Evidence::default();
+    evidence.tcp.processes = Map::from([(20, process())]);
+    evidence.tcp.add((1..=20).map(|n| SocketRow {
+        inode: n.into(),
+        device: Some(0),
+        ..listener_on([127, 0, 0, n])
+    }));
+    let causes = causes(&attempt("0.0.0.0:80", Step::Bind, &error), &evidence);
+    let [Cause::InUse { holders, more, .. }] = &causes[..] else {
+        panic!("{causes:?}");
+    };
+    assert_eq!(
+        (holders[0].pid(), holders.len(), *more),
+        (Some(4711), 8, 12)
+    );
 }
 
 #[test]
@@ -1154,7 +1177,7 @@ fn unusable_address_is_not_a_candidate() {
     let candidates = hints::candidates(&attempt, None, &host);
     let candidates: Vec<String> = candidates.iter().map(ToString::to_string).collect();
     assert_eq!(candidates, ["[2001:db8::4]:80", "[::]:80"]);
-    // What was written asked for no address.
+    // A wildcard has no candidates.
     let wildcard = Attempt {
         addr: "[::]:80".parse().expect("an address"),
         ..attempt
@@ -1162,7 +1185,7 @@ fn unusable_address_is_not_a_candidate() {
     assert_eq!(hints::candidates(&wildcard, None, &host), []);
 }
 
-/// On a host without IPv6, what stands for an address is no more exposed.
+/// On a host without IPv6, the IPv4 candidate is never more exposed than the IPv6 address.
 #[test]
 fn ipv4_is_a_candidate_for_the_same_clients_only() {
     let candidates = |text: &str, only_v6, (step, code)| -> Vec<String> {
