@@ -304,10 +304,17 @@ fn tcp_and_udp_are_bound_on_the_same_ports() {
         let (tcp, udp) = bind("127.0.0.1:5000-5002, 127.0.0.4:6000-6002").unwrap();
         assert_eq!(tcp[1].local_addr().port(), 6000);
         drop((tcp, udp));
-        // Beside another setting as well, it is an error if none is free for both.
-        for text in ["127.0.0.1:5000-5001", "127.0.0.1:5000-5001, 127.0.0.2:80"] {
+        // If none is free for both, that is an error, beside another setting as well.
+        let _tcp_last = TcpListener::bind("127.0.0.5:5001").unwrap();
+        let _udp_first = std::net::UdpSocket::bind("127.0.0.5:5000").unwrap();
+        for text in [
+            "127.0.0.1:5000-5001",
+            "127.0.0.1:5000-5001, 127.0.0.2:80",
+            "127.0.0.5:5000-5001",
+            "127.0.0.5:5000-5001, 127.0.0.2:80",
+        ] {
             let err = bind(text).unwrap_err();
-            assert!(err.to_string().contains("127.0.0.1:5000"), "{err}");
+            assert!(err.to_string().contains("5000-5001"), "{err}");
         }
         assert_eq!(bind("127.0.0.1:5000").unwrap_err().cause().name(), "in-use");
         let err = bind("127.0.0.1:5001").unwrap_err();
