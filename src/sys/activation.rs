@@ -705,6 +705,7 @@ mod tests {
         };
         assert_eq!(decide(Some("42"), "2", &all), Ok(true));
         assert_eq!(decide(Some("42"), "2", &no_proc), Ok(true));
+        assert_eq!(decide(Some("42"), "1024", &no_proc), Ok(true));
         // As `systemfd --no-pid` leaves it.
         assert_eq!(decide(None, "2", &all), Ok(true));
         assert_eq!(decide(Some(""), "2", &all), Ok(true));
@@ -742,6 +743,12 @@ mod tests {
             ),
             (
                 Some("42"),
+                "1025",
+                &no_proc,
+                "LISTEN_FDS is larger than 1024: 1025",
+            ),
+            (
+                Some("42"),
                 "-1",
                 &all,
                 "LISTEN_FDS is not a number of descriptors: \"-1\"",
@@ -755,5 +762,18 @@ mod tests {
         ] {
             assert_eq!(decide(pid, count, inherited), Err(what.to_owned()));
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn close_on_exec_tells_own_descriptors_from_inherited_ones() {
+        use std::os::fd::AsRawFd as _;
+
+        let own = fs::File::open("/dev/null").expect("it is there");
+        let own = own.as_raw_fd().unsigned_abs();
+        assert!(matches!(is_inherited(own), Inherited::No));
+        // Standard error.
+        assert!(matches!(is_inherited(2), Inherited::Yes));
+        assert!(matches!(is_inherited(u32::MAX), Inherited::NotOpen));
     }
 }

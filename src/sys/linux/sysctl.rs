@@ -89,7 +89,13 @@ pub(crate) fn accepts_from_vrfs(protocol: Protocol) -> io::Result<bool> {
 /// as the `*` of a `net.ipv4.conf.*.route_localnet` that is set; `None` if there is none. Packets
 /// that arrive through a loopback interface, which `is_loopback` recognises, are of this host.
 pub(crate) fn routed_loopback(is_loopback: impl Fn(&str) -> bool) -> io::Result<Option<String>> {
-    let directory = Path::new("/proc/sys/net/ipv4/conf");
+    routed_loopback_in(Path::new("/proc/sys/net/ipv4/conf"), is_loopback)
+}
+
+pub(super) fn routed_loopback_in(
+    directory: &Path,
+    is_loopback: impl Fn(&str) -> bool,
+) -> io::Result<Option<String>> {
     let is_set = |name: &OsStr| is_set(&directory.join(name).join("route_localnet"));
     if is_set(OsStr::new("all"))? {
         return Ok(Some("all".to_owned()));
@@ -146,15 +152,20 @@ pub(super) fn ipv6_switch_in(directory: &Path, is_off: bool) -> Ipv6Switch {
 /// Returns the security modules that are active (Documentation/admin-guide/LSM of Linux); empty
 /// where that could not be read.
 pub(crate) fn security_modules() -> Vec<String> {
-    let text = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
+    security_modules_in(Path::new("/sys"))
+}
+
+pub(super) fn security_modules_in(directory: &Path) -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(directory.join(path));
+    let text = read("kernel/security/lsm").unwrap_or_default();
     let mut modules: Vec<String> = text.trim().split(',').map(str::to_owned).collect();
     // Without securityfs, these paths show the modules.
     let signs = [
-        ("selinux", "/sys/fs/selinux/enforce"),
-        ("apparmor", "/sys/module/apparmor/parameters/enabled"),
+        ("selinux", "fs/selinux/enforce"),
+        ("apparmor", "module/apparmor/parameters/enabled"),
     ];
     for (module, sign) in signs {
-        let is_on = fs::read_to_string(sign).is_ok_and(|text| text.trim() != "N");
+        let is_on = read(sign).is_ok_and(|text| text.trim() != "N");
         if is_on && !modules.iter().any(|own| own == module) {
             modules.push(module.to_owned());
         }

@@ -16,7 +16,7 @@ use super::namespace::is_of_another;
 use super::netlink::{self, Netlink};
 use super::procfs::{found_in_order, in_order, ipv6_addr, maps, socket, sockets_in};
 use super::rtnetlink::parse_link;
-use super::sysctl::ipv6_switch_in;
+use super::sysctl::{ipv6_switch_in, routed_loopback_in, security_modules_in};
 use super::{Capability, Ipv6Switch, Status, has_ipv6, sock_diag};
 use crate::map::Set;
 use crate::sys::{AddrFlags, Protocol, SocketFilter, SocketRow, SocketState};
@@ -263,6 +263,13 @@ impl Directory {
         fs::create_dir(&directory).expect("it is new");
         Self(directory)
     }
+
+    fn write(&self, path: &str, content: &str) {
+        let path = self.0.join(path);
+        let directory = path.parent().expect("it is in this one");
+        fs::create_dir_all(directory).expect("writes succeed");
+        fs::write(path, content).expect("writes succeed");
+    }
 }
 
 impl Drop for Directory {
@@ -272,12 +279,49 @@ impl Drop for Directory {
 }
 
 #[test]
+fn route_localnet_is_read_per_interface() {
+    let settings = Directory::of("route-localnet");
+    let switch = |interface: &str, value: &str| {
+        settings.write(&format!("{interface}/route_localnet"), value);
+        let found = routed_loopback_in(&settings.0, |name| name == "lo");
+        found.expect("it can be read")
+    };
+    assert_eq!(switch("all", "0\n"), None);
+    for name in ["default", "lo"] {
+        assert_eq!(switch(name, "1\n"), None, "{name}");
+    }
+    // The interface is gone by now.
+    fs::create_dir(settings.0.join("eth1")).expect("it is new");
+    assert_eq!(switch("eth0", "0\n"), None);
+    assert_eq!(switch("eth0", "1\n").as_deref(), Some("eth0"));
+    assert_eq!(switch("all", "1\n").as_deref(), Some("all"));
+    // What cannot be read is not off.
+    switch("all", "0\n");
+    switch("eth0", "0\n");
+    fs::create_dir(settings.0.join("eth1/route_localnet")).expect("it is new");
+    assert!(routed_loopback_in(&settings.0, |_| false).is_err());
+}
+
+#[test]
+fn security_modules_are_read_with_and_without_securityfs() {
+    let settings = Directory::of("security-modules");
+    let modules = || security_modules_in(&settings.0);
+    assert_eq!(modules(), [""; 0]);
+    settings.write("module/apparmor/parameters/enabled", "N\n");
+    assert_eq!(modules(), [""; 0]);
+    settings.write("module/apparmor/parameters/enabled", "Y\n");
+    assert_eq!(modules(), ["apparmor"]);
+    settings.write("fs/selinux/enforce", "0");
+    assert_eq!(modules(), ["selinux", "apparmor"]);
+    settings.write("kernel/security/lsm", "capability,apparmor");
+    assert_eq!(modules(), ["capability", "apparmor", "selinux"]);
+}
+
+#[test]
 fn disable_ipv6_is_read_per_interface() {
     let settings = Directory::of("switches");
     let switch = |interface: &str, value: &str, is_off| {
-        let directory = settings.0.join(interface);
-        fs::create_dir_all(&directory).expect("writes succeed");
-        fs::write(directory.join("disable_ipv6"), format!("{value}\n")).expect("writes succeed");
+        settings.write(&format!("{interface}/disable_ipv6"), &format!("{value}\n"));
         let Ipv6Switch { of_lo, of_all } = ipv6_switch_in(&settings.0, is_off);
         (of_lo, of_all)
     };
