@@ -220,11 +220,33 @@ fn reopened_file_keeps_append_mode() {
         return rerun::done();
     }
     let path = std::env::temp_dir().join(format!("bindaddr-append-{}", std::process::id()));
-    std::fs::write(&path, "old").unwrap();
-    let file = std::fs::File::options().append(true).open(&path).unwrap();
-    hand_over(TEST, vec![file.into()], "child");
-    assert_eq!(std::fs::read_to_string(&path).unwrap(), "old and new");
+    for (append, content) in [(true, "old and new"), (false, " and new")] {
+        std::fs::write(&path, "old").unwrap();
+        let mut options = std::fs::File::options();
+        let file = options.write(true).append(append).open(&path).unwrap();
+        hand_over(TEST, vec![file.into()], "child");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+    }
     std::fs::remove_file(path).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn socket_of_another_family_is_returned() {
+    use socket2::{Domain, Socket, Type};
+
+    const TEST: &str = "taking::socket_of_another_family_is_returned";
+    // AF_NETLINK of linux/socket.h.
+    let family = Domain::from(16);
+    if rerun::role().is_some() {
+        let activation = Activation::from_env().unwrap();
+        let rest = activation.take_rest().unwrap();
+        let domains = rest.into_iter().map(|fd| Socket::from(fd).domain().ok());
+        assert_eq!(domains.collect::<Vec<_>>(), [Some(family)]);
+        return rerun::done();
+    }
+    let netlink = Socket::new(family, Type::RAW, None).unwrap();
+    hand_over(TEST, vec![netlink.into()], "child");
 }
 
 /// As after `User=` of systemd.
