@@ -474,11 +474,8 @@ impl CheckedSetting {
         host: Option<&Interfaces>,
     ) {
         match self.find(place) {
-            // An error of the system comes before a conflict of the settings.
-            Ok(at) if !matches!(error.cause(), Cause::Conflict { .. }) => {
-                self.sockets[at].errors.insert(0, error);
-            }
-            Ok(at) => self.sockets[at].errors.push(error),
+            // A conflict of the settings was found before the system was asked, and comes last.
+            Ok(at) => self.sockets[at].errors.insert(0, error),
             Err(at) => {
                 let failed = CheckedSocket {
                     place,
