@@ -298,6 +298,25 @@ fn apply_moves_a_range_off_a_required_port() {
     });
 }
 
+/// The entry that keeps the port may come after others, and a range has its own ports.
+#[test]
+fn apply_keeps_the_port_that_entries_share() {
+    in_namespace(|| {
+        let options = BindOptions::new().one_port(true);
+        let mut open = options.bind("127.0.0.1:0").unwrap();
+        let port = open[0].local_addr().port();
+        let plan = options.plan("127.0.0.2:0, 127.0.0.3:7000-7001, 127.0.0.1:0");
+        let update = plan.unwrap().apply(&mut open, Apply::AllOrNone).unwrap();
+        assert_eq!(update.kept(), 1);
+        let expected = [
+            format!("127.0.0.2:{port}"),
+            "127.0.0.3:7000".to_owned(),
+            format!("127.0.0.1:{port}"),
+        ];
+        assert_eq!(addrs(&open), expected);
+    });
+}
+
 /// An address that the snapshot lacks is no reason to move; that it can be bound shows later.
 #[test]
 fn apply_moves_a_range_off_an_address_that_has_come() {
