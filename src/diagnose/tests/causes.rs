@@ -1241,6 +1241,34 @@ fn ipv4_loopback_is_advised_without_a_loopback_interface() {
     assert_eq!(advised(vec![down]), [""; 0]);
 }
 
+/// A socket on an interface accepts connections to the addresses of that one.
+#[test]
+fn address_of_the_device_is_advised() {
+    let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
+    let written: ListenAddr = "10.0.0.9:8080".parse().expect("an address");
+    let advised = |device| -> Vec<String> {
+        let eth0 = Interface::new("eth0", 2).with_addr(ip("10.0.0.1"), 24);
+        let eth1 = Interface::new("eth1", 3).with_addr(ip("10.0.1.1"), 24);
+        let bindable = ["10.0.0.1:0", "10.0.1.1:0"].map(|addr| addr.parse().expect("an address"));
+        let evidence = Evidence {
+            interfaces: Some([eth0, eth1].into_iter().collect()),
+            bindable: bindable.into(),
+            ..Evidence::default()
+        };
+        let attempt = Attempt {
+            written: Some(&written),
+            device: Some(device),
+            ..attempt("10.0.0.9:8080", Step::Bind, &error)
+        };
+        let hints = diagnose(&attempt, &evidence).hints.into_iter();
+        let replacements = hints.filter_map(|hint| Some(hint.replacement()?.to_owned()));
+        replacements.collect()
+    };
+    assert_eq!(advised("eth0"), ["10.0.0.1:8080"]);
+    assert_eq!(advised("eth1"), ["10.0.1.1:8080"]);
+    assert_eq!(advised("eth2"), [""; 0]);
+}
+
 #[test]
 fn exposure_of_ipv6_wildcard_is_without_ipv4() {
     let error = io::Error::from_raw_os_error(EADDRNOTAVAIL);
