@@ -279,20 +279,30 @@ fn what_bind_left_out_is_pending() {
             let diff = plan.diff(&listeners);
             assert!(diff.is_empty(), "{diff:?}");
         }
-        let plan = BindOptions::new().plan("localhost:5001").unwrap();
-        let diff = plan.replan(&now()).unwrap().diff(&listeners);
-        let found = kinds(diff.changes());
-        assert_eq!(found[..2], [ChangeKind::Added, ChangeKind::Pending]);
         // Nothing of that is on a device without the address.
         link();
         ip("addr add 10.0.0.1/24 dev eth0");
         let settings = Setting::from("-localhost:5001").device("eth0");
         let server = Server::start([settings, "127.0.0.1:5002".into()]);
         assert!(server.diff.is_empty(), "{:?}", server.diff);
-        let settings = Setting::from("-127.0.0.1:5001").device("nope0");
-        let plan = BindOptions::new().plan([settings]).unwrap();
-        let diff = plan.replan(&now()).unwrap().diff(&server.listeners);
-        assert_eq!(diff.changes()[0].kind(), ChangeKind::Pending);
+    });
+}
+
+#[test]
+fn new_socket_that_the_host_lacks_is_pending() {
+    in_namespace(|| {
+        set("net/ipv6/conf/lo/disable_ipv6", "1");
+        let open = BindOptions::new().bind("127.0.0.1:5000").unwrap();
+        let settings = [
+            Setting::from("127.0.0.1:5000"),
+            Setting::from("localhost:5001"),
+            Setting::from("-127.0.0.1:5002").device("nope0"),
+        ];
+        let plan = BindOptions::new().plan(settings).unwrap();
+        let diff = plan.replan(&now()).unwrap().diff(&open);
+        let pending = ChangeKind::Pending;
+        let expected = [ChangeKind::Kept, ChangeKind::Added, pending, pending];
+        assert_eq!(kinds(diff.changes()), expected);
     });
 }
 
