@@ -224,8 +224,7 @@ pub(crate) fn processes_with(inodes: &Set<u64>) -> (Map<u64, Process>, Searched)
     (found, searched(is_all))
 }
 
-/// Returns `true` if a process lists no descriptor, where the kernel does not count them (Linux before
-/// 6.2).
+/// Returns `true` if a process lists no descriptor. Linux before 6.2 does not count them.
 fn has_no_descriptors(process: &str) -> bool {
     let descriptors = fs::read_dir(format!("/proc/{process}/fd"));
     descriptors.is_ok_and(|mut descriptors| descriptors.next().is_none())
@@ -458,7 +457,7 @@ pub(crate) fn holders_of(inodes: &Set<u64>) -> (Map<u64, Vec<u32>>, bool) {
         let Ok(pid) = name.parse() else { continue };
         match sockets_of(&name) {
             // The descriptors of a process whose first thread has ended are those of the others.
-            Ok(_) if descriptors_of(&name) == 0 && has_other_threads(&name) => are_all = false,
+            Ok(_) if has_no_descriptors(&name) && has_other_threads(&name) => are_all = false,
             Ok(sockets) => {
                 for inode in sockets {
                     match inode {
