@@ -766,7 +766,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn close_on_exec_tells_own_descriptors_from_inherited_ones() {
+    fn descriptor_with_close_on_exec_was_not_inherited() {
         use std::os::fd::AsRawFd as _;
 
         let own = fs::File::open("/dev/null").expect("it is there");

@@ -335,7 +335,7 @@ fn socket_of_another_namespace_is_exposed_globally() {
     rerun::done();
 }
 
-/// Of two sockets on a port, that of another namespace is not the one that makes bind(2) fail.
+/// A socket of another namespace is not named as the holder of a port.
 #[cfg(target_os = "linux")]
 fn socket_elsewhere_is_not_the_holder(options: &BindOptions, port: u16) {
     util::netns::ip("link set lo up");
@@ -344,8 +344,8 @@ fn socket_elsewhere_is_not_the_holder(options: &BindOptions, port: u16) {
     assert_eq!(options.bind(held).unwrap_err().cause().name(), "in-use");
 }
 
-/// The process that handed a socket over is no other server, even if it is found first: this
-/// process is not the first to be searched if it has more than 1,000 descriptors.
+/// The process that handed a socket over is not named as another server, even if it is found first:
+/// this process is not the first to be searched if it has more than 1,000 descriptors.
 #[cfg(target_os = "linux")]
 fn has_no_other_server(listeners: &Listeners, host: &Interfaces) {
     util::sandbox::limit_descriptors(2000);

@@ -317,7 +317,8 @@ fn apply_keeps_the_port_that_entries_share() {
     });
 }
 
-/// An address that the snapshot lacks is no reason to move; that it can be bound shows later.
+/// A range keeps its port beside an address that the snapshot lacks, and moves if that can be bound
+/// after all.
 #[test]
 fn apply_moves_a_range_off_an_address_that_has_come() {
     in_namespace(|| {

@@ -295,7 +295,7 @@ fn route_localnet_is_read_per_interface() {
     assert_eq!(switch("eth0", "0\n"), None);
     assert_eq!(switch("eth0", "1\n").as_deref(), Some("eth0"));
     assert_eq!(switch("all", "1\n").as_deref(), Some("all"));
-    // What cannot be read is not off.
+    // A switch that cannot be read is an error.
     switch("all", "0\n");
     switch("eth0", "0\n");
     fs::create_dir(settings.0.join("eth1/route_localnet")).expect("it is new");
