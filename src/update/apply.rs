@@ -98,8 +98,9 @@ impl Update {
     /// Takes the connections that were established on closed sockets but not accepted, each with
     /// its peer address. They block.
     ///
-    /// A client whose connection is established while its socket is being closed is reset, and one
-    /// socket yields 4,096 connections at most. A UDP socket has none.
+    /// A client whose connection is established while its socket is being closed is reset: at once,
+    /// or on Linux sometimes when it sends something. One socket yields 4,096 connections at most,
+    /// and a UDP socket none.
     #[must_use]
     pub fn drained(&mut self) -> Vec<(TcpStream, SocketAddr)> {
         mem::take(&mut self.drained)
