@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bindaddr::update::Apply;
-use bindaddr::{BindOptions, Cause, Listeners};
+use bindaddr::{BindOptions, Cause, ListenAddr, Listeners};
 use socket2::{Protocol, SockRef};
 use util::netns::{in_namespace, set};
 
@@ -272,6 +272,9 @@ fn random_ports_of_a_range_differ() {
         for _ in 0..20 {
             assert_eq!(ports(&options.bind("127.0.0.1:5000-5002").unwrap()), [5001]);
         }
+        // So is each of a parsed address.
+        let range: ListenAddr = "127.0.0.1:5000-5002".parse().unwrap();
+        assert_eq!(ports(&bindaddr::bind(&range).unwrap()), [5001]);
         let _all = bindaddr::bind("127.0.0.1:5001").unwrap();
         let err = options.bind("127.0.0.1:5000-5002").unwrap_err();
         assert_eq!(err.cause().name(), "range-in-use");
