@@ -197,16 +197,25 @@ fn handle_changes_sockets_while_nothing_polls() {
     });
 }
 
+/// Gives a listener to another user, as if the server had dropped its privileges since, so that it
+/// has to stop for a new one. Returns `false`, and says that the test was skipped, if this user may
+/// not.
+fn give_away(listeners: &Listeners, test: &str) -> bool {
+    let given = std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None);
+    if given.is_err() {
+        util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+    }
+    given.is_ok()
+}
+
 /// A listener that had to stop for an update which failed then goes on, and so do the clients that
 /// waited at it.
 #[test]
 fn failed_update_keeps_waiting_clients() {
     in_namespace(|| {
         let listeners = listen("127.0.0.1:5000");
-        // As after a privilege drop.
-        if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
-            let test = "failed_update_keeps_waiting_clients";
-            return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+        if !give_away(&listeners, "failed_update_keeps_waiting_clients") {
+            return;
         }
         // It does not listen, so only bind(2) finds it.
         let other = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
@@ -229,10 +238,9 @@ fn failed_update_keeps_waiting_clients() {
 fn listener_listens_again_if_the_runtime_refuses_the_new_one() {
     in_namespace(|| {
         let listeners = listen("127.0.0.1:5000");
-        // As after a privilege drop: it has to stop for the new one.
-        if std::os::unix::fs::fchown(listeners[0].as_std(), Some(65534), None).is_err() {
-            let test = "listener_listens_again_if_the_runtime_refuses_the_new_one";
-            return util::rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
+        let test = "listener_listens_again_if_the_runtime_refuses_the_new_one";
+        if !give_away(&listeners, test) {
+            return;
         }
         runtime().block_on(async {
             let acceptor = Acceptor::new(listeners).unwrap();

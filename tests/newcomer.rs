@@ -162,7 +162,7 @@ fn errors_convert_to_io_error() {
         std::io::ErrorKind::InvalidInput
     );
     assert!(listen("127.0.0.1:0").is_ok());
-    // The kind tells a mistake in the text from a missing interface, and the sentence stays.
+    // The kind distinguishes a mistake in the text from a missing interface; the sentence stays.
     let err = io::Error::from("127.0.0.1:80, x".parse::<ListenAddrs>().unwrap_err());
     assert_eq!(err.kind(), io::ErrorKind::InvalidInput);
     assert!(err.get_ref().unwrap().is::<ParseListError>());

@@ -272,7 +272,7 @@ fn random_ports_of_a_range_differ() {
         for _ in 0..20 {
             assert_eq!(ports(&options.bind("127.0.0.1:5000-5002").unwrap()), [5001]);
         }
-        // So is each of a parsed address.
+        // The same for a range that is parsed already.
         let range: ListenAddr = "127.0.0.1:5000-5002".parse().unwrap();
         assert_eq!(ports(&bindaddr::bind(&range).unwrap()), [5001]);
         let _all = bindaddr::bind("127.0.0.1:5001").unwrap();

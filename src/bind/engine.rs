@@ -569,7 +569,10 @@ impl Opener<'_> {
             }
             // Nothing stops for a check, so the kernel cannot be asked.
             Way::Stop if goal == Goal::Check => {
-                return Ok(opened(planned.addr, Namespace::This, None));
+                return Ok(OpenedSocket {
+                    is_sharing_unknown: true,
+                    ..opened(planned.addr, Namespace::This, None)
+                });
             }
             Way::Stop => self.outgoing.stop(planned),
         }

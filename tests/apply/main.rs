@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use bindaddr::diagnosis::SettingError;
+use bindaddr::diagnosis::{SettingError, Warning};
 use bindaddr::plan::{PlannedSocket, Setting};
 use bindaddr::update::{Apply, Change, ChangeKind, Diff, StdSocket};
 use bindaddr::{BindError, BindOptions, Interfaces, Listener, Listeners, Plan};

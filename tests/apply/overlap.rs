@@ -102,6 +102,11 @@ fn apply_stops_a_socket_of_another_owner_first() {
                 rerun::skip(test, "not root", "BINDADDR_REQUIRE_USERS");
                 return;
             }
+            // For a check it does not stop, so whether bind(2) would succeed is unknown.
+            let check = plan("0.0.0.0:5000").check_beside(&open);
+            let warnings = check.settings()[0].sockets()[0].warnings();
+            let names: Vec<&str> = warnings.iter().map(Warning::name).collect();
+            assert_eq!(names, ["sharing-unknown"], "{check}");
             let mut client = TcpStream::connect("127.0.0.1:5000").unwrap();
             let mut update = plan("0.0.0.0:5000").apply(&mut open, mode).unwrap();
             assert_eq!(
